@@ -1,0 +1,126 @@
+/**
+ * The shape of the repository: who may import whom, what pure code may not touch, what every folder and file has.
+ * The tables below are the law; change them together with the code, with a reason in the commit.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import test from "node:test";
+
+const root = join(import.meta.dirname, "..");
+const TOP_LEVEL = ["CHANGELOG.md", "LICENSE", "README.md", "chain", "os", "package-lock.json", "package.json", "sandbox", "tests", "tools", "tsconfig.json", "workloads"];
+
+const BASE = ["chain/constants", "chain/types", "chain/codec", "chain/crypto"];
+/** The longest prefix that matches a file decides; tests (`*.test.ts`) may import anything. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  "chain/constants": BASE, "chain/types": BASE, "chain/codec": BASE, "chain/crypto": BASE,
+  "chain/consensus": ["chain/types", "chain/constants", "chain/codec", "chain/consensus"],
+  "chain/ledger": [...BASE, "chain/ledger"],
+  "chain/light": [...BASE, "chain/light"],
+  "chain/liveness": [...BASE, "chain/liveness"],
+  "chain/network": [...BASE, "chain/network"],
+  "chain/node": ["chain"],
+  sandbox: ["sandbox"],
+  "workloads/manifest": ["chain/types", "sandbox/limits"],
+  "workloads/sdk": ["sandbox/wit", "workloads/manifest", "workloads/sdk"],
+  "workloads/sdk/testing": ["sandbox", "workloads"],
+  os: ["chain", "sandbox", "workloads/manifest", "os"],
+  tools: ["chain", "sandbox", "workloads", "os", "tools"],
+  tests: ["chain", "sandbox", "workloads", "os", "tools", "tests"],
+};
+
+/** Pure code: imports `node:assert` at most, reads no clock, draws no random number, awaits nothing. */
+const PURE = ["chain/consensus", "chain/ledger", "chain/liveness", "chain/codec", "os/supervisor/plan.ts", "os/boot/cmdline.ts", "workloads/manifest.ts"];
+const IMPURE: readonly (readonly [RegExp, string])[] = [
+  [/\bDate\b/, "reads a clock"], [/\bMath\.(random|pow|exp|log\w*|sqrt|sin|cos)\b/, "is not the same on every computer"], [/\bsetTimeout\b|\bsetInterval\b|\bsetImmediate\b/, "sets a timer"],
+  [/\bawait\b|\basync\b/, "awaits"], [/\bfetch\(/, "does I/O"], [/\bperformance\b/, "reads a clock"], [/\bprocess\./, "reads the process"], [/[^\w.$]\d+\.\d+\b/, "has a float"],
+];
+
+const walk = (folder: string): string[] =>
+  readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (entry.name === "node_modules" || entry.name === "target" || entry.name === ".git") return [];
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? walk(path) : [path];
+  });
+const files = walk(root).map((path) => relative(root, path));
+const sources = files.filter((file) => /\.(ts|mjs)$/.test(file) && !file.includes("/assembly/") && !file.startsWith("tests/guests/"));
+const text = (file: string): string => readFileSync(join(root, file), "utf8");
+const within = (file: string, prefix: string): boolean => file === prefix || file.startsWith(`${prefix}/`) || file.startsWith(`${prefix}.`);
+const withoutComments = (source: string): string =>
+  source.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|[^:"'`])\/\/[^\n]*/g, "$1").replace(/"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`/g, '""');
+
+function importsOf(file: string): string[] {
+  const found = [...text(file).matchAll(/(?:^|\n)\s*(?:import|export)\b[^;"']*?from\s*"([^"]+)"|(?:^|\n)\s*import\s*"([^"]+)"|\bimport\("([^"]+)"\)/g)];
+  return found.map((match) => match[1] ?? match[2] ?? match[3] ?? "");
+}
+
+test("the top level holds what the design says and nothing else", () => {
+  const found = readdirSync(root).filter((name) => !name.startsWith(".") && name !== "node_modules").toSorted();
+  assert.deepEqual(found, TOP_LEVEL);
+});
+
+test("who may import whom", () => {
+  const wrong: string[] = [];
+  for (const file of sources) {
+    if (file.endsWith(".test.ts")) continue;
+    const rule = Object.keys(MAY_IMPORT).filter((prefix) => within(file, prefix)).toSorted((a, b) => b.length - a.length)[0];
+    assert(rule !== undefined, `${file} is in no folder of the table`);
+    for (const specifier of importsOf(file)) {
+      const target = specifier.startsWith("#") ? specifier.slice(1) : specifier.startsWith(".") ? relative(root, join(root, dirname(file), specifier)) : null;
+      if (target === null) continue;
+      if (!MAY_IMPORT[rule]!.some((prefix) => within(target, prefix))) wrong.push(`${file} imports ${target}`);
+      if (specifier.startsWith(".") && target.split("/")[0] !== file.split("/")[0]) wrong.push(`${file} reaches ${target} by a relative path: use #`);
+      if (!existsSync(join(root, target))) wrong.push(`${file} imports ${target}, which is not there`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("pure code imports node:assert at most, and touches no clock, chance, timer or float", () => {
+  const wrong: string[] = [];
+  for (const file of sources.filter((name) => !name.endsWith(".test.ts") && PURE.some((prefix) => within(name, prefix)))) {
+    for (const specifier of importsOf(file))
+      if (!specifier.startsWith("#") && !specifier.startsWith(".") && !/^node:assert(\/strict)?$/.test(specifier) && !(file === "workloads/manifest.ts" && specifier === "smol-toml")) wrong.push(`${file} imports ${specifier}`);
+    const code = withoutComments(text(file));
+    for (const [pattern, why] of IMPURE) {
+      const match = pattern.exec(code);
+      if (match) wrong.push(`${file} ${why}: ${match[0].trim()}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("only sandbox.ts loads the addon, and only os/linux imports node:ffi", () => {
+  for (const file of sources.filter((name) => !name.endsWith(".test.ts") && name !== "tests/tidy.test.ts")) {
+    if (file !== "sandbox/sandbox.ts" && /godwit\.node/.test(withoutComments(text(file)))) assert.fail(`${file} names godwit.node`);
+    if (!file.startsWith("os/linux/")) assert(!importsOf(file).includes("node:ffi"), `${file} imports node:ffi`);
+  }
+});
+
+test("every source file opens by saying what it is", () => {
+  const silent = sources.filter((file) => !/^(#![^\n]*\n)?\s*\/\*\*/.test(text(file)) && !file.endsWith(".test.ts"));
+  assert.deepEqual(silent, []);
+});
+
+test("every folder of the layout has a README", () => {
+  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tests"];
+  assert.deepEqual(FOLDERS.filter((folder) => !existsSync(join(root, folder, "README.md"))), []);
+});
+
+test("the repository holds sources only, small ones, and no path or host of the computer it was written on", () => {
+  const wrong: string[] = [];
+  const REGISTRY = new RegExp(["registry\\.npm" + "js", "index\\.crates" + "\\.io", "static\\.crates" + "\\.io", "deb\\.debian" + "\\.org"].join("|"));
+  for (const file of files) {
+    if (statSync(join(root, file)).size > 400_000) wrong.push(`${file} is larger than 400 kB`);
+    if (/\.(node|so|wasm|cwasm|exe|bin)$/.test(file)) wrong.push(`${file} is a build product`);
+    if (!/\.(ts|mjs|rs|md|json|toml|wit|sh|lock)$/.test(file) || file === "tests/tidy.test.ts") continue;
+    const content = text(file);
+    if (/(^|[^\w./])\/(root|work|home\/\w+)\//m.test(content)) wrong.push(`${file} has an absolute path`);
+    if (file !== "package-lock.json" && REGISTRY.test(content)) wrong.push(`${file} names a package registry's host`);
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("no file is named for nothing", () => {
+  assert.deepEqual(sources.filter((file) => /(^|\/)(index|utils?|helpers?|misc|common)\.(ts|mjs)$/.test(file) && !file.includes("/assembly/")), []);
+});

@@ -1,0 +1,105 @@
+/**
+ * What `npm start` and `npm test` run first, on whatever Node the user has (≥ 18): installs the pinned packages (with Node 26),
+ * builds the native parts, and goes on in the pinned Node. Does nothing twice: packages are keyed by the lock file, native parts
+ * by their inputs (tools/native.mjs).
+ *
+ *   node tools/setup.mjs                        set up only
+ *   node tools/setup.mjs start -- [options]     then tools/start.ts
+ *   node tools/setup.mjs test  -- [files]       then types, lint and all tests (or only the files named)
+ *   node tools/setup.mjs run FILE [arguments]   then FILE in the pinned Node
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildNative } from "./native.mjs";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const pinnedNode = join(root, "node_modules", ".bin", "node");
+const stampFile = join(root, "node_modules", ".godwit-installed");
+const NODE_MAJOR_MIN = 18;
+const TEST_GLOBS = ["chain", "sandbox", "workloads", "os", "tools", "tests"].map((folder) => `${folder}/**/*.test.ts`);
+const TEST_CONCURRENCY = 2; // files side by side: the smallest machine we support has two cores
+const PROGRESS_INTERVAL_MS = 5_000;
+
+const startedAt = Date.now();
+const elapsed = () => `${((Date.now() - startedAt) / 1000).toFixed(1)} s`;
+const say = (text) => process.stderr.write(`godwit: ${text}\n`);
+const fail = (text) => {
+  say(text);
+  process.exit(1);
+};
+
+/** Runs `command` in the repository and resolves to its exit code; its output is shown only when it failed. */
+function quietly(command, args, what) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output = (output + chunk).slice(-20_000)));
+    const timer = setInterval(() => say(`${what} … ${elapsed()}`), PROGRESS_INTERVAL_MS);
+    child.on("error", (error) => fail(`Cannot run ${command} for ${what}: ${error.message}`));
+    child.on("close", (code) => {
+      clearInterval(timer);
+      if (code !== 0) process.stderr.write(output);
+      resolve(code);
+    });
+  });
+}
+
+const installKey = () =>
+  createHash("sha256").update(readFileSync(join(root, "package.json"))).update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+
+async function installPackages() {
+  const key = installKey();
+  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === key) return;
+  say("installing the pinned packages");
+  if ((await quietly("npm", ["ci", "--loglevel=error"], "installing packages")) !== 0) fail("npm ci failed: see above");
+  const version = spawnSync(pinnedNode, ["--version"], { encoding: "utf8" }).stdout ?? "";
+  if (!version.startsWith("v26.")) {
+    // An npm that runs no install scripts leaves the package without its binary: this is that script.
+    const script = spawnSync(process.execPath, ["installArchSpecificPackage.js"], { cwd: join(root, "node_modules", "node"), encoding: "utf8" });
+    if (script.status !== 0) fail(`Cannot install Node 26 from the package "node": ${script.stderr}`);
+  }
+  writeFileSync(stampFile, key);
+  say(`packages installed, ${elapsed()}`);
+}
+
+async function buildNativeParts() {
+  const built = await buildNative({ log: say });
+  if (!built.ok) fail(built.message);
+}
+
+/** Runs the pinned Node in the foreground; signals of the terminal reach it by themselves, others are passed on. */
+function runPinned(args, environment = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(pinnedNode, args, { cwd: process.cwd(), stdio: "inherit", env: { ...process.env, ...environment } });
+    // A terminal's Ctrl-C goes to the whole group: passing it on too would stop the child twice.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+      process.on(signal, () => {
+        if (!(signal === "SIGINT" && process.stdin.isTTY)) child.kill(signal);
+      });
+    child.on("close", (code, signal) => resolve(signal ? 1 : (code ?? 1)));
+  });
+}
+
+async function main() {
+  if (Number(process.versions.node.split(".")[0]) < NODE_MAJOR_MIN) fail(`Node ${process.versions.node} is too old: install Node ${NODE_MAJOR_MIN} or newer`);
+  const [verb, ...rest] = process.argv.slice(2);
+  const args = rest[0] === "--" ? rest.slice(1) : rest;
+  await installPackages();
+  await buildNativeParts();
+  const environment = { GODWIT_STARTED_AT_MS: String(startedAt) };
+  if (verb === undefined) return 0;
+  if (verb === "start") return runPinned([join(root, "tools", "start.ts"), ...args], environment);
+  if (verb === "run") return runPinned([join(root, args[0]), ...args.slice(1)], environment);
+  if (verb === "test") {
+    process.chdir(root);
+    const code = await runPinned([join(root, "tools", "check.ts")]);
+    if (code !== 0) return code;
+    return runPinned(["--test", `--test-concurrency=${TEST_CONCURRENCY}`, ...(args.length > 0 ? args : TEST_GLOBS)]);
+  }
+  fail(`Cannot run "${verb}": expected start, test or run`);
+}
+
+process.exitCode = await main();
