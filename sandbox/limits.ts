@@ -1,0 +1,107 @@
+/**
+ * Every limit that an instance has: its default, and the most a tenant may ask for.
+ *
+ * A leaf: imports nothing, so that the manifest can check against it. A limit that a caller leaves out is the default; one
+ * above the maximum is an error of the caller, not silently lowered. For each of them a hostile guest in tests/sandbox runs
+ * into it.
+ */
+
+export type Limits = {
+  /** Linear memory of all concurrent instances of a deployment together (of the one instance of a task). */
+  readonly memoryBytesMax: number;
+  /** Deterministic instruction budget of one call; a tight loop burns 1 to 5 × 10^9 a second. */
+  readonly fuelPerCallMax: number;
+  /** From the request's head to the last byte of its answer; for a task its whole run. */
+  readonly wallTimeMsMax: number;
+  /** In each table; SpiderMonkey guests need 7,688. */
+  readonly tableElementsMax: number;
+  /** Core instances inside one component instance; a composed component has a few. */
+  readonly instancesMax: number;
+  /** Live handles (streams, requests, headers, pollables) of one instance. */
+  readonly resourceHandlesMax: number;
+  readonly requestBodyBytesMax: number;
+  readonly responseBodyBytesMax: number;
+  /** Names and values of a request's or an answer's headers together with the request target. */
+  readonly headerBytesMax: number;
+  /** stdout and stderr of a deployment; what is over is dropped and counted in a system line. */
+  readonly logBytesPerSecondMax: number;
+  readonly componentBytesMax: number;
+  /** Requests that wait for a free instance; one more is answered 503. */
+  readonly queueLengthMax: number;
+  readonly queueWaitMsMax: number;
+};
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const LIMITS_DEFAULT: Limits = {
+  memoryBytesMax: 64 * MIB,
+  fuelPerCallMax: 10_000_000_000,
+  wallTimeMsMax: 30_000,
+  tableElementsMax: 20_000,
+  instancesMax: 16,
+  resourceHandlesMax: 4_096,
+  requestBodyBytesMax: 1 * MIB,
+  responseBodyBytesMax: 8 * MIB,
+  headerBytesMax: 16 * KIB,
+  logBytesPerSecondMax: 64 * KIB,
+  componentBytesMax: 16 * MIB,
+  queueLengthMax: 128,
+  queueWaitMsMax: 5_000,
+};
+
+export const LIMITS_MAX: Limits = {
+  memoryBytesMax: 1024 * MIB, // The pool reserves this much address space for every slot.
+  fuelPerCallMax: 1_000_000_000_000_000,
+  wallTimeMsMax: 600_000,
+  tableElementsMax: 20_000, // The pool's slots have this size.
+  instancesMax: 16,
+  resourceHandlesMax: 65_536,
+  requestBodyBytesMax: 64 * MIB,
+  responseBodyBytesMax: 256 * MIB,
+  headerBytesMax: 64 * KIB,
+  logBytesPerSecondMax: 4 * MIB,
+  componentBytesMax: 64 * MIB,
+  queueLengthMax: 1_024,
+  queueWaitMsMax: 30_000,
+};
+
+/** A task has no client waiting; it may use more than a request. */
+export const LIMITS_TASK_DEFAULT: Limits = {
+  ...LIMITS_DEFAULT,
+  memoryBytesMax: 256 * MIB,
+  fuelPerCallMax: LIMITS_MAX.fuelPerCallMax,
+  wallTimeMsMax: LIMITS_MAX.wallTimeMsMax,
+};
+
+/** Concurrent instances of one deployment in one runner; the pool has INSTANCES_MAX slots for all of them. */
+export const CONCURRENCY_DEFAULT = 16;
+export const CONCURRENCY_MAX = 1_000;
+
+/** One component's compile: it is a stranger's input to a big program. */
+export const COMPILE_MEMORY_BYTES_MAX: number = 2048 * MIB;
+export const COMPILE_CPU_SECONDS_MAX = 60;
+export const COMPILE_WALL_TIME_MS_MAX = 120_000;
+export const COMPILED_BYTES_MAX: number = 256 * MIB;
+/** Compiles at once; each may use COMPILE_MEMORY_BYTES_MAX. */
+export const COMPILES_MAX = 2;
+
+/** One control message between agent and runner. */
+export const CONTROL_MESSAGE_BYTES_MAX: number = 8 * MIB;
+/** Hosts of one deployment, and bytes of its environment. */
+export const HOSTS_MAX = 64;
+export const ENVIRONMENT_BYTES_MAX: number = 64 * KIB;
+
+const LIMIT_NAMES = Object.keys(LIMITS_DEFAULT) as (keyof Limits)[];
+
+/** Fills in defaults; throws a RangeError that names the limit when one is not a positive integer within LIMITS_MAX. */
+export function completeLimits(given: Partial<Limits> | undefined, defaults: Limits = LIMITS_DEFAULT): Limits {
+  const limits = { ...defaults, ...given };
+  for (const name of LIMIT_NAMES) {
+    const value = limits[name];
+    if (!Number.isSafeInteger(value) || value < 0 || value > LIMITS_MAX[name]) {
+      throw new RangeError(`Limit ${name} must be an integer from 0 to ${LIMITS_MAX[name]}, not ${value}`);
+    }
+  }
+  return limits;
+}

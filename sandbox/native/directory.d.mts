@@ -1,0 +1,3 @@
+export const workspaceDirectory: string;
+export function cacheDirectory(): string;
+export function nativeDirectory(): string;
