@@ -1,0 +1,150 @@
+/**
+ * The final blocks of one node on its disk, in order of height from 1 without a gap.
+ *
+ *   DIR/000001.blocks, 000002.blocks …   frame files (frameFile.ts); an item is CBOR [height, id, block, certificate, results]
+ *
+ * Append only. Every block is fsynced before the next is written; a torn tail is cut off at opening, and the blocks it held
+ * come again from the vote log or from peers. Damage anywhere else, a gap, or a parent that is not the block before is an
+ * error: `record_corrupt`, `block_store_gap`. `results` (outcomes and events as the executor encoded them) ride along, so
+ * that a question about an old block reads one item; they are no part of what is agreed, and replay recomputes them.
+ */
+import { mkdir, readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type Cbor, decode, encode } from "#chain/codec/cbor.ts";
+import { type Digest, type Height, digest, height } from "#chain/types.ts";
+import { NodeError } from "./errors.ts";
+import { FrameFile, type FrameFileOptions, type Position, syncDirectory } from "./frameFile.ts";
+import { SEGMENT_BYTES_MAX } from "./limits.ts";
+
+export type StoredBlock = {
+  readonly height: Height;
+  readonly id: Digest;
+  readonly bytes: Uint8Array;
+  /** Of this block, or of the descendant that made it final. */
+  readonly certificate: Uint8Array;
+  readonly results: Uint8Array;
+};
+type Place = { readonly file: FrameFile; readonly position: Position };
+
+export type BlockStoreOptions = { readonly segmentBytesMax?: number; readonly sync?: FrameFileOptions["sync"] };
+
+export class BlockStore {
+  readonly #directory: string;
+  readonly #options: BlockStoreOptions;
+  readonly #segments: FrameFile[] = [];
+  /** Place of height h at h − 1; a block is here only once it is on the disk. */
+  readonly #places: Place[] = [];
+  /** Appended and not yet on the disk. */
+  readonly #pending = new Map<number, StoredBlock>();
+  #heightAppended = 0;
+  #appends: Promise<void> = Promise.resolve();
+
+  private constructor(directory: string, options: BlockStoreOptions) {
+    this.#directory = directory;
+    this.#options = options;
+  }
+
+  static async open(directory: string, options: BlockStoreOptions = {}): Promise<BlockStore> {
+    const store = new BlockStore(directory, options);
+    try {
+      await store.#openSegments();
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    return store;
+  }
+
+  /** The height of the newest block, on the disk or on its way there; 0 when there is none. */
+  get height(): Height {
+    return height(this.#heightAppended);
+  }
+  /** The newest block that a power cut cannot take away. */
+  get heightDurable(): Height {
+    return height(this.#places.length);
+  }
+  get repairedBytes(): number {
+    return this.#segments.reduce((sum, segment) => sum + segment.repairedBytes, 0);
+  }
+
+  /** Resolves when the block is on the disk. Blocks come in order of height. */
+  append(block: StoredBlock): Promise<void> {
+    if (block.height !== this.#heightAppended + 1) throw new NodeError("block_store_gap", `Cannot store block ${block.height} as the newest one is ${this.#heightAppended}`);
+    this.#heightAppended = block.height;
+    this.#pending.set(block.height, block);
+    const write = this.#appends.then(() => this.#write(block));
+    this.#appends = write;
+    // The caller hears of it through `write`; the chain of appends alone must not be an unhandled rejection.
+    write.catch(() => undefined);
+    return write;
+  }
+
+  read(at: number): StoredBlock | null {
+    const pending = this.#pending.get(at);
+    if (pending) return pending;
+    const place = this.#places[at - 1];
+    if (!place) return null;
+    const block = decodeItem(place.file.read(place.position), place.file.path);
+    if (block.height !== at) throw new NodeError("record_corrupt", `Cannot read block ${at} from ${place.file.path}: block ${block.height} is in its place`);
+    return block;
+  }
+
+  async close(): Promise<void> {
+    await this.#appends.catch(() => undefined);
+    for (const segment of this.#segments) await segment.close();
+  }
+
+  async #write(block: StoredBlock): Promise<void> {
+    const item = encode([block.height, block.id, block.bytes, block.certificate, block.results]);
+    let file = this.#segments.at(-1);
+    if (!file || file.bytesTotal + item.length > (this.#options.segmentBytesMax ?? SEGMENT_BYTES_MAX)) {
+      file = await this.#openSegment(this.#segments.length + 1, true);
+    }
+    const position = await file.append(item);
+    this.#places.push({ file, position });
+    this.#pending.delete(block.height);
+  }
+
+  async #openSegments(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    await syncDirectory(dirname(this.#directory));
+    const names = (await readdir(this.#directory)).filter((name) => name.endsWith(".blocks")).sort();
+    for (const [index, name] of names.entries()) {
+      if (name !== segmentName(index + 1)) throw new NodeError("block_store_gap", `Cannot open ${this.#directory}: ${segmentName(index + 1)} is missing before ${name}`);
+      await this.#openSegment(index + 1, index === names.length - 1);
+    }
+    this.#heightAppended = this.#places.length;
+  }
+
+  async #openSegment(number: number, tailMayBeTorn: boolean): Promise<FrameFile> {
+    const path = join(this.#directory, segmentName(number));
+    const found: Position[] = [];
+    const file = await FrameFile.open(path, {
+      tailMayBeTorn,
+      ...(this.#options.sync ? { sync: this.#options.sync } : {}),
+      onItem: ({ offset, length, bytes }) => {
+        const expected = this.#places.length + found.length + 1;
+        const at = decodeItem(bytes, path).height;
+        if (at !== expected) throw new NodeError("block_store_gap", `Cannot open ${path}: block ${at} is where block ${expected} belongs`);
+        found.push({ offset, length });
+      },
+    });
+    this.#segments.push(file);
+    for (const position of found) this.#places.push({ file, position });
+    return file;
+  }
+}
+
+const segmentName = (number: number): string => `${String(number).padStart(6, "0")}.blocks`;
+
+function decodeItem(item: Uint8Array, path: string): StoredBlock {
+  try {
+    const [at, id, bytes, certificate, results] = decode(item) as [Cbor, Cbor, Cbor, Cbor, Cbor];
+    if (bytes instanceof Uint8Array && certificate instanceof Uint8Array && results instanceof Uint8Array) {
+      return { height: height(at as number), id: digest(id as Uint8Array), bytes, certificate, results };
+    }
+  } catch (cause) {
+    throw new NodeError("record_corrupt", `Cannot read a block of ${path}: ${String(cause)}`, { cause });
+  }
+  throw new NodeError("record_corrupt", `Cannot read a block of ${path}: it is not five fields`);
+}

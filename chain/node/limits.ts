@@ -1,0 +1,38 @@
+/**
+ * The sizes of one node's own affairs: memory, files, queues. They are no protocol numbers (those are in `chain/constants.ts`):
+ * two nodes may differ in every one of them and still agree on every block.
+ */
+
+/** One write and one fsync; a block is at most 256 KiB and a certificate of 200 validators 13 KiB. */
+export const FRAME_BYTES_MAX: number = 8 * 1024 * 1024;
+/** A block segment is closed above this, so that opening never reads more than this at once. */
+export const SEGMENT_BYTES_MAX: number = 64 * 1024 * 1024;
+/** Items that wait for a running fsync; above it an append is refused, as the disk has stopped. */
+export const APPENDS_WAITING_MAX: number = 65_536;
+/** The vote log is rewritten above this size, if at least half of it is no longer needed. */
+export const VOTE_LOG_BYTES_MAX: number = 4 * 1024 * 1024;
+/** Views kept below the last final one (R11): late messages about them still find the vote that was given. */
+export const VOTE_LOG_VIEWS_KEPT: number = 8;
+
+/** Bytes of all transactions that wait; 64 full blocks. */
+export const MEMPOOL_BYTES_MAX: number = 16 * 1024 * 1024;
+/** Transactions that wait; a burst of ten seconds at 5,000/s. */
+export const MEMPOOL_COUNT_MAX: number = 50_000;
+/** Signature checks that run or queue in the thread pool, 135 µs each: a second of two threads. */
+export const MEMPOOL_CHECKS_MAX: number = 10_000;
+/** A replacement pays at least this much more, in percent of what it replaces, so that resending costs something. */
+export const REPLACEMENT_RAISE_PERCENT: bigint = 25n;
+/** Outcomes of final transactions that are found by id; older ones stay in their blocks. */
+export const TRANSACTION_INDEX_MAX: number = 500_000;
+/** Callers who wait for a transaction to become final. */
+export const WAITERS_MAX: number = 10_000;
+
+/** Transactions are passed on in batches of this age … */
+export const BATCH_DELAY_MS: number = 20;
+/** … or this size, whichever comes first. */
+export const BATCH_BYTES_MAX: number = 64 * 1024;
+/** Blocks that are executed but not final; the branches of views without a finalization. */
+export const SPECULATIVE_BLOCKS_MAX: number = 64;
+/** Blocks one answer to a node that is behind may hold, and its bytes. */
+export const SYNC_BLOCKS_MAX: number = 64;
+export const SYNC_BYTES_MAX: number = 2 * 1024 * 1024;

@@ -1,0 +1,202 @@
+/**
+ * What this validator has signed, on the disk before it is sent (R11). The only thing that must never be lost or read wrong:
+ * a validator that signs twice is slashed, and more than a third of such can fork the chain.
+ *
+ *   owner  [0, chainId, publicKey]                 first item; a log is of one key on one chain
+ *   vote   [1, epoch, view, kind, id, signed vote]
+ *   block  [2, epoch, view, height, id, block]     a block that is voted for, in the same fsync as the vote: when every
+ *                                                  machine loses power at once, what was notarized is still somewhere
+ *   floor  [3, epoch, view]                        everything up to this view was dropped: nothing is signed there any more
+ *
+ * `record` refuses whatever contradicts the log, however sure the caller is: one notarize and one finalize per view, never
+ * finalize and nullify in one view. Signing the same again is no contradiction and costs no write.
+ * Rewriting (`forget`) writes aside, fsyncs, renames, fsyncs the folder: a crash leaves the old log or the new one, whole.
+ */
+import { stat } from "node:fs/promises";
+import { type Cbor, decode, encode } from "#chain/codec/cbor.ts";
+import type { ChainId, PublicKey } from "#chain/types.ts";
+import { NodeError } from "./errors.ts";
+import { FrameFile, type FrameFileOptions, replaceFrameFile } from "./frameFile.ts";
+import { VOTE_LOG_BYTES_MAX, VOTE_LOG_VIEWS_KEPT } from "./limits.ts";
+
+export const NOTARIZE = 0;
+export const NULLIFY = 1;
+export const FINALIZE = 2;
+export type LoggedVote = { readonly epoch: number; readonly view: number; readonly kind: number; readonly id: Uint8Array; readonly bytes: Uint8Array };
+export type LoggedBlock = { readonly epoch: number; readonly view: number; readonly height: number; readonly id: Uint8Array; readonly bytes: Uint8Array };
+type Floor = { readonly epoch: number; readonly view: number };
+
+export type VoteLogOptions = {
+  readonly chainId: ChainId;
+  readonly publicKey: PublicKey;
+  /** A node that has blocks has a log; without it nobody knows what was signed. */
+  readonly mustExist: boolean;
+  readonly bytesMax?: number;
+  readonly sync?: FrameFileOptions["sync"];
+};
+
+export class VoteLog {
+  readonly path: string;
+  readonly #options: VoteLogOptions;
+  #file: FrameFile;
+  /** By epoch, view and kind. */
+  readonly #votes = new Map<string, LoggedVote>();
+  readonly #blocks = new Map<string, LoggedBlock>();
+  #floor: Floor = { epoch: 0, view: 0 };
+  #owned = false;
+  #droppedBytes = 0;
+  /** Writes and rewrites, one after the other. */
+  #turn: Promise<void> = Promise.resolve();
+
+  private constructor(path: string, options: VoteLogOptions) {
+    this.path = path;
+    this.#options = options;
+    this.#file = undefined as unknown as FrameFile;
+  }
+
+  static async open(path: string, options: VoteLogOptions): Promise<VoteLog> {
+    if (options.mustExist && !(await exists(path))) {
+      throw new NodeError("vote_log_missing", `Cannot open vote log ${path}: the folder has blocks but no log of what this key has signed; bring the log back, or start with a new validator key`);
+    }
+    const log = new VoteLog(path, options);
+    log.#file = await FrameFile.open(path, { onItem: (item) => log.#load(item.bytes), ...(options.sync ? { sync: options.sync } : {}) });
+    if (!log.#owned) await log.#file.append(encode([0, options.chainId, options.publicKey]));
+    return log;
+  }
+
+  get repairedBytes(): number {
+    return this.#file.repairedBytes;
+  }
+  get bytesTotal(): number {
+    return this.#file.bytesTotal;
+  }
+  get floorView(): number {
+    return this.#floor.view;
+  }
+  votes(): readonly LoggedVote[] {
+    return [...this.#votes.values()];
+  }
+  blocks(): readonly LoggedBlock[] {
+    return [...this.#blocks.values()];
+  }
+
+  /** The code of what stands against this vote, or null. */
+  refusal(vote: Pick<LoggedVote, "epoch" | "view" | "kind" | "id">): "vote_conflict" | "vote_below_floor" | null {
+    const of = (kind: number): LoggedVote | undefined => this.#votes.get(voteKey(vote.epoch, vote.view, kind));
+    const same = of(vote.kind);
+    if (same) return Buffer.compare(same.id, vote.id) === 0 ? null : "vote_conflict";
+    if (vote.epoch < this.#floor.epoch || (vote.epoch === this.#floor.epoch && vote.view <= this.#floor.view)) return "vote_below_floor";
+    if (vote.kind === NULLIFY && of(FINALIZE)) return "vote_conflict";
+    if (vote.kind === FINALIZE && of(NULLIFY)) return "vote_conflict";
+    const notarized = of(NOTARIZE);
+    if (vote.kind === FINALIZE && notarized && Buffer.compare(notarized.id, vote.id) !== 0) return "vote_conflict";
+    return null;
+  }
+
+  /** Resolves when vote and block are on the disk; only then may the vote leave. Throws at once when it may not be signed. */
+  record(vote: LoggedVote, block?: LoggedBlock): Promise<void> {
+    const code = this.refusal(vote);
+    if (code !== null) return Promise.reject(new NodeError(code, `Cannot sign kind ${vote.kind} of view ${vote.view}: the vote log says otherwise`));
+    const key = voteKey(vote.epoch, vote.view, vote.kind);
+    const items: Uint8Array[] = [];
+    if (block && !this.#blocks.has(blockKey(block))) {
+      this.#blocks.set(blockKey(block), block);
+      items.push(encodeBlock(block));
+    }
+    if (!this.#votes.has(key)) {
+      this.#votes.set(key, vote);
+      items.push(encodeVote(vote));
+    }
+    // Even a repeated vote waits its turn: its first write may still be under way.
+    return this.#next(async () => {
+      await Promise.all(items.map((item) => this.#file.append(item)));
+    });
+  }
+
+  /** Drops what is final: views more than VOTE_LOG_VIEWS_KEPT below it, and blocks that the block store has on its disk. */
+  forget(epoch: number, viewFinal: number, heightDurable: number): Promise<void> {
+    const view = viewFinal - VOTE_LOG_VIEWS_KEPT;
+    if (view > this.#floor.view) this.#floor = { epoch, view };
+    for (const [key, vote] of this.#votes) if (vote.view <= this.#floor.view) this.#drop(this.#votes, key, vote.bytes);
+    for (const [key, block] of this.#blocks) if (block.height <= heightDurable) this.#drop(this.#blocks, key, block.bytes);
+    const bytes = this.#file.bytesTotal;
+    if (bytes < (this.#options.bytesMax ?? VOTE_LOG_BYTES_MAX) || this.#droppedBytes * 2 < bytes) return Promise.resolve();
+    this.#droppedBytes = 0;
+    return this.#next(() => this.#rewrite());
+  }
+
+  async close(): Promise<void> {
+    await this.#turn.catch(() => undefined);
+    await this.#file.close();
+  }
+
+  #drop<T>(map: Map<string, T>, key: string, bytes: Uint8Array): void {
+    map.delete(key);
+    this.#droppedBytes += bytes.length;
+  }
+
+  #next(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn;
+    turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #rewrite(): Promise<void> {
+    const { chainId, publicKey, sync } = this.#options;
+    const items = [encode([0, chainId, publicKey]), encode([3, this.#floor.epoch, this.#floor.view])];
+    for (const block of this.#blocks.values()) items.push(encodeBlock(block));
+    for (const vote of this.#votes.values()) items.push(encodeVote(vote));
+    await this.#file.close();
+    await replaceFrameFile(this.path, items);
+    this.#file = await FrameFile.open(this.path, { onItem: () => undefined, ...(sync ? { sync } : {}) });
+  }
+
+  #load(item: Uint8Array): void {
+    const [kind, ...fields] = decode(item) as [number, ...Cbor[]];
+    switch (kind) {
+      case 0: {
+        const [chain, key] = fields as [Uint8Array, Uint8Array];
+        if (Buffer.compare(chain, this.#options.chainId) !== 0 || Buffer.compare(key, this.#options.publicKey) !== 0) {
+          throw new NodeError("vote_log_other_key", `Cannot open vote log ${this.path}: it belongs to validator key ${key.toHex()} on chain ${chain.toHex()}`);
+        }
+        this.#owned = true;
+        break;
+      }
+      case 1: {
+        const [epoch, view, voteKind, id, bytes] = fields as [number, number, number, Uint8Array, Uint8Array];
+        const vote = { epoch, view, kind: voteKind, id, bytes };
+        if (this.refusal(vote) === "vote_conflict") throw new NodeError("vote_conflict", `Cannot open vote log ${this.path}: it holds two votes against each other in view ${view}`);
+        this.#votes.set(voteKey(epoch, view, voteKind), vote);
+        break;
+      }
+      case 2: {
+        const [epoch, view, height, id, bytes] = fields as [number, number, number, Uint8Array, Uint8Array];
+        const block = { epoch, view, height, id, bytes };
+        this.#blocks.set(blockKey(block), block);
+        break;
+      }
+      case 3: {
+        const [epoch, view] = fields as [number, number];
+        this.#floor = { epoch, view };
+        break;
+      }
+      default:
+        throw new NodeError("record_corrupt", `Cannot open vote log ${this.path}: there is no item of kind ${String(kind)}`);
+    }
+  }
+}
+
+const voteKey = (epoch: number, view: number, kind: number): string => `${epoch}/${view}/${kind}`;
+const blockKey = (block: LoggedBlock): string => `${block.epoch}/${block.view}/${block.id.toHex()}`;
+const encodeVote = ({ epoch, view, kind, id, bytes }: LoggedVote): Uint8Array => encode([1, epoch, view, kind, id, bytes]);
+const encodeBlock = ({ epoch, view, height, id, bytes }: LoggedBlock): Uint8Array => encode([2, epoch, view, height, id, bytes]);
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
