@@ -1,0 +1,186 @@
+/**
+ * Transactions: `[body, signatures]` with `body = [1, chainId, sender, nonce, validUntil, fee, [[kind, …], …]]`.
+ *
+ * An operation is an array that starts with its number; LAYOUTS has every operation's fields in the order of the bytes, and is
+ * the only place that knows them. What decodes here is well formed and no more: the ledger says whether it may be done.
+ */
+import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { type Envelope, type SignedBy, fields, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
+import { bytes, list, text, u32, u64 } from "#chain/codec/schema.ts";
+import { hashWithDomain, publicKeyOf, sign } from "#chain/crypto.ts";
+import {
+  type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId, digest, publicKey, signature,
+} from "#chain/types.ts";
+
+/** A transaction with 16 operations of 100 bytes and two signatures fits; a block of 1,000 such stays below 256 KiB on average. */
+export const TRANSACTION_BYTES_MAX = 4096;
+/** Enough to set a grid up in one step, few enough that one transaction cannot hold up a block. */
+export const OPERATIONS_MAX = 16;
+/** A DNS label. */
+export const NAME_BYTES_MAX = 63;
+export const REGION_BYTES_MAX = 32;
+export const CAUSE_BYTES_MAX = 64;
+export const BOOT_ID_BYTES = 16;
+const VERSION = 1;
+
+export type Transfer = { readonly kind: "transfer"; readonly to: Address; readonly amount: bigint };
+/** Sender = operator. Again = new prices, capacity or bond; a raise of price holds for new leases only. */
+export type RegisterMachine = {
+  readonly kind: "registerMachine";
+  readonly machineKey: PublicKey;
+  readonly proof: Signature;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly pricePerGibSecond: bigint;
+  readonly pricePerCoreSecond: bigint;
+  readonly region: string;
+  readonly bond: bigint;
+};
+/** Sender = machine. A new boot id ends the leases of the old boot. */
+export type Up = { readonly kind: "up"; readonly bootId: Uint8Array };
+export type Deploy = {
+  readonly kind: "deploy";
+  readonly name: string;
+  readonly componentDigest: Digest;
+  /** null: the deployment has no configuration. */
+  readonly configurationDigest: Digest | null;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly concurrency: number;
+  readonly replicas: number;
+  readonly deposit: bigint;
+  /** Base units per second that one replica may cost at most; 0 = any. */
+  readonly rateMax: bigint;
+  /** 0 = shares a runner, 1 = has one alone. */
+  readonly isolation: 0 | 1;
+};
+/** Sender = machine. `rate` repeats the lease's, so that blocks alone tell a bill. */
+export type Ready = { readonly kind: "ready"; readonly deploymentId: Address; readonly index: number; readonly rate: bigint };
+/** Sender = machine. */
+export type Failed = { readonly kind: "failed"; readonly deploymentId: Address; readonly index: number; readonly cause: string };
+export type Resize = { readonly kind: "resize"; readonly deploymentId: Address; readonly memoryMib: number; readonly cpuMillis: number };
+export type Scale = { readonly kind: "scale"; readonly deploymentId: Address; readonly replicas: number };
+export type TopUp = { readonly kind: "topUp"; readonly deploymentId: Address; readonly amount: bigint };
+export type Claim = { readonly kind: "claim"; readonly deploymentId: Address; readonly index: number };
+export type Close = { readonly kind: "close"; readonly deploymentId: Address };
+export type Operation = Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+export type OperationKind = Operation["kind"];
+
+export type TransactionBody = {
+  readonly chainId: ChainId;
+  readonly sender: Address;
+  readonly nonce: bigint;
+  /** Header time in ms up to which a block may take it. */
+  readonly validUntilMs: bigint;
+  readonly fee: bigint;
+  readonly ops: readonly Operation[];
+};
+export type DecodedTransaction = Envelope & {
+  readonly body: TransactionBody;
+  readonly txid: Digest;
+  /** Of the whole signed transaction: what the fee is for. */
+  readonly sizeBytes: number;
+};
+export type { SignedBy };
+
+type Field<T> = { readonly read: (value: Cbor) => T; readonly write: (value: T) => Cbor };
+type Layout<O extends Operation> = { readonly number: number; readonly fields: { readonly [K in Exclude<keyof O, "kind">]-?: Field<O[K]> } };
+
+const same = <T extends Cbor>(read: (value: Cbor) => T): Field<T> => ({ read, write: (value) => value });
+const U32 = same(u32);
+const U64 = same(u64);
+const ADDRESS = same((value) => address(bytes(value, 20)));
+const DIGEST = same((value) => digest(bytes(value, 32)));
+const DIGEST_OR_NONE: Field<Digest | null> = {
+  read: (value) => (value instanceof Uint8Array && value.length === 0 ? null : DIGEST.read(value)),
+  write: (value) => value ?? new Uint8Array(0),
+};
+const FLAG = same((value): 0 | 1 => {
+  const flag = u32(value);
+  if (flag !== 0 && flag !== 1) throw new CodecError("codec_value", `Cannot read ${flag} as a flag of 0 or 1`);
+  return flag;
+});
+const textOf = (max: number): Field<string> => same((value) => text(value, max));
+
+/** The wire order of every operation's fields is the order they have here. Numbers are never given twice. */
+const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind: K }>> } = {
+  transfer: { number: 1, fields: { to: ADDRESS, amount: U64 } },
+  registerMachine: {
+    number: 2,
+    fields: {
+      machineKey: same((value) => publicKey(bytes(value, 32))),
+      proof: same((value) => signature(bytes(value, 64))),
+      memoryMib: U32, cpuMillis: U32, pricePerGibSecond: U64, pricePerCoreSecond: U64, region: textOf(REGION_BYTES_MAX), bond: U64,
+    },
+  },
+  up: { number: 3, fields: { bootId: same((value) => bytes(value, BOOT_ID_BYTES)) } },
+  deploy: {
+    number: 4,
+    fields: {
+      name: textOf(NAME_BYTES_MAX), componentDigest: DIGEST, configurationDigest: DIGEST_OR_NONE, memoryMib: U32, cpuMillis: U32,
+      concurrency: U32, replicas: U32, deposit: U64, rateMax: U64, isolation: FLAG,
+    },
+  },
+  ready: { number: 5, fields: { deploymentId: ADDRESS, index: U32, rate: U64 } },
+  failed: { number: 6, fields: { deploymentId: ADDRESS, index: U32, cause: textOf(CAUSE_BYTES_MAX) } },
+  resize: { number: 7, fields: { deploymentId: ADDRESS, memoryMib: U32, cpuMillis: U32 } },
+  scale: { number: 8, fields: { deploymentId: ADDRESS, replicas: U32 } },
+  topUp: { number: 9, fields: { deploymentId: ADDRESS, amount: U64 } },
+  claim: { number: 10, fields: { deploymentId: ADDRESS, index: U32 } },
+  close: { number: 11, fields: { deploymentId: ADDRESS } },
+};
+type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
+const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;
+const KINDS: ReadonlyMap<number, OperationKind> = new Map((Object.keys(LAYOUTS) as OperationKind[]).map((kind) => [LAYOUTS[kind].number, kind]));
+
+function encodeOperation(op: Operation): Cbor {
+  const layout = layoutOf(op.kind);
+  const values = op as unknown as Record<string, unknown>;
+  return [layout.number, ...Object.entries(layout.fields).map(([name, field]) => field.write(values[name]))];
+}
+
+function decodeOperation(value: Cbor): Operation {
+  const parts = list(value, 16);
+  const kind = KINDS.get(u32(parts[0] as Cbor));
+  if (kind === undefined) throw new CodecError("codec_value", `Cannot read operation ${String(parts[0])} as there is none of that number`);
+  const layout = Object.entries(layoutOf(kind).fields);
+  if (parts.length !== layout.length + 1) throw new CodecError("codec_length", `Cannot read a ${kind} of ${parts.length - 1} fields as it has ${layout.length}`);
+  return { kind, ...Object.fromEntries(layout.map(([name, field], i) => [name, field.read(parts[i + 1] as Cbor)])) } as unknown as Operation;
+}
+
+export const encodeBody = (body: TransactionBody): Uint8Array =>
+  encode([VERSION, body.chainId, body.sender, body.nonce, body.validUntilMs, body.fee, body.ops.map(encodeOperation)]);
+
+export function decodeBody(raw: Uint8Array): TransactionBody {
+  const [version, chain, sender, nonce, validUntil, fee, ops] = fields(decode(raw), "transaction", 7) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
+  if (u32(version) !== VERSION) throw new CodecError("codec_value", `Cannot read a transaction of version ${u32(version)} as this code knows ${VERSION}`);
+  const operations = list(ops, OPERATIONS_MAX).map(decodeOperation);
+  if (operations.length === 0) throw new CodecError("codec_length", "Cannot read a transaction without operations");
+  return {
+    chainId: chainId(bytes(chain, 8)), sender: address(bytes(sender, 20)), nonce: u64(nonce), validUntilMs: u64(validUntil), fee: u64(fee), ops: operations,
+  };
+}
+
+/** Parses a signed transaction. Throws CodecError; checks no signature (`verifySignatures`). */
+export function decodeTransaction(raw: Uint8Array): DecodedTransaction {
+  if (raw.length > TRANSACTION_BYTES_MAX) throw new CodecError("codec_length", `Cannot read a transaction of ${raw.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`);
+  const envelope = openEnvelope(raw, TRANSACTION_BYTES_MAX);
+  return { ...envelope, body: decodeBody(envelope.bodyBytes), txid: txidOf(envelope.bodyBytes), sizeBytes: raw.length };
+}
+
+export const txidOf = (bodyBytes: Uint8Array): Digest => hashWithDomain("txid", bodyBytes);
+
+/** Signs a body with the given private keys and gives the bytes to send. */
+export const signTransaction = (body: TransactionBody, seeds: readonly Uint8Array[]): Uint8Array => seal("transaction", encodeBody(body), seeds);
+
+/** True when all signatures hold. Costs 0.1 ms each: once per node, at admission. */
+export const verifySignatures = (transaction: Envelope): boolean => signaturesHold("transaction", transaction);
+
+/** The id of the deployment that operation `opIndex` of a transaction makes: known before it is sent. */
+export const deploymentIdOf = (owner: Address, nonce: bigint, opIndex: number): Address =>
+  address(hashWithDomain("deployment", encode([owner, nonce, opIndex])).slice(0, 20));
+
+/** What a machine key signs to let `operator` register it on one chain. */
+export const machineProofMessage = (chain: ChainId, operator: Address): Uint8Array => encode([chain, operator]);
+export const signMachineProof = (machineSeed: Uint8Array, chain: ChainId, operator: Address): { machineKey: PublicKey; proof: Signature } =>
+  ({ machineKey: publicKeyOf(machineSeed), proof: sign(machineSeed, "machine", machineProofMessage(chain, operator)) });
