@@ -132,7 +132,7 @@ export class VoteLog {
 
   #drop<T>(map: Map<string, T>, key: string, bytes: Uint8Array): void {
     map.delete(key);
-    this.#droppedBytes += bytes.length;
+    this.#droppedBytes += bytes.length + ITEM_OVERHEAD_BYTES;
   }
 
   #next(work: () => Promise<void>): Promise<void> {
@@ -187,6 +187,8 @@ export class VoteLog {
   }
 }
 
+/** Frame and item headers, and the fields around the bytes of a vote or a block: about this much. */
+const ITEM_OVERHEAD_BYTES = 64;
 const voteKey = (epoch: number, view: number, kind: number): string => `${epoch}/${view}/${kind}`;
 const blockKey = (block: LoggedBlock): string => `${block.epoch}/${block.view}/${block.id.toHex()}`;
 const encodeVote = ({ epoch, view, kind, id, bytes }: LoggedVote): Uint8Array => encode([1, epoch, view, kind, id, bytes]);
