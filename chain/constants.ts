@@ -1,0 +1,152 @@
+/**
+ * Every number of the protocol: its unit, its reason, and how it must stand to the others.
+ *
+ * Two kinds. Limits of the wire are the same on every chain, because a message must be refused before one knows much about
+ * it. `Parameters` belong to one chain: its genesis names a preset, and all its validators compute with the same one.
+ * `minimal` is for tests and differs only where waiting would be all that a longer time adds.
+ */
+
+import assert from "node:assert";
+
+// ---- The wire --------------------------------------------------------------------------------------------------------
+
+/** The first item of everything that is hashed or signed. */
+export const WIRE_VERSION = 1;
+/** A set of more would need aggregated signatures: 134 × 64 bytes are 8.6 KB a certificate. */
+export const VALIDATORS_MAX = 200;
+export const BITMAP_BYTES_MAX = 25;
+/** Weights are sized so that twice their sum is still an exact u32. */
+export const WEIGHT_SUM_MAX = 0x7fff_ffff;
+/** Up to this many validators everybody sends every certificate on (R4). */
+export const CERTIFICATE_FLOOD_VALIDATORS_MAX = 32;
+/** Header, body and signatures of one block. */
+export const BLOCK_BYTES_MAX: number = 256 * 1024;
+export const TRANSACTIONS_PER_BLOCK_MAX = 1000;
+export const TRANSACTION_BYTES_MAX = 4096;
+export const OPERATIONS_PER_TRANSACTION_MAX = 16;
+/** Nullifications that go along with a proposal; who misses older ones asks for them (R10). */
+export const JUSTIFICATION_CERTIFICATES_MAX = 64;
+/** Block, justification at 200 validators, and their frames. */
+export const MESSAGE_BYTES_MAX: number = 1024 * 1024;
+
+// ---- Consensus, the same on every chain --------------------------------------------------------------------------------
+
+/** Votes and proposals for views further ahead than this are dropped: what a liar can make one remember is bounded. */
+export const VIEWS_AHEAD_MAX = 64;
+/** Views below the last final one of which votes are still read: they show who is alive, and prove late equivocation. */
+export const VIEWS_BEHIND_KEPT = 8;
+/** Proposals of one view that are kept: two prove equivocation, and a notarized third is fetched by its id. */
+export const PROPOSALS_PER_VIEW_MAX = 2;
+/** A leader of whom no vote was seen in so many views is passed over on entry. */
+export const SILENT_LEADER_VIEWS = 20;
+/** Blocks held above the last final one. A gap longer than that is filled by the shell (`behind`, `synced`). */
+export const BLOCKS_HELD_MAX = 1024;
+/** Missing blocks below a finalization beyond which the shell is told to sync by ranges. */
+export const BEHIND_BLOCKS = 32;
+/** The view timer grows by half with each view since the last final one, up to this. */
+export const VIEW_GRACE_MS_MAX = 20_000;
+/** Without a new finalization for so long, what one holds is sent again (R9). */
+export const STANDSTILL_MS = 3_000;
+/** Sent again at one standstill: at n = 200 about 30 certificates. An asynchronous hour must not fill the links. */
+export const STANDSTILL_BYTES_MAX: number = 256 * 1024;
+/** Open requests for blocks and certificates, each. */
+export const REQUESTS_MAX = 64;
+/** Slots of the leader cycle per validator: how finely stake is told apart. */
+export const LEADER_SLOTS_PER_VALIDATOR = 16;
+
+// ---- Parameters of one chain -------------------------------------------------------------------------------------------
+
+export type PresetName = "default" | "minimal";
+
+export type Parameters = {
+  // Time of blocks (design §4, pacing).
+  /** Δ, the delay that the network is believed to keep; the genesis may say another. */
+  readonly deltaMs: number;
+  /** Least time from a block to its child: bounds what a busy leader can make others do. */
+  readonly blockIntervalMsMin: number;
+  /** With nothing to do a block still comes this often: the head start of a new machine, and the proof of life. */
+  readonly idleIntervalMs: number;
+  /** How far a block's time may lie ahead of the clock of who votes for it. */
+  readonly clockSkewMsMax: number;
+  /** Blocks with one validator set. */
+  readonly epochBlocks: number;
+
+  // Transactions.
+  readonly transactionsPerBlockMax: number;
+  readonly blockBytesMax: number;
+  readonly transactionBytesMax: number;
+  readonly operationsPerTransactionMax: number;
+  /** `validUntil` lies at most this far ahead: a lost transaction is dead within the hour. */
+  readonly validityWindowMs: bigint;
+  /** Base units a transaction costs, and each of its bytes. A transfer is about 151 bytes. */
+  readonly feeBase: bigint;
+  readonly feePerByte: bigint;
+
+  // Money over time (design §4.1); seconds are money seconds.
+  /** Money time moves at most this far from one block to the next: a halted chain bills nobody. */
+  readonly moneyStepSecondsMax: bigint;
+  /** From the end of a lease to its last payment: time for a `down` that proves an earlier end. */
+  readonly holdSeconds: bigint;
+  /** What a change that raises the rate must leave in the escrow. */
+  readonly runwaySecondsMin: bigint;
+  /** No `ready` within it is a strike against the machine and a new placement. */
+  readonly readySecondsMax: bigint;
+  readonly replicasMax: number;
+  readonly unpaidSegmentsMax: number;
+  readonly dueEventsPerBlockMax: number;
+  readonly placementsPerBlockMax: number;
+  /** The chain's share of what operators are paid, in 1/10,000. */
+  readonly shareBps: bigint;
+};
+
+const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
+  deltaMs: 400,
+  blockIntervalMsMin: 200,
+  idleIntervalMs: 5_000,
+  clockSkewMsMax: 2_000,
+  epochBlocks: 600,
+  transactionsPerBlockMax: TRANSACTIONS_PER_BLOCK_MAX,
+  blockBytesMax: BLOCK_BYTES_MAX,
+  transactionBytesMax: TRANSACTION_BYTES_MAX,
+  operationsPerTransactionMax: OPERATIONS_PER_TRANSACTION_MAX,
+  validityWindowMs: 3_600_000n,
+  feeBase: 10_000n,
+  feePerByte: 10n,
+  moneyStepSecondsMax: 10n,
+  holdSeconds: 30n,
+  runwaySecondsMin: 60n,
+  readySecondsMax: 30n,
+  replicasMax: 256,
+  unpaidSegmentsMax: 8,
+  dueEventsPerBlockMax: 256,
+  placementsPerBlockMax: 256,
+  shareBps: 500n,
+  ...changes,
+});
+
+export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
+  default: preset({}),
+  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n }),
+});
+
+/** The relations that the rules lean on; a preset that breaks one does not load. */
+export function assertParameters(p: Parameters): void {
+  assert(Number.isInteger(p.deltaMs) && p.deltaMs > 0);
+  assert(p.blockIntervalMsMin > 0 && p.blockIntervalMsMin <= p.idleIntervalMs);
+  // A due event and an idle block must not wait for each other across a jump of money time.
+  assert(BigInt(p.idleIntervalMs) < p.moneyStepSecondsMax * 1000n);
+  // A leader ahead by the whole skew must not be taken for one who skips an idle interval.
+  assert(p.clockSkewMsMax < p.idleIntervalMs);
+  assert(p.transactionsPerBlockMax <= TRANSACTIONS_PER_BLOCK_MAX);
+  assert(p.blockBytesMax <= BLOCK_BYTES_MAX);
+  assert(p.transactionBytesMax <= TRANSACTION_BYTES_MAX && p.transactionBytesMax < p.blockBytesMax);
+  assert(p.operationsPerTransactionMax <= OPERATIONS_PER_TRANSACTION_MAX);
+  assert(p.holdSeconds < p.runwaySecondsMin);
+  assert(p.shareBps <= 10_000n);
+  assert(p.replicasMax <= p.placementsPerBlockMax);
+}
+
+for (const name of Object.keys(PRESETS) as PresetName[]) assertParameters(PRESETS[name]);
+assert(BITMAP_BYTES_MAX * 8 === VALIDATORS_MAX);
+assert(BLOCK_BYTES_MAX < MESSAGE_BYTES_MAX);
+assert(VIEWS_BEHIND_KEPT < VIEWS_AHEAD_MAX);
