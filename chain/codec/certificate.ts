@@ -1,0 +1,117 @@
+/**
+ * Who signed: votes, proposals and certificates made and checked against a validator set. Node and light client share it.
+ *
+ * A certificate holds when its epoch is the set's, its bitmap names a quorum of the set's weight (`quorum.ts`), and every
+ * signature named, not only a quorum of them, is by `verifyStrict` a signature of the vote that it stands for.
+ * The set itself is pinned by `validatorsHash` in every header.
+ */
+
+import { VALIDATORS_MAX } from "../constants.ts";
+import { hashWithDomain, sign, verify, verifyAsync } from "../crypto.ts";
+import * as types from "../types.ts";
+import type { ChainId, Digest, Epoch, PublicKey, Refusal, Signature } from "../types.ts";
+import { encode } from "./cbor.ts";
+import { quorumOf, signersOf, weightOf, weightSumOf } from "./quorum.ts";
+import { encodeVote } from "./schema.ts";
+import type { Certificate, SignedVote, Vote } from "./schema.ts";
+
+export type Validator = { readonly publicKey: PublicKey; readonly weight: number };
+
+/** The validators of one epoch of one chain, in the order of their indices. */
+export type ValidatorSet = {
+  readonly chainId: ChainId;
+  readonly epoch: Epoch;
+  readonly validators: readonly Validator[];
+  readonly weights: readonly number[];
+  readonly weightSum: number;
+  readonly quorum: number;
+};
+
+export function validatorSet(chainId: ChainId, epoch: Epoch, validators: readonly Validator[]): ValidatorSet {
+  const weights = validators.map((v) => v.weight);
+  const weightSum = weightSumOf(weights);
+  return { chainId, epoch, validators, weights, weightSum, quorum: quorumOf(weightSum) };
+}
+
+/** What headers carry of a set. */
+export function validatorsHash(validators: readonly Validator[]): Digest {
+  return hashWithDomain("validators", encode(validators.map((v) => [v.publicKey, v.weight])));
+}
+
+export function signVote(seed: Uint8Array, vote: Vote, validator: number): SignedVote {
+  return { ...vote, validator, signature: sign(seed, "vote", encodeVote(vote)) };
+}
+
+export function verifyVote(set: ValidatorSet, vote: SignedVote): boolean {
+  const validator = voterOf(set, vote);
+  return validator !== null && verify("vote", vote.signature, encodeVote(vote), validator.publicKey);
+}
+
+export async function verifyVoteAsync(set: ValidatorSet, vote: SignedVote): Promise<boolean> {
+  const validator = voterOf(set, vote);
+  return validator !== null && (await verifyAsync("vote", vote.signature, encodeVote(vote), validator.publicKey));
+}
+
+function voterOf(set: ValidatorSet, vote: SignedVote): Validator | null {
+  const sameChain = vote.epoch === set.epoch && types.hex(vote.chainId) === types.hex(set.chainId);
+  return sameChain ? (set.validators[vote.validator] ?? null) : null;
+}
+
+/** A leader signs the id of its block. */
+export const signProposal = (seed: Uint8Array, id: Digest): Signature => sign(seed, "proposal", id);
+
+export function verifyProposal(set: ValidatorSet, proposer: number, id: Digest, signature: Signature): boolean {
+  const validator = set.validators[proposer];
+  return validator !== undefined && verify("proposal", signature, id, validator.publicKey);
+}
+
+export type CertificateVerdict = { readonly ok: true; readonly weight: number; readonly signers: readonly number[] } | Refusal;
+
+export function verifyCertificate(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
+  const verdict = weigh(set, certificate);
+  if (!verdict.ok) return verdict;
+  const message = signedBytes(set, certificate);
+  for (const [at, index] of verdict.signers.entries()) {
+    if (!verify("vote", signatureAt(certificate, at), message, set.validators[index]!.publicKey)) return forged(index);
+  }
+  return verdict;
+}
+
+/** The same verdict; the signatures are checked in libuv's pool, on all cores. */
+export async function verifyCertificateAsync(set: ValidatorSet, certificate: Certificate): Promise<CertificateVerdict> {
+  const verdict = weigh(set, certificate);
+  if (!verdict.ok) return verdict;
+  const message = signedBytes(set, certificate);
+  const checks = verdict.signers.map((index, at) =>
+    verifyAsync("vote", signatureAt(certificate, at), message, set.validators[index]!.publicKey));
+  const results = await Promise.all(checks);
+  const wrong = results.indexOf(false);
+  return wrong < 0 ? verdict : forged(verdict.signers[wrong]!);
+}
+
+/** Everything but the signatures: cheap, and it bounds how many of them there are to check. */
+function weigh(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
+  const name = `Cannot take the ${certificate.kind} certificate of view ${certificate.view}`;
+  if (certificate.epoch !== set.epoch) {
+    return types.refuse("certificate_epoch", `${name} as its epoch is ${certificate.epoch}, not ${set.epoch}`);
+  }
+  const signers = signersOf(certificate.bitmap, set.validators.length);
+  if (signers === null) return types.refuse("certificate_bitmap", `${name} as its bitmap does not fit ${set.validators.length} validators`);
+  if (certificate.signatures.length !== 64 * signers.length) {
+    return types.refuse("certificate_signatures", `${name} as ${signers.length} signers have ${certificate.signatures.length} bytes of signatures`);
+  }
+  const weight = weightOf(signers, set.weights);
+  if (weight < set.quorum) return types.refuse("certificate_weight", `${name} as a weight of ${weight} is less than ${set.quorum}`);
+  return { ok: true, weight, signers };
+}
+
+const signedBytes = (set: ValidatorSet, { kind, epoch, view, id }: Certificate): Uint8Array =>
+  encodeVote({ kind, chainId: set.chainId, epoch, view, id });
+
+const signatureAt = (certificate: Certificate, at: number): Uint8Array => certificate.signatures.subarray(64 * at, 64 * at + 64);
+
+const forged = (index: number): Refusal =>
+  types.refuse("certificate_signature", `Cannot take a certificate as the signature of validator ${index} does not verify`);
+
+/** Longest certificate there is, in bytes: what a buffer for one must hold. */
+export const CERTIFICATE_BYTES_MAX: number = 128 + VALIDATORS_MAX * 64 + VALIDATORS_MAX / 8;
