@@ -4,8 +4,8 @@
  * The body travels as a byte string, so that a signature never depends on encoding something again. Keys are in ascending
  * order and each is there once: one set of signers has one encoding.
  */
-import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
-import { bytes, list } from "#chain/codec/schema.ts";
+import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { bytes, list, tuple } from "#chain/codec/schema.ts";
 import { type Domain, publicKeyOf, sign, verify } from "#chain/crypto.ts";
 import { type PublicKey, type Signature, publicKey, signature } from "#chain/types.ts";
 
@@ -24,12 +24,12 @@ export function seal(domain: Domain, bodyBytes: Uint8Array, seeds: readonly Uint
 
 /** Parses an envelope; whether its signatures hold is another question (`signaturesHold`). */
 export function openEnvelope(raw: Uint8Array, bodyBytesMax: number): Envelope {
-  const parts = fields(decode(raw), "envelope", 2);
+  const parts = tuple(decode(raw), 2);
   const bodyBytes = bytes(parts[0]);
   if (bodyBytes.length > bodyBytesMax) throw new CodecError("codec_length", `Cannot read a body of ${bodyBytes.length} bytes as ${bodyBytesMax} is the limit`);
   const signatures: SignedBy[] = [];
   for (const pair of list(parts[1], SIGNATURES_MAX)) {
-    const [key, mark] = fields(pair, "signature", 2);
+    const [key, mark] = tuple(pair, 2);
     const signed = { key: publicKey(bytes(key, 32)), signature: signature(bytes(mark, 64)) };
     const before = signatures.at(-1);
     if (before && compareBytes(before.key, signed.key) >= 0) throw new CodecError("codec_value", "Cannot read signatures whose keys are not in ascending order");
@@ -41,13 +41,6 @@ export function openEnvelope(raw: Uint8Array, bodyBytesMax: number): Envelope {
 /** True when there is at least one signature and all of them hold. Whether the keys may speak for the sender is the ledger's to say. */
 export const signaturesHold = (domain: Domain, { bodyBytes, signatures }: Envelope): boolean =>
   signatures.length > 0 && signatures.every((by) => verify(domain, by.signature, bodyBytes, by.key));
-
-/** The array `value` with exactly `count` members. */
-export function fields(value: Cbor | undefined, what: string, count: number): readonly Cbor[] {
-  const members = list(value as Cbor, count);
-  if (members.length !== count) throw new CodecError("codec_length", `Cannot read a ${what} of ${members.length} fields as it has ${count}`);
-  return members;
-}
 
 /** Total order of byte strings: by byte, then by length. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {

@@ -3,19 +3,16 @@
  * chain's id, so that nothing signed for one grid means anything on another.
  */
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
-import { compareBytes, fields } from "#chain/codec/envelope.ts";
-import { bytes, list, text, u32, u64 } from "#chain/codec/schema.ts";
+import { compareBytes } from "#chain/codec/envelope.ts";
+import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { type PresetName, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type ChainId, type Digest, type PublicKey, type TimeMs, U64_MAX, address, chainId, digest, publicKey, timeMs } from "#chain/types.ts";
 
-/** Direct streams serve up to 32 validators (design 4), the protocol up to 200. */
-export const VALIDATORS_MAX = 200;
 export const GENESIS_ACCOUNTS_MAX = 65_536;
 const NAME_BYTES_MAX = 63;
 const VERSION = 1;
 
-/** Which set of protocol numbers holds: `minimal` shortens what tests would wait for. */
-export type ParametersPreset = "standard" | "minimal";
 export type GenesisValidator = { readonly publicKey: PublicKey; readonly weight: number; readonly operator: Address };
 export type GenesisAccount = { readonly address: Address; readonly balance: bigint };
 export type Genesis = {
@@ -24,7 +21,8 @@ export type Genesis = {
   readonly timeMs: TimeMs;
   /** Δ of consensus. */
   readonly deltaMs: number;
-  readonly parameters: ParametersPreset;
+  /** Which set of protocol numbers holds. */
+  readonly parameters: PresetName;
   /** In the order of their indexes. */
   readonly validators: readonly GenesisValidator[];
   /** Ascending by address, each once; their sum is the supply. */
@@ -43,18 +41,18 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
 }
 
 export function decodeGenesis(raw: Uint8Array): Genesis {
-  const [version, name, time, delta, parameters, validators, accounts] = fields(decode(raw), "genesis", 7) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
+  const [version, name, time, delta, parameters, validators, accounts] = tuple(decode(raw), 7);
   if (u32(version) !== VERSION) throw new CodecError("codec_value", `Cannot read a genesis of version ${u32(version)} as this code knows ${VERSION}`);
   const preset = text(parameters, NAME_BYTES_MAX);
-  if (preset !== "standard" && preset !== "minimal") throw new CodecError("codec_value", `Cannot read genesis as there is no preset "${preset}"`);
+  if (preset !== "default" && preset !== "minimal") throw new CodecError("codec_value", `Cannot read genesis as there is no preset "${preset}"`);
   const genesis: Genesis = {
     version: VERSION, name: text(name, NAME_BYTES_MAX), timeMs: timeMs(u64(time)), deltaMs: u32(delta), parameters: preset,
     validators: list(validators, VALIDATORS_MAX).map((value) => {
-      const [key, weight, operator] = fields(value, "validator", 3) as [Cbor, Cbor, Cbor];
+      const [key, weight, operator] = tuple(value, 3);
       return { publicKey: publicKey(bytes(key, 32)), weight: u32(weight), operator: address(bytes(operator, 20)) };
     }),
     accounts: list(accounts, GENESIS_ACCOUNTS_MAX).map((value) => {
-      const [id, balance] = fields(value, "account", 2) as [Cbor, Cbor];
+      const [id, balance] = tuple(value, 2);
       return { address: address(bytes(id, 20)), balance: u64(balance) };
     }),
   };
@@ -66,7 +64,7 @@ function checkGenesis({ validators, accounts, deltaMs }: Genesis): void {
   const no = (why: string): never => { throw new CodecError("codec_value", `Cannot use genesis as ${why}`); };
   if (validators.length === 0 || validators.some(({ weight }) => weight === 0)) no("it has no validators, or one without weight");
   if (new Set(validators.map(({ publicKey: key }) => key.toHex())).size !== validators.length) no("a validator is there twice");
-  if (validators.reduce((sum, { weight }) => sum + weight, 0) >= 2 ** 31) no("the validators weigh 2^31 or more");
+  if (validators.reduce((sum, { weight }) => sum + weight, 0) > WEIGHT_SUM_MAX) no(`the validators weigh more than ${WEIGHT_SUM_MAX}`);
   if (deltaMs === 0) no("delta is zero");
   let supply = 0n;
   for (const [i, { address: id, balance }] of accounts.entries()) {

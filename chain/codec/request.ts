@@ -6,9 +6,9 @@
  * overhears it can repeat it nowhere else and not for long.
  */
 import { addressOf } from "#chain/codec/address.ts";
-import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
-import { compareBytes, fields, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
-import { bytes, text, u32, u64 } from "#chain/codec/schema.ts";
+import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { compareBytes, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
+import { bytes, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { type Address, type ChainId, type Digest, type PublicKey, type Refusal, address, chainId, digest, refuse } from "#chain/types.ts";
 
 export const REQUEST_SCHEME = "Godwit";
@@ -74,7 +74,7 @@ function parseRequest(headerText: string): { body: RequestBody; envelope: Return
   if (scheme !== REQUEST_SCHEME || encoded === undefined || rest.length > 0 || encoded.length > REQUEST_BYTES_MAX * 2) return null;
   try {
     const envelope = openEnvelope(Uint8Array.fromBase64(encoded, { alphabet: "base64url", lastChunkHandling: "loose" }), REQUEST_BYTES_MAX);
-    const [version, chain, sender, method, path, body, machine, expiry] = fields(decode(envelope.bodyBytes), "request", 8) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
+    const [version, chain, sender, method, path, body, machine, expiry] = tuple(decode(envelope.bodyBytes), 8);
     if (u32(version) !== VERSION) return null;
     return {
       envelope,

@@ -5,17 +5,14 @@
  * the only place that knows them. What decodes here is well formed and no more: the ledger says whether it may be done.
  */
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
-import { type Envelope, type SignedBy, fields, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
-import { bytes, list, text, u32, u64 } from "#chain/codec/schema.ts";
+import { type Envelope, type SignedBy, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
+import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { OPERATIONS_PER_TRANSACTION_MAX, TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
 import { hashWithDomain, publicKeyOf, sign } from "#chain/crypto.ts";
 import {
   type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId, digest, publicKey, signature,
 } from "#chain/types.ts";
 
-/** A transaction with 16 operations of 100 bytes and two signatures fits; a block of 1,000 such stays below 256 KiB on average. */
-export const TRANSACTION_BYTES_MAX = 4096;
-/** Enough to set a grid up in one step, few enough that one transaction cannot hold up a block. */
-export const OPERATIONS_MAX = 16;
 /** A DNS label. */
 export const NAME_BYTES_MAX = 63;
 export const REGION_BYTES_MAX = 32;
@@ -95,7 +92,7 @@ const DIGEST_OR_NONE: Field<Digest | null> = {
   read: (value) => (value instanceof Uint8Array && value.length === 0 ? null : DIGEST.read(value)),
   write: (value) => value ?? new Uint8Array(0),
 };
-const FLAG = same((value): 0 | 1 => {
+const FLAG = same((value: Cbor): 0 | 1 => {
   const flag = u32(value);
   if (flag !== 0 && flag !== 1) throw new CodecError("codec_value", `Cannot read ${flag} as a flag of 0 or 1`);
   return flag;
@@ -152,9 +149,9 @@ export const encodeBody = (body: TransactionBody): Uint8Array =>
   encode([VERSION, body.chainId, body.sender, body.nonce, body.validUntilMs, body.fee, body.ops.map(encodeOperation)]);
 
 export function decodeBody(raw: Uint8Array): TransactionBody {
-  const [version, chain, sender, nonce, validUntil, fee, ops] = fields(decode(raw), "transaction", 7) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
+  const [version, chain, sender, nonce, validUntil, fee, ops] = tuple(decode(raw), 7);
   if (u32(version) !== VERSION) throw new CodecError("codec_value", `Cannot read a transaction of version ${u32(version)} as this code knows ${VERSION}`);
-  const operations = list(ops, OPERATIONS_MAX).map(decodeOperation);
+  const operations = list(ops, OPERATIONS_PER_TRANSACTION_MAX).map(decodeOperation);
   if (operations.length === 0) throw new CodecError("codec_length", "Cannot read a transaction without operations");
   return {
     chainId: chainId(bytes(chain, 8)), sender: address(bytes(sender, 20)), nonce: u64(nonce), validUntilMs: u64(validUntil), fee: u64(fee), ops: operations,
