@@ -1,0 +1,61 @@
+/**
+ * What the rest of a machine sees of its chain node. Everything here speaks of final blocks: what is only notarized can still
+ * vanish, and nobody outside the node hears of it.
+ */
+import type { Genesis } from "#chain/codec/genesis.ts";
+import type { BlockHeader } from "#chain/codec/schema.ts";
+import type { LedgerEvent, LedgerView } from "#chain/ledger/view.ts";
+import type { ChainId, Digest, Height, MoneySecond, TimeMs } from "#chain/types.ts";
+
+/** What became of one transaction of a block: applied, or refused with its fee paid. */
+export type Outcome = { readonly txid: Digest; readonly ok: boolean; readonly code?: string };
+export type Head = { readonly height: Height; readonly id: Digest; readonly timeMs: TimeMs; readonly moneySecond: MoneySecond; readonly stateRoot: Digest };
+export type FinalBlock = {
+  readonly height: Height;
+  readonly id: Digest;
+  readonly header: BlockHeader;
+  readonly outcomes: readonly Outcome[];
+  readonly events: readonly LedgerEvent[];
+};
+export type BlockRecord = {
+  readonly height: Height;
+  readonly id: Digest;
+  readonly bytes: Uint8Array;
+  readonly certificate: Uint8Array;
+  readonly outcomes: readonly Outcome[];
+  readonly events: readonly LedgerEvent[];
+};
+export type TransactionStatus = { readonly height: Height; readonly index: number; readonly ok: boolean; readonly code?: string };
+
+export interface ChainNode {
+  readonly chainId: ChainId;
+  readonly genesis: Genesis;
+  /** Before `start` what is submitted waits for the first block. Throws NodeError with the refusal's code. Again = the same answer. */
+  submit(transaction: Uint8Array): Promise<{ txid: Digest }>;
+  /** Throws NodeError: `timeout`, `aborted`, `node_stopped`, or the code with which it left the mempool. */
+  whenFinal(txid: Uint8Array, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<TransactionStatus>;
+  head(): Head;
+  /** The final state; a live view, not a copy. */
+  view(): LedgerView;
+  block(height: number): BlockRecord | null;
+  transaction(txid: Uint8Array): TransactionStatus | null;
+  /** Called after `view()` shows the block, once per block, in order. */
+  onFinal(listener: (block: FinalBlock) => void): () => void;
+  /** The money second a block made now would have: what a live bill is drawn up for. */
+  moneySecondNow(): MoneySecond;
+  /** Begins consensus. */
+  start(): void;
+  /** Stops signing, writes out what is under way, and lets go of the folder. */
+  stop(): Promise<void>;
+  status(): NodeStatus;
+}
+export type NodeStatus = {
+  readonly validators: number;
+  /** This node's index among them, or null: it follows without voting. */
+  readonly validator: number | null;
+  readonly view: number;
+  readonly peers: number;
+  readonly mempool: { readonly count: number; readonly bytes: number };
+  /** Why it signs nothing any more, or null. */
+  readonly halted: string | null;
+};
