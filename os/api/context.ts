@@ -1,0 +1,38 @@
+/** What the routes see of the machine: the parts they read from and hand things to. */
+import type { ChainNode } from "#chain/node/node.ts";
+import { type Address, type Hex, fromHex, address as brand } from "#chain/types.ts";
+import type { Runner } from "#sandbox/sandbox.ts";
+import type { BlobStore } from "../blobs.ts";
+import type { LogStore } from "../logs.ts";
+import { refuseWith } from "./problems.ts";
+
+export type Context = {
+  readonly version: string;
+  readonly node: ChainNode;
+  readonly machine: Address;
+  readonly operator: Address;
+  readonly bootId: Hex;
+  /** The domain under which this grid names its hosts. */
+  readonly zone: string;
+  readonly apiPort: number;
+  readonly httpPort: number;
+  readonly blobs: BlobStore;
+  readonly logs: LogStore;
+  readonly runner: Pick<Runner, "pid" | "usage">;
+  /** Deployments that the runner holds. */
+  readonly routeCount: () => number;
+  readonly now: () => number;
+};
+
+/** The owner of a deployment, of a closed one too as long as the ledger knows its bill. */
+export function ownerOf(context: Context, id: string): Address {
+  const view = context.node.view();
+  const deploymentId = brand(fromHex(id));
+  return view.deployment(deploymentId)?.owner ?? view.bill(deploymentId, view.moneySecond)?.owner ?? deploymentUnknown(id);
+}
+
+export function checkOwner(context: Context, id: string, sender: Address): void {
+  if (Buffer.compare(ownerOf(context, id), sender) !== 0) refuseWith("not_owner", `Cannot show this of deployment ${id} to anybody but its owner`);
+}
+
+export const deploymentUnknown = (id: string): never => refuseWith("deployment_unknown", `Cannot find deployment ${id} in the ledger`);

@@ -1,0 +1,58 @@
+/**
+ * The listening socket of the API, bound before anything else of the machine is touched: a port in use is an error with nothing
+ * to undo. Until the routes are behind it, every request is answered 503 `starting`.
+ */
+import { type IncomingMessage, type RequestListener, type Server, type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { AgentError, codeOf } from "../error.ts";
+import { PROBLEM_TYPE, problemOf } from "./problems.ts";
+
+/** Connections at once; the ones above are closed. */
+const CONNECTIONS_MAX = 1024;
+/** A whole request, body and all: long enough for 16 MiB over a slow line. */
+const REQUEST_TIMEOUT_MS = 120_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+const HEADER_BYTES_MAX = 16 * 1024;
+
+export type Door = {
+  readonly http: Server;
+  readonly port: number;
+  open(listener: RequestListener): void;
+  close(): Promise<void>;
+};
+
+export async function bindDoor(address: string, port: number): Promise<Door> {
+  let listener: RequestListener = notYet;
+  const http = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADER_BYTES_MAX },
+    (request, response) => listener(request, response),
+  );
+  http.maxConnections = CONNECTIONS_MAX;
+  await new Promise<void>((resolve, reject) => {
+    http.once("error", (error) => reject(portError(error, address, port)));
+    http.listen({ host: address, port, exclusive: true }, resolve);
+  });
+  return {
+    http,
+    port: (http.address() as AddressInfo).port,
+    open: (next) => void (listener = next),
+    close: () =>
+      new Promise((resolve) => {
+        http.close(() => resolve());
+        // Answers under way get this turn of the loop; a stop waits for nobody.
+        setImmediate(() => http.closeAllConnections());
+      }),
+  };
+}
+
+function portError(error: Error, address: string, port: number): AgentError {
+  const code = codeOf(error) === "EADDRINUSE" ? "port_in_use" : "listen_failed";
+  const why = code === "port_in_use" ? "another process listens on it" : error.message;
+  return new AgentError(code, `Cannot listen on port ${port} of ${address}: ${why}`, { cause: error });
+}
+
+function notYet(_request: IncomingMessage, response: ServerResponse): void {
+  const problem = problemOf(new AgentError("starting", "The machine starts: try again in a moment"));
+  response.writeHead(problem.status, { "content-type": PROBLEM_TYPE, "retry-after": "1" });
+  response.end(JSON.stringify(problem));
+}

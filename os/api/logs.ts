@@ -1,0 +1,80 @@
+/**
+ * The log of a deployment over HTTP: the newest lines, a page, or a stream of server-sent events that follows it.
+ *
+ * A client that reads slower than the log grows loses lines, not the machine its memory: above LOG_FOLLOWER_BYTES_MAX unsent
+ * bytes lines are left out and an event `skipped` says how many.
+ */
+import type { ServerResponse } from "node:http";
+import type { Hex } from "#chain/types.ts";
+import { LOG_FOLLOWERS_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import type { LogLine, LogStore } from "../logs.ts";
+import type { Context } from "./context.ts";
+import { refuseWith } from "./problems.ts";
+import { type Route, json } from "./route.ts";
+import { DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
+
+export function logRoute({ logs }: Context): Route {
+  let followers = 0;
+  return {
+    id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner",
+    summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams events `line`, `skipped` and `end`",
+    parameters: { id: DEPLOYMENT_PARAMETER },
+    query: {
+      follow: { type: "boolean", default: false },
+      tail: { type: "integer", minimum: 0, maximum: LOG_LINES_MAX, description: "The newest so many lines." },
+      after: { type: "integer", minimum: 0, description: "Lines after this sequence number; `tail` is ignored." },
+      limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
+    },
+    answers: { 200: { description: "Lines", types: ["application/json", "text/event-stream"], schema: page("lines", ref("LogLine")) } },
+    run: ({ parameters, query }) => {
+      const id = parameters["id"] as Hex;
+      const after = query["after"] as number | undefined;
+      const tail = (query["tail"] as number | undefined) ?? PAGE_ROWS_DEFAULT;
+      const limit = query["limit"] as number;
+      if (query["follow"] !== true) {
+        const lines = after === undefined ? logs.tail(id, tail) : logs.after(id, after, limit);
+        return json({ lines: [...lines], next: lines.length === 0 ? null : String(lines.at(-1)?.sequence) });
+      }
+      if (followers >= LOG_FOLLOWERS_MAX) refuseWith("busy", `Cannot follow the log as ${LOG_FOLLOWERS_MAX} clients follow logs here already`);
+      return {
+        kind: "stream", type: "text/event-stream",
+        write: async (response, signal) => {
+          followers += 1;
+          try {
+            await follow(logs, id, after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX), response, signal);
+          } finally {
+            followers -= 1;
+          }
+        },
+      };
+    },
+  };
+}
+
+async function follow(logs: LogStore, id: Hex, first: readonly LogLine[], response: ServerResponse, signal: AbortSignal): Promise<void> {
+  let skipped = 0;
+  const write = (line: LogLine): void => {
+    if (response.writableLength > LOG_FOLLOWER_BYTES_MAX) {
+      skipped += 1;
+      return;
+    }
+    if (skipped > 0) response.write(`event: skipped\ndata: {"lines":${skipped}}\n\n`);
+    skipped = 0;
+    response.write(`id: ${line.sequence}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`);
+  };
+  const ended = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  const heartbeat = setInterval(() => response.write(": still here\n\n"), LOG_HEARTBEAT_MS);
+  // No await between the first lines and the following: nothing is lost or twice.
+  for (const line of first) write(line);
+  const unfollow = logs.follow(id, write);
+  try {
+    await ended;
+  } finally {
+    clearInterval(heartbeat);
+    unfollow();
+    response.write("event: end\ndata: {}\n\n");
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * The API of a machine as one table (design 7): what is in it is served and documented, what is not is 404.
+ *
+ * Reads of the ledger answer from final state. Everything here is public but logs and usage, which only a deployment's owner gets.
+ */
+import { addressText, parseAddress } from "#chain/codec/address.ts";
+import { CodecError } from "#chain/codec/cbor.ts";
+import { decodeBlock } from "#chain/codec/schema.ts";
+import { decodeTransaction } from "#chain/codec/transaction.ts";
+import { PRESETS } from "#chain/constants.ts";
+import type { DeploymentView, LedgerView, PageRequest } from "#chain/ledger/view.ts";
+import { type Address, type Hex, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
+import type { Usage } from "#sandbox/sandbox.ts";
+import { messageOf } from "../error.ts";
+import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
+import { type Context, deploymentUnknown } from "./context.ts";
+import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson } from "./json.ts";
+import { logRoute } from "./logs.ts";
+import type { Metrics } from "./metrics.ts";
+import { openapi } from "./openapi.ts";
+import { refuseWith } from "./problems.ts";
+import { type Answer, type Call, type Json, type Route, type Schema, json } from "./route.ts";
+import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, TRANSACTION_PARAMETER, page, ref } from "./schemas.ts";
+import { uploadRoutes } from "./uploads.ts";
+
+/** A chain that made no final block for this long does not work: an idle one makes a block every 5 s. */
+const STALL_MS = 30_000;
+
+const PAGING: Readonly<Record<string, Schema>> = {
+  after: { type: "string", pattern: "^[0-9a-f]{1,128}$", description: "`next` of the page before." },
+  limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
+};
+const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "The answer", types: ["application/json"], schema } });
+const byId = { id: DEPLOYMENT_PARAMETER };
+
+export function createRoutes(context: Context, metrics: Metrics): readonly Route[] {
+  const view = (): LedgerView => context.node.view();
+  const routes: Route[] = [
+    { id: "getStatus", method: "GET", path: "/v1/status", auth: "none", summary: "This machine and the head of its chain", answers: answers(ref("Status")), run: () => json(statusJson(context)) },
+    {
+      id: "getMachines", method: "GET", path: "/v1/machines", auth: "none", summary: "Machines of the grid", query: PAGING, answers: answers(page("machines", ref("Machine"))),
+      run: ({ query }) => {
+        const { items, next } = view().machines(pageOf(query));
+        return json({ machines: items.map(machineJson), next });
+      },
+    },
+    {
+      id: "getDeployments", method: "GET", path: "/v1/deployments", auth: "none", summary: "Deployments, of one account if it is named",
+      query: { account: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("deployments", ref("Deployment"))),
+      run: ({ query }) => {
+        const owner = query["account"];
+        const { items, next } = owner === undefined ? view().deployments(pageOf(query)) : view().deploymentsOf(addressOf(String(owner)), pageOf(query));
+        return json({ deployments: items.map((deployment) => describe(context, deployment)), next });
+      },
+    },
+    {
+      id: "getDeployment", method: "GET", path: "/v1/deployments/{id}", auth: "none", summary: "One deployment and its leases", parameters: byId, answers: answers(ref("Deployment")),
+      run: (call) => json(describe(context, view().deployment(idOf(call)) ?? deploymentUnknown(hex(idOf(call))))),
+    },
+    {
+      id: "getBill", method: "GET", path: "/v1/deployments/{id}/bill", auth: "none", summary: "What a deployment has cost up to now, segment by segment", parameters: byId, answers: answers(ref("Bill")),
+      run: (call) => json(billJson(view().bill(idOf(call), context.node.moneySecondNow()) ?? deploymentUnknown(hex(idOf(call))))),
+    },
+    logRoute(context),
+    {
+      id: "getUsage", method: "GET", path: "/v1/deployments/{id}/usage", auth: "owner", summary: "Requests, fuel, CPU time and memory of a deployment on this machine, to its owner",
+      parameters: byId, answers: answers(ref("Usage")),
+      run: async (call) => json(usageJson((await context.runner.usage())[hex(idOf(call))])),
+    },
+    {
+      id: "getAccount", method: "GET", path: "/v1/accounts/{address}", auth: "none", summary: "Balance, nonce and keys; an account nobody paid to is empty, not unknown",
+      parameters: { address: ADDRESS_PARAMETER }, answers: answers(ref("Account")),
+      run: ({ parameters }) => {
+        const id = addressOf(parameters["address"] ?? "");
+        return json(accountJson(view().account(id) ?? { address: id, balance: 0n, nonce: 0n, keys: [], threshold: 1 }));
+      },
+    },
+    {
+      id: "getBlock", method: "GET", path: "/v1/blocks/{height}", auth: "none", summary: "A final block with its certificate, outcomes and events; `latest` is the newest",
+      parameters: { height: { type: "string", pattern: "^(latest|0|[1-9][0-9]{0,9})$" } }, answers: answers(ref("Block")),
+      run: ({ parameters }) => json(blockJson(context, parameters["height"] ?? "")),
+    },
+    {
+      id: "getTransaction", method: "GET", path: "/v1/transactions/{txid}", auth: "none", summary: "Where a transaction is, and whether it was done",
+      parameters: { txid: TRANSACTION_PARAMETER }, answers: answers(ref("Transaction")),
+      run: ({ parameters }) => {
+        const txid = parameters["txid"] ?? "";
+        const found = context.node.transaction(digest(fromHex(txid))) ?? refuseWith("transaction_unknown", `Cannot find transaction ${txid} in a final block`);
+        return json({ txid, height: found.height, index: found.index, ok: found.ok, ...(found.code === undefined ? {} : { code: found.code }) });
+      },
+    },
+    transactionRoute(context),
+    ...uploadRoutes(context),
+    { id: "getOpenapi", method: "GET", path: "/openapi.json", auth: "none", summary: "This document", answers: answers({ type: "object" }), run: () => json(document as Json) },
+    {
+      id: "getHealth", method: "GET", path: "/healthz", auth: "none", summary: "200 while the chain goes on", answers: answers(ref("Health")),
+      run: () => {
+        const head = context.node.head();
+        const stalled = BigInt(context.now()) - head.timeMs > STALL_MS;
+        return json({ state: stalled ? "stalled" : "ok", height: head.height }, stalled ? 503 : 200);
+      },
+    },
+    metrics.route(context),
+  ];
+  const document = openapi(routes, context.version);
+  return routes;
+}
+
+function transactionRoute({ node }: Context): Route {
+  let waits = 0;
+  return {
+    id: "postTransaction", method: "POST", path: "/v1/transactions", auth: "none", summary: "Send a signed transaction; `wait=final` answers when it is in a final block",
+    query: { wait: { type: "string", enum: ["final"] } }, body: { type: "application/cbor", bytesMax: TRANSACTION_BODY_BYTES_MAX },
+    answers: {
+      200: { description: "In a final block: `ok` says whether it was done, `code` why not", types: ["application/json"], schema: ref("Submitted") },
+      202: { description: "Accepted, not final yet", types: ["application/json"], schema: ref("Submitted") },
+    },
+    run: async ({ body, query, signal }): Promise<Answer> => {
+      checkTransaction(body);
+      if (query["wait"] === "final" && waits >= FINAL_WAITS_MAX) refuseWith("busy", "Cannot wait for one more transaction: ask for it by its id");
+      const { txid } = await node.submit(body);
+      const id = hex(txid);
+      if (query["wait"] !== "final") return json({ txid: id }, 202);
+      waits += 1;
+      try {
+        const { height, ok, code } = await node.whenFinal(txid, { timeoutMs: FINAL_WAIT_MS_MAX, signal });
+        return json({ txid: id, height, ok, ...(code === undefined ? {} : { code }) });
+      } catch (error) {
+        if (isTimeout(error)) return json({ txid: id }, 202);
+        throw error;
+      } finally {
+        waits -= 1;
+      }
+    },
+  };
+}
+
+/** What is not a transaction is told so here, in the codec's own code. */
+function checkTransaction(body: Uint8Array): void {
+  try {
+    decodeTransaction(body);
+  } catch (error) {
+    if (error instanceof CodecError) throw error;
+    refuseWith("body_invalid", `Cannot read the transaction: ${messageOf(error)}`);
+  }
+}
+
+const isTimeout = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "timeout" || error.code === "not_final");
+
+function statusJson(context: Context): Json {
+  const { node } = context;
+  const head = node.head();
+  const { genesis } = node;
+  const parameters = PRESETS[genesis.parameters === "minimal" ? "minimal" : "default"];
+  return {
+    version: context.version, chainId: hex(node.chainId), chain: genesis.name, machine: addressText(context.machine), operator: addressText(context.operator),
+    bootId: context.bootId, zone: context.zone, apiPort: context.apiPort, httpPort: context.httpPort,
+    head: { height: head.height, id: hex(head.id), timeMs: decimal(head.timeMs), moneySecond: decimal(head.moneySecond), stateRoot: hex(head.stateRoot) },
+    moneySecondNow: decimal(node.moneySecondNow()),
+    validators: genesis.validators.map(({ publicKey, weight, operator }) => ({ key: hex(publicKey), weight, operator: addressText(operator) })),
+    runner: { state: context.runner.pid === null ? "starting" : "running", pid: context.runner.pid, routes: context.routeCount() },
+    fees: { base: decimal(parameters.feeBase), perByte: decimal(parameters.feePerByte) },
+    supply: supplyJson(node.view().supply()),
+  };
+}
+
+function describe(context: Context, deployment: DeploymentView): Json {
+  const host = hostOf(deployment, context.zone);
+  const port = context.httpPort === 80 ? "" : `:${context.httpPort}`;
+  return deploymentJson(deployment, context.node.view().leasesOfDeployment(deployment.id), host, `http://${host}${port}/`);
+}
+
+export const hostOf = (deployment: { readonly name: string; readonly owner: Address }, zone: string): string => `${deployment.name}.${addressText(deployment.owner)}.${zone}`;
+
+function blockJson({ node }: Context, text: string): Json {
+  const at = text === "latest" ? node.head().height : Number(text);
+  const block = at <= node.head().height ? node.block(brandHeight(at)) : null;
+  if (block === null) return refuseWith("block_unknown", `Cannot find block ${text} as the newest final one is ${node.head().height}`);
+  return {
+    height: at, id: hex(block.id), bytes: base64(block.bytes), certificate: base64(block.certificate ?? new Uint8Array(0)),
+    header: at === 0 ? null : headerJson(decodeBlock(block.bytes).header),
+    outcomes: block.outcomes.map(({ txid, ok, code }) => ({ txid: hex(txid), ok, ...(code === undefined ? {} : { code }) })),
+    events: block.events.map(eventJson),
+  };
+}
+
+function usageJson(usage: Usage | undefined): Json {
+  const { fuel, cpuNs, ...counts } = usage ?? { requests: 0, errors: 0, fuel: 0, cpuNs: 0, memoryBytes: 0, memoryBytesPeak: 0, running: 0, waiting: 0, logLinesDropped: 0 };
+  return { ...counts, fuel: BigInt(Math.trunc(fuel)).toString(), cpuNs: BigInt(Math.trunc(cpuNs)).toString() };
+}
+
+const pageOf = (query: Call["query"]): PageRequest => {
+  const after = query["after"];
+  return { limit: Number(query["limit"] ?? PAGE_ROWS_DEFAULT), ...(after === undefined ? {} : { after: String(after) as Hex }) };
+};
+const idOf = (call: Call): Address => address(fromHex(call.parameters["id"] ?? ""));
+const addressOf = (text: string): Address => parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);

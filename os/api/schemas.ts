@@ -1,0 +1,75 @@
+/** The shapes of what the API answers, as JSON Schema (2020-12): part of the OpenAPI document. */
+import type { Schema } from "./route.ts";
+
+const text = { type: "string" };
+const number = { type: "integer", minimum: 0 };
+const decimal = { type: "string", pattern: "^[0-9]+$", description: "A 64-bit number." };
+const decimalOrNull = { type: ["string", "null"], pattern: "^[0-9]+$" };
+const textOrNull = { type: ["string", "null"] };
+const address = { type: "string", pattern: "^gw1[02-9ac-hj-np-z]{38}$" };
+const addressOrNull = { type: ["string", "null"], pattern: "^gw1[02-9ac-hj-np-z]{38}$" };
+const hexOf = (bytes: number): Schema => ({ type: "string", pattern: `^[0-9a-f]{${bytes * 2}}$` });
+const digest = { type: "string", pattern: "^sha256:[0-9a-f]{64}$" };
+const digestOrNull = { type: ["string", "null"], pattern: "^sha256:[0-9a-f]{64}$" };
+const base64 = { type: "string", contentEncoding: "base64" };
+const object = (properties: Readonly<Record<string, Schema>>, optional: readonly string[] = []): Schema => ({
+  type: "object", properties, required: Object.keys(properties).filter((name) => !optional.includes(name)), additionalProperties: false,
+});
+const listOf = (items: Schema): Schema => ({ type: "array", items });
+const open = { type: "object", additionalProperties: true };
+export const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+export const page = (name: string, items: Schema): Schema => object({ [name]: listOf(items), next: { ...textOrNull, description: "Give it as `after` for the next page; null at the end." } });
+
+export const DIGEST_PARAMETER: Schema = digest;
+export const DEPLOYMENT_PARAMETER: Schema = hexOf(20);
+export const ADDRESS_PARAMETER: Schema = address;
+export const TRANSACTION_PARAMETER: Schema = hexOf(32);
+
+const outcome = object({ txid: hexOf(32), ok: { type: "boolean" }, code: text }, ["code"]);
+
+export const SCHEMAS: Readonly<Record<string, Schema>> = {
+  Problem: object({ type: text, title: text, status: number, detail: text, code: { ...text, description: "Stable: it never changes its meaning." } }),
+  Status: object({
+    version: text, chainId: hexOf(8), chain: text, machine: address, operator: address, bootId: hexOf(16), zone: text, apiPort: number, httpPort: number,
+    head: object({ height: number, id: hexOf(32), timeMs: decimal, moneySecond: decimal, stateRoot: hexOf(32) }),
+    moneySecondNow: decimal,
+    validators: listOf(object({ key: hexOf(32), weight: number, operator: address })),
+    runner: object({ state: { enum: ["running", "starting"] }, pid: { type: ["integer", "null"] }, routes: number }),
+    fees: object({ base: decimal, perByte: decimal }),
+    supply: object({ balances: decimal, escrows: decimal, bonds: decimal, feePool: decimal, burnt: decimal, total: decimal }),
+  }),
+  Machine: object({
+    id: address, key: hexOf(32), operator: address, state: { enum: ["up", "down"] }, bootId: text, region: text, memoryMib: number, cpuMillis: number,
+    memoryMibUsed: number, cpuMillisUsed: number, leases: number, pricePerGibSecond: decimal, pricePerCoreSecond: decimal, bond: decimal, strikes: number, placeableFrom: decimal,
+  }),
+  Lease: object({
+    index: number, state: { enum: ["pending", "placed", "ready", "waiting", "failed"] }, machine: addressOrNull, rate: decimal, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
+  }),
+  Deployment: object({
+    id: hexOf(20), owner: address, name: text, state: { enum: ["active", "paused", "dry", "closing"] }, host: text, url: text, component: digest, configuration: digestOrNull,
+    memoryMib: number, cpuMillis: number, concurrency: number, replicas: number, isolation: { enum: ["shared", "process"] }, rateMax: decimal, createdHeight: number,
+    failure: textOrNull, failedMachines: listOf(address), leases: listOf(ref("Lease")),
+  }),
+  Segment: object({ machine: address, index: number, rate: decimal, openedAt: decimal, end: decimalOrNull, paidUntil: decimal, seconds: decimal, amount: decimal }),
+  Bill: object({
+    deploymentId: hexOf(20), owner: address, name: text, closed: { type: "boolean" }, at: decimal, segments: listOf(ref("Segment")),
+    earlier: object({ segments: number, seconds: decimal, amount: decimal }), total: decimal, paid: decimal, ratePerSecond: decimal, balance: decimal,
+    dryAt: decimalOrNull, runwaySeconds: decimalOrNull, refunded: decimal,
+  }),
+  LogLine: object({ sequence: number, timeMs: number, stream: { enum: ["stdout", "stderr", "system"] }, requestId: textOrNull, line: text }),
+  Usage: object({
+    requests: number, errors: number, fuel: decimal, cpuNs: decimal, memoryBytes: number, memoryBytesPeak: number, running: number, waiting: number, logLinesDropped: number,
+  }),
+  Account: object({
+    address, balance: decimal, nonce: decimal, threshold: number,
+    keys: listOf(object({ key: hexOf(32), scopes: number, limit: decimal, expiryMs: decimal })),
+  }),
+  Block: object({
+    height: number, id: hexOf(32), bytes: { ...base64, description: "The block; of height 0, the genesis." }, certificate: base64, header: { ...open, type: ["object", "null"] },
+    outcomes: listOf(outcome), events: listOf(open),
+  }),
+  Transaction: object({ txid: hexOf(32), height: number, index: number, ok: { type: "boolean" }, code: text }, ["code"]),
+  Submitted: object({ txid: hexOf(32), height: number, ok: { type: "boolean" }, code: text }, ["height", "ok", "code"]),
+  Upload: object({ digest, bytes: number, kind: { enum: ["service", "task", "configuration"] }, imports: listOf(text), expiresAtMs: number }, ["imports"]),
+  Health: object({ state: { enum: ["ok", "starting", "stalled"] }, height: number }),
+};

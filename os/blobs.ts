@@ -1,0 +1,189 @@
+/**
+ * Components and configurations on this machine: bytes named by their sha256, who uploaded them, and what became of them.
+ *
+ * Rules: nothing is kept that does not hash to its name (checked again on reading, the disk is hostile); an upload that no
+ * deployment names counts against its account's quota and expires (the supervisor's plan says when it goes); a component is
+ * compiled as soon as it is here, once however many ask, and a refusal by the compiler is remembered with its cause.
+ * A file is `<digest>.<account>`: quota and expiry (its time of change) survive a restart without a second file.
+ */
+import { mkdir, readFile, readdir, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import { sha256 } from "#chain/crypto.ts";
+import { type Address, type Hex, hex } from "#chain/types.ts";
+import type { Compiled } from "#sandbox/sandbox.ts";
+import { AgentError, codeOf } from "./error.ts";
+import { writeWhole } from "./keys.ts";
+import { COMPILES_AT_ONCE_MAX, UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOAD_EXPIRY_MS } from "./limits.ts";
+import type { Blob } from "./supervisor/plan.ts";
+
+export type BlobKind = "component" | "configuration";
+type Entry = {
+  readonly kind: BlobKind;
+  readonly path: string;
+  readonly owner: Hex;
+  readonly bytes: number;
+  state: Blob["state"];
+  cause: string | null;
+  expiresAtMs: number;
+  compiled: Compiled | null;
+  compilation: Promise<Compiled> | null;
+};
+export type BlobStoreOptions = {
+  readonly directory: string;
+  /** Compiles in a process of its own into the cache; a refusal has one of COMPILE_REFUSALS as its code. */
+  readonly compile: (component: Uint8Array, digest: Hex) => Promise<Compiled>;
+  /** Digests that a deployment names: they cost no quota. */
+  readonly named: () => ReadonlySet<Hex>;
+  readonly now: () => number;
+  /** A component was compiled, or refused. */
+  readonly onChange: () => void;
+};
+
+/** What the compiler says about the component itself; anything else is this machine's trouble and is tried again. */
+const COMPILE_REFUSALS: ReadonlySet<string> = new Set([
+  "compile_failed", "compile_limit", "not_wasm", "core_module", "component_invalid", "component_too_large", "import_unknown", "world_unknown",
+]);
+const FOLDERS: Readonly<Record<BlobKind, string>> = { component: "components", configuration: "configurations" };
+const FILE_NAME = /^([0-9a-f]{64})\.([0-9a-f]{40})$/;
+
+export class BlobStore {
+  readonly #options: BlobStoreOptions;
+  readonly #entries: Map<Hex, Entry> = new Map();
+  readonly #queue: (() => void)[] = [];
+  #compiling = 0;
+
+  private constructor(options: BlobStoreOptions) {
+    this.#options = options;
+  }
+
+  static async open(options: BlobStoreOptions): Promise<BlobStore> {
+    const store = new BlobStore(options);
+    for (const kind of ["component", "configuration"] as const) {
+      const folder = join(options.directory, FOLDERS[kind]);
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      for (const name of await readdir(folder)) {
+        const [, digest, owner] = FILE_NAME.exec(name) ?? [];
+        const path = join(folder, name);
+        // What is not named like a blob is the rest of a write that a crash cut short.
+        if (digest === undefined || owner === undefined) await rm(path, { recursive: true, force: true });
+        else store.#entries.set(digest as Hex, newEntry(kind, path, owner as Hex, (await stat(path)).size, (await stat(path)).mtimeMs));
+      }
+    }
+    return store;
+  }
+
+  has(digest: Hex): boolean {
+    return this.#entries.has(digest);
+  }
+
+  /** What the supervisor's plan sees. */
+  observed(): Map<Hex, Blob> {
+    const blobs = new Map<Hex, Blob>();
+    for (const [digest, { state, cause, expiresAtMs }] of this.#entries) {
+      blobs.set(digest, cause === null ? { state, expiresAtMs } : { state, cause, expiresAtMs });
+    }
+    return blobs;
+  }
+
+  /** Throws `upload_quota` when an account, or all together, would hold too much that no deployment names. */
+  admit(owner: Address, digest: Hex, bytes: number): void {
+    if (this.has(digest)) return;
+    const named = this.#options.named();
+    const account = hex(owner);
+    let accountBytes = bytes;
+    let allBytes = bytes;
+    for (const [held, entry] of this.#entries) {
+      if (named.has(held)) continue;
+      allBytes += entry.bytes;
+      if (entry.owner === account) accountBytes += entry.bytes;
+    }
+    if (accountBytes > UPLOAD_ACCOUNT_BYTES_MAX) {
+      throw new AgentError("upload_quota", `Cannot take ${bytes} bytes as uploads of this account that no deployment names would pass ${UPLOAD_ACCOUNT_BYTES_MAX} bytes`);
+    }
+    if (allBytes > UPLOAD_BYTES_MAX) {
+      throw new AgentError("upload_quota", `Cannot take ${bytes} bytes as uploads that no deployment names would pass ${UPLOAD_BYTES_MAX} bytes on this machine`);
+    }
+  }
+
+  /** Keeps bytes under their digest and compiles a component in the background. Again = the expiry starts anew. */
+  async put(kind: BlobKind, digest: Hex, owner: Address, bytes: Uint8Array): Promise<void> {
+    if (hex(sha256(bytes)) !== digest) throw new AgentError("digest_mismatch", `Cannot keep ${kind} ${digest} as its bytes hash to ${hex(sha256(bytes))}`);
+    this.admit(owner, digest, bytes.length);
+    const now = this.#options.now();
+    let entry = this.#entries.get(digest);
+    if (entry === undefined) {
+      const path = join(this.#options.directory, FOLDERS[kind], `${digest}.${hex(owner)}`);
+      await writeWhole(path, bytes);
+      entry = this.#entries.get(digest) ?? newEntry(kind, path, hex(owner), bytes.length, now);
+      this.#entries.set(digest, entry);
+    } else {
+      await utimes(entry.path, now / 1000, now / 1000);
+    }
+    entry.expiresAtMs = now + UPLOAD_EXPIRY_MS;
+    if (entry.state === "refused") Object.assign(entry, { state: "present", cause: null });
+    // What comes of it is in the entry; the supervisor tries again what was this machine's trouble.
+    if (kind === "component") void this.compile(digest).catch(() => {});
+    this.#options.onChange();
+  }
+
+  async read(digest: Hex): Promise<Uint8Array> {
+    const entry = this.#entries.get(digest);
+    if (entry === undefined) throw new AgentError("blob_missing", `Cannot read ${digest} as it is not on this machine`);
+    const bytes = new Uint8Array(await readFile(entry.path));
+    if (hex(sha256(bytes)) !== digest) throw new AgentError("blob_corrupt", `Cannot use ${digest} as its file holds other bytes`);
+    return bytes;
+  }
+
+  /** Resolves when the component is compiled; rejects with the cause when it is refused. */
+  compile(digest: Hex): Promise<Compiled> {
+    const entry = this.#entries.get(digest);
+    if (entry === undefined) return Promise.reject(new AgentError("blob_missing", `Cannot compile ${digest} as it is not on this machine`));
+    if (entry.compiled !== null) return Promise.resolve(entry.compiled);
+    entry.compilation ??= this.#compile(digest, entry).finally(() => {
+      entry.compilation = null;
+      this.#options.onChange();
+    });
+    return entry.compilation;
+  }
+
+  /** The cache lost its file, or another engine runs: the next plan compiles it again. */
+  forgetCompiled(digest: Hex): void {
+    const entry = this.#entries.get(digest);
+    if (entry?.state === "compiled") Object.assign(entry, { state: "present", compiled: null });
+  }
+
+  async drop(digest: Hex): Promise<void> {
+    const entry = this.#entries.get(digest);
+    if (entry === undefined || entry.compilation !== null) return;
+    this.#entries.delete(digest);
+    await rm(entry.path, { force: true });
+  }
+
+  async #compile(digest: Hex, entry: Entry): Promise<Compiled> {
+    entry.state = "compiling";
+    await this.#slot();
+    try {
+      entry.compiled = await this.#options.compile(await this.read(digest), digest);
+      entry.state = "compiled";
+      return entry.compiled;
+    } catch (error) {
+      const refused = COMPILE_REFUSALS.has(codeOf(error));
+      Object.assign(entry, refused ? { state: "refused", cause: codeOf(error) } : { state: "present" });
+      throw error;
+    } finally {
+      this.#compiling -= 1;
+      this.#queue.shift()?.();
+    }
+  }
+
+  /** Waits for one of the few compiler processes; the queue is bounded by the uploads that the quota lets in. */
+  async #slot(): Promise<void> {
+    while (this.#compiling >= COMPILES_AT_ONCE_MAX) await new Promise<void>((go) => this.#queue.push(go));
+    this.#compiling += 1;
+  }
+}
+
+const newEntry = (kind: BlobKind, path: string, owner: Hex, bytes: number, changedMs: number): Entry => ({
+  kind, path, owner, bytes, state: kind === "configuration" ? "compiled" : "present", cause: null,
+  expiresAtMs: Math.floor(changedMs) + UPLOAD_EXPIRY_MS, compiled: null, compilation: null,
+});

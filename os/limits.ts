@@ -1,0 +1,67 @@
+/**
+ * Every limit of the agent: what one tenant, one client or one file may take of a machine.
+ *
+ * Rule: a queue, list, body or wait of `os/` has its maximum here, with its unit and its reason; the door checks it.
+ */
+
+/** JSON and query bodies: nothing of ours is larger, and none is read before the limit is known. */
+export const BODY_BYTES_DEFAULT: number = 4 * 1024;
+/** A signed transaction (the protocol's own limit) and a little for its envelope. */
+export const TRANSACTION_BODY_BYTES_MAX: number = 8 * 1024;
+/** Environment variables of one deployment: they are held in memory by every lease holder. */
+export const CONFIGURATION_BYTES_MAX: number = 64 * 1024;
+export const CONFIGURATION_ENTRIES_MAX = 256;
+
+/** Rows of one answer. */
+export const PAGE_ROWS_DEFAULT = 100;
+export const PAGE_ROWS_MAX = 500;
+
+/** An upload that no deployment names is gone after this. */
+export const UPLOAD_EXPIRY_MS: number = 10 * 60_000;
+/** Bytes of uploads of one account that no deployment names yet. */
+export const UPLOAD_ACCOUNT_BYTES_MAX: number = 128 * 1024 * 1024;
+/** Bytes of all uploads that no deployment names yet: what strangers may take of the disk. */
+export const UPLOAD_BYTES_MAX: number = 1024 * 1024 * 1024;
+/** Uploads being received and inspected at once; each is held in memory. */
+export const UPLOADS_AT_ONCE_MAX = 8;
+/** Compiler processes at once: one core stays free for the chain. */
+export const COMPILES_AT_ONCE_MAX = 2;
+
+/** A signed request is good for at most this long. */
+export const REQUEST_EXPIRY_MS_MAX: number = 5 * 60_000;
+/** How long `?wait=final` waits before it answers 202. */
+export const FINAL_WAIT_MS_MAX = 20_000;
+/** Requests that wait for finality at once. */
+export const FINAL_WAITS_MAX = 1024;
+
+/** Lines and bytes of one deployment's log in memory: what `tail` can give at once. */
+export const LOG_LINES_MAX = 1000;
+export const LOG_MEMORY_BYTES_MAX: number = 512 * 1024;
+/** One line; the rest is cut. */
+export const LOG_LINE_BYTES_MAX: number = 8 * 1024;
+/** A log file is turned over at this size, and one older file is kept. */
+export const LOG_FILE_BYTES_MAX: number = 1024 * 1024;
+/** Deployments with a log on this machine; the one written to longest ago goes first. */
+export const LOGS_MAX = 1024;
+/** Lines are on disk after this. */
+export const LOG_FLUSH_MS = 200;
+/** Clients that follow logs at once, and what may wait unsent for one of them before lines are skipped. */
+export const LOG_FOLLOWERS_MAX = 64;
+export const LOG_FOLLOWER_BYTES_MAX: number = 1024 * 1024;
+/** A silent stream says something this often, so that a dead client is noticed. */
+export const LOG_HEARTBEAT_MS = 15_000;
+
+/** A repeated failure waits 250 ms, 500 ms, … and at most this. */
+export const RETRY_MS_FIRST = 250;
+export const RETRY_MS_MAX = 30_000;
+/** Actions of the supervisor under way at once. */
+export const ACTIONS_AT_ONCE_MAX = 16;
+/** A transaction of the machine that is not final by then is sent anew. */
+export const MACHINE_TRANSACTION_VALID_MS = 30_000;
+
+/** Each of the three steps of a stop gets at most this, so that all of it ends within 2 s. */
+export const STOP_STEP_MS_MAX = 600;
+
+/** Memory that leases never get: the agent's own and the runner's. */
+export const MEMORY_RESERVED_MIB = 64;
+export const MEMORY_HEADROOM_PERCENT = 25;

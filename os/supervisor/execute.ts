@@ -1,0 +1,92 @@
+/**
+ * Carries one action of the plan out, on the real parts of the machine. Every action may be carried out again.
+ *
+ * Errors are sorted here: what is the component's own fault is an outcome (`refused`), so that the next plan says `failed`; all
+ * else is thrown and tried again later. Nothing is deleted because of an error.
+ */
+import type { Operation } from "#chain/codec/transaction.ts";
+import { type Hex, address, fromHex } from "#chain/types.ts";
+import { CONCURRENCY_MAX, LIMITS_MAX } from "#sandbox/limits.ts";
+import type { Runner } from "#sandbox/sandbox.ts";
+import type { BlobStore } from "../blobs.ts";
+import { environmentFor } from "../configuration.ts";
+import { codeOf, messageOf } from "../error.ts";
+import type { Action, Route } from "./plan.ts";
+
+const CAUSE_BYTES_MAX = 64;
+const MIB = 1024 * 1024;
+
+export type Hands = {
+  /** Sends an operation as this machine; resolves when it is final, throws its code when it is refused. */
+  readonly submit: (operation: Operation) => Promise<void>;
+  readonly blobs: Pick<BlobStore, "compile" | "read" | "drop" | "forgetCompiled">;
+  readonly runner: Pick<Runner, "load" | "unload">;
+  /** Brings bytes from another machine. */
+  readonly fetch: (digest: Hex) => Promise<void>;
+  /** A line in the log of a deployment, for its tenant. */
+  readonly tell: (id: Hex, line: string) => void;
+};
+export type Outcome =
+  | { readonly kind: "done" }
+  | { readonly kind: "loaded"; readonly route: Route }
+  | { readonly kind: "unloaded"; readonly id: Hex }
+  /** The component does not instantiate: the deployment's own fault. */
+  | { readonly kind: "refused"; readonly id: Hex; readonly component: Hex; readonly cause: string };
+
+const DONE: Outcome = { kind: "done" };
+/** Errors of a load that come from what the tenant deployed. */
+const LOAD_REFUSALS: ReadonlySet<string> = new Set(["load_failed", "limit_invalid", "configuration_invalid", "configuration_foreign"]);
+
+export async function execute(action: Action, hands: Hands): Promise<Outcome> {
+  switch (action.kind) {
+    case "sendUp":
+      await hands.submit({ kind: "up", bootId: fromHex(action.bootId) });
+      return DONE;
+    case "sendReady":
+      await hands.submit({ kind: "ready", deploymentId: address(fromHex(action.id)), index: action.index, rate: action.rate });
+      return DONE;
+    case "sendFailed":
+      await hands.submit({ kind: "failed", deploymentId: address(fromHex(action.id)), index: action.index, cause: action.cause.slice(0, CAUSE_BYTES_MAX) });
+      return DONE;
+    case "fetch":
+      await hands.fetch(action.digest);
+      return DONE;
+    case "compile":
+      await hands.blobs.compile(action.digest);
+      return DONE;
+    case "load":
+    case "resize":
+      return await load(action.route, hands);
+    case "unload":
+      await hands.runner.unload(action.id);
+      return { kind: "unloaded", id: action.id };
+    case "drop":
+      await hands.blobs.drop(action.digest);
+      return DONE;
+    default:
+      return action satisfies never;
+  }
+}
+
+async function load(route: Route, hands: Hands): Promise<Outcome> {
+  const { id, component } = route;
+  try {
+    const compiled = await hands.blobs.compile(component);
+    const environment = route.configuration === null ? {} : environmentFor(await hands.blobs.read(route.configuration), fromHex(route.owner));
+    await hands.runner.load({
+      id, compiled, environment, hosts: route.hosts,
+      // One route serves all replicas here; what the engine can give one route is a limit of the machine, not of the tenant.
+      limits: { memoryBytesMax: atMost(route.memoryMib * MIB, LIMITS_MAX.memoryBytesMax) },
+      concurrency: atMost(route.concurrency, CONCURRENCY_MAX),
+    });
+    return { kind: "loaded", route };
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "artefact_corrupt") hands.blobs.forgetCompiled(component);
+    if (!LOAD_REFUSALS.has(code)) throw error;
+    hands.tell(id, `Cannot start: ${messageOf(error)} (${code})`);
+    return { kind: "refused", id, component, cause: code };
+  }
+}
+
+const atMost = (value: number, maximum: number): number => (value < maximum ? value : maximum);

@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { Hex } from "#chain/types.ts";
+import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Route, plan, retryDelayMs, routeOf } from "./plan.ts";
+
+const BOOT = "b0".repeat(16) as Hex;
+const id = (n: number): Hex => n.toString(16).padStart(40, "0") as Hex;
+const digest = (n: number): Hex => n.toString(16).padStart(64, "0") as Hex;
+const NOW = 1_000_000;
+const LATER = NOW + 60_000;
+
+const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "placed", rate: 7n }], changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
+  id: id(n), owner: id(900), hosts: [`d${n}.gw1.localhost`], component: digest(n), configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, leases, ...changes,
+});
+const desired = (...deployments: DeploymentHere[]): Desired => ({ bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
+
+type World = { blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
+const world = (changes: Partial<World> = {}): World => ({ blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
+const observed = (of: World): Observed => ({ bootId: BOOT, ...of });
+const blob = (state: Blob["state"], expiresAtMs = LATER): Blob => ({ state, expiresAtMs });
+const kinds = (actions: readonly Action[]): string[] => actions.map((action) => action.key);
+const keysFor = (want: Desired, have: Partial<World>, nowMs = NOW): string[] => kinds(plan(want, observed(world(have)), nowMs).actions);
+
+const one = deployment(1);
+const compiled = new Map([[digest(1), blob("compiled")]]);
+const loaded = new Map([[id(1), routeOf(one)]]);
+
+test("plan() has one action for every difference, and none where there is none", () => {
+  const cases: readonly [string, Desired, Partial<World>, string[]][] = [
+    ["nothing wanted, nothing there", desired(), {}, []],
+    ["another boot is registered", { ...desired(), bootId: "00".repeat(16) as Hex }, {}, [`up/${BOOT}`]],
+    ["the machine is down", { ...desired(), bootId: null }, {}, [`up/${BOOT}`]],
+    ["the component is elsewhere", desired(one), {}, [`fetch/${digest(1)}`]],
+    ["the component is not compiled", desired(one), { blobs: new Map([[digest(1), blob("present")]]) }, [`compile/${digest(1)}`]],
+    ["the component compiles", desired(one), { blobs: new Map([[digest(1), blob("compiling")]]) }, []],
+    ["the compiler refused it", desired(one), { blobs: new Map([[digest(1), { ...blob("refused"), cause: "compile_failed" }]]) }, [`failed/${id(1)}/0`]],
+    ["it is not loaded", desired(one), { blobs: compiled }, [`load/${id(1)}`]],
+    ["it does not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), cause: "load_failed" }]]) }, [`failed/${id(1)}/0`]],
+    ["another component of it did not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(9), cause: "load_failed" }]]) }, [`load/${id(1)}`]],
+    ["it is loaded, the ledger does not know", desired(one), { blobs: compiled, routes: loaded }, [`ready/${id(1)}/0/7`]],
+    ["it is loaded and paid", desired(deployment(1, [{ index: 0, stage: "ready", rate: 7n }])), { blobs: compiled, routes: loaded }, []],
+    ["the lease is gone", desired(), { blobs: compiled, routes: loaded }, [`load/${id(1)}`]],
+    ["an upload expired", desired(), { blobs: new Map([[digest(1), blob("compiled", NOW)]]) }, [`drop/${digest(1)}`]],
+    ["an upload has not expired", desired(), { blobs: new Map([[digest(1), blob("compiled", NOW + 1)]]) }, []],
+    ["an expired upload that a deployment elsewhere names", { ...desired(), named: new Set([digest(1)]) }, { blobs: new Map([[digest(1), blob("compiled", NOW)]]) }, []],
+    ["an expired upload that compiles", desired(), { blobs: new Map([[digest(1), blob("compiling", NOW)]]) }, []],
+  ];
+  for (const [name, want, have, expected] of cases) assert.deepEqual(keysFor(want, have), expected, name);
+});
+
+test("plan() sends nothing for a boot that the ledger does not know, but loads ahead", () => {
+  const want: Desired = { ...desired(one), bootId: null };
+  assert.deepEqual(keysFor(want, { blobs: compiled }), [`up/${BOOT}`, `load/${id(1)}`]);
+  assert.deepEqual(keysFor(want, { blobs: compiled, routes: loaded }), [`up/${BOOT}`]);
+  assert.deepEqual(keysFor(want, { blobs: new Map([[digest(1), { ...blob("refused"), cause: "compile_failed" }]]) }), [`up/${BOOT}`]);
+});
+
+test("replicas of one deployment are one route with the sum of their limits, and each is made ready", () => {
+  const two = deployment(1, [{ index: 1, stage: "placed", rate: 9n }, { index: 0, stage: "ready", rate: 7n }]);
+  const [action] = plan(desired(two), observed(world({ blobs: compiled, routes: loaded })), NOW).actions;
+  assert.equal(action?.kind, "resize");
+  assert.deepEqual(action.kind === "resize" && [action.route.memoryMib, action.route.cpuMillis, action.route.concurrency, action.route.instanceMemoryMib], [128, 500, 8, 64]);
+  assert.deepEqual(keysFor(desired(two), { blobs: compiled, routes: new Map([[id(1), routeOf(two)]]) }), [`ready/${id(1)}/1/9`]);
+});
+
+test("a deployment with a configuration waits for it, and is loaded again when it changes", () => {
+  const configured = deployment(1, undefined, { configuration: digest(77) });
+  assert.deepEqual(keysFor(desired(configured), { blobs: compiled }), [`fetch/${digest(77)}`]);
+  const both = new Map([...compiled, [digest(77), blob("compiled")] as const]);
+  assert.deepEqual(keysFor(desired(configured), { blobs: both, routes: loaded }), [`load/${id(1)}`]);
+});
+
+test("an action under way, or whose retry is not due, is left out; the plan wakes when it is", () => {
+  const key = `load/${id(1)}`;
+  assert.deepEqual(keysFor(desired(one), { blobs: compiled, underWay: new Set([key]) }), []);
+  const failures = new Map([[key, { count: 3, retryAtMs: NOW + 500 }]]);
+  const waiting = plan(desired(one), observed(world({ blobs: compiled, failures })), NOW);
+  assert.deepEqual(waiting, { actions: [], wakeAtMs: NOW + 500 });
+  assert.deepEqual(keysFor(desired(one), { blobs: compiled, failures }, NOW + 500), [key]);
+});
+
+test("the plan wakes for the next expiry", () => {
+  const blobs = new Map([[digest(1), blob("compiled", NOW + 900)], [digest(2), blob("compiled", NOW + 400)], [digest(3), blob("compiled", NOW - 1)]]);
+  const { actions, wakeAtMs } = plan({ ...desired(), named: new Set([digest(2)]) }, observed(world({ blobs })), NOW);
+  assert.deepEqual([kinds(actions), wakeAtMs], [[`drop/${digest(3)}`], NOW + 900]);
+});
+
+test("the order is total: the same for any order of what the ledger and the machine hold", () => {
+  const deployments = [1, 2, 3, 4].map((n) => deployment(n, [{ index: 1, stage: "placed", rate: 1n }, { index: 0, stage: "placed", rate: 1n }]));
+  const blobs = new Map([1, 2, 3, 4, 5, 6].map((n) => [digest(n), blob(n === 2 ? "present" : "compiled", NOW)] as const));
+  const routes = new Map([3, 8, 7].map((n) => [id(n), routeOf(deployment(n, [{ index: 0, stage: "ready", rate: 1n }, { index: 1, stage: "ready", rate: 1n }]))] as const));
+  const straight = plan({ ...desired(...deployments), bootId: null }, observed(world({ blobs, routes })), NOW);
+  const turned = plan(
+    { ...desired(...deployments.toReversed().map((d) => ({ ...d, leases: d.leases.toReversed() }))), bootId: null },
+    observed(world({ blobs: new Map([...blobs].toReversed()), routes: new Map([...routes].toReversed()) })), NOW,
+  );
+  assert.deepEqual(turned, straight);
+  assert.deepEqual(straight.actions.map((action) => action.kind), ["sendUp", "unload", "unload", "load", "compile", "load", "drop", "drop"]);
+});
+
+/** Carries actions out as the real hands do, on a small model of ledger and machine. */
+function carryOut(actions: readonly Action[], want: Desired, have: World): Desired {
+  let now = want;
+  const lease = (deploymentId: Hex, index: number, change: (lease: Lease) => readonly Lease[]): void => {
+    const deployments = now.deployments
+      .map((d) => (d.id === deploymentId ? { ...d, leases: d.leases.flatMap((l) => (l.index === index ? change(l) : [l])) } : d))
+      .filter((d) => d.leases.length > 0);
+    now = { ...now, deployments };
+  };
+  for (const action of actions) {
+    switch (action.kind) {
+      case "sendUp": now = { ...now, bootId: action.bootId }; break;
+      case "fetch": have.blobs.set(action.digest, blob("present")); break;
+      case "compile": have.blobs.set(action.digest, blob("compiled")); break;
+      case "load": case "resize": have.routes.set(action.route.id, action.route); break;
+      case "unload": have.routes.delete(action.id); break;
+      case "drop": have.blobs.delete(action.digest); break;
+      case "sendReady": lease(action.id, action.index, (l) => [{ ...l, stage: "ready" }]); break;
+      case "sendFailed": lease(action.id, action.index, () => []); break;
+      default: action satisfies never;
+    }
+  }
+  return now;
+}
+
+test("carried out until there is nothing to do, every start ends with exactly the wanted routes loaded, all leases ready, no action twice", () => {
+  let seed = 1;
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+    return (seed >>> 8) % below;
+  };
+  for (let round = 0; round < 500; round += 1) {
+    const count = random(5);
+    const have = world();
+    let want: Desired = {
+      ...desired(...Array.from({ length: count }, (_, n) => deployment(n, Array.from({ length: 1 + random(3) }, (_lease, index) => ({ index, stage: random(2) === 0 ? "placed" as const : "ready" as const, rate: 5n }))))),
+      bootId: random(2) === 0 ? BOOT : null,
+    };
+    for (let n = 0; n < 6; n += 1) {
+      if (random(2) === 0) have.blobs.set(digest(n), blob((["present", "compiled"] as const)[random(2)]!, NOW));
+      if (random(3) === 0) have.routes.set(id(n), routeOf(deployment(n)));
+    }
+    const done = new Set<string>();
+    let rounds = 0;
+    for (; rounds < 8; rounds += 1) {
+      const { actions } = plan(want, observed(have), NOW);
+      if (actions.length === 0) break;
+      for (const action of actions) {
+        const once = `${action.kind}:${action.key}`;
+        assert(!done.has(once), `${once} twice in round ${round}`);
+        done.add(once);
+      }
+      want = carryOut(actions, want, have);
+    }
+    assert(rounds < 8);
+    assert.deepEqual([...have.routes.keys()].toSorted(), want.deployments.map((d) => d.id).toSorted());
+    for (const d of want.deployments) {
+      assert.deepEqual(have.routes.get(d.id), routeOf(d));
+      assert(d.leases.every((l) => l.stage === "ready"));
+    }
+    assert.equal(want.bootId, BOOT);
+  }
+});
+
+test("back-off doubles from its first wait to its maximum", () => {
+  assert.deepEqual([1, 2, 3, 4, 8, 50].map((count) => retryDelayMs(count, 250, 30_000)), [250, 500, 1000, 2000, 30_000, 30_000]);
+});

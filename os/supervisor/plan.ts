@@ -1,0 +1,212 @@
+/**
+ * What this machine has to do next: the difference between the leases that the ledger says it has and what runs on it.
+ *
+ * Pure: `plan(desired, observed, nowMs)` gives actions as data; `execute.ts` carries them out. Rules:
+ * - Every action is idempotent, and carries the key under which it is under way or has failed: a plan made while it runs, or before
+ *   its retry is due, leaves it out. After everything is carried out the next plan is empty.
+ * - The order is total and does not depend on the order of the input: `up`, what frees memory, deployments by id, what frees disk.
+ * - Only a lease that is gone unloads anything, and only an upload that expired and that no deployment names is dropped. An error
+ *   never does.
+ * - Replicas of one deployment on this machine are one route with the sum of their limits (design 5).
+ * - Loading may run ahead of `up`; `ready` and `failed` are sent for leases of the registered boot only.
+ */
+import assert from "node:assert";
+import type { Hex } from "#chain/types.ts";
+
+export type Lease = {
+  readonly index: number;
+  readonly stage: "placed" | "ready";
+  readonly rate: bigint;
+};
+/** A deployment that has at least one lease on this machine; resources are those of one replica. */
+export type DeploymentHere = {
+  readonly id: Hex;
+  readonly owner: Hex;
+  readonly hosts: readonly string[];
+  readonly component: Hex;
+  readonly configuration: Hex | null;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly concurrency: number;
+  readonly leases: readonly Lease[];
+};
+export type Desired = {
+  /** Which boot of this machine the ledger knows; null before the first `up`. */
+  readonly bootId: Hex | null;
+  readonly deployments: readonly DeploymentHere[];
+  /** Digests that some deployment of the grid names. */
+  readonly named: ReadonlySet<Hex>;
+};
+
+/** What the runner holds for one deployment: its replicas here, summed. */
+export type Route = {
+  readonly id: Hex;
+  readonly owner: Hex;
+  readonly hosts: readonly string[];
+  readonly component: Hex;
+  readonly configuration: Hex | null;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly concurrency: number;
+  /** Memory of one replica: the most that one instance may grow to. */
+  readonly instanceMemoryMib: number;
+};
+export type Blob = {
+  /** A configuration is `compiled` from the start: it is ready for use. */
+  readonly state: "present" | "compiling" | "compiled" | "refused";
+  /** Why the compiler refused it. */
+  readonly cause?: string;
+  readonly expiresAtMs: number;
+};
+export type Failure = { readonly count: number; readonly retryAtMs: number };
+export type Observed = {
+  readonly bootId: Hex;
+  readonly blobs: ReadonlyMap<Hex, Blob>;
+  readonly routes: ReadonlyMap<Hex, Route>;
+  /** Deployments whose component does not instantiate, and why. */
+  readonly refused: ReadonlyMap<Hex, { readonly component: Hex; readonly cause: string }>;
+  readonly underWay: ReadonlySet<string>;
+  readonly failures: ReadonlyMap<string, Failure>;
+};
+
+export type Action =
+  | { readonly kind: "sendUp"; readonly key: string; readonly bootId: Hex }
+  | { readonly kind: "unload"; readonly key: string; readonly id: Hex }
+  | { readonly kind: "fetch"; readonly key: string; readonly digest: Hex }
+  | { readonly kind: "compile"; readonly key: string; readonly digest: Hex }
+  | { readonly kind: "load"; readonly key: string; readonly route: Route }
+  | { readonly kind: "resize"; readonly key: string; readonly route: Route }
+  | { readonly kind: "sendReady"; readonly key: string; readonly id: Hex; readonly index: number; readonly rate: bigint }
+  | { readonly kind: "sendFailed"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string }
+  | { readonly kind: "drop"; readonly key: string; readonly digest: Hex };
+export type Plan = {
+  readonly actions: readonly Action[];
+  /** When a retry or an expiry is due, if nothing happens before. */
+  readonly wakeAtMs: number | null;
+};
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+export function plan(desired: Desired, observed: Observed, nowMs: number): Plan {
+  const deployments = desired.deployments.toSorted((a, b) => byText(a.id, b.id));
+  const wanted: Action[] = [
+    ...planUp(desired, observed),
+    ...planUnload(desired, observed),
+    ...deployments.flatMap((deployment) => planDeployment(deployment, desired.bootId === observed.bootId, observed)),
+  ];
+  const { actions: drops, wakeAtMs: expiryAtMs } = planDrop(desired, observed, nowMs);
+  wanted.push(...drops);
+
+  let wakeAtMs = expiryAtMs;
+  const actions = wanted.filter((action) => {
+    if (observed.underWay.has(action.key)) return false;
+    const failure = observed.failures.get(action.key);
+    if (failure === undefined || failure.retryAtMs <= nowMs) return true;
+    wakeAtMs = earlier(wakeAtMs, failure.retryAtMs);
+    return false;
+  });
+  assert.equal(new Set(actions.map((action) => action.key)).size, actions.length);
+  return { actions, wakeAtMs };
+}
+
+const earlier = (a: number | null, b: number): number => (a === null || b < a ? b : a);
+
+function planUp(desired: Desired, observed: Observed): Action[] {
+  if (desired.bootId === observed.bootId) return [];
+  return [{ kind: "sendUp", key: `up/${observed.bootId}`, bootId: observed.bootId }];
+}
+
+function planUnload(desired: Desired, observed: Observed): Action[] {
+  const kept = new Set(desired.deployments.map((deployment) => deployment.id));
+  return [...observed.routes.keys()]
+    .filter((id) => !kept.has(id))
+    .toSorted(byText)
+    .map((id) => ({ kind: "unload", key: `load/${id}`, id }));
+}
+
+function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, observed: Observed): Action[] {
+  assert(deployment.leases.length > 0);
+  const { id, component, configuration } = deployment;
+  const refused = (cause: string): Action[] => (bootRegistered ? failAll(deployment, cause) : []);
+  const blob = observed.blobs.get(component);
+  const missing: Action[] = [];
+  if (blob === undefined) missing.push({ kind: "fetch", key: `fetch/${component}`, digest: component });
+  if (configuration !== null && !observed.blobs.has(configuration)) {
+    missing.push({ kind: "fetch", key: `fetch/${configuration}`, digest: configuration });
+  }
+  if (blob?.state === "refused") return refused(blob.cause ?? "compile_failed");
+  if (blob?.state === "present") return [{ kind: "compile", key: `compile/${component}`, digest: component }, ...missing];
+  if (missing.length > 0 || blob?.state !== "compiled") return missing;
+
+  const instantiation = observed.refused.get(id);
+  if (instantiation?.component === component) return refused(instantiation.cause);
+  const route = routeOf(deployment);
+  const loaded = observed.routes.get(id);
+  if (loaded === undefined) return [{ kind: "load", key: `load/${id}`, route }];
+  if (!sameRoute(loaded, route)) return [{ kind: "resize", key: `load/${id}`, route }];
+  if (!bootRegistered) return [];
+  return byIndex(deployment.leases)
+    .filter((lease) => lease.stage === "placed")
+    .map(({ index, rate }) => ({ kind: "sendReady", key: `ready/${id}/${index}/${rate}`, id, index, rate }));
+}
+
+const byIndex = (leases: readonly Lease[]): Lease[] => leases.toSorted((a, b) => a.index - b.index);
+
+function failAll(deployment: DeploymentHere, cause: string): Action[] {
+  const { id } = deployment;
+  return byIndex(deployment.leases).map(({ index }) => ({ kind: "sendFailed", key: `failed/${id}/${index}`, id, index, cause }));
+}
+
+export function routeOf(deployment: DeploymentHere): Route {
+  const replicas = deployment.leases.length;
+  return {
+    id: deployment.id,
+    owner: deployment.owner,
+    hosts: deployment.hosts.toSorted(byText),
+    component: deployment.component,
+    configuration: deployment.configuration,
+    memoryMib: deployment.memoryMib * replicas,
+    cpuMillis: deployment.cpuMillis * replicas,
+    concurrency: deployment.concurrency * replicas,
+    instanceMemoryMib: deployment.memoryMib,
+  };
+}
+
+export function sameRoute(a: Route, b: Route): boolean {
+  return (
+    a.id === b.id &&
+    a.component === b.component &&
+    a.configuration === b.configuration &&
+    a.memoryMib === b.memoryMib &&
+    a.cpuMillis === b.cpuMillis &&
+    a.concurrency === b.concurrency &&
+    a.instanceMemoryMib === b.instanceMemoryMib &&
+    a.hosts.length === b.hosts.length &&
+    a.hosts.every((host, position) => host === b.hosts[position])
+  );
+}
+
+/** An upload that nobody named in time goes; what a deployment names, or a route here uses, stays. */
+function planDrop(desired: Desired, observed: Observed, nowMs: number): { actions: Action[]; wakeAtMs: number | null } {
+  const used = new Set<Hex>();
+  for (const route of observed.routes.values()) {
+    used.add(route.component);
+    if (route.configuration !== null) used.add(route.configuration);
+  }
+  const actions: Action[] = [];
+  let wakeAtMs: number | null = null;
+  for (const digest of [...observed.blobs.keys()].toSorted(byText)) {
+    const blob = observed.blobs.get(digest);
+    if (blob === undefined || blob.state === "compiling" || desired.named.has(digest) || used.has(digest)) continue;
+    if (blob.expiresAtMs <= nowMs) actions.push({ kind: "drop", key: `drop/${digest}`, digest });
+    else wakeAtMs = earlier(wakeAtMs, blob.expiresAtMs);
+  }
+  return { actions, wakeAtMs };
+}
+
+/** How long the `count`-th failure in a row waits: it doubles up to the maximum. */
+export function retryDelayMs(count: number, firstMs: number, maximumMs: number): number {
+  let delayMs = firstMs;
+  for (let n = 1; n < count && delayMs < maximumMs; n += 1) delayMs *= 2;
+  return delayMs < maximumMs ? delayMs : maximumMs;
+}

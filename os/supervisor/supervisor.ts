@@ -1,0 +1,126 @@
+/**
+ * The loop that keeps the machine as the ledger says: observe, plan, execute, again.
+ *
+ * It runs at every final block, whenever something here changed (an upload, a compile, a lost route), and when a retry is due;
+ * never on a fixed clock. It holds what was observed: routes, refusals, what is under way, failures with their back-off.
+ */
+import type { Hex } from "#chain/types.ts";
+import { codeOf } from "../error.ts";
+import { ACTIONS_AT_ONCE_MAX, RETRY_MS_FIRST, RETRY_MS_MAX } from "../limits.ts";
+import { type Hands, type Outcome, execute } from "./execute.ts";
+import { type Action, type Blob, type Desired, type Failure, type Observed, type Route, plan, retryDelayMs } from "./plan.ts";
+
+export type SupervisorOptions = {
+  readonly hands: Hands;
+  readonly bootId: Hex;
+  readonly desired: () => Desired;
+  readonly blobs: () => ReadonlyMap<Hex, Blob>;
+  readonly now: () => number;
+  readonly onFailure?: (action: Action, code: string, error: unknown) => void;
+};
+/** Failures are forgotten this long after their retry was due: nobody wanted the action again. */
+const FAILURE_FORGET_MS = 10 * RETRY_MS_MAX;
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #routes: Map<Hex, Route> = new Map();
+  readonly #refused: Map<Hex, { component: Hex; cause: string }> = new Map();
+  readonly #underWay: Map<string, Promise<void>> = new Map();
+  readonly #failures: Map<string, Failure> = new Map();
+  #scheduled = false;
+  #stopped = false;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  get routes(): ReadonlyMap<Hex, Route> {
+    return this.#routes;
+  }
+
+  /** Something changed: plan again, once for all changes of this turn of the event loop. */
+  poke(): void {
+    if (this.#scheduled || this.#stopped) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (!this.#stopped) this.#reconcile();
+    });
+  }
+
+  /** The runner came back without this deployment. */
+  lost(id: Hex): void {
+    this.#routes.delete(id);
+    this.poke();
+  }
+
+  /** No new action; those under way are left to end, for at most `timeoutMs`. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, timeoutMs);
+    await Promise.race([Promise.all(this.#underWay.values()), promise]);
+    clearTimeout(timer);
+  }
+
+  observed(): Observed {
+    return {
+      bootId: this.#options.bootId, blobs: this.#options.blobs(), routes: this.#routes, refused: this.#refused,
+      underWay: new Set(this.#underWay.keys()), failures: this.#failures,
+    };
+  }
+
+  #reconcile(): void {
+    const nowMs = this.#options.now();
+    const desired = this.#options.desired();
+    this.#forget(desired, nowMs);
+    const { actions, wakeAtMs } = plan(desired, this.observed(), nowMs);
+    for (const action of actions) {
+      if (this.#underWay.size >= ACTIONS_AT_ONCE_MAX) break;
+      this.#underWay.set(action.key, this.#carryOut(action));
+    }
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = wakeAtMs === null ? null : setTimeout(() => this.poke(), Math.max(1, wakeAtMs - nowMs));
+  }
+
+  async #carryOut(action: Action): Promise<void> {
+    try {
+      this.#apply(await execute(action, this.#options.hands));
+      this.#rest(action);
+    } catch (error) {
+      this.#failed(action.key);
+      if (!this.#stopped) this.#options.onFailure?.(action, codeOf(error), error);
+    } finally {
+      this.#underWay.delete(action.key);
+      this.poke();
+    }
+  }
+
+  #apply(outcome: Outcome): void {
+    if (outcome.kind === "loaded") {
+      this.#routes.set(outcome.route.id, outcome.route);
+      this.#refused.delete(outcome.route.id);
+    } else if (outcome.kind === "unloaded") this.#routes.delete(outcome.id);
+    else if (outcome.kind === "refused") this.#refused.set(outcome.id, { component: outcome.component, cause: outcome.cause });
+  }
+
+  /** A transaction that went through and is wanted at once again rests first; a lease that keeps failing here rests longer each time. */
+  #rest(action: Action): void {
+    if (action.kind === "sendFailed") this.#failed(action.key);
+    else if (action.kind === "sendReady" || action.kind === "sendUp") this.#failures.set(action.key, { count: 1, retryAtMs: this.#options.now() + RETRY_MS_FIRST });
+    else this.#failures.delete(action.key);
+  }
+
+  #failed(key: string): void {
+    const count = (this.#failures.get(key)?.count ?? 0) + 1;
+    this.#failures.set(key, { count, retryAtMs: this.#options.now() + retryDelayMs(count, RETRY_MS_FIRST, RETRY_MS_MAX) });
+  }
+
+  #forget(desired: Desired, nowMs: number): void {
+    for (const [key, failure] of this.#failures) if (failure.retryAtMs + FAILURE_FORGET_MS < nowMs) this.#failures.delete(key);
+    const here = new Set(desired.deployments.map((deployment) => deployment.id));
+    for (const id of this.#refused.keys()) if (!here.has(id)) this.#refused.delete(id);
+  }
+}
