@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Operation, signTransaction } from "#chain/codec/transaction.ts";
+import { publicKeyOf, sha256 } from "#chain/crypto.ts";
+import { type Address, address, chainId, hex } from "#chain/types.ts";
+import { Mempool, type MempoolOptions, PENDING_PER_ACCOUNT_MAX } from "./mempool.ts";
+
+const CHAIN = chainId(new Uint8Array(8).fill(1));
+const NOW = 1_800_000_000_000n;
+const TO = address(new Uint8Array(20).fill(9));
+const seedOf = (who: number): Uint8Array => sha256(Uint8Array.of(who));
+const senderOf = (who: number): Address => address(publicKeyOf(seedOf(who)).slice(0, 20));
+
+type Sent = { who?: number; nonce?: bigint; fee?: bigint; chain?: number; validUntilMs?: bigint; amount?: bigint; ops?: Operation[]; signer?: number };
+const sent = ({ who = 1, nonce = 0n, fee = 1000n, chain = 1, validUntilMs = NOW + 1000n, amount = 1n, ops, signer = who }: Sent = {}): Uint8Array =>
+  signTransaction({
+    chainId: chainId(new Uint8Array(8).fill(chain)), sender: senderOf(who), nonce, validUntilMs, fee, ops: ops ?? [{ kind: "transfer", to: TO, amount }],
+  }, [seedOf(signer)]);
+const UP: Operation = { kind: "up", bootId: new Uint8Array(16) };
+
+type Rig = { pool: Mempool; nonces: Map<string, bigint>; dropped: [bigint, string][]; setNow(ms: bigint): void };
+function rig(options: MempoolOptions = {}): Rig {
+  let now = NOW;
+  const nonces = new Map<string, bigint>();
+  const dropped: [bigint, string][] = [];
+  const pool = new Mempool({
+    chainId: CHAIN, validityWindowMs: 3_600_000n, nowMs: () => now,
+    account: (sender) => ({ nonce: nonces.get(hex(sender)) ?? 0n, balance: 1_000_000n }),
+    feeMin: ({ body }) => (body.ops.every((op) => op.kind === "up") ? 0n : 100n),
+    authorises: ({ body, signatures }) => signatures.every((by) => hex(by.key).startsWith(hex(body.sender))),
+  }, { onDrop: ({ body }, code) => dropped.push([body.nonce, code]), ...options });
+  return { pool, nonces, dropped, setNow: (ms) => { now = ms; } };
+}
+const codeOf = async (pool: Mempool, bytes: Uint8Array): Promise<string> => {
+  const answer = await pool.submit(bytes);
+  return answer.ok ? "ok" : answer.code;
+};
+function damaged(bytes: Uint8Array): Uint8Array {
+  const copy = bytes.slice();
+  copy[copy.length - 40]! ^= 1;
+  return copy;
+}
+
+test("each wrong transaction is refused with its own code, and a good one is taken", async () => {
+  const cases: [string, Uint8Array, string][] = [
+    ["good", sent(), "ok"],
+    ["above 4 KiB", new Uint8Array(4097), "transaction_too_large"],
+    ["not CBOR", Uint8Array.of(0xff), "transaction_malformed"],
+    ["no operation", sent({ who: 2 }).slice(0, 40), "transaction_malformed"],
+    ["another chain", sent({ chain: 2 }), "wrong_chain"],
+    ["expired", sent({ validUntilMs: NOW - 1n }), "expired"],
+    ["valid for too long", sent({ validUntilMs: NOW + 3_600_001n }), "expiry_too_far"],
+    ["nonce 16 of 0", sent({ nonce: 16n }), "nonce_too_far"],
+    ["nonce 15 of 0", sent({ nonce: 15n }), "ok"],
+    ["fee one below the least", sent({ fee: 99n }), "fee_too_low"],
+    ["more money than there is", sent({ amount: 1_000_000n }), "insufficient_funds"],
+    ["deposit beyond the balance", sent({ ops: [{ kind: "topUp", deploymentId: TO, amount: 999_001n }] }), "insufficient_funds"],
+    ["just enough money", sent({ who: 3, amount: 999_000n }), "ok"],
+    ["signed by another", sent({ who: 4, signer: 5 }), "key_not_authorised"],
+    ["a damaged signature", damaged(sent({ who: 6 })), "signature_invalid"],
+    ["a free operation", sent({ who: 7, fee: 0n, ops: [UP] }), "ok"],
+  ];
+  for (const [name, bytes, code] of cases) assert.equal(await codeOf(rig().pool, bytes), code, name);
+});
+
+test("no signature is checked while anything cheaper is wrong", async () => {
+  let checks = 0;
+  const { pool } = rig({ checkSignatures: async () => { checks++; return true; } });
+  for (const bytes of [sent({ chain: 2 }), sent({ validUntilMs: 0n }), sent({ nonce: 99n }), sent({ fee: 0n }), sent({ amount: 2_000_000n }), sent({ who: 4, signer: 5 })]) {
+    assert.notEqual(await codeOf(pool, bytes), "ok");
+  }
+  assert.equal(checks, 0);
+  await Promise.all([pool.submit(sent()), pool.submit(sent()), pool.submit(sent())]);
+  assert.equal(await codeOf(pool, sent()), "ok");
+  assert.equal(checks, 1);
+});
+
+test("what became wrong while its signature was checked is not taken", async () => {
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const { pool, nonces } = rig({ checkSignatures: async () => { await held; return true; } });
+  const answer = codeOf(pool, sent());
+  nonces.set(hex(senderOf(1)), 1n);
+  release();
+  assert.equal(await answer, "nonce_used");
+  assert.equal(pool.count, 0);
+});
+
+test("those of one account must be paid for together, in order of nonce", async () => {
+  const { pool } = rig();
+  assert.equal(await codeOf(pool, sent({ nonce: 0n, amount: 600_000n })), "ok");
+  assert.equal(await codeOf(pool, sent({ nonce: 1n, amount: 600_000n })), "insufficient_funds");
+  assert.equal(await codeOf(pool, sent({ nonce: 1n, amount: 300_000n })), "ok");
+});
+
+test("a replacement pays a quarter more", async () => {
+  const { pool, dropped } = rig();
+  assert.equal(await codeOf(pool, sent({ fee: 1001n })), "ok");
+  assert.equal(await codeOf(pool, sent({ fee: 1251n })), "replacement_underpriced");
+  assert.equal(await codeOf(pool, sent({ fee: 1252n })), "ok");
+  assert.equal(pool.count, 1);
+  assert.deepEqual(dropped, [[0n, "replaced"]]);
+  const free = rig().pool;
+  assert.equal(await codeOf(free, sent({ who: 7, fee: 0n, ops: [UP] })), "ok");
+  assert.equal(await codeOf(free, sent({ who: 7, fee: 0n, ops: [{ ...UP, bootId: new Uint8Array(16).fill(1) }] })), "replacement_underpriced");
+});
+
+test("without room the lowest fee per byte leaves, and lower ones are refused", async () => {
+  const { pool, dropped } = rig({ countMax: 3 });
+  for (const [who, fee] of [[1, 500n], [2, 300n], [3, 400n]] as const) assert.equal(await codeOf(pool, sent({ who, fee })), "ok");
+  assert.equal(await codeOf(pool, sent({ who: 4, fee: 300n })), "mempool_full");
+  assert.equal(await codeOf(pool, sent({ who: 4, fee: 600n, nonce: 2n })), "ok");
+  assert.deepEqual(dropped, [[0n, "mempool_full"]]);
+  assert.equal(await codeOf(pool, sent({ who: 7, fee: 0n, ops: [UP] })), "ok", "a free operation is let in and pushes out");
+  assert.deepEqual(pool.select(10, 100_000).map(({ body }) => body.fee), [0n, 500n]);
+  assert.equal(await codeOf(pool, sent({ who: 5, fee: 9_000n })), "ok");
+  assert.deepEqual(pool.select(10, 100_000).map(({ body }) => body.fee), [0n, 9_000n]);
+  const small = rig({ bytesMax: sent().length * 2 }).pool;
+  for (const who of [1, 2]) assert.equal(await codeOf(small, sent({ who })), "ok");
+  assert.equal(await codeOf(small, sent({ who: 3 })), "mempool_full");
+  assert.equal(await codeOf(small, sent({ who: 3, fee: 2000n })), "ok");
+  assert.equal(small.bytesTotal, sent().length * 2);
+});
+
+test("select() takes by fee per byte among accounts, by nonce within one, without gaps, within its limits", async () => {
+  const { pool } = rig();
+  for (const [who, nonce, fee] of [[1, 1n, 9000n], [1, 0n, 200n], [2, 0n, 500n], [2, 2n, 900n], [3, 0n, 300n], [1, 2n, 150n]] as const) {
+    assert.equal(await codeOf(pool, sent({ who, nonce, fee })), "ok");
+  }
+  assert.equal(await codeOf(pool, sent({ who: 7, fee: 0n, ops: [UP] })), "ok");
+  const fees = (count: number, bytes = 1_000_000): bigint[] => pool.select(count, bytes).map(({ body }) => body.fee);
+  assert.deepEqual(fees(100), [0n, 500n, 300n, 200n, 9000n, 150n]);
+  assert.equal(pool.readyCount, 6);
+  assert.deepEqual(fees(3), [0n, 500n, 300n]);
+  assert.equal(fees(100, sent().length * 2 + 10).length, 2);
+});
+
+test("the tip moves forward and back, and what became final leaves with whatever had its nonces", async () => {
+  const { pool, nonces, dropped, setNow } = rig();
+  const all = [];
+  for (const nonce of [0n, 1n, 2n]) {
+    const answer = await pool.submit(sent({ nonce }));
+    assert.ok(answer.ok);
+    all.push(answer.transaction);
+  }
+  const [first, second] = [all[0]!, all[1]!];
+  const nonce = (n: bigint): void => { nonces.set(hex(senderOf(1)), n); };
+  nonce(2n);
+  pool.tipMoved([first, second]);
+  assert.equal(pool.readyCount, 1);
+  assert.deepEqual(pool.select(9, 9999).map(({ body }) => body.nonce), [2n]);
+  assert.equal(await codeOf(pool, sent({ nonce: 1n, fee: 5000n })), "nonce_used");
+  nonce(0n);
+  pool.tipMoved([first, second]);
+  assert.equal(pool.readyCount, 3);
+  assert.equal(await codeOf(pool, sent({ nonce: 1n, fee: 5000n })), "ok");
+  nonce(2n);
+  pool.final([first, second], NOW);
+  assert.deepEqual(dropped, [[1n, "replaced"], [1n, "nonce_used"]]);
+  assert.equal(pool.count, 1);
+  assert.equal(pool.readyCount, 1);
+  setNow(NOW + 10_000n);
+  pool.final([], NOW + 10_000n);
+  assert.deepEqual(dropped.at(-1), [2n, "expired"]);
+  assert.deepEqual([pool.count, pool.bytesTotal, pool.readyCount], [0, 0, 0]);
+});
+
+test("sixteen wait for one account, no more", async () => {
+  const { pool } = rig();
+  for (let nonce = 0n; nonce < BigInt(PENDING_PER_ACCOUNT_MAX); nonce++) assert.equal(await codeOf(pool, sent({ nonce })), "ok");
+  assert.equal(await codeOf(pool, sent({ nonce: 16n })), "nonce_too_far");
+});
+
+test("known() is for exactly the bytes whose signature was checked: the id does not cover signatures", async () => {
+  const { pool } = rig();
+  const answer = await pool.submit(sent());
+  assert.ok(answer.ok);
+  const txid = hex(answer.transaction.txid);
+  assert.ok(pool.known(txid, sent()));
+  assert.equal(pool.known(txid, damaged(sent())), null);
+});
