@@ -1,0 +1,159 @@
+/**
+ * What the API answers, as types, and the readers that turn JSON from the network into them.
+ *
+ * The wire has amounts and every other u64 as decimal strings, ids as hex, addresses as `gw1…`; here a u64 is a bigint. A reader
+ * checks every field that it names and throws `answer_malformed` with the path of the wrong one; fields that it does not know stay
+ * as they are, so that `--json` prints what a newer machine says.
+ */
+import { CliError } from "./command.ts";
+
+export type Reader<T> = (value: unknown, path: string) => T;
+
+export type Head = { readonly height: number; readonly id: string; readonly timeMs: bigint; readonly moneySecond: bigint; readonly stateRoot: string };
+export type Status = {
+  readonly version: string;
+  readonly chainId: string;
+  readonly machine: string;
+  readonly operator: string;
+  readonly head: Head;
+  readonly zone: string;
+  readonly apiPort: number;
+  readonly httpPort: number;
+  readonly runner: { readonly state: string; readonly pid: number | null };
+  /** What a transaction costs: so much, and so much for each of its bytes. */
+  readonly fees: { readonly base: bigint; readonly perByte: bigint };
+};
+export type AccountAnswer = { readonly address: string; readonly balance: bigint; readonly nonce: bigint };
+export type Lease = {
+  readonly index: number;
+  /** pending: waits for a machine; placed: has one; ready: serves and is paid; waiting: for money or its owner; failed: for its owner. */
+  readonly state: string;
+  readonly machine: string | null;
+  readonly rate: bigint;
+  /** Why it does not run, or ran elsewhere before. */
+  readonly lastEnd: string | null;
+};
+export type Deployment = {
+  readonly id: string;
+  readonly name: string;
+  readonly owner: string;
+  /** active, paused, dry or closing. */
+  readonly state: string;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly replicas: number;
+  /** Cause of the last failure since the owner acted. */
+  readonly failure: string | null;
+  readonly host: string;
+  readonly url: string;
+  readonly leases: readonly Lease[];
+};
+export type Segment = {
+  readonly machine: string;
+  readonly index: number;
+  readonly rate: bigint;
+  readonly openedAt: bigint;
+  readonly end: bigint | null;
+  readonly paidUntil: bigint;
+  readonly seconds: bigint;
+  readonly amount: bigint;
+};
+export type Bill = {
+  readonly deploymentId: string;
+  readonly name: string;
+  readonly closed: boolean;
+  /** Money second of this bill. */
+  readonly at: bigint;
+  readonly segments: readonly Segment[];
+  /** Paid segments that are too old to be listed, summed up. */
+  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
+  readonly total: bigint;
+  readonly paid: bigint;
+  readonly ratePerSecond: bigint;
+  /** In the escrow and owed to nobody. */
+  readonly balance: bigint;
+  readonly dryAt: bigint | null;
+  readonly runwaySeconds: bigint | null;
+  readonly refunded: bigint;
+};
+export type LogLine = { readonly sequence: number; readonly timeMs: bigint; readonly stream: string; readonly requestId: string | null; readonly line: string };
+export type Submitted = { readonly txid: string; readonly height?: number | null; readonly ok?: boolean | null; readonly code?: string | null };
+export type Uploaded = { readonly digest: string; readonly kind: string; readonly bytes: number };
+export type Block = { readonly height: number; readonly id: string; readonly bytes: string; readonly certificate: string | null };
+export type TransactionAnswer = { readonly txid: string; readonly height: number; readonly index: number; readonly ok: boolean; readonly code?: string | null };
+export type Machine = { readonly id: string; readonly operator: string };
+export type Page<T> = { readonly items: readonly T[]; readonly next: string | null };
+
+const malformed = (path: string, expected: string, value: unknown): CliError =>
+  new CliError("answer_malformed", `Cannot read the machine's answer at ${path}: expected ${expected}, got ${JSON.stringify(value)?.slice(0, 60) ?? "nothing"}`);
+
+const text: Reader<string> = (value, path) => {
+  if (typeof value !== "string") throw malformed(path, "text", value);
+  return value;
+};
+const count: Reader<number> = (value, path) => {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) throw malformed(path, "a whole number", value);
+  return value;
+};
+const flag: Reader<boolean> = (value, path) => {
+  if (typeof value !== "boolean") throw malformed(path, "true or false", value);
+  return value;
+};
+/** A u64: a decimal string on the wire. Times that fit a double may come as numbers. */
+const u64: Reader<bigint> = (value, path) => {
+  if (typeof value === "string" && /^\d{1,20}$/.test(value)) return BigInt(value);
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return BigInt(value);
+  throw malformed(path, "a decimal string", value);
+};
+const orNull = <T>(read: Reader<T>): Reader<T | null> => (value, path) => (value === null || value === undefined ? null : read(value, path));
+const listOf = <T>(read: Reader<T>): Reader<readonly T[]> => (value, path) => {
+  if (!Array.isArray(value)) throw malformed(path, "a list", value);
+  return value.map((item: unknown, i) => read(item, `${path}[${i}]`));
+};
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+const object = <T extends object>(fields: { readonly [K in keyof T]-?: Reader<T[K]> }): Reader<T> => (value, path) => {
+  if (!isObject(value)) throw malformed(path, "an object", value);
+  const entries = Object.entries<Reader<unknown>>(fields).map(([name, read]) => [name, read(value[name], `${path}.${name}`)]);
+  return { ...value, ...Object.fromEntries(entries) } as T;
+};
+
+export const readStatus: Reader<Status> = object<Status>({
+  version: text, chainId: text, machine: text, operator: text, zone: text, apiPort: count, httpPort: count,
+  head: object<Head>({ height: count, id: text, timeMs: u64, moneySecond: u64, stateRoot: text }),
+  runner: object<Status["runner"]>({ state: text, pid: orNull(count) }),
+  fees: object<Status["fees"]>({ base: u64, perByte: u64 }),
+});
+export const readAccount: Reader<AccountAnswer> = object<AccountAnswer>({ address: text, balance: u64, nonce: u64 });
+const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text) });
+export const readDeployment: Reader<Deployment> = object<Deployment>({
+  id: text, name: text, owner: text, state: text, memoryMib: count, cpuMillis: count, replicas: count, failure: orNull(text), host: text, url: text,
+  leases: listOf(readLease),
+});
+export const readBill: Reader<Bill> = object<Bill>({
+  deploymentId: text, name: text, closed: flag, at: u64, total: u64, paid: u64, ratePerSecond: u64, balance: u64, dryAt: orNull(u64),
+  runwaySeconds: orNull(u64), refunded: u64,
+  earlier: object<Bill["earlier"]>({ segments: count, seconds: u64, amount: u64 }),
+  segments: listOf(object<Segment>({ machine: text, index: count, rate: u64, openedAt: u64, end: orNull(u64), paidUntil: u64, seconds: u64, amount: u64 })),
+});
+export const readLogLine: Reader<LogLine> = object<LogLine>({ sequence: count, timeMs: u64, stream: text, requestId: orNull(text), line: text });
+export const readSkipped: Reader<{ readonly lines: number }> = object<{ readonly lines: number }>({ lines: count });
+export const readSubmitted: Reader<Submitted> = object<Submitted>({ txid: text, height: orNull(count), ok: orNull(flag), code: orNull(text) });
+export const readUploaded: Reader<Uploaded> = object<Uploaded>({ digest: text, kind: text, bytes: count });
+export const readBlock: Reader<Block> = object<Block>({ height: count, id: text, bytes: text, certificate: orNull(text) });
+export const readTransaction: Reader<TransactionAnswer> = object<TransactionAnswer>({ txid: text, height: count, index: count, ok: flag, code: orNull(text) });
+export const readMachine: Reader<Machine> = object<Machine>({ id: text, operator: text });
+
+/** A page is `{<name>: rows, next}`. */
+export const readPage = <T>(name: string, read: Reader<T>): Reader<Page<T>> => (value, path) => {
+  if (!isObject(value)) throw malformed(path, "an object", value);
+  return { items: listOf(read)(value[name], `${path}.${name}`), next: orNull(text)(value["next"], `${path}.next`) };
+};
+
+/** The stable code and the sentence of a problem (RFC 9457); anything else that came instead is described by its status. */
+export function readProblem(status: number, body: unknown): { code: string; message: string } {
+  const { code, detail, title } = isObject(body) ? body : {};
+  return {
+    code: typeof code === "string" && /^[a-z0-9_]{1,64}$/.test(code) ? code : `http_${status}`,
+    message: typeof detail === "string" && detail !== "" ? detail : typeof title === "string" ? title : `The machine answered ${status}`,
+  };
+}

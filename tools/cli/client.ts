@@ -1,0 +1,324 @@
+/**
+ * The HTTP API of a machine (design 7) as typed calls: for the command line, `npm start` and the end-to-end tests.
+ *
+ * Every answer is checked before it is believed (answers.ts). A refusal is an `ApiError` with the machine's stable code. Private
+ * calls and uploads are signed by the account that the client was opened for. Each kind of call has a time-out with a name, an
+ * answer has a size limit, and only a call that can be repeated is repeated, and only when nobody took the connection.
+ */
+import type { Agent, Dispatcher } from "undici";
+import { encode } from "#chain/codec/cbor.ts";
+import { parseAddress } from "#chain/codec/address.ts";
+import { signRequest } from "#chain/codec/request.ts";
+import { sha256 } from "#chain/crypto.ts";
+import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.ts";
+import {
+  type AccountAnswer, type Bill, type Block, type Deployment, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, readAccount, readBill, readBlock, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
+  readStatus, readSubmitted, readTransaction, readUploaded,
+} from "./answers.ts";
+import { CliError } from "./command.ts";
+import { serverSentEvents } from "./events.ts";
+
+/** Who signs private calls and uploads. */
+export type Signer = { readonly address: Address; readonly seed: Uint8Array };
+
+export type Timeouts = {
+  /** Until a connection stands. */
+  readonly connectMs: number;
+  /** A plain read. */
+  readonly readMs: number;
+  /** An upload is inspected and compiled before it is answered. */
+  readonly uploadMs: number;
+  /** `?wait=final` answers after at most 20 s by itself. */
+  readonly finalMs: number;
+  /** A followed log says something at least every 15 s. */
+  readonly silenceMs: number;
+};
+export const TIMEOUTS: Timeouts = { connectMs: 3_000, readMs: 10_000, uploadMs: 120_000, finalMs: 30_000, silenceMs: 60_000 };
+
+/** A block of 256 KiB in base64 with its events fits several times. */
+const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
+/** Waits before a call is repeated whose connection was refused: a machine that restarts is back by then. */
+const RETRY_DELAYS_MS: readonly number[] = [100, 200, 400];
+/** How long a signed request holds; machines take at most five minutes. */
+const SIGNATURE_LIFETIME_MS = 120_000;
+const PAGE_ROWS = 100;
+const PAGES_MAX = 100;
+
+/** A refusal by the machine, or that none was reached. `status` is 0 when there was no answer. */
+export class ApiError extends CliError {
+  readonly status: number;
+  constructor(code: string, message: string, status: number, cause?: unknown) {
+    super(code, message, status === 0 ? {} : { status }, cause);
+    this.status = status;
+  }
+}
+
+export type LogOptions = { readonly follow?: boolean; readonly tail?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void };
+
+type Call = {
+  readonly method: "GET" | "PUT" | "POST";
+  readonly path: string;
+  readonly timeoutMs: number;
+  readonly signed?: boolean;
+  readonly body?: Uint8Array;
+  readonly contentType?: string;
+  readonly accept?: string;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export class ApiClient {
+  readonly url: string;
+  readonly #signer: Signer | undefined;
+  readonly #timeouts: Timeouts;
+  #agent: Promise<Agent> | undefined;
+  readonly #signal: AbortSignal | undefined;
+  #identity: Promise<{ status: Status; clockAheadMs: number }> | undefined;
+
+  constructor(options: { url: string; signer?: Signer; timeouts?: Partial<Timeouts>; signal?: AbortSignal }) {
+    this.url = options.url.replace(/\/$/, "");
+    this.#signer = options.signer;
+    this.#signal = options.signal;
+    this.#timeouts = { ...TIMEOUTS, ...options.timeouts };
+  }
+
+  status(): Promise<Status> {
+    return this.#read("/v1/status", readStatus);
+  }
+  account(address: string): Promise<AccountAnswer> {
+    return this.#read(`/v1/accounts/${encodeURIComponent(address)}`, readAccount);
+  }
+  machines(after?: string): Promise<Page<Machine>> {
+    return this.#read(`/v1/machines${query({ after, limit: PAGE_ROWS })}`, readPage("machines", readMachine));
+  }
+  /** One page of deployments. */
+  deployments(filter: { account?: string; after?: string } = {}): Promise<Page<Deployment>> {
+    return this.#read(`/v1/deployments${query({ ...filter, limit: PAGE_ROWS })}`, readPage("deployments", readDeployment));
+  }
+  /** All pages of them, to a bound. */
+  async allDeployments(account?: string): Promise<Deployment[]> {
+    const all: Deployment[] = [];
+    let after: string | undefined;
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const { items, next } = await this.deployments({ ...(account === undefined ? {} : { account }), ...(after === undefined ? {} : { after }) });
+      all.push(...items);
+      if (next === null) break;
+      after = next;
+    }
+    return all;
+  }
+  deployment(id: string): Promise<Deployment> {
+    return this.#read(`/v1/deployments/${encodeURIComponent(id)}`, readDeployment);
+  }
+  bill(id: string): Promise<Bill> {
+    return this.#read(`/v1/deployments/${encodeURIComponent(id)}/bill`, readBill);
+  }
+  /** Signed: what the owner's replicas used. */
+  usage(id: string): Promise<unknown> {
+    return this.#read(`/v1/deployments/${encodeURIComponent(id)}/usage`, (value) => value, true);
+  }
+  block(height: number | "latest"): Promise<Block> {
+    return this.#read(`/v1/blocks/${height}`, readBlock);
+  }
+  transaction(txid: string): Promise<TransactionAnswer> {
+    return this.#read(`/v1/transactions/${encodeURIComponent(txid)}`, readTransaction);
+  }
+
+  /** Signed. Uploads under the component's digest; the machine inspects and compiles at once, and says what kind it is. */
+  async uploadComponent(component: Uint8Array): Promise<{ digest: Digest; kind: string; bytes: number }> {
+    const digest = sha256(component);
+    const call: Call = { method: "PUT", path: `/v1/components/sha256:${hex(digest)}`, timeoutMs: this.#timeouts.uploadMs, signed: true, body: component, contentType: "application/octet-stream" };
+    const uploaded: Uploaded = readUploaded(await this.#json(call), "answer");
+    if (uploaded.digest !== `sha256:${hex(digest)}`) throw new ApiError("answer_malformed", `The machine stored the component under another digest: ${uploaded.digest}`, 200);
+    return { digest, kind: uploaded.kind, bytes: uploaded.bytes };
+  }
+
+  /** Signed. Environment variables travel beside the chain, under the digest of their CBOR `[owner, [[key, value], …]]`. */
+  async uploadConfiguration(environment: Readonly<Record<string, string>>): Promise<Digest> {
+    const { address } = this.#signerOrFail("an upload");
+    const bytes = configurationBytes(address, environment);
+    const digest = sha256(bytes);
+    await this.#json({ method: "PUT", path: `/v1/configurations/sha256:${hex(digest)}`, timeoutMs: this.#timeouts.uploadMs, signed: true, body: bytes, contentType: "application/cbor" });
+    return digest;
+  }
+
+  /** Hands a signed transaction in. With `wait: "final"` the answer says what became of it. */
+  async submit(transaction: Uint8Array, options: { wait?: "final" } = {}): Promise<Submitted> {
+    const path = options.wait === undefined ? "/v1/transactions" : `/v1/transactions?wait=${options.wait}`;
+    const timeoutMs = options.wait === undefined ? this.#timeouts.readMs : this.#timeouts.finalMs;
+    return readSubmitted(await this.#json({ method: "POST", path, timeoutMs, body: transaction, contentType: "application/cbor" }), "answer");
+  }
+
+  /**
+   * Signed. The newest `tail` lines, then, with `follow`, those that come, until the signal or the machine ends it. A reader that
+   * is too slow loses lines, and `onSkipped` says how many.
+   */
+  async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, undefined> {
+    const path = `/v1/deployments/${encodeURIComponent(id)}/logs${query({ follow: options.follow === true ? "true" : undefined, tail: options.tail })}`;
+    if (options.follow !== true) {
+      const page = readPage("lines", readLogLine)(await this.#json({ method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, signal: options.signal }), "answer");
+      yield* page.items;
+      return;
+    }
+    const call: Call = { method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, accept: "text/event-stream", signal: options.signal };
+    const answer = await this.#open(call);
+    try {
+      for await (const { event, data } of serverSentEvents(answer.body, { silenceMs: this.#timeouts.silenceMs })) {
+        if (event === "end") return;
+        if (event === "skipped") options.onSkipped?.(readSkipped(parseJson(data), "skipped").lines);
+        else yield readLogLine(parseJson(data), event);
+      }
+    } catch (error) {
+      if (!(options.signal?.aborted ?? false)) throw this.#failure(call, error);
+    } finally {
+      answer.body.destroy();
+    }
+  }
+
+  /** What time the machine says it is: its clock decides what has expired, not that of this computer. */
+  async machineTimeMs(): Promise<bigint> {
+    const { status, clockAheadMs } = await this.#identify();
+    const nowMs = BigInt(Date.now() + clockAheadMs);
+    return nowMs > status.head.timeMs ? nowMs : status.head.timeMs;
+  }
+
+  async close(): Promise<void> {
+    await (await this.#agent)?.destroy();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #read<T>(path: string, read: Reader<T>, signed = false): Promise<T> {
+    return this.#json({ method: "GET", path, timeoutMs: this.#timeouts.readMs, signed }).then((value) => read(value, "answer"));
+  }
+
+  async #json(call: Call): Promise<unknown> {
+    const answer = await this.#open(call);
+    try {
+      return parseJson(await wholeText(answer.body));
+    } catch (error) {
+      throw this.#failure(call, error);
+    }
+  }
+
+  /** Sends a call and returns its answer when its status is 2xx. */
+  async #open(call: Call): Promise<Dispatcher.ResponseData> {
+    const headers: Record<string, string> = { accept: call.accept ?? "application/json" };
+    if (call.contentType !== undefined) headers["content-type"] = call.contentType;
+    if (call.signed === true) headers["authorization"] = await this.#authorization(call);
+    const answer = await this.#send(call, headers);
+    if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
+    const { code, message } = readProblem(answer.statusCode, safeJson(await wholeText(answer.body).catch(() => "")));
+    throw new ApiError(code, message, answer.statusCode);
+  }
+
+  /** undici takes a tenth of a second to load: it is loaded at the first call. */
+  #connections(): Promise<Agent> {
+    this.#agent ??= import("undici").then(({ Agent: Connections }) => new Connections({ connect: { timeout: this.#timeouts.connectMs }, bodyTimeout: 0, headersTimeout: 0 }));
+    return this.#agent;
+  }
+
+  async #send(call: Call, headers: Record<string, string>): Promise<Dispatcher.ResponseData> {
+    const agent = await this.#connections();
+    const { origin } = new URL(this.url);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const deadline = AbortSignal.timeout(call.timeoutMs);
+        // A followed log outlives any deadline: only its first byte has one, and events.ts watches for silence after it.
+        const signals = [this.#signal, call.signal, call.accept === undefined ? deadline : undefined].filter((signal) => signal !== undefined);
+        return await agent.request({
+          origin, path: call.path, method: call.method, headers, body: call.body ?? null, headersTimeout: call.timeoutMs, signal: AbortSignal.any(signals),
+        });
+      } catch (error) {
+        const delayMs = RETRY_DELAYS_MS[attempt];
+        if (call.method === "POST" || delayMs === undefined || codeOf(error) !== "ECONNREFUSED") throw this.#failure(call, error);
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+      }
+    }
+  }
+
+  #failure(call: Call, error: unknown): CliError {
+    if (error instanceof CliError) return error;
+    const what = `${call.method} ${this.url}${call.path.split("?")[0]}`;
+    const code = codeOf(error);
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.#signal?.aborted === true || call.signal?.aborted === true) return new ApiError("interrupted", `Stopped while waiting for ${what}`, 0, error);
+    if (code === "ECONNREFUSED") return new ApiError("api_unreachable", `Cannot reach the machine at ${this.url}: nobody listens there (is npm start running? else give --api URL)`, 0, error);
+    if (code === "UND_ERR_CONNECT_TIMEOUT") return new ApiError("api_unreachable", `Cannot reach the machine at ${this.url} within ${this.#timeouts.connectMs} ms`, 0, error);
+    if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "TimeoutError") return new ApiError("api_timeout", `Cannot ${what}: no answer within ${call.timeoutMs} ms`, 0, error);
+    if (error instanceof SyntaxError) return new ApiError("answer_malformed", `Cannot read the answer to ${what}: it is not JSON`, 200, error);
+    return new ApiError("api_unreachable", `Cannot ${what}: ${message}`, 0, error);
+  }
+
+  async #authorization(call: Call): Promise<string> {
+    const { address, seed } = this.#signerOrFail(`${call.method} ${call.path}`);
+    const { status } = await this.#identify();
+    const machine = parseAddress(status.machine);
+    if (machine === null) throw new ApiError("answer_malformed", `The machine's address is not one: ${status.machine}`, 200);
+    return signRequest({
+      chainId: chainId(fromHex(status.chainId)), sender: address, method: call.method, path: call.path, bodyDigest: sha256(call.body ?? new Uint8Array(0)),
+      machine, expiryMs: (await this.machineTimeMs()) + BigInt(SIGNATURE_LIFETIME_MS),
+    }, seed);
+  }
+
+  /** Which machine and chain a signature is for, and how far its clock is ahead of ours: asked once. */
+  #identify(): Promise<{ status: Status; clockAheadMs: number }> {
+    this.#identity ??= this.#readIdentity().catch((error: unknown) => {
+      this.#identity = undefined;
+      throw error;
+    });
+    return this.#identity;
+  }
+
+  async #readIdentity(): Promise<{ status: Status; clockAheadMs: number }> {
+    const call: Call = { method: "GET", path: "/v1/status", timeoutMs: this.#timeouts.readMs };
+    const answer = await this.#open(call);
+    const dateMs = Date.parse(String(answer.headers["date"] ?? ""));
+    const status = readStatus(parseJson(await wholeText(answer.body)), "answer");
+    return { status, clockAheadMs: Number.isNaN(dateMs) ? 0 : dateMs - Date.now() };
+  }
+
+  #signerOrFail(what: string): Signer {
+    if (this.#signer === undefined) throw new CliError("account_missing", `Cannot sign ${what}: no account was chosen`);
+    return this.#signer;
+  }
+}
+
+/** CBOR `[owner, [[key, value], …]]` with the keys in ascending order: one environment has one digest. */
+export function configurationBytes(owner: Address, environment: Readonly<Record<string, string>>): Uint8Array {
+  const entries = Object.entries(environment).toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return encode([owner, entries.map(([key, value]) => [key, value])]);
+}
+
+function query(fields: Readonly<Record<string, string | number | undefined>>): string {
+  const parts = Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`]));
+  return parts.length === 0 ? "" : `?${parts.join("&")}`;
+}
+
+/** The whole body as text, to the limit of an answer. */
+async function wholeText(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > ANSWER_BYTES_MAX) throw new ApiError("answer_malformed", `The machine's answer is larger than ${ANSWER_BYTES_MAX} bytes`, 200);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+const parseJson = (text: string): unknown => JSON.parse(text);
+function safeJson(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return null;
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "";
+  if ("code" in error && typeof error.code === "string") return error.code;
+  return error.name;
+}

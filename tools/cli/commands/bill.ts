@@ -1,0 +1,88 @@
+/** `godwit bill`: every segment of every lease, seconds × rate, to the unit; and how long the money lasts. */
+import type { Bill, Segment } from "../answers.ts";
+import type { ApiClient } from "../client.ts";
+import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
+import { chooseAccount } from "../keys.ts";
+import { durationText, rateText, tokensColumn, tokensText } from "../money.ts";
+import { DEPLOYMENT_ID, findDeployment, openReader } from "../session.ts";
+import { jsonText, pairsText, print, tableText } from "../table.ts";
+
+const WATCH_INTERVAL_MS = 1_000;
+
+export const bill: Command = {
+  name: "bill",
+  summary: "Show what a deployment has cost: seconds × rate, segment by segment",
+  usage: ["NAME|ID [--watch]"],
+  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, watch: { type: "boolean", short: "w", summary: "print it anew every second (with --json a line each) until it is stopped" } },
+  arguments: [1, 1],
+  async run(input, shell) {
+    await using client = await openReader(input, shell);
+    const id = await idOf(client, input, shell);
+    if (input.flag("watch")) return watch(client, id, shell, input.json);
+    const now = await client.bill(id);
+    print(shell, input.json, now, () => billText(now));
+  },
+};
+
+/** An id is taken as it is: the bill of a deployment that is gone can still be read. */
+async function idOf(client: ApiClient, input: Input, shell: Shell): Promise<string> {
+  const [wanted = ""] = input.positionals;
+  if (DEPLOYMENT_ID.test(wanted)) return wanted;
+  const account = await chooseAccount(shell, input.text("account")).catch(() => null);
+  return (await findDeployment(client, account?.addressText, wanted)).id;
+}
+
+/** Redraws on a terminal; elsewhere prints one line a second. Ends well when it is stopped. */
+async function watch(client: ApiClient, id: string, shell: Shell, json: boolean): Promise<void> {
+  const isTerminal = shell.stdout.isTTY === true && !json;
+  while (!shell.signal.aborted) {
+    const now = await client.bill(id).catch((error: unknown) => {
+      if (shell.signal.aborted) return null;
+      throw error;
+    });
+    if (now === null) return;
+    if (json) shell.stdout.write(`${jsonText(now)}\n`);
+    else shell.stdout.write(isTerminal ? `\u001b[H\u001b[2J${billText(now)}\n` : `${billLine(now)}\n`);
+    await pause(WATCH_INTERVAL_MS, shell.signal);
+  }
+}
+
+export function billText(now: Bill): string {
+  const segments = tableText<Segment>(now.segments, [
+    { title: "MACHINE", cell: ({ machine }) => `${machine.slice(0, 12)}…` },
+    { title: "REPLICA", align: "right", cell: ({ index }) => String(index) },
+    { title: "SECONDS", align: "right", cell: ({ seconds }) => String(seconds) },
+    { title: "RATE/S", align: "right", cell: ({ rate }) => tokensColumn(rate) },
+    { title: "AMOUNT", align: "right", cell: ({ amount }) => tokensColumn(amount) },
+    { title: "", cell: ({ end }) => (end === null ? "running" : "ended") },
+  ]);
+  return `${segments}\n\n${pairsText([
+    ["deployment", `${now.name} (${now.deploymentId})`],
+    ...(now.earlier.segments === 0 ? [] : [["earlier", `${now.earlier.segments} segments, ${now.earlier.seconds} s, ${tokensText(now.earlier.amount)}`] as const]),
+    ["total", tokensText(now.total)],
+    ["rate", rateText(now.ratePerSecond)],
+    ...(now.closed ? [["closed, refunded", tokensText(now.refunded)] as const] : [["escrow", tokensText(now.balance)] as const, ["runway", runwayText(now)] as const]),
+  ])}`;
+}
+
+/** One line that moves: what `npm start` shows as well. */
+export const billLine = (now: Bill): string => {
+  const seconds = now.segments.reduce((sum, segment) => sum + segment.seconds, now.earlier.seconds);
+  return `${seconds} s run, ${rateText(now.ratePerSecond)}, total ${tokensText(now.total)}, runway ${runwayText(now)}`;
+};
+
+export const runwayText = (now: Bill): string => (now.runwaySeconds === null ? "no end while nothing runs" : durationText(now.runwaySeconds));
+
+/** Waits, or less when the signal comes. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+  });
+}

@@ -1,0 +1,28 @@
+/** `godwit build`: a project folder to one component file. */
+import { writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { type Command, CliError } from "../command.ts";
+import { buildComponent } from "../component.ts";
+import { print } from "../table.ts";
+
+export const build: Command = {
+  name: "build",
+  summary: "Build a project folder into a component file",
+  usage: ["[DIR] [-o FILE]"],
+  options: {
+    output: { type: "string", short: "o", value: "FILE", summary: "where to write it (NAME.wasm in the folder where you are)" },
+    debug: { type: "boolean", summary: "without optimisation" },
+  },
+  arguments: [0, 1],
+  async run(input, shell) {
+    const folder = resolve(shell.currentDirectory, input.positionals[0] ?? ".");
+    const built = await buildComponent(folder, shell, { optimise: !input.flag("debug") });
+    const file = resolve(shell.currentDirectory, input.text("output") ?? `${built.manifest.name}.wasm`);
+    await writeFile(file, built.component).catch((error: unknown) => {
+      throw new CliError("output_unwritable", `Cannot write ${file}: ${error instanceof Error ? error.message : String(error)}`, {}, error);
+    });
+    for (const warning of built.warnings) shell.stderr.write(`warning ${warning.file}:${warning.line}:${warning.column}: ${warning.message}\n`);
+    print(shell, input.json, { file, digest: `sha256:${built.digest}`, bytes: built.component.length, elapsedMs: Math.round(built.elapsedMs), name: built.manifest.name, kind: built.manifest.kind },
+      () => `${join(basename(folder), "")} → ${file}\nsha256:${built.digest}  ${built.component.length} bytes  ${Math.round(built.elapsedMs)} ms`);
+  },
+};

@@ -1,0 +1,111 @@
+/**
+ * `godwit deploy`: build, upload by digest, one signed transaction, and the wait until it serves.
+ *
+ * What exists only once is done last: the upload is harmless and expires by itself, the transaction is all or nothing.
+ */
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Operation } from "#chain/codec/transaction.ts";
+import { deploymentIdOf } from "#chain/codec/transaction.ts";
+import { type Digest, hex } from "#chain/types.ts";
+import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
+import type { Manifest } from "#workloads/manifest.ts";
+import type { Bill, Deployment } from "../answers.ts";
+import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
+import { loadComponent, loadManifest } from "../component.ts";
+import { parseTokens, rateText, tokensText } from "../money.ts";
+import { WAIT_OPTIONS, waitForReplicas, waitMs } from "../ready.ts";
+import { type Session, openSession, send } from "../session.ts";
+import { pairsText, print, withProgress } from "../table.ts";
+import { runwayText } from "./bill.ts";
+
+const REPLICAS_MAX = 256;
+
+export const deploy: Command = {
+  name: "deploy",
+  summary: "Build, upload and deploy a project, and wait until it serves",
+  usage: ["[DIR]", "FILE [--manifest FILE]"],
+  options: {
+    ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...WAIT_OPTIONS,
+    manifest: { type: "string", value: "FILE", summary: "the manifest of a component file (godwit.toml beside it, or here)" },
+    name: { type: "string", value: "NAME", summary: "another name than the manifest's" },
+    replicas: { type: "string", value: "N", summary: "another number of replicas than the manifest's" },
+    deposit: { type: "string", value: "TOKENS", summary: "another deposit than the manifest's" },
+  },
+  arguments: [0, 1],
+  details: "DIR has a godwit.toml and is built first. A component FILE of any language is deployed as it is.",
+  async run(input, shell) {
+    const path = input.positionals[0] ?? ".";
+    const { component, manifest } = await loadProject(path, input, shell);
+    const wanted = withOverrides(manifest, input);
+    const timeoutMs = waitMs(input);
+    await using session = await openSession(input, shell);
+    await refuseTakenName(session, wanted.name);
+    const digests = await upload(session, shell, component, wanted);
+    const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
+    const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
+    const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
+    const now = await session.client.bill(id);
+    print(shell, input.json, {
+      id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
+      replicas: deployment.replicas, ratePerSecond: now.ratePerSecond, balance: now.balance, runwaySeconds: now.runwaySeconds, txid: done.txid, height: done.height,
+    }, () => summaryText(deployment, now));
+  },
+};
+
+type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment">;
+type Digests = { readonly component: Digest; readonly configuration: Digest | null };
+
+async function loadProject(path: string, input: Input, shell: Shell): Promise<{ component: Uint8Array; manifest: Manifest }> {
+  const isFolder = await stat(resolve(shell.currentDirectory, path)).then((found) => found.isDirectory(), () => false);
+  // The manifest first: its mistakes are found before a large file is read.
+  const manifest = isFolder ? null : await stat(resolve(shell.currentDirectory, path)).then(() => loadManifest(input.text("manifest"), path, shell), () => null);
+  const { component, build } = await loadComponent(path, shell);
+  const found = build?.manifest ?? manifest;
+  if (found === null) throw new CliError("manifest_missing", `There is no manifest for ${path}`);
+  for (const warning of build?.warnings ?? []) shell.stderr.write(`warning ${warning.file}:${warning.line}:${warning.column}: ${warning.message}\n`);
+  return { component, manifest: found };
+}
+
+function withOverrides(manifest: Manifest, input: Input): Wanted {
+  const deposit = input.text("deposit");
+  const wanted: Wanted = {
+    ...manifest,
+    name: input.text("name") ?? manifest.name,
+    replicas: input.count("replicas", 1, REPLICAS_MAX) ?? manifest.replicas,
+    depositAmount: deposit === undefined ? manifest.depositAmount : parseTokens("--deposit", deposit),
+  };
+  if (wanted.kind === "task") throw taskRefusal(wanted.name);
+  return wanted;
+}
+
+const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run); a deployment is a service`);
+
+/** The chain refuses a name that is taken as well; asking first saves the upload. */
+async function refuseTakenName({ client, account }: Session, name: string): Promise<void> {
+  const taken = (await client.allDeployments(account.addressText)).find((deployment) => deployment.name === name && deployment.state !== "closing");
+  if (taken !== undefined) throw new CliError("name_taken", `Cannot deploy ${name}: this account has a deployment of that name (${taken.id}); godwit rm ${name} ends it`, { id: taken.id });
+}
+
+async function upload({ client }: Session, shell: Shell, component: Uint8Array, { name, environment }: Wanted): Promise<Digests> {
+  if (component.length > LIMITS_DEFAULT.componentBytesMax) throw new CliError("component_too_large", `Cannot deploy ${name}: the component has ${component.length} bytes and ${LIMITS_DEFAULT.componentBytesMax} is the limit`);
+  const uploaded = await withProgress(shell, `uploading ${component.length} bytes`, client.uploadComponent(component));
+  if (uploaded.kind === "task") throw taskRefusal(name);
+  const configuration = Object.keys(environment).length === 0 ? null : await client.uploadConfiguration(environment);
+  return { component: uploaded.digest, configuration };
+}
+
+const deployOperation = (wanted: Wanted, digests: Digests): Operation => ({
+  kind: "deploy", name: wanted.name, componentDigest: digests.component, configurationDigest: digests.configuration, memoryMib: wanted.memoryMib,
+  cpuMillis: wanted.cpuMillis, concurrency: wanted.concurrency, replicas: wanted.replicas, deposit: wanted.depositAmount, rateMax: wanted.rateMax,
+  isolation: wanted.isolation === "process" ? 1 : 0,
+});
+
+const summaryText = (deployment: Deployment, now: Bill): string => pairsText([
+  ["deployed", `${deployment.name} (${deployment.id})`],
+  ["url", deployment.url],
+  ["replicas", `${deployment.leases.filter(({ state }) => state === "ready").length} of ${deployment.replicas} ready`],
+  ["rate", rateText(now.ratePerSecond)],
+  ["escrow", tokensText(now.balance)],
+  ["runway", runwayText(now)],
+]);

@@ -1,0 +1,35 @@
+/** `godwit logs`: what a deployment wrote, to its owner only. */
+import type { LogLine } from "../answers.ts";
+import { type Command, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
+import { findDeployment, openSession } from "../session.ts";
+import { jsonText, paint, plain } from "../table.ts";
+
+const TAIL_DEFAULT = 100;
+const TAIL_MAX = 1_000;
+
+export const logs: Command = {
+  name: "logs",
+  summary: "Print what a deployment wrote",
+  usage: ["NAME|ID [-f] [--tail N]"],
+  options: {
+    ...OPTIONS_API, ...OPTIONS_ACCOUNT,
+    follow: { type: "boolean", short: "f", summary: "go on with the lines that come, until it is stopped" },
+    tail: { type: "string", short: "n", value: "N", summary: `start with the newest N lines (${TAIL_DEFAULT})` },
+  },
+  arguments: [1, 1],
+  async run(input, shell) {
+    const tail = input.count("tail", 0, TAIL_MAX) ?? TAIL_DEFAULT;
+    await using session = await openSession(input, shell);
+    const { client, account } = session;
+    const deployment = await findDeployment(client, account.addressText, input.positionals[0] ?? "");
+    for await (const line of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped: (lines) => void shell.stderr.write(`${lines} lines were skipped: this reader is too slow\n`) }))
+      shell.stdout.write(`${input.json ? jsonText(line) : lineText(shell, line)}\n`);
+  },
+};
+
+function lineText(shell: Shell, { timeMs, stream, line }: LogLine): string {
+  const time = paint(shell, shell.stdout, "dim", new Date(Number(timeMs)).toISOString());
+  const tag = paint(shell, shell.stdout, stream === "stdout" ? "dim" : stream === "stderr" ? "yellow" : "red", stream.padEnd(6));
+  // To a file or a pipe a line goes as the guest wrote it; on a terminal it must not be able to redraw the screen.
+  return `${time} ${tag} ${shell.stdout.isTTY === true ? plain(line) : line}`;
+}

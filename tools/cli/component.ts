@@ -1,0 +1,51 @@
+/**
+ * Where a component comes from: a file of any language's toolchain, or a project folder that is built first.
+ *
+ * Loads the build pipeline and the sandbox only when they are used.
+ */
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { LIMITS_MAX } from "#sandbox/limits.ts";
+import type { Manifest } from "#workloads/manifest.ts";
+import type { Build } from "#workloads/sdk/build.ts";
+import { CliError, type Shell } from "./command.ts";
+import { withProgress } from "./table.ts";
+
+export const MANIFEST_FILE = "godwit.toml";
+
+/** Builds a project folder; an author's mistake is told with file, line and column. */
+export async function buildComponent(folder: string, shell: Shell, options: { optimise?: boolean } = {}): Promise<Build> {
+  const { BuildError, buildProject } = await import("#workloads/sdk/build.ts");
+  return withProgress(shell, `building ${folder}`, buildProject(folder, options)).catch((error: unknown) => {
+    if (error instanceof BuildError) throw new CliError(error.code, error.message, { diagnostics: error.diagnostics }, error);
+    throw error;
+  });
+}
+
+/** The component at `path`: a file as it is, a folder built. */
+export async function loadComponent(path: string, shell: Shell): Promise<{ component: Uint8Array; build: Build | null }> {
+  const absolute = resolve(shell.currentDirectory, path);
+  const found = await stat(absolute).catch(() => null);
+  if (found === null) throw new CliError("file_missing", `There is no file or folder ${absolute}`);
+  if (found.isDirectory()) {
+    const build = await buildComponent(absolute, shell);
+    return { component: build.component, build };
+  }
+  if (found.size > LIMITS_MAX.componentBytesMax) throw new CliError("component_too_large", `Cannot use ${absolute}: it has ${found.size} bytes and ${LIMITS_MAX.componentBytesMax} is the limit`);
+  return { component: new Uint8Array(await readFile(absolute)), build: null };
+}
+
+/** The manifest at `file`, or the one beside `beside` or in the folder where one is. */
+export async function loadManifest(file: string | undefined, beside: string, shell: Shell): Promise<Manifest> {
+  const candidates = file === undefined ? [join(dirname(resolve(shell.currentDirectory, beside)), MANIFEST_FILE), join(shell.currentDirectory, MANIFEST_FILE)] : [resolve(shell.currentDirectory, file)];
+  for (const candidate of candidates) {
+    const text = await readFile(candidate, "utf8").catch(() => null);
+    if (text === null) continue;
+    const { parseManifest } = await import("#workloads/manifest.ts");
+    const parsed = parseManifest(text, candidate);
+    if (parsed.ok) return parsed.manifest;
+    const lines = parsed.errors.map((error) => `${error.file}:${error.line}:${error.column}: ${error.message} (${error.code})`);
+    throw new CliError("manifest_invalid", [`${candidate} has errors:`, ...lines].join("\n"), { diagnostics: parsed.errors });
+  }
+  throw new CliError("manifest_missing", `A component file needs a manifest beside it: there is no ${candidates.join(" and no ")}`);
+}

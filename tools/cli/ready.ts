@@ -1,0 +1,48 @@
+/**
+ * Waits until the replicas of a deployment run: after `deploy`, `scale` and `resize` the machines still have to load them.
+ *
+ * The wait has an end. A replica that failed ends it at once, with the component's own cause.
+ */
+import type { Deployment } from "./answers.ts";
+import type { ApiClient } from "./client.ts";
+import { CliError, type Input, type Options, type Shell } from "./command.ts";
+import { pause } from "./commands/bill.ts";
+import { withProgress } from "./table.ts";
+
+const POLL_INTERVAL_MS = 50;
+/** A machine is struck off when it has not said `ready` within 30 s; two machines may be tried. */
+const WAIT_SECONDS_DEFAULT = 75;
+const WAIT_SECONDS_MAX = 3_600;
+
+export const WAIT_OPTIONS: Options = {
+  wait: { type: "string", value: "SECONDS", summary: `how long to wait for the replicas (${WAIT_SECONDS_DEFAULT}); 0 does not wait` },
+};
+
+export const waitMs = (input: Input): number => 1_000 * (input.count("wait", 0, WAIT_SECONDS_MAX) ?? WAIT_SECONDS_DEFAULT);
+
+/** The deployment when as many replicas are ready as it wants; as it is now when `timeoutMs` is 0. */
+export async function waitForReplicas(client: ApiClient, id: string, shell: Shell, timeoutMs: number): Promise<Deployment> {
+  if (timeoutMs === 0) return client.deployment(id);
+  return withProgress(shell, "waiting for the replicas", poll(client, id, shell, timeoutMs));
+}
+
+async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: number): Promise<Deployment> {
+  const endMs = performance.now() + timeoutMs;
+  for (;;) {
+    const deployment = await client.deployment(id);
+    const { leases, replicas, name } = deployment;
+    const ready = leases.filter(({ state }) => state === "ready").length;
+    if (ready === replicas && leases.length === replicas) return deployment;
+    if (ready < replicas) refuseToWait(deployment);
+    if (shell.signal.aborted) throw new CliError("interrupted", `Stopped while waiting for ${name} (${id}): it stays deployed`, { id });
+    if (performance.now() > endMs) throw new CliError("not_ready", `Only ${ready} of ${replicas} replicas of ${name} are ready after ${timeoutMs / 1000} s: it stays deployed (godwit ps)`, { id, ready, replicas });
+    await pause(POLL_INTERVAL_MS, shell.signal);
+  }
+}
+
+/** What no waiting will change: the component fails, or there is no money. */
+function refuseToWait({ id, name, state, leases, failure }: Deployment): void {
+  if (failure !== null) throw new CliError("replica_failed", `A replica of ${name} failed: ${failure}; it stays deployed (godwit logs ${name}, godwit rm ${name})`, { id, cause: failure });
+  const waiting = leases.find((lease) => lease.state === "waiting");
+  if (waiting !== undefined || state === "dry") throw new CliError("replica_waiting", `Replica ${waiting?.index ?? 0} of ${name} will not run before you act (${waiting?.lastEnd ?? state}): godwit topup ${name} TOKENS`, { id, cause: waiting?.lastEnd ?? state });
+}

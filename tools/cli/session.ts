@@ -1,0 +1,88 @@
+/**
+ * What a command does with a machine: finds its API, signs operations as an account, waits until they are final.
+ *
+ * A transaction is signed once and handed in once. Only `wrong_nonce` is tried again, a single time and after reading the nonce
+ * anew: another program of the same account was quicker. Any other refusal is the answer.
+ */
+import { parseAddress } from "#chain/codec/address.ts";
+import { type Operation, type TransactionBody, signTransaction } from "#chain/codec/transaction.ts";
+import { type Address, address, chainId, fromHex } from "#chain/types.ts";
+import type { Deployment, Status } from "./answers.ts";
+import { ApiClient } from "./client.ts";
+import { CliError, type Input, type Shell } from "./command.ts";
+import { type Account, chooseAccount, chooseApi } from "./keys.ts";
+import { withProgress } from "./table.ts";
+
+/** How long a transaction may wait for its block, by the machine's clock. */
+const VALID_MS = 60_000n;
+/** The fee depends on the size, which depends on the digits of the fee: it settles in two rounds. */
+const FEE_ROUNDS_MAX = 4;
+
+export type Session = AsyncDisposable & {
+  readonly client: ApiClient;
+  readonly account: Account;
+};
+/** What became of a transaction: always final and applied, else `send` throws. */
+export type Done = { readonly txid: string; readonly height: number; readonly nonce: bigint; readonly status: Status };
+
+/** A client that only reads what everybody may. */
+export async function openReader(input: Input, shell: Shell): Promise<ApiClient> {
+  return new ApiClient({ url: await chooseApi(shell, input.text("api")), signal: shell.signal });
+}
+
+/** A client that signs as the chosen account. */
+export async function openSession(input: Input, shell: Shell): Promise<Session> {
+  const account = await chooseAccount(shell, input.text("account"));
+  const client = new ApiClient({ url: await chooseApi(shell, input.text("api")), signer: account, signal: shell.signal });
+  return { client, account, [Symbol.asyncDispose]: () => client.close() };
+}
+
+/** Signs `ops` as the session's account and waits until they are final. */
+export async function send(session: Session, shell: Shell, ops: readonly Operation[], label: string): Promise<Done> {
+  return withProgress(shell, label, sendOnce(session, ops).catch((error: unknown) => {
+    if (error instanceof CliError && error.code === "wrong_nonce") return sendOnce(session, ops);
+    throw error;
+  }));
+}
+
+async function sendOnce({ client, account }: Session, ops: readonly Operation[]): Promise<Done> {
+  const [status, { nonce }, nowMs] = await Promise.all([client.status(), client.account(account.addressText), client.machineTimeMs()]);
+  const body: TransactionBody = { chainId: chainId(fromHex(status.chainId)), sender: account.address, nonce, validUntilMs: nowMs + VALID_MS, fee: 0n, ops };
+  const { txid, height, ok, code } = await client.submit(signWithFee(body, account.seed, status.fees), { wait: "final" });
+  if (ok === false) throw new CliError(code ?? "refused", `The transaction was taken into block ${height} and refused: ${code}`, { txid, height });
+  if (ok !== true || height === undefined || height === null) throw new CliError("not_final", `Transaction ${txid} is handed in but not final yet: look with godwit tx ${txid}`, { txid });
+  return { txid, height, nonce, status };
+}
+
+/** Signs with the least fee that the size demands. */
+export function signWithFee(body: TransactionBody, seed: Uint8Array, fees: Status["fees"]): Uint8Array {
+  let fee = fees.base;
+  for (let round = 0; round < FEE_ROUNDS_MAX; round++) {
+    const signed = signTransaction({ ...body, fee }, [seed]);
+    const due = fees.base + fees.perByte * BigInt(signed.length);
+    if (due === fee) return signed;
+    fee = due;
+  }
+  return signTransaction({ ...body, fee: fee + fees.perByte * 8n }, [seed]);
+}
+
+export const DEPLOYMENT_ID: RegExp = /^[0-9a-f]{40}$/;
+
+/** The deployment that is meant: by name (this account's first), by id, or by NAME.ADDRESS for another account's. */
+export async function findDeployment(client: ApiClient, owner: string | undefined, wanted: string): Promise<Deployment> {
+  const own = owner === undefined ? undefined : await byName(client, owner, wanted);
+  if (own !== undefined) return own;
+  if (DEPLOYMENT_ID.test(wanted)) return client.deployment(wanted);
+  const [name = "", account = ""] = wanted.split(".");
+  const theirs = parseAddress(account) === null ? undefined : await byName(client, account, name);
+  if (theirs !== undefined) return theirs;
+  throw new CliError("deployment_unknown", `There is no deployment "${wanted}"${owner === undefined ? "" : ` of ${owner}`}: see godwit ps`);
+}
+
+/** Of several with one name all but one are closing. */
+async function byName(client: ApiClient, owner: string, name: string): Promise<Deployment | undefined> {
+  const named = (await client.allDeployments(owner)).filter((deployment) => deployment.name === name);
+  return named.find(({ state }) => state !== "closing") ?? named[0];
+}
+
+export const deploymentAddress = (deployment: { readonly id: string }): Address => address(fromHex(deployment.id));
