@@ -73,12 +73,14 @@ export class ApiClient {
   readonly #timeouts: Timeouts;
   #agent: Promise<Agent> | undefined;
   readonly #signal: AbortSignal | undefined;
+  readonly #retryDelaysMs: readonly number[];
   #identity: Promise<{ status: Status; clockAheadMs: number }> | undefined;
 
-  constructor(options: { url: string; signer?: Signer; timeouts?: Partial<Timeouts>; signal?: AbortSignal }) {
+  constructor(options: { url: string; signer?: Signer; timeouts?: Partial<Timeouts>; retry?: boolean; signal?: AbortSignal }) {
     this.url = options.url.replace(/\/$/, "");
     this.#signer = options.signer;
     this.#signal = options.signal;
+    this.#retryDelaysMs = options.retry === false ? [] : RETRY_DELAYS_MS;
     this.#timeouts = { ...TIMEOUTS, ...options.timeouts };
   }
 
@@ -231,7 +233,7 @@ export class ApiClient {
           origin, path: call.path, method: call.method, headers, body: call.body ?? null, headersTimeout: call.timeoutMs, signal: AbortSignal.any(signals),
         });
       } catch (error) {
-        const delayMs = RETRY_DELAYS_MS[attempt];
+        const delayMs = this.#retryDelaysMs[attempt];
         if (call.method === "POST" || delayMs === undefined || codeOf(error) !== "ECONNREFUSED") throw this.#failure(call, error);
         await new Promise((resolve) => setTimeout(resolve, delayMs));
       }

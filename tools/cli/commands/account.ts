@@ -70,7 +70,7 @@ async function use(input: Input, shell: Shell): Promise<void> {
 /** Balances where a machine answers in time; accounts can be looked at without one. */
 async function balancesOf(input: Input, shell: Shell, accounts: readonly Account[]): Promise<Map<string, bigint>> {
   const balances = new Map<string, bigint>();
-  await using client = new ApiClient({ url: await chooseApi(shell, input.text("api")), signal: AbortSignal.any([shell.signal, AbortSignal.timeout(BALANCE_TIMEOUT_MS)]) });
+  await using client = new ApiClient({ url: await chooseApi(shell, input.text("api")), retry: false, signal: AbortSignal.any([shell.signal, AbortSignal.timeout(BALANCE_TIMEOUT_MS)]) });
   await Promise.all(accounts.map(async ({ addressText }) => {
     try {
       balances.set(addressText, (await client.account(addressText)).balance);

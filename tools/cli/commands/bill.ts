@@ -18,7 +18,7 @@ export const bill: Command = {
   async run(input, shell) {
     await using client = await openReader(input, shell);
     const id = await idOf(client, input, shell);
-    if (input.flag("watch")) return watch(client, id, shell, input.json);
+    if (input.flag("watch")) return await watch(client, id, shell, input.json);
     const now = await client.bill(id);
     print(shell, input.json, now, () => billText(now));
   },

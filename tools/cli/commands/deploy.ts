@@ -35,10 +35,11 @@ export const deploy: Command = {
   arguments: [0, 1],
   details: "DIR has a godwit.toml and is built first. A component FILE of any language is deployed as it is.",
   async run(input, shell) {
-    const path = input.positionals[0] ?? ".";
-    const { component, manifest } = await loadProject(path, input, shell);
-    const wanted = withOverrides(manifest, input);
     const timeoutMs = waitMs(input);
+    const overrides = readOverrides(input);
+    const { component, manifest } = await loadProject(input.positionals[0] ?? ".", input, shell);
+    const wanted: Wanted = { ...manifest, ...overrides };
+    if (wanted.kind === "task") throw taskRefusal(wanted.name);
     await using session = await openSession(input, shell);
     await refuseTakenName(session, wanted.name);
     const digests = await upload(session, shell, component, wanted);
@@ -67,16 +68,15 @@ async function loadProject(path: string, input: Input, shell: Shell): Promise<{ 
   return { component, manifest: found };
 }
 
-function withOverrides(manifest: Manifest, input: Input): Wanted {
+function readOverrides(input: Input): Partial<Wanted> {
+  const name = input.text("name");
+  const replicas = input.count("replicas", 1, REPLICAS_MAX);
   const deposit = input.text("deposit");
-  const wanted: Wanted = {
-    ...manifest,
-    name: input.text("name") ?? manifest.name,
-    replicas: input.count("replicas", 1, REPLICAS_MAX) ?? manifest.replicas,
-    depositAmount: deposit === undefined ? manifest.depositAmount : parseTokens("--deposit", deposit),
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(deposit === undefined ? {} : { depositAmount: parseTokens("--deposit", deposit) }),
   };
-  if (wanted.kind === "task") throw taskRefusal(wanted.name);
-  return wanted;
 }
 
 const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run); a deployment is a service`);

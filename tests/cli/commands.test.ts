@@ -1,0 +1,163 @@
+/** Every command that talks to a machine, against a machine that checks signatures, nonces, fees and times as a real one does. */
+import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
+import { hex } from "#chain/types.ts";
+import type { Operation } from "#chain/codec/transaction.ts";
+import { type FakeMachine, startFakeMachine } from "./fakeMachine.ts";
+import { type Terminal, openTerminal } from "./terminal.ts";
+
+const MANIFEST = '[deployment]\nname = "hello"\n';
+
+/** A machine and a terminal whose only account holds 100 tokens and has a deployment called hello. */
+async function world(t: TestContext): Promise<{ machine: FakeMachine; terminal: Terminal; address: string; id: string }> {
+  const machine = await startFakeMachine(t);
+  const terminal = openTerminal(t, { GODWIT_API: machine.url });
+  const { address } = await terminal.json("account", "new", "alice");
+  machine.balances.set(address, 100_000_000_000n);
+  const id = "ab".repeat(20);
+  machine.deployments.set(id, {
+    kind: "deploy", id, owner: address, name: "hello", state: "active", balance: 5_000_000_000n, componentDigest: new Uint8Array(32) as never, configurationDigest: null,
+    memoryMib: 64, cpuMillis: 100, concurrency: 8, replicas: 1, deposit: 5_000_000_000n, rateMax: 0n, isolation: 0,
+  });
+  return { machine, terminal, address, id };
+}
+const last = (machine: FakeMachine): Operation => machine.operations.at(-1) ?? assert.fail("nothing was sent");
+void MANIFEST;
+void mkdirSync;
+void writeFileSync;
+void join;
+
+test("status, ps and bill: tables for people, the machine's own words with --json", async (t) => {
+  const { terminal, address, id } = await world(t);
+  assert.equal((await terminal.json("status"))["runner"].pid, 42);
+  assert.match((await terminal.run("status")).stdout, /^runner +running, process 42$/m);
+  const [row] = (await terminal.json("ps")) as unknown as Record<string, unknown>[];
+  assert.deepEqual([row?.["id"], row?.["name"], row?.["owner"]], [id, "hello", address]);
+  assert.match((await terminal.run("ps")).stdout, /^hello +abababababab +1\/1 +running +64 MiB +100m +0\.0044424 +http:\/\/hello\.gw1/m);
+  const bill = await terminal.json("bill", "hello");
+  assert.deepEqual([bill["total"], bill["ratePerSecond"], bill["segments"].length], ["74040", "1234", 1]);
+  const { stdout } = await terminal.run("bill", "hello");
+  assert.match(stdout, /^MACHINE +REPLICA +SECONDS +RATE\/S +AMOUNT\n\S+… +0 +60 +0\.000001234 +0\.00007404|0 +60 +0\.000001234 +0\.000074040 +running$/m);
+  assert.match(stdout, /^total +0\.00007404$/m);
+  assert.match(stdout, /^runway +46d 21h$/m);
+});
+
+test("ps --all pages through everybody's deployments", async (t) => {
+  const { machine, terminal, id } = await world(t);
+  const one = machine.deployments.get(id) ?? assert.fail();
+  for (const i of [1, 2, 3, 4]) machine.deployments.set(`${i}`.repeat(40), { ...one, id: `${i}`.repeat(40), name: `other${i}`, owner: "gw1someoneelse" });
+  assert.equal(((await terminal.json("ps")) as unknown as unknown[]).length, 1);
+  assert.equal(((await terminal.json("ps", "--all")) as unknown as unknown[]).length, 5);
+});
+
+test("a deployment is meant by its name, its id, or NAME.ADDRESS; the live one before one that closes", async (t) => {
+  const { machine, terminal, address, id } = await world(t);
+  const one = machine.deployments.get(id) ?? assert.fail();
+  machine.deployments.set("01".repeat(20), { ...one, id: "01".repeat(20), state: "closing" });
+  for (const wanted of ["hello", id, `hello.${address}`]) assert.equal((await terminal.json("topup", wanted, "1"))["id"], id, wanted);
+  const { address: bob } = await terminal.json("account", "new", "bob");
+  machine.balances.set(bob, 100_000_000_000n);
+  assert.equal((await terminal.json("topup", `hello.${address}`, "1", "--account", "bob"))["id"], id);
+  assert.deepEqual(await terminal.errorOf("topup", "hello", "1", "--account", "bob"), { exit: 1, code: "deployment_unknown" });
+  assert.deepEqual(await terminal.errorOf("bill", "ff".repeat(20)), { exit: 1, code: "deployment_unknown" });
+});
+
+test("scale, resize, topup, claim, transfer and rm each send the operation they say", async (t) => {
+  const { machine, terminal, id } = await world(t);
+  const { address: bob } = await terminal.json("account", "new", "bob");
+  const sent = async (...args: string[]): Promise<Operation> => {
+    await terminal.json(...args, "--account", "alice");
+    return last(machine);
+  };
+  const scale = await sent("scale", "hello", "3");
+  assert(scale.kind === "scale" && scale.replicas === 3 && hex(scale.deploymentId) === id);
+  const resize = await sent("resize", "hello", "--memory", "128");
+  assert(resize.kind === "resize" && resize.memoryMib === 128 && resize.cpuMillis === 100);
+  const topUp = await sent("topup", "hello", "2.5");
+  assert(topUp.kind === "topUp" && topUp.amount === 2_500_000_000n);
+  const claim = await sent("claim", "hello", "1");
+  assert(claim.kind === "claim" && claim.index === 1);
+  const transfer = await sent("transfer", bob, "1.5");
+  assert(transfer.kind === "transfer" && transfer.amount === 1_500_000_000n);
+  assert.equal(machine.balances.get(bob), 1_500_000_000n);
+  assert.equal((await sent("transfer", "bob", "0.000000001")).kind, "transfer");
+  assert.equal((await sent("rm", "hello")).kind, "close");
+  assert.equal(machine.deployments.get(id)?.state, "closing");
+});
+
+test("wrong_nonce is tried again once, with the nonce read anew, and not twice", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.refuseNext("POST", "wrong_nonce");
+  await terminal.json("topup", "hello", "1");
+  assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 2);
+  assert.equal(machine.requests.filter(({ path }) => path.startsWith("/v1/accounts/")).length, 2);
+  machine.refuseNext("POST", "wrong_nonce");
+  machine.refuseNext("POST", "wrong_nonce");
+  assert.deepEqual(await terminal.errorOf("topup", "hello", "1"), { exit: 1, code: "wrong_nonce" });
+  assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 4);
+});
+
+test("a refusal keeps its code, at the door and in a block, and is not tried again", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.refuseNext("POST", "insufficient_funds");
+  assert.deepEqual(await terminal.errorOf("topup", "hello", "1"), { exit: 1, code: "insufficient_funds" });
+  machine.refuseInBlock("too_many_changes");
+  assert.deepEqual(await terminal.errorOf("resize", "hello", "--cpu", "5"), { exit: 1, code: "too_many_changes" });
+  assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 2);
+});
+
+test("times come from the machine's clock: this computer's may be wrong by days", async (t) => {
+  const { machine, terminal } = await world(t);
+  for (const clockAheadMs of [-3 * 86_400_000, 3 * 86_400_000]) {
+    machine.clockAheadMs = clockAheadMs;
+    await terminal.json("topup", "hello", "1");
+    assert.equal((await terminal.run("logs", "hello")).code, 0);
+  }
+});
+
+test("logs are signed by the owner; each line is one line; --json gives one object a line", async (t) => {
+  const { machine, terminal, address } = await world(t);
+  machine.logLines = [{ stream: "stdout", line: "one" }, { stream: "stderr", line: "two\u001b[2J" }, { stream: "system", line: "three" }];
+  const { code, stdout } = await terminal.run("logs", "hello");
+  assert.equal(code, 0);
+  assert.equal(stdout, "1970-01-01T00:00:01.000Z stdout one\n1970-01-01T00:00:01.001Z stderr two\u001b[2J\n1970-01-01T00:00:01.002Z system three\n");
+  assert.equal(machine.requests.at(-1)?.sender, address);
+  assert((await terminal.runWith({ isTerminal: true }, "logs", "hello")).stdout.includes("two\\x1b[2J"));
+  const lines = (await terminal.run("logs", "hello", "--json", "-n", "2")).stdout.trim().split("\n").map((line) => (JSON.parse(line) as { line: string }).line);
+  assert.deepEqual(lines, ["two\u001b[2J", "three"]);
+  await terminal.run("account", "new", "bob");
+  assert.deepEqual(await terminal.errorOf("logs", "ab".repeat(20), "--account", "bob"), { exit: 1, code: "not_owner" });
+});
+
+test("logs -f goes on until the machine ends it, and says what it had to skip", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.logLines = [{ stream: "stdout", line: "one" }, { stream: "stdout", line: "two" }];
+  const { code, stdout, stderr } = await terminal.run("logs", "-f", "hello");
+  assert.equal(code, 0);
+  assert.deepEqual(stdout.match(/(?<=stdout ).*/g), ["one", "two"]);
+  assert.match(stderr, /^3 lines were skipped/);
+});
+
+test("bill --watch prints until it is stopped, and that is no failure", async (t) => {
+  const { terminal } = await world(t);
+  const stop = new AbortController();
+  const { code, stdout, stderr } = await terminal.runWith({ signal: stop.signal, onOutput: () => stop.abort() }, "bill", "--watch", "hello");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^60 s run, 0\.000001234\/s \(0\.0044424\/h\), total 0\.00007404, runway 46d 21h\n$/);
+});
+
+test("a replica that fails ends the wait with its cause; one that is slow ends it in time", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.replicas = "failed";
+  assert.deepEqual(await terminal.errorOf("scale", "hello", "2"), { exit: 1, code: "replica_failed" });
+  machine.replicas = "slow";
+  assert.deepEqual(await terminal.errorOf("scale", "hello", "3", "--wait", "1"), { exit: 1, code: "not_ready" });
+  assert.equal((await terminal.run("scale", "hello", "4", "--wait", "0")).code, 0);
+});
+
+test("tx says what the machine knows of a transaction", async (t) => {
+  const { terminal } = await world(t);
+  assert.deepEqual(await terminal.errorOf("tx", "00".repeat(32)), { exit: 1, code: "transaction_unknown" });
+});

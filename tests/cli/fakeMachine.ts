@@ -1,0 +1,195 @@
+/**
+ * A machine that is only its API: for tests of the command line, on loopback and port 0.
+ *
+ * It keeps a ledger of a few maps, checks every signature as a real machine does, and records each request. `refuseNext` plans a
+ * refusal, so that a test can see what the command line makes of it.
+ */
+import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { TestContext } from "node:test";
+import { addressOf, addressText } from "#chain/codec/address.ts";
+import { decode } from "#chain/codec/cbor.ts";
+import { verifyRequest } from "#chain/codec/request.ts";
+import { type Deploy, type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
+import { publicKeyOf, sha256 } from "#chain/crypto.ts";
+import { type Address, type ChainId, chainId, hex } from "#chain/types.ts";
+
+const CHAIN: ChainId = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
+const MACHINE: Address = addressOf(publicKeyOf(new Uint8Array(32).fill(9)));
+const FEES = { base: 10_000n, perByte: 10n };
+const RATE = 1_234n;
+
+export type Recorded = { readonly method: string; readonly path: string; readonly body: Uint8Array; readonly sender: string | null };
+type Held = Deploy & { id: string; owner: string; balance: bigint; state: string };
+export type FakeMachine = {
+  readonly url: string;
+  readonly requests: Recorded[];
+  /** Operations that were done, in order. */
+  readonly operations: Operation[];
+  readonly deployments: Map<string, Held>;
+  readonly configurations: Map<string, { owner: string; environment: [string, string][] }>;
+  balances: Map<string, bigint>;
+  nonces: Map<string, bigint>;
+  /** The next request whose `METHOD /path` starts so is answered with this problem; `taken` refuses inside a block instead. */
+  refuseNext(start: string, code: string, status?: number): void;
+  refuseInBlock(code: string): void;
+  /** What the replicas of the next deployments do. */
+  replicas: "ready" | "failed" | "slow";
+  /** Lines of every log; a follower gets one more after each, and then the end. */
+  logLines: { stream: string; line: string }[];
+  /** How far this machine's clock is ahead. */
+  clockAheadMs: number;
+};
+
+export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
+  const planned: { start: string; code: string; status: number }[] = [];
+  const inBlock: string[] = [];
+  const machine: FakeMachine = {
+    url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
+    refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
+    refuseInBlock: (code) => void inBlock.push(code),
+    replicas: "ready", logLines: [], clockAheadMs: 0,
+  };
+  let height = 1;
+
+  const server = createServer((request, response) => {
+    void answer(request, response).catch((error: unknown) => problem(response, 500, "internal", String(error)));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const nowMs = (): number => Date.now() + machine.clockAheadMs;
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of request as AsyncIterable<Uint8Array>) chunks.push(chunk);
+    const body = new Uint8Array(Buffer.concat(chunks));
+    const method = request.method ?? "";
+    const path = request.url ?? "";
+    response.setHeader("date", new Date(nowMs()).toUTCString());
+    const isSigned = method === "PUT" || /\/(logs|usage)(\?|$)/.test(path);
+    const signed = verifyRequest(request.headers.authorization, { chainId: CHAIN, machine: MACHINE, method, path, nowMs: BigInt(nowMs()), bodyDigest: sha256(body) });
+    machine.requests.push({ method, path, body, sender: signed.ok ? addressText(signed.sender) : null });
+    const index = planned.findIndex(({ start }) => `${method} ${path}`.startsWith(start));
+    const [refusal] = index < 0 ? [] : planned.splice(index, 1);
+    if (refusal !== undefined) return problem(response, refusal.status, refusal.code, `Planned: ${refusal.code}`);
+    if (isSigned && !signed.ok) return problem(response, 401, signed.code, signed.message);
+    const [, , kind = "", name = "", part = ""] = path.split("?")[0]!.split("/");
+    const query = new URLSearchParams(path.split("?")[1] ?? "");
+    switch (`${method} ${kind}`) {
+      case "GET status": return json(response, 200, status());
+      case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: 1, keys: [] });
+      case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
+      case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
+      case "PUT components": return upload(response, name, body, "service");
+      case "PUT configurations": {
+        const [owner, entries] = decode(body) as [Uint8Array, [string, string][]];
+        machine.configurations.set(name, { owner: addressText(owner), environment: entries });
+        return upload(response, name, body, "configuration");
+      }
+      case "POST transactions": return submit(response, body);
+      default: return problem(response, 404, "route_unknown", `no ${method} ${path}`);
+    }
+  }
+
+  const status = (): object => ({
+    version: "0.1.0", chainId: hex(CHAIN), machine: addressText(MACHINE), operator: addressText(MACHINE), zone: "localhost", apiPort: 1, httpPort: 7481,
+    head: { height, id: "00".repeat(32), timeMs: String(nowMs() - 3_000), moneySecond: "100", stateRoot: "11".repeat(32) },
+    runner: { state: "running", pid: 42, routes: 0 }, fees: { base: String(FEES.base), perByte: String(FEES.perByte) },
+  });
+
+  function deployments(response: ServerResponse, id: string, part: string, query: URLSearchParams, sender: string | null): void {
+    if (id === "") {
+      const rows = [...machine.deployments.values()].filter(({ owner }) => !query.has("account") || query.get("account") === owner).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      const start = rows.findIndex((row) => row.id > (query.get("after") ?? ""));
+      // Pages of two, so that every list of three shows whether the client goes on.
+      const shown = start < 0 ? [] : rows.slice(start, start + 2);
+      return json(response, 200, { deployments: shown.map(describe), next: shown.length === 2 && rows.at(-1) !== shown[1] ? shown[1]!.id : null });
+    }
+    const held = machine.deployments.get(id);
+    if (held === undefined) return problem(response, 404, "deployment_unknown", `no deployment ${id}`);
+    if (part === "") return json(response, 200, describe(held));
+    if (part === "bill") return json(response, 200, bill(held));
+    if (sender !== held.owner) return problem(response, 403, "not_owner", "not yours");
+    if (query.get("follow") === "true") return follow(response);
+    const lines = machine.logLines.slice(-Number(query.get("tail") ?? 100)).map((line, i) => ({ sequence: i, timeMs: 1_000 + i, requestId: null, ...line }));
+    return json(response, 200, { lines, next: null });
+  }
+
+  function describe(held: Held): object {
+    const state = machine.replicas === "ready" ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
+    return {
+      id: held.id, name: held.name, owner: held.owner, state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
+      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
+      leases: Array.from({ length: held.replicas }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
+    };
+  }
+
+  const bill = (held: Held): object => ({
+    deploymentId: held.id, owner: held.owner, name: held.name, closed: false, at: "160", earlier: { segments: 0, seconds: "0", amount: "0" },
+    segments: Array.from({ length: held.replicas }, (_, index) => ({ machine: addressText(MACHINE), index, rate: String(RATE), openedAt: "100", end: null, paidUntil: "130", seconds: "60", amount: String(60n * RATE) })),
+    total: String(60n * RATE * BigInt(held.replicas)), paid: "0", ratePerSecond: String(RATE * BigInt(held.replicas)), balance: String(held.balance), dryAt: "9999",
+    runwaySeconds: String(held.balance / (RATE * BigInt(held.replicas))), refunded: "0",
+  });
+
+  function follow(response: ServerResponse): void {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(": still here\n\n");
+    for (const [i, line] of machine.logLines.entries()) response.write(`id: ${i}\nevent: line\ndata: ${JSON.stringify({ sequence: i, timeMs: 1_000 + i, requestId: null, ...line })}\n\n`);
+    response.write('event: skipped\ndata: {"lines":3}\n\n');
+    response.end("event: end\ndata: {}\n\n");
+  }
+
+  function upload(response: ServerResponse, name: string, body: Uint8Array, kind: string): void {
+    if (name !== `sha256:${hex(sha256(body))}`) return problem(response, 422, "digest_mismatch", "another digest");
+    json(response, 201, { digest: name, kind, bytes: body.length, expiresAtMs: 1 });
+  }
+
+  function submit(response: ServerResponse, raw: Uint8Array): void {
+    const transaction = decodeTransaction(raw);
+    const { body } = transaction;
+    const sender = addressText(body.sender);
+    const { signatures: [by] } = transaction;
+    if (!verifySignatures(transaction) || by === undefined || addressText(addressOf(by.key)) !== sender) return problem(response, 422, "bad_signature", "the signature does not hold");
+    if (hex(body.chainId) !== hex(CHAIN)) return problem(response, 422, "wrong_chain", "another chain");
+    if (body.nonce !== (machine.nonces.get(sender) ?? 0n)) return problem(response, 422, "wrong_nonce", "another nonce");
+    if (body.validUntilMs < BigInt(nowMs()) || body.validUntilMs > BigInt(nowMs() + 3_600_000)) return problem(response, 422, "expired", "not valid now");
+    if (body.fee !== FEES.base + FEES.perByte * BigInt(raw.length)) return problem(response, 422, "fee_too_low", `${body.fee} for ${raw.length} bytes`);
+    height += 1;
+    machine.nonces.set(sender, body.nonce + 1n);
+    machine.balances.set(sender, (machine.balances.get(sender) ?? 0n) - body.fee);
+    const code = inBlock.shift();
+    if (code !== undefined) return json(response, 200, { txid: hex(transaction.txid), height, ok: false, code });
+    for (const [i, op] of body.ops.entries()) apply(op, body.sender, body.nonce, i);
+    json(response, 200, { txid: hex(transaction.txid), height, ok: true });
+  }
+
+  function apply(op: Operation, sender: Address, nonce: bigint, index: number): void {
+    machine.operations.push(op);
+    const held = "deploymentId" in op ? machine.deployments.get(hex(op.deploymentId)) : undefined;
+    if (op.kind === "deploy") {
+      const id = hex(deploymentIdOf(sender, nonce, index));
+      machine.deployments.set(id, { ...op, id, owner: addressText(sender), balance: op.deposit, state: "active" });
+    } else if (op.kind === "transfer") machine.balances.set(addressText(op.to), (machine.balances.get(addressText(op.to)) ?? 0n) + op.amount);
+    else if (held !== undefined && op.kind === "scale") machine.deployments.set(held.id, { ...held, replicas: op.replicas });
+    else if (held !== undefined && op.kind === "resize") machine.deployments.set(held.id, { ...held, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis });
+    else if (held !== undefined && op.kind === "topUp") held.balance += op.amount;
+    else if (held !== undefined && op.kind === "close") held.state = "closing";
+  }
+
+  return Object.assign(machine, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+}
+
+function json(response: ServerResponse, statusCode: number, value: object): void {
+  response.writeHead(statusCode, { "content-type": "application/json" });
+  response.end(JSON.stringify(value));
+}
+
+function problem(response: ServerResponse, statusCode: number, code: string, detail: string): void {
+  response.writeHead(statusCode, { "content-type": "application/problem+json" });
+  response.end(JSON.stringify({ type: `urn:godwit:problem:${code}`, title: "Refused", status: statusCode, detail, code }));
+}
+
