@@ -1,0 +1,166 @@
+/**
+ * From a project folder to a component: read godwit.toml, compile, digest.
+ *
+ * Compilation happens in one thread that stays warm (a first build takes seconds, the next a fraction of one) and never keeps
+ * the process alive. It is thrown away when the compiler crashes or exceeds its time. Builds queue: one at a time.
+ * The same sources give the same bytes, and so the same digest.
+ */
+import { createHash } from "node:crypto";
+import { access, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { Manifest } from "#workloads/manifest.ts";
+import { parseManifest } from "#workloads/manifest.ts";
+import type { CompileJob, CompileResult, Diagnostic } from "./compile-worker.ts";
+import { ENTRY_FILE, EXPORT_EXPECTED } from "./entry.ts";
+import type { WorkloadKind } from "./worlds.ts";
+
+export type { Diagnostic } from "./compile-worker.ts";
+
+export const MANIFEST_FILE = "godwit.toml";
+
+/** A program that does not compile in a minute on a slow machine is not going to. */
+const COMPILE_TIME_MS_MAX = 60_000;
+/** More errors than a person reads at once are noise. */
+const ERRORS_SHOWN_MAX = 20;
+
+export type BuildOptions = {
+  /** False builds several times as fast, and what it builds is larger and slower. */
+  readonly optimise?: boolean;
+};
+
+export type Build = {
+  readonly component: Uint8Array;
+  /** sha256 of the component, in hex. */
+  readonly digest: string;
+  readonly manifest: Manifest;
+  readonly warnings: readonly Diagnostic[];
+  readonly elapsedMs: number;
+};
+
+/**
+ * Codes: manifest_missing, manifest_invalid, entry_missing, entry_export, compile_error, import_unknown (all the author's, with
+ * diagnostics), build_crashed, build_timeout (ours).
+ */
+export class BuildError extends Error {
+  readonly code: string;
+  readonly diagnostics: readonly Diagnostic[];
+
+  constructor(code: string, message: string, diagnostics: readonly Diagnostic[] = []) {
+    super(message);
+    this.name = "BuildError";
+    this.code = code;
+    this.diagnostics = diagnostics;
+  }
+}
+
+/** Builds the project in a folder with a godwit.toml. */
+export async function buildProject(directory: string, options: BuildOptions = {}): Promise<Build> {
+  const startedMs = performance.now();
+  const manifest = await readManifest(directory);
+  const { component, warnings } = await buildComponent(directory, manifest.entry, manifest.kind, options);
+  return { component, digest: digestOf(component), manifest, warnings, elapsedMs: Math.round(performance.now() - startedMs) };
+}
+
+/** Builds one module (a path from `directory`) without a manifest. */
+export async function buildComponent(
+  directory: string,
+  entry: string,
+  kind: WorkloadKind,
+  options: BuildOptions = {},
+): Promise<{ component: Uint8Array; warnings: readonly Diagnostic[] }> {
+  const path = join(directory, entry);
+  await access(path).catch(() => {
+    throw new BuildError("entry_missing", `Cannot build ${directory} as its entry ${entry} is not there`, [
+      { file: entry, line: 0, column: 0, code: "entry_missing", message: "this file is not there" },
+    ]);
+  });
+  const result = await enqueue({ directory, entry, kind, optimise: options.optimise ?? true });
+  if (!result.ok) throw compileError(entry, kind, result.diagnostics);
+  return result;
+}
+
+/** Reads and checks the manifest of a project. */
+export async function readManifest(directory: string): Promise<Manifest> {
+  const text = await readFile(join(directory, MANIFEST_FILE), "utf8").catch((cause: unknown) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
+      throw new BuildError("manifest_missing", `Cannot build ${directory} as it has no ${MANIFEST_FILE}`);
+    }
+    throw cause;
+  });
+  const parsed = parseManifest(text, MANIFEST_FILE);
+  if (parsed.ok) return parsed.manifest;
+  throw new BuildError("manifest_invalid", described(`${MANIFEST_FILE} has errors`, parsed.errors), parsed.errors);
+}
+
+/** `file:line:column: message (code)`, the form that editors and terminals link. */
+export function diagnosticText(diagnostic: Diagnostic): string {
+  const place = diagnostic.line > 0 ? `${diagnostic.file}:${diagnostic.line}:${diagnostic.column}` : diagnostic.file;
+  return `${place}: ${diagnostic.message} (${diagnostic.code})`;
+}
+
+function described(what: string, diagnostics: readonly Diagnostic[]): string {
+  const lines = diagnostics.slice(0, ERRORS_SHOWN_MAX).map(diagnosticText);
+  const more = diagnostics.length - lines.length;
+  return [`${what}:`, ...lines, ...(more > 0 ? [`and ${more} more`] : [])].join("\n");
+}
+
+/** Errors in our entry mean that the author's module does not export what the kind needs. */
+function compileError(entry: string, kind: WorkloadKind, found: readonly Diagnostic[]): BuildError {
+  const own = found.filter(({ file }) => file !== ENTRY_FILE);
+  const first = found[0];
+  if (own.length > 0) {
+    const code = own.every((diagnostic) => diagnostic.code === "import_unknown") ? "import_unknown" : "compile_error";
+    return new BuildError(code, described("The program does not compile", own), own);
+  }
+  const message = `a ${kind} needs: ${EXPORT_EXPECTED[kind]} (${first?.message ?? "missing"})`;
+  const diagnostics = [{ file: entry, line: 1, column: 1, code: "entry_export", message }];
+  return new BuildError("entry_export", described(`${entry} does not export what a ${kind} needs`, diagnostics), diagnostics);
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+let worker: Worker | null = null;
+let queue: Promise<unknown> = Promise.resolve();
+
+function enqueue(job: CompileJob): Promise<CompileResult> {
+  const result = queue.then(() => compileInWorker(job));
+  queue = result.catch(() => undefined);
+  return result;
+}
+
+async function compileInWorker(job: CompileJob): Promise<CompileResult> {
+  const thread = (worker ??= startWorker());
+  thread.ref();
+  const { promise, resolve, reject } = Promise.withResolvers<CompileResult>();
+  const timer = setTimeout(() => {
+    reject(new BuildError("build_timeout", `Cannot build ${job.directory} as it takes over ${COMPILE_TIME_MS_MAX / 1000} s`));
+  }, COMPILE_TIME_MS_MAX);
+  const crashed = (reason: string): void => reject(new BuildError("build_crashed", `Cannot build ${job.directory} as the compiler crashed: ${reason}`));
+  const onMessage = (message: { result: CompileResult } | { crash: string }): void => {
+    if ("result" in message) resolve(message.result);
+    else crashed(message.crash);
+  };
+  const onError = (error: Error): void => crashed(error.message);
+  const onExit = (): void => crashed("its thread ended");
+  thread.on("message", onMessage).on("error", onError).on("exit", onExit);
+  try {
+    thread.postMessage(job);
+    return await promise;
+  } catch (error) {
+    worker = null; // Whatever happened to it, the next build starts with a clean one.
+    await thread.terminate();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    thread.off("message", onMessage).off("error", onError).off("exit", onExit);
+    thread.unref();
+  }
+}
+
+function startWorker(): Worker {
+  // What the compiler prints when it crashes is not for the user's terminal. Reading it would keep the process alive.
+  return new Worker(new URL("./compile-worker.ts", import.meta.url), { stdout: true, stderr: true });
+}
