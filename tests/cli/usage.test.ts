@@ -73,7 +73,7 @@ test("an error is one line for people, and one JSON object on stderr with --json
 
 test("errors are red on a terminal only, and not with NO_COLOR", async (t) => {
   const terminal = openTerminal(t);
-  assert.match((await terminal.runWith({ isTerminal: true }, "frob")).stderr, /^\u001b\[31merror\u001b\[39m usage/);
+  assert((await terminal.runWith({ isTerminal: true }, "frob")).stderr.startsWith("\u001b[31merror\u001b[39m usage"));
   terminal.environment["NO_COLOR"] = "1";
   assert.match((await terminal.runWith({ isTerminal: true }, "frob")).stderr, /^error usage/);
 });

@@ -14,6 +14,7 @@ test("a column is as wide as its widest cell, and numbers stand right", () => {
 
 test("what a stranger wrote cannot steer a terminal", () => {
   assert.equal(plain("a\u001b[2Jb\u0007\u009b1m\r\nc\td"), "a\\x1b[2Jb\\x07\\x9b1m\\x0d\\x0ac\td");
+  assert.equal(plain("gpj\u202e.exe"), "gpj\\x202e.exe");
   assert.equal(tableText([{ name: "\u001b[31mred" }], [{ title: "NAME", cell: ({ name }) => name }]), "NAME\n\\x1b[31mred");
 });
 
@@ -41,7 +42,7 @@ test("colour needs a terminal, and NO_COLOR forbids it", () => {
 
 test("progress is silent for a second, then says what is waited for; a terminal's line is wiped", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
-  for (const [isTTY, expected] of [[false, /^building … \d+ s\n$/], [true, /^\r\u001b\[2Kbuilding … \d+ s\r\u001b\[2K$/]] as const) {
+  for (const [isTTY, expected] of [[false, ["", "\n"]], [true, ["\r\u001b[2K", "\r\u001b[2K"]]] as const) {
     const { shell, written } = shellWith({}, isTTY);
     const { promise, resolve } = Promise.withResolvers<number>();
     const waiting = withProgress(shell, "building", promise);
@@ -51,6 +52,6 @@ test("progress is silent for a second, then says what is waited for; a terminal'
     resolve(7);
     assert.equal(await waiting, 7);
     await new Promise((done) => setImmediate(done));
-    assert.match(written(), expected);
+    assert.deepEqual(written().split(/building … \d+ s/), expected);
   }
 });

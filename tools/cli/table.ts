@@ -42,8 +42,9 @@ export function print(shell: Shell, json: boolean, value: unknown, text: () => s
   if (body !== "") shell.stdout.write(`${body}\n`);
 }
 
-/** Text without control characters: escape sequences of strangers stay text. */
-export const plain = (text: string): string => text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
+/** Text without control characters and without marks that turn the direction of writing: a stranger's text stays text. */
+export const plain = (text: string): string =>
+  text.replace(/(?!\t)\p{Cc}|\p{Bidi_Control}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
 
 export const isColoured = (shell: Shell, output: Output): boolean =>
   output.isTTY === true && (shell.environment["NO_COLOR"] ?? "") === "" && shell.environment["TERM"] !== "dumb";
