@@ -62,7 +62,7 @@ export function touch(escrow: Escrow, t: bigint): Escrow {
   assert(t >= escrow.at, "money time runs backwards");
   const dry = dryAt(escrow);
   if (dry === null || t < dry) return t === escrow.at ? escrow : { ...escrow, owed: escrow.owed + escrow.rate * (t - escrow.at), at: t };
-  const ended = escrow.streams.filter((stream) => dry > stream.paidUntil).map((stream): Segment => ({ ...stream, end: dry }));
+  const ended = escrow.streams.filter((stream) => dry > stream.openedAt).map((stream): Segment => ({ ...stream, end: dry }));
   return { ...escrow, owed: escrow.owed + escrow.rate * (dry - escrow.at), at: t, rate: 0n, dry, streams: [], ended: [...escrow.ended, ...ended] };
 }
 
@@ -98,7 +98,7 @@ export function stop(escrow: Escrow, t: bigint, index: number, end: bigint): Esc
   const stream = now.streams.find((candidate) => candidate.index === index);
   if (!stream) return now;
   const until = clamp(end, stream.paidUntil, t);
-  const ended = until > stream.paidUntil ? [...now.ended, { ...stream, end: until }] : now.ended;
+  const ended = until > stream.openedAt ? [...now.ended, { ...stream, end: until }] : now.ended;
   return { ...now, owed: now.owed - stream.rate * (t - until), rate: now.rate - stream.rate, streams: now.streams.filter((other) => other !== stream), ended };
 }
 
@@ -112,7 +112,7 @@ export function down(escrow: Escrow, t: bigint, machine: Address, end: bigint): 
     if (!isHere(segment) || segment.end <= end) return [segment];
     const until = clamp(end, segment.paidUntil, segment.end);
     freed += segment.rate * (segment.end - until);
-    return until > segment.paidUntil ? [{ ...segment, end: until }] : [];
+    return until > segment.openedAt ? [{ ...segment, end: until }] : [];
   });
   return { ...now, owed: now.owed - freed, ended };
 }

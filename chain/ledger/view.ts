@@ -4,6 +4,12 @@
  * A view reads one `Ledger` as it is. A node that must answer from final state while later blocks are speculative keeps two
  * ledgers: the tip, that consensus applies and reverts, and the final one, that each committed block is applied to.
  */
+import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
+import { nextDue } from "#chain/ledger/due.ts";
+import type { Ledger } from "#chain/ledger/ledger.ts";
+import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
+import { type Account, type Deployment, type Lease, type Machine, moneyOf } from "#chain/ledger/model.ts";
+import { type State, parseId } from "#chain/ledger/state.ts";
 import type { Address, Digest, Hex, PublicKey } from "#chain/types.ts";
 
 export type KeyView = { readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
@@ -164,3 +170,95 @@ export type LedgerEvent =
   | { readonly kind: "strike"; readonly machine: Address; readonly strikes: number }
   | { readonly kind: "machine"; readonly machine: Address; readonly operator: Address; readonly state: "up" | "down" }
   | { readonly kind: "closed"; readonly deploymentId: Address; readonly owner: Address; readonly refunded: bigint };
+
+export function viewOf({ state, rules }: Ledger): LedgerView {
+  const pageOf = <T>(prefix: string, { after = "" as Hex, limit = PAGE_ITEMS_DEFAULT }: PageRequest, read: (id: Address) => T): Page<T> =>
+    pageFrom(state, prefix, after, Math.min(Math.max(limit, 1), PAGE_ITEMS_MAX), read);
+  const deploymentOf = (id: Address): DeploymentView => deploymentView(state.deployment(id) as Deployment);
+  const leaseOf = (lease: Lease): LeaseView => leaseView(lease, rules.readySecondsMax);
+  return {
+    get height() { return state.totals.height; },
+    get timeMs() { return state.totals.timeMs; },
+    get moneySecond() { return state.totals.moneySecond; },
+    get stateRoot() { return state.root; },
+    account: (id) => mapped(state.account(id), accountView),
+    deployment: (id) => mapped(state.deployment(id), deploymentView),
+    deploymentByName: (owner, name) => {
+      const prefix = `n${owner.toHex()}:${name}:`;
+      const entry = name.includes(":") ? undefined : state.lists.first(prefix);
+      return entry === undefined ? null : deploymentOf(parseId(entry.slice(prefix.length)));
+    },
+    deploymentsOf: (owner, page = {}) => pageOf(`o${owner.toHex()}`, page, deploymentOf),
+    deployments: (page = {}) => pageOf("d", page, deploymentOf),
+    machine: (id) => mapped(state.machine(id), machineView),
+    machines: (page = {}) => pageOf("k", page, (id) => machineView(state.machine(id) as Machine)),
+    leasesOfDeployment: (id) => state.leasesOf(id, state.deployment(id)?.replicas ?? 0).map(leaseOf),
+    leasesOfMachine: (id) => state.leasesOn(id).map(leaseOf),
+    bill: (id, at) => billView(state, id, at),
+    supply: () => supplyView(state),
+    nextDueMoneySecond: () => nextDue(state),
+  };
+}
+
+const mapped = <T, U>(value: T | undefined, to: (value: T) => U): U | null => (value === undefined ? null : to(value));
+
+function pageFrom<T>(state: State, prefix: string, after: Hex, limit: number, read: (id: Address) => T): Page<T> {
+  const items: T[] = [];
+  let last = "";
+  for (const entry of state.lists.from(prefix + after, prefix)) {
+    const id = entry.slice(prefix.length);
+    if (id === after) continue;
+    if (items.length === limit) return { items, next: last as Hex };
+    items.push(read(parseId(id)));
+    last = id;
+  }
+  return { items, next: null };
+}
+
+const accountView = ({ address, balance, nonce, keys, threshold }: Account): AccountView => ({ address, balance, nonce, keys, threshold });
+const deploymentView = (deployment: Deployment): DeploymentView => {
+  const { id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax } = deployment;
+  const { createdHeight, lastFailure, failedMachines } = deployment;
+  return {
+    id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax, createdHeight, lastFailure, failedMachines,
+  };
+};
+const machineView = ({ kind: _, up, ...machine }: Machine): MachineView => ({ ...machine, state: up ? "up" : "down" });
+function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd }: Lease, readySecondsMax: bigint): LeaseView {
+  // `dry` lives only within the making of a block.
+  const shown = state === "dry" ? "waiting" : state;
+  const holds = shown === "placed" || shown === "ready";
+  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, placedAt, readyBy: placedAt + readySecondsMax, lastEnd };
+}
+
+/** What is paid, from the archive; what is not, from the escrow as it will be at `at` if nobody acts. */
+function billView(state: State, deploymentId: Address, at: bigint): BillView | null {
+  const archive = state.archive(deploymentId);
+  if (!archive) return null;
+  const deployment = state.deployment(deploymentId);
+  const { owner, name, paid, refunded, earlier } = archive;
+  const escrow = deployment ? touch(deployment.escrow, at > deployment.escrow.at ? at : deployment.escrow.at) : null;
+  const open: SegmentView[] = [];
+  for (const { machine, index, rate, openedAt, paidUntil, end } of [...(escrow?.ended ?? []), ...(escrow?.streams ?? []).map((stream) => ({ ...stream, end: null }))]) {
+    const seconds = (end ?? (escrow?.at as bigint)) - openedAt;
+    open.push({ machine, index, rate, openedAt, end, paidUntil, seconds, amount: rate * seconds });
+  }
+  const segments = [...archive.segments, ...open].sort((a, b) => (a.openedAt < b.openedAt ? -1 : a.openedAt > b.openedAt ? 1 : a.index - b.index));
+  const total = segments.reduce((sum, { amount }) => sum + amount, earlier.amount);
+  const dry = escrow ? dryAt(escrow) : null;
+  return {
+    deploymentId, owner, name, closed: archive.closedHeight !== null, at: escrow?.at ?? at, segments, earlier, total, paid, ratePerSecond: escrow?.rate ?? 0n,
+    balance: escrow ? freeOf(escrow) : 0n, dryAt: dry, runwaySeconds: dry === null || escrow === null ? null : dry - escrow.at, refunded,
+  };
+}
+
+function supplyView(state: State): SupplyView {
+  let [balances, escrows, bonds] = [0n, 0n, 0n];
+  for (const entity of state.entities()) {
+    if (entity.kind === "account") balances += moneyOf(entity);
+    else if (entity.kind === "deployment") escrows += moneyOf(entity);
+    else if (entity.kind === "machine") bonds += moneyOf(entity);
+  }
+  const { feePool, burnt } = state.totals;
+  return { balances, escrows, bonds, feePool, burnt, total: balances + escrows + bonds + feePool + burnt };
+}

@@ -1,0 +1,205 @@
+/**
+ * Leases: what it means to give one to a machine, to end it, and to pay for it.
+ *
+ * A lease that is placed or ready holds capacity of its machine; one that is placed reserves its rate in the deployment, one
+ * that is ready has a stream in the escrow. These functions keep the three in step; nothing else changes them.
+ */
+import assert from "node:assert";
+import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
+import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
+import { BOND_PER_CORE, BOND_PER_GIB, DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
+import type { Archive, Deployment, Lease, Machine } from "#chain/ledger/model.ts";
+import { parseId } from "#chain/ledger/state.ts";
+import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
+import { type Address, hex } from "#chain/types.ts";
+
+const ceilDiv = (a: bigint, b: bigint): bigint => (a + b - 1n) / b;
+
+/** Price × resources, summed over the vector and rounded up once; at least 1. */
+export function rateOf(machine: Machine, memoryMib: number, cpuMillis: number): bigint {
+  // Over the common denominator 1024 × 1000 of GiB and cores.
+  const exact = BigInt(memoryMib) * machine.pricePerGibSecond * 1000n + BigInt(cpuMillis) * machine.pricePerCoreSecond * 1024n;
+  const rate = ceilDiv(exact, 1_024_000n);
+  return rate < 1n ? 1n : rate;
+}
+
+export const bondFor = (memoryMib: number, cpuMillis: number): bigint =>
+  ceilDiv(BigInt(memoryMib) * BOND_PER_GIB, 1024n) + ceilDiv(BigInt(cpuMillis) * BOND_PER_CORE, 1000n);
+
+/** Whether a machine can take so much more, by what it offers and by what its bond covers. */
+export const hasRoom = (machine: Machine, memoryMib: number, cpuMillis: number): boolean =>
+  machine.memoryMibUsed + memoryMib <= machine.memoryMib && machine.cpuMillisUsed + cpuMillis <= machine.cpuMillis &&
+  bondFor(machine.memoryMibUsed + memoryMib, machine.cpuMillisUsed + cpuMillis) <= machine.bond;
+
+export const isPaused = (deployment: Deployment): boolean =>
+  deployment.failedMachines.length >= FAILED_MACHINES_MAX || deployment.failures >= FAILED_MACHINES_MAX * Math.max(1, deployment.replicas);
+
+const mustGet = <T>(value: T | undefined): T => {
+  assert(value !== undefined, "a lease's machine and deployment exist");
+  return value;
+};
+
+export function place(context: BlockContext, lease: Lease, machine: Machine, rate: bigint): void {
+  const { state, second } = context;
+  const deployment = mustGet(state.deployment(lease.deploymentId));
+  useCapacity(context, machine.id, deployment, 1);
+  state.put({ ...deployment, reservedRate: deployment.reservedRate + rate });
+  state.put({ ...lease, state: "placed", machine: machine.id, rate, placedAt: second, triedHeight: 0 });
+  context.events.push({ kind: "placed", deploymentId: lease.deploymentId, index: lease.index, machine: machine.id, rate });
+}
+
+/** Takes a lease from its machine as of `end`; `next` is what becomes of it. */
+export function endLease(context: BlockContext, lease: Lease, end: bigint, why: LeaseEnd, next: "pending" | "waiting" | "gone"): void {
+  const { state } = context;
+  const { machine, deploymentId, index } = lease;
+  if (machine !== null) {
+    let deployment = mustGet(state.deployment(deploymentId));
+    useCapacity(context, machine, deployment, -1);
+    if (lease.state === "placed") deployment = { ...deployment, reservedRate: deployment.reservedRate - lease.rate };
+    if (lease.state === "ready") deployment = { ...deployment, escrow: stop(deployment.escrow, context.second, index, end) };
+    state.put(deployment);
+    // The end of one that ran dry was told when it did.
+    if (lease.state !== "dry") context.events.push({ kind: "ended", deploymentId, index, machine, end, why });
+  }
+  if (next === "gone") return state.remove(lease);
+  const avoid = why === "not_ready" || why === "failed" ? machine : why === "rebooted" ? null : lease.avoid;
+  state.put({ ...lease, state: next, machine: null, rate: 0n, triedHeight: 0, avoid, lastEnd: why });
+}
+
+/** The due event of an escrow that ran dry closes its leases, which keep their capacity until the placement step of the block. */
+export function closeDry(context: BlockContext, id: Address): void {
+  const { state } = context;
+  const deployment = mustGet(state.deployment(id));
+  const second = deployment.escrow.dry as bigint;
+  state.put({ ...deployment, state: deployment.state === "active" ? "dry" : deployment.state, escrow: { ...deployment.escrow, dry: null } });
+  context.events.push({ kind: "dry", deploymentId: id, second });
+  for (const lease of state.leasesOf(id, deployment.replicas)) {
+    if (lease.state === "ready") {
+      state.put({ ...lease, state: "dry", lastEnd: "dry" });
+      context.events.push({ kind: "ended", deploymentId: id, index: lease.index, machine: lease.machine as Address, end: second, why: "dry" });
+    } else if (lease.state === "placed") endLease(context, lease, second, "dry", "waiting");
+    else if (lease.state === "pending") state.put({ ...lease, state: "waiting", lastEnd: "dry" });
+  }
+  context.dry.add(hex(id));
+}
+
+/**
+ * A top-up in the block in which the escrow ran dry puts all leases back where they were, as new segments from now: machines
+ * act on final blocks, so nothing has stopped. All of them or none.
+ */
+export function reopenDry(context: BlockContext, id: Address): void {
+  const { state, second, rules } = context;
+  const deployment = mustGet(state.deployment(id));
+  const leases = state.leasesOf(id, deployment.replicas).filter((lease) => lease.state === "dry");
+  const openings = leases.map(({ index, rate, machine }) => {
+    const here = mustGet(state.machine(machine as Address));
+    return { index, rate, machine: here.id, operator: here.operator };
+  });
+  const opened = open(deployment.escrow, second, openings, rules);
+  if (!opened.ok) return;
+  state.put({ ...deployment, escrow: opened.escrow });
+  for (const lease of leases) {
+    state.put({ ...lease, state: "ready", lastEnd: "" });
+    context.events.push({ kind: "opened", deploymentId: id, index: lease.index, machine: lease.machine as Address, rate: lease.rate, second });
+  }
+  context.dry.delete(hex(id));
+}
+
+/** Before placement: leases that ran dry and were not put back give their capacity up. */
+export function releaseDry(context: BlockContext): void {
+  const { state, rules } = context;
+  for (const name of [...context.dry].sort()) {
+    const deployment = state.deployment(parseId(name));
+    if (!deployment) continue;
+    const mayRun = deployment.state === "active" && isFunded(deployment.escrow, 1n, rules);
+    for (const lease of state.leasesOf(deployment.id, deployment.replicas)) {
+      if (lease.state === "dry") endLease(context, lease, context.second, "dry", mayRun ? "pending" : "waiting");
+    }
+  }
+}
+
+/** Its owner or its money came: what waits is looked at again. */
+export function wake(context: BlockContext, id: Address): void {
+  const { state } = context;
+  const deployment = mustGet(state.deployment(id));
+  if (deployment.state === "closing") return;
+  const paused = isPaused(deployment);
+  state.put({ ...deployment, state: paused ? "paused" : "active" });
+  if (paused) return;
+  for (const lease of state.leasesOf(id, deployment.replicas)) if (lease.state === "waiting") state.put({ ...lease, state: "pending", triedHeight: 0 });
+}
+
+/** Three machines failed: nothing is placed before the owner acts. What runs, runs on. */
+export function pause(context: BlockContext, id: Address): void {
+  const { state } = context;
+  const deployment = mustGet(state.deployment(id));
+  state.put({ ...deployment, state: "paused" });
+  context.events.push({ kind: "paused", deploymentId: id });
+  for (const lease of state.leasesOf(id, deployment.replicas)) if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
+}
+
+/** Pays the segments whose hold is over. */
+export function paySegments(context: BlockContext, id: Address): number {
+  const { state, second, rules } = context;
+  const deployment = mustGet(state.deployment(id));
+  const { escrow, payments } = payDue(deployment.escrow, second, rules);
+  state.put({ ...deployment, escrow });
+  for (const payment of payments) {
+    settle(context, id, payment);
+    archiveSegment(context, id, payment);
+  }
+  return payments.length;
+}
+
+/** Gives a payment, already taken from the escrow, to the operator and the chain. */
+export function settle(context: BlockContext, deploymentId: Address, payment: Payment): void {
+  const { state } = context;
+  const { index, machine, operator, from, until, amount, share } = payment;
+  if (amount === 0n) return;
+  credit(state, operator, amount - share);
+  state.put({ ...state.totals, feePool: state.totals.feePool + share });
+  const archive = mustGet(state.archive(deploymentId));
+  state.put({ ...archive, paid: archive.paid + amount });
+  context.events.push({ kind: "paid", deploymentId, index, machine, operator, from, until, amount, share });
+}
+
+function archiveSegment({ state }: BlockContext, deploymentId: Address, payment: Payment): void {
+  const { machine, index, rate, openedAt, until: end } = payment;
+  const seconds = end - openedAt;
+  const archive = mustGet(state.archive(deploymentId));
+  const segments: SegmentView[] = [...archive.segments, { machine, index, rate, openedAt, end, paidUntil: end, seconds, amount: rate * seconds }];
+  let { earlier } = archive;
+  while (segments.length > SEGMENTS_ARCHIVED_MAX) {
+    const oldest = segments.shift() as SegmentView;
+    earlier = { segments: earlier.segments + 1, seconds: earlier.seconds + oldest.seconds, amount: earlier.amount + oldest.amount };
+  }
+  state.put({ ...archive, segments, earlier });
+}
+
+/** A closing deployment whose last segment is paid: the rest goes home, and the bill stays readable for a while. */
+export function finishClosing(context: BlockContext, id: Address): void {
+  const { state } = context;
+  const deployment = state.deployment(id);
+  if (deployment?.state !== "closing" || deployment.escrow.ended.length > 0) return;
+  const { escrow, amount } = takeFree(deployment.escrow, context.second);
+  assert(escrow.balance === 0n, "a paid escrow is empty after its rest is taken");
+  state.remove(deployment);
+  credit(state, deployment.owner, amount);
+  const archive: Archive = { ...mustGet(state.archive(id)), closedHeight: context.height, refunded: amount };
+  state.put(archive);
+  context.events.push({ kind: "closed", deploymentId: id, owner: deployment.owner, refunded: amount });
+  const closed = state.lists.first("z");
+  if (closed !== undefined && state.listed("z", DEPLOYMENTS_ARCHIVED_MAX + 1).length > DEPLOYMENTS_ARCHIVED_MAX) {
+    state.remove(mustGet(state.archive(parseId(closed.slice(9)))));
+  }
+}
+
+/** Adds to (or with −1, takes from) what leases use on a machine. */
+export function useCapacity({ state }: BlockContext, id: Address, { memoryMib, cpuMillis }: Pick<Deployment, "memoryMib" | "cpuMillis">, times: 1 | -1): void {
+  const machine = mustGet(state.machine(id));
+  const used = { ...machine, memoryMibUsed: machine.memoryMibUsed + times * memoryMib, cpuMillisUsed: machine.cpuMillisUsed + times * cpuMillis, leases: machine.leases + times };
+  assert(used.memoryMibUsed >= 0 && used.cpuMillisUsed >= 0 && used.leases >= 0, "a machine gives up no more than it gave");
+  state.put(used);
+}
+
+export const isOn = (lease: Lease | undefined, machine: Address): lease is Lease => lease !== undefined && sameBytes(lease.machine, machine);

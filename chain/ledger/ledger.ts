@@ -1,0 +1,220 @@
+/**
+ * The ledger: a deterministic function from genesis and blocks to accounts, machines, deployments, leases and money.
+ *
+ * A block is applied in this order: 1 money time; 2 due events; 3 transactions; 4 suspicions and evidence (none yet);
+ * 5 placement; 6 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
+ * whose operations are refused is in it, pays its fee, and changes nothing else. Invariants, asserted after every block: money
+ * is only moved, and `revert` of an applied block leaves the state, slots and root of before.
+ *
+ * A ledger is one state. Where final state must be read while later blocks are speculative, open two (`view.ts`).
+ */
+import assert from "node:assert";
+import { addressOf } from "#chain/codec/address.ts";
+import { compareBytes } from "#chain/codec/envelope.ts";
+import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
+import type { DecodedTransaction } from "#chain/codec/transaction.ts";
+import { BLOCK_BYTES_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
+import { type BlockContext, accountOf, takeFreeShare } from "#chain/ledger/block.ts";
+import { runDueEvents } from "#chain/ledger/due.ts";
+import { faultOf } from "#chain/ledger/escrow.ts";
+import { releaseDry } from "#chain/ledger/leases.ts";
+import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS } from "#chain/ledger/limits.ts";
+import { moneyOf } from "#chain/ledger/model.ts";
+import { applyOperation, isFreeOperation } from "#chain/ledger/operations.ts";
+import { placePending } from "#chain/ledger/placement.ts";
+import { State, type Undo } from "#chain/ledger/state.ts";
+import { moneySecondAfter } from "#chain/ledger/time.ts";
+import type { LedgerEvent } from "#chain/ledger/view.ts";
+import { type ChainId, type Digest, type Refusal, U64_MAX, refuse } from "#chain/types.ts";
+
+export type { Undo } from "#chain/ledger/state.ts";
+export type Ledger = { readonly chainId: ChainId; readonly rules: Parameters; readonly state: State };
+export type BlockInput = {
+  readonly height: number;
+  readonly timeMs: bigint;
+  readonly moneySecond: bigint;
+  /** The parent's id: no proposer can choose it to win a tie in placement. */
+  readonly previousId: Uint8Array;
+  /** Their signatures were verified by whoever let them in. */
+  readonly transactions: readonly DecodedTransaction[];
+};
+export type Outcome = { readonly txid: Digest; readonly ok: boolean; readonly code?: string; readonly message?: string };
+export type Applied = {
+  readonly ok: true;
+  readonly stateRoot: Digest;
+  /** One per transaction of the block, in its order. */
+  readonly outcomes: readonly Outcome[];
+  readonly events: readonly LedgerEvent[];
+  readonly undo: Undo;
+};
+export type Built = Applied & {
+  readonly transactions: readonly DecodedTransaction[];
+  /** Candidates that this block cannot take; those it had no room for are not among them. */
+  readonly rejected: readonly { readonly txid: Digest; readonly code: string; readonly message: string }[];
+};
+
+/** Header, parent certificate and frames: what of a block is not transactions. 200 validators sign 12.8 KB. */
+const BLOCK_BYTES_RESERVED = 16_384;
+
+export function openLedger(genesis: Genesis): Ledger {
+  const state = new State(PRESETS[genesis.parameters]);
+  let supply = 0n;
+  for (const { address, balance } of genesis.accounts) {
+    supply += balance;
+    state.put({ ...accountOf(state, address), balance });
+  }
+  state.put({ kind: "totals", height: 0, timeMs: genesis.timeMs, moneySecond: 0n, feePool: 0n, burnt: 0n, supply, stallUpTo: 0n, stallUntil: 0n });
+  state.begin();
+  return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
+}
+
+/** Money second of a block that follows the ledger's last at `timeMs`. */
+export const nextMoneySecond = ({ state, rules }: Ledger, timeMs: bigint): bigint =>
+  moneySecondAfter(state.totals.moneySecond, state.totals.timeMs, timeMs, rules.moneyStepSecondsMax);
+
+/** The least fee for a signed transaction of so many bytes. */
+export const feeFor = (rules: Pick<Parameters, "feeBase" | "feePerByte">, sizeBytes: number): bigint => rules.feeBase + rules.feePerByte * BigInt(sizeBytes);
+
+/** Applies a block, or says why it is not valid and changes nothing. */
+export function applyBlock(ledger: Ledger, input: BlockInput): Applied | Refusal {
+  const result = runBlock(ledger, input, false);
+  assert(!result.ok || result.rejected.length === 0, "a block is taken whole or not at all");
+  return result;
+}
+
+/**
+ * Applies a block of those candidates that can be in it, in their order: the proposer's half of `applyBlock`, which gives the
+ * same root for the transactions that this returns. The ledger is left at the new block; `revert` takes it back.
+ */
+export const buildBlock = (ledger: Ledger, input: BlockInput): Built | Refusal => runBlock(ledger, input, true);
+
+/** Takes the last applied block back. */
+export const revert = (ledger: Ledger, undo: Undo): void => ledger.state.revert(undo);
+
+/** Why a transaction cannot be in the next block at `timeMs`; null when it can. For a mempool, which knows who spends before. */
+export function refusalOf(ledger: Ledger, transaction: DecodedTransaction, timeMs: bigint, noncesAhead: bigint = 0n): Refusal | null {
+  const { body } = transaction;
+  const nonce = accountOf(ledger.state, body.sender).nonce;
+  const isAhead = body.nonce > nonce && body.nonce <= nonce + noncesAhead;
+  return refusalOfEnvelope(ledger, isAhead ? { ...transaction, body: { ...body, nonce } } : transaction, timeMs);
+}
+
+function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Refusal {
+  const { state } = ledger;
+  const bad = refusalOfClock(ledger, input);
+  if (bad) return bad;
+  const savepoint = state.savepoint();
+  const context = startBlock(ledger, input);
+  runDueEvents(context);
+  const outcomes: Outcome[] = [];
+  const transactions: DecodedTransaction[] = [];
+  const rejected: Built["rejected"][number][] = [];
+  let bytes = 0;
+  for (const transaction of input.transactions) {
+    const full = transactions.length >= context.rules.transactionsPerBlockMax || bytes + transaction.sizeBytes > BLOCK_BYTES_MAX - BLOCK_BYTES_RESERVED;
+    if (full && skips) break;
+    const refusal = full ? refuse("block_full", "Cannot apply a block of more transactions than one may have") : applyTransaction(ledger, context, transaction, outcomes);
+    if (refusal === null) {
+      transactions.push(transaction);
+      bytes += transaction.sizeBytes;
+    } else if (skips) rejected.push({ txid: transaction.txid, code: refusal.code, message: refusal.message });
+    else {
+      state.rollback(savepoint);
+      return refusal;
+    }
+  }
+  releaseDry(context);
+  placePending(context);
+  const undo = state.commit();
+  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, undo, transactions, rejected };
+}
+
+function refusalOfClock(ledger: Ledger, { height, timeMs, moneySecond }: BlockInput): Refusal | null {
+  const { totals } = ledger.state;
+  if (height !== totals.height + 1) return refuse("wrong_height", `Cannot apply block ${height} as the ledger is at ${totals.height}`);
+  if (timeMs <= totals.timeMs || timeMs > U64_MAX) return refuse("wrong_time", `Cannot apply a block of time ${timeMs} as its parent has ${totals.timeMs}`);
+  const expected = nextMoneySecond(ledger, timeMs);
+  if (moneySecond !== expected) return refuse("wrong_money_second", `Cannot apply a block of money second ${moneySecond} as it is ${expected}`);
+  return null;
+}
+
+/** Step 1: both clocks, and whether the chain stood still. */
+function startBlock({ state, rules, chainId }: Ledger, { height, timeMs, moneySecond, previousId }: BlockInput): BlockContext {
+  const { totals } = state;
+  const stalled = timeMs - totals.timeMs > BigInt(rules.idleIntervalMs) + STALL_MARGIN_MS;
+  // A stall within the grace of another extends it: nobody was proven alive in between.
+  const stall = stalled
+    ? { stallUpTo: totals.moneySecond < totals.stallUntil ? totals.stallUpTo : totals.moneySecond, stallUntil: moneySecond + STALL_GRACE_SECONDS + rules.holdSeconds }
+    : {};
+  state.put({ ...totals, ...stall, height, timeMs, moneySecond });
+  return {
+    state, rules, chainId, height, timeMs, second: moneySecond, parentSecond: totals.moneySecond, previousId,
+    events: [], dry: new Set(), freeOperations: new Map(),
+  };
+}
+
+function applyTransaction(ledger: Ledger, context: BlockContext, transaction: DecodedTransaction, outcomes: Outcome[]): Refusal | null {
+  const { state } = ledger;
+  const { body, txid } = transaction;
+  const refusal = refusalOfEnvelope(ledger, transaction, context.timeMs);
+  if (refusal) return refusal;
+  if (isFree(state, transaction) && !takeFreeShare(context, body.sender, body.ops.length, FREE_OPERATIONS_PER_MACHINE_MAX)) {
+    return refuse("free_share_used", `Cannot take more than ${FREE_OPERATIONS_PER_MACHINE_MAX} free operations of one machine in a block`);
+  }
+  const account = accountOf(state, body.sender);
+  const first = transaction.signatures[0];
+  const keys = account.keys.length > 0 || !first ? account.keys : [{ key: first.key, scopes: 0xffff_ffff, limit: U64_MAX, expiryMs: U64_MAX }];
+  state.put({ ...account, keys, nonce: account.nonce + 1n, balance: account.balance - body.fee });
+  if (body.fee > 0n) state.put({ ...state.totals, feePool: state.totals.feePool + body.fee });
+  const savepoint = state.savepoint();
+  const eventCount = context.events.length;
+  const dry = [...context.dry];
+  for (const [opIndex, op] of body.ops.entries()) {
+    const result = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
+    if (result.ok) continue;
+    state.rollback(savepoint);
+    context.events.length = eventCount;
+    for (const name of dry) context.dry.add(name);
+    outcomes.push({ txid, ok: false, code: result.code, message: result.message });
+    return null;
+  }
+  outcomes.push({ txid, ok: true });
+  return null;
+}
+
+function refusalOfEnvelope(ledger: Ledger, transaction: DecodedTransaction, timeMs: bigint): Refusal | null {
+  const { state, rules, chainId } = ledger;
+  const { body, signatures, sizeBytes } = transaction;
+  if (compareBytes(body.chainId, chainId) !== 0) return refuse("wrong_chain", `Cannot take a transaction for chain ${body.chainId.toHex()} on ${chainId.toHex()}`);
+  const account = accountOf(state, body.sender);
+  if (body.nonce !== account.nonce) return refuse("wrong_nonce", `Cannot take nonce ${body.nonce} as the account's next is ${account.nonce}`);
+  if (account.nonce === U64_MAX) return refuse("nonce_used_up", "Cannot take another transaction of this account");
+  if (body.validUntilMs < timeMs) return refuse("expired", `Cannot take a transaction that was valid until ${body.validUntilMs} at ${timeMs}`);
+  if (body.validUntilMs > timeMs + rules.validityWindowMs) return refuse("expiry_too_far", `Cannot take a transaction that is valid for more than ${rules.validityWindowMs} ms`);
+  const speaks = account.keys.length === 0
+    ? signatures.length === 1 && signatures.every(({ key }) => compareBytes(addressOf(key), body.sender) === 0)
+    : signatures.length >= account.threshold && signatures.every((by) => account.keys.some(({ key, expiryMs }) => expiryMs >= timeMs && compareBytes(key, by.key) === 0));
+  if (!speaks) return refuse("bad_signature", "Cannot take the transaction as its keys do not speak for its sender");
+  const least = isFree(state, transaction) ? 0n : feeFor(rules, sizeBytes);
+  if (body.fee < least) return refuse("fee_too_low", `Cannot take a fee of ${body.fee} as ${least} is the least for ${sizeBytes} bytes`);
+  if (account.balance < body.fee) return refuse("insufficient_funds", `Cannot take a fee of ${body.fee} as the account has ${account.balance}`);
+  return null;
+}
+
+/** A bonded machine says up, ready and failed for nothing. */
+function isFree(state: State, { body }: DecodedTransaction): boolean {
+  return body.fee === 0n && body.ops.every(isFreeOperation) && (state.machine(body.sender)?.bond ?? 0n) >= BOND_MIN;
+}
+
+/** Adds everything up, for tests and `chain check`: O(state). Names what is wrong, or null. */
+export function faultOfLedger({ state }: Ledger): string | null {
+  let sum = 0n;
+  for (const entity of state.entities()) {
+    const money = moneyOf(entity);
+    if (money < 0n) return `a ${entity.kind} holds ${money}`;
+    sum += money;
+    const fault = entity.kind === "deployment" ? faultOf(entity.escrow) : null;
+    if (fault !== null) return fault;
+  }
+  return sum === state.totals.supply ? null : `all pots hold ${sum} and the supply is ${state.totals.supply}`;
+}

@@ -1,0 +1,47 @@
+/**
+ * Numbers that only the ledger uses, each with its unit and its reason. What is a parameter of one chain is in
+ * `chain/constants.ts`.
+ */
+
+/** A token is 10^9 base units. What an operator bonds for capacity; capacity beyond the bond is not placed on. */
+export const BOND_PER_GIB = 1_000_000_000n;
+export const BOND_PER_CORE = 1_000_000_000n;
+/** Below it a machine has nothing to lose, and its operations are not free. */
+export const BOND_MIN = 1_000_000_000n;
+/** Free operations of one machine in one block: 32 leases start in one block and the next takes more. */
+export const FREE_OPERATIONS_PER_MACHINE_MAX = 64;
+
+/** 16 TiB and 1,048 cores: larger than a machine of today, small enough that a product is an exact number. */
+export const MEMORY_MIB_MAX: number = 2 ** 24;
+export const CPU_MILLIS_MAX: number = 2 ** 20;
+/** Base units: a price beyond it is a mistake, and below it every rate fits a u64. */
+export const PRICE_MAX: bigint = 2n ** 40n;
+export const CONCURRENCY_MAX = 1024;
+/** What one reboot may have to end in one operation. */
+export const LEASES_PER_MACHINE_MAX = 1024;
+
+/** Machines looked at for one lease, cheapest price first; and for the estimate at `deploy` and `scale`. */
+export const MACHINES_CONSIDERED_MAX = 1024;
+export const MACHINES_ESTIMATED_MAX = 64;
+/** Machines looked at for all leases of one block: 50 ms of work. */
+export const PLACEMENT_VISITS_MAX = 65_536;
+
+/** Distinct machines that must say `failed` before a deployment pauses; on fewer machines three rounds of all replicas count. */
+export const FAILED_MACHINES_MAX = 3;
+/** Money seconds after which earlier failures are forgotten. */
+export const FAILURES_REMEMBERED_SECONDS = 3_600n;
+/** Money seconds without placements after the n-th strike: 10 × 2^(n−1), at most 600. */
+export const STRIKE_SECONDS = 10n;
+export const STRIKE_SECONDS_MAX = 600n;
+export const STRIKES_COUNTED_MAX = 16;
+
+/** A gap of header time that is longer than an idle interval by this is a stall of the chain. */
+export const STALL_MARGIN_MS = 2_000n;
+/** Money seconds after a stall in which nobody can be proven gone (design 4.2), so that `claim` waits. */
+export const STALL_GRACE_SECONDS = 10n;
+
+/** Paid segments of one deployment, and closed deployments, that stay readable for bills. Not part of the state root. */
+export const SEGMENTS_ARCHIVED_MAX = 64;
+export const DEPLOYMENTS_ARCHIVED_MAX = 4096;
+export const PAGE_ITEMS_DEFAULT = 100;
+export const PAGE_ITEMS_MAX = 1000;

@@ -1,0 +1,203 @@
+/**
+ * What the state consists of: six kinds of entity, their keys, the layout of their leaves, and the lists they are found by.
+ *
+ * Entities are values: a change makes a new one. Each of `entryOf…` functions depends on the entity alone, so that whatever
+ * undoes a change of an entity undoes its lists too. The archive is kept for bills and is no part of the state root.
+ */
+import type { Cbor } from "#chain/codec/cbor.ts";
+import type { Parameters } from "#chain/constants.ts";
+import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
+import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
+import type { Address, Digest, PublicKey } from "#chain/types.ts";
+
+export type AccountKey = { readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
+export type Account = {
+  readonly kind: "account";
+  readonly address: Address;
+  readonly balance: bigint;
+  readonly nonce: bigint;
+  /** Empty until the first transaction: then the key that hashes to the address is it. */
+  readonly keys: readonly AccountKey[];
+  readonly threshold: number;
+};
+export type Deployment = {
+  readonly kind: "deployment";
+  readonly id: Address;
+  readonly owner: Address;
+  readonly name: string;
+  readonly state: DeploymentState;
+  readonly componentDigest: Digest;
+  readonly configurationDigest: Digest | null;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly concurrency: number;
+  readonly replicas: number;
+  readonly rateMax: bigint;
+  readonly isolation: 0 | 1;
+  readonly createdHeight: number;
+  readonly failures: number;
+  readonly failedMachines: readonly Address[];
+  readonly failedAt: bigint;
+  readonly lastFailure: string;
+  /** Σ rates of placed leases that have not said ready: money that placement counts on. */
+  readonly reservedRate: bigint;
+  readonly escrow: Escrow;
+};
+export type Lease = {
+  readonly kind: "lease";
+  readonly deploymentId: Address;
+  readonly index: number;
+  /** dry: within the block in which the escrow ran dry, until its placement step; still holds its capacity. */
+  readonly state: LeaseState | "dry";
+  readonly machine: Address | null;
+  readonly rate: bigint;
+  readonly placedAt: bigint;
+  /** Height of the last block that looked for a machine in vain; 0: none did since it is pending. */
+  readonly triedHeight: number;
+  /** Where it did not get ready last: taken again only when nothing else qualifies. */
+  readonly avoid: Address | null;
+  readonly lastEnd: LeaseEnd | "";
+};
+export type Machine = {
+  readonly kind: "machine";
+  readonly id: Address;
+  readonly key: PublicKey;
+  readonly operator: Address;
+  readonly up: boolean;
+  readonly bootId: Uint8Array;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly memoryMibUsed: number;
+  readonly cpuMillisUsed: number;
+  readonly leases: number;
+  readonly pricePerGibSecond: bigint;
+  readonly pricePerCoreSecond: bigint;
+  readonly region: string;
+  readonly bond: bigint;
+  readonly strikes: number;
+  readonly placeableFrom: bigint;
+};
+/** One leaf: the clock and the pots that are nobody's. */
+export type Totals = {
+  readonly kind: "totals";
+  readonly height: number;
+  readonly timeMs: bigint;
+  readonly moneySecond: bigint;
+  readonly feePool: bigint;
+  readonly burnt: bigint;
+  readonly supply: bigint;
+  /** Until money second `stallUntil`, `claim` pays up to `stallUpTo` only. */
+  readonly stallUpTo: bigint;
+  readonly stallUntil: bigint;
+};
+/** What a bill shows of the past; outside the state root. */
+export type Archive = {
+  readonly kind: "archive";
+  readonly deploymentId: Address;
+  readonly owner: Address;
+  readonly name: string;
+  readonly segments: readonly SegmentView[];
+  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
+  readonly paid: bigint;
+  readonly closedHeight: number | null;
+  readonly refunded: bigint;
+};
+export type Entity = Account | Deployment | Lease | Machine | Totals | Archive;
+
+/** Keys are the hex of 25 bytes: kind, 20 bytes of id, index. */
+const NO_INDEX = "00000000";
+export const accountKey = (id: Address): string => `01${id.toHex()}${NO_INDEX}`;
+export const deploymentKey = (id: Address): string => `02${id.toHex()}${NO_INDEX}`;
+export const leaseKey = (deploymentId: Address, index: number): string => `03${deploymentId.toHex()}${hex8(index)}`;
+export const machineKey = (id: Address): string => `04${id.toHex()}${NO_INDEX}`;
+export const TOTALS_KEY: string = `05${"00".repeat(20)}${NO_INDEX}`;
+export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}${NO_INDEX}`;
+export const isHashed = (key: string): boolean => !key.startsWith("f0");
+
+/** Layouts of the leaves. An absent address or digest is h''. Changing one changes every root. */
+export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
+  switch (entity.kind) {
+    case "account":
+      return [entity.address, entity.balance, entity.nonce, entity.keys.map(({ key, scopes, limit, expiryMs }) => [key, scopes, limit, expiryMs]), entity.threshold];
+    case "deployment":
+      return [
+        entity.id, entity.owner, entity.name, DEPLOYMENT_STATES.indexOf(entity.state), entity.componentDigest, entity.configurationDigest ?? NONE,
+        entity.memoryMib, entity.cpuMillis, entity.concurrency, entity.replicas, entity.rateMax, entity.isolation, entity.createdHeight,
+        entity.failures, entity.failedMachines, entity.failedAt, entity.lastFailure, entity.reservedRate, escrowLeaf(entity.escrow),
+      ];
+    case "lease":
+      return [
+        entity.deploymentId, entity.index, LEASE_STATES.indexOf(entity.state), entity.machine ?? NONE, entity.rate, entity.placedAt, entity.triedHeight,
+        entity.avoid ?? NONE, entity.lastEnd,
+      ];
+    case "machine":
+      return [
+        entity.id, entity.key, entity.operator, entity.up ? 1 : 0, entity.bootId, entity.memoryMib, entity.cpuMillis, entity.memoryMibUsed, entity.cpuMillisUsed,
+        entity.leases, entity.pricePerGibSecond, entity.pricePerCoreSecond, entity.region, entity.bond, entity.strikes, entity.placeableFrom,
+      ];
+    case "totals":
+      return [entity.height, entity.timeMs, entity.moneySecond, entity.feePool, entity.burnt, entity.supply, entity.stallUpTo, entity.stallUntil];
+  }
+}
+const NONE = new Uint8Array(0);
+const DEPLOYMENT_STATES = ["active", "paused", "dry", "closing"] as const satisfies readonly DeploymentState[];
+const LEASE_STATES = ["pending", "placed", "ready", "waiting", "dry"] as const satisfies readonly Lease["state"][];
+const streamLeaf = (s: Stream): Cbor[] => [s.index, s.machine, s.operator, s.rate, s.openedAt, s.paidUntil];
+const escrowLeaf = (e: Escrow): Cbor =>
+  [e.balance, e.owed, e.rate, e.at, e.dry === null ? [] : [e.dry], e.streams.map(streamLeaf), e.ended.map((segment: Segment) => [...streamLeaf(segment), segment.end])];
+
+/** The money in an entity: what conservation adds up. */
+export function moneyOf(entity: Entity | undefined): bigint {
+  switch (entity?.kind) {
+    case "account": return entity.balance;
+    case "deployment": return entity.escrow.balance;
+    case "machine": return entity.bond;
+    case "totals": return entity.feePool + entity.burnt;
+    default: return 0n;
+  }
+}
+
+/**
+ * The lists, as strings in one ordered set; the first letter says which:
+ *   n owner:name:id   o owner id       deployments by name (not closing ones) and by owner
+ *   m machine id index                 leases that a machine holds
+ *   u machine id                       deployments with segments on a machine that are not paid
+ *   p tried id index                   leases that look for a machine
+ *   c price machine                    machines that are up, cheapest first
+ *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time
+ *   d id   k id   z height id          all deployments, all machines, closed deployments of the archive
+ */
+export function listEntries(entity: Entity, rules: Parameters): readonly string[] {
+  switch (entity.kind) {
+    case "account":
+    case "totals": return [];
+    case "deployment": {
+      const id = entity.id.toHex();
+      const entries = [`d${id}`, `o${entity.owner.toHex()}${id}`];
+      if (entity.state !== "closing") entries.push(`n${entity.owner.toHex()}:${entity.name}:${id}`);
+      const due = dueSecond(entity.escrow, rules);
+      if (due !== null) entries.push(`t${hex20(due)}0${id}`);
+      for (const machine of new Set(entity.escrow.ended.map((segment) => segment.machine.toHex()))) entries.push(`u${machine}${id}`);
+      return entries;
+    }
+    case "lease": {
+      const name = entity.deploymentId.toHex() + hex8(entity.index);
+      const entries: string[] = [];
+      if (entity.machine !== null) entries.push(`m${entity.machine.toHex()}${name}`);
+      if (entity.state === "pending") entries.push(`p${hex8(entity.triedHeight)}${name}`);
+      if (entity.state === "placed") entries.push(`t${hex20(entity.placedAt + rules.readySecondsMax)}1${name}`);
+      return entries;
+    }
+    case "machine": {
+      const id = entity.id.toHex();
+      const entries = [`k${id}`];
+      if (entity.up) entries.push(`c${hex20(entity.pricePerGibSecond + entity.pricePerCoreSecond)}${id}`);
+      return entries;
+    }
+    case "archive": return entity.closedHeight === null ? [] : [`z${hex8(entity.closedHeight)}${entity.deploymentId.toHex()}`];
+  }
+}
+
+export const hex8 = (n: number): string => n.toString(16).padStart(8, "0");
+/** 20 digits: a second of money time can lie beyond a u64 when a rate of 1 is paid from all the money there is. */
+export const hex20 = (n: bigint): string => n.toString(16).padStart(20, "0");

@@ -1,0 +1,273 @@
+/**
+ * What each operation does, as a table: the sender was checked, the fee is paid, a refusal takes the whole transaction back.
+ *
+ * A refusal's code is part of the protocol. Operations of a deployment begin with `ownedBy`, those of a machine with `machineOf`.
+ */
+import { addressOf } from "#chain/codec/address.ts";
+import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage } from "#chain/codec/transaction.ts";
+import { verify } from "#chain/crypto.ts";
+import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
+import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
+import { bondFor, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX } from "#chain/ledger/limits.ts";
+import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
+import { cheapestRate } from "#chain/ledger/placement.ts";
+import { parseId } from "#chain/ledger/state.ts";
+import { type Address, type Refusal, refuse } from "#chain/types.ts";
+
+/** Where an operation stands: who sent it, and what names what it makes. */
+export type Origin = { readonly sender: Address; readonly nonce: bigint; readonly opIndex: number };
+type Apply<K extends OperationKind> = (context: BlockContext, op: Extract<Operation, { kind: K }>, origin: Origin) => Result;
+
+const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
+  transfer: ({ state }, { to, amount }, { sender }) => {
+    if (amount === 0n) return refuse("bad_amount", "Cannot transfer nothing");
+    if (!debit(state, sender, amount)) return unfunded(`transfer ${amount}`);
+    credit(state, to, amount);
+    return OK;
+  },
+
+  registerMachine,
+  up,
+  deploy,
+  ready,
+  failed,
+  resize,
+  scale,
+
+  topUp: (context, { deploymentId, amount }, { sender }) => {
+    const { state, second } = context;
+    const deployment = state.deployment(deploymentId);
+    if (!deployment) return unknownDeployment(deploymentId);
+    if (deployment.state === "closing") return closing(deploymentId);
+    if (amount === 0n) return refuse("bad_amount", "Cannot top up by nothing");
+    if (!debit(state, sender, amount)) return unfunded(`top up ${amount}`);
+    state.put({ ...deployment, escrow: topUp(deployment.escrow, second, amount) });
+    context.events.push({ kind: "toppedUp", deploymentId, amount });
+    reopenDry(context, deploymentId);
+    wake(context, deploymentId);
+    return OK;
+  },
+
+  claim: (context, { deploymentId, index }) => {
+    const { state, second, rules } = context;
+    const deployment = state.deployment(deploymentId);
+    if (!deployment) return unknownDeployment(deploymentId);
+    const { stallUntil, stallUpTo } = state.totals;
+    const { escrow, payment } = claim(deployment.escrow, second, index, second < stallUntil ? stallUpTo : second, rules);
+    if (payment === null) return refuse("nothing_to_claim", `Cannot claim lease ${index} as nothing of it is due before ${rules.holdSeconds} seconds have passed`);
+    state.put({ ...deployment, escrow });
+    settle(context, deploymentId, payment);
+    return OK;
+  },
+
+  close: (context, { deploymentId }, { sender }) => {
+    const { state, second } = context;
+    const owned = ownedBy(context, sender, deploymentId);
+    if (!owned.ok) return owned;
+    for (const lease of state.leasesOf(deploymentId, owned.deployment.replicas)) endLease(context, lease, second, "closed", "gone");
+    const deployment = state.deployment(deploymentId) as Deployment;
+    state.put({ ...deployment, state: "closing", replicas: 0, escrow: touch(deployment.escrow, second) });
+    finishClosing(context, deploymentId);
+    return OK;
+  },
+};
+
+export const applyOperation = (context: BlockContext, op: Operation, origin: Origin): Result =>
+  (TABLE[op.kind] as Apply<OperationKind>)(context, op, origin);
+
+/** Operations of machines that cost nothing, within a share. */
+export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed";
+
+// ---- Machines --------------------------------------------------------------------------------------------------------------
+
+type RegisterMachine = Extract<Operation, { kind: "registerMachine" }>;
+
+function registerMachine(context: BlockContext, op: RegisterMachine, { sender }: Origin): Result {
+  const { state, chainId } = context;
+  const id = addressOf(op.machineKey);
+  const known = state.machine(id);
+  if (op.memoryMib > MEMORY_MIB_MAX || op.cpuMillis > CPU_MILLIS_MAX) return refuse("bad_resources", `Cannot register ${op.memoryMib} MiB and ${op.cpuMillis} m as that is beyond the limits`);
+  if (op.pricePerGibSecond > PRICE_MAX || op.pricePerCoreSecond > PRICE_MAX) return refuse("bad_price", `Cannot register a price above ${PRICE_MAX}`);
+  if (op.bond < BOND_MIN) return refuse("bond_too_small", `Cannot register with a bond of ${op.bond} as ${BOND_MIN} is the least`);
+  if (!verify("machine", op.proof, machineProofMessage(chainId, sender), op.machineKey)) return refuse("bad_proof", "Cannot register the machine as its key did not sign for this operator");
+  if (known && !sameBytes(known.operator, sender)) return refuse("not_owner", "Cannot change a machine of another operator");
+  if (known && op.bond < bondFor(known.memoryMibUsed, known.cpuMillisUsed)) return refuse("bond_in_use", "Cannot lower the bond below what covers the leases that run");
+  const bondBefore = known?.bond ?? 0n;
+  if (!debit(state, sender, op.bond > bondBefore ? op.bond - bondBefore : 0n)) return unfunded(`bond ${op.bond}`);
+  if (op.bond < bondBefore) credit(state, sender, bondBefore - op.bond);
+  const fresh = { up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n };
+  const { memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond } = op;
+  const machine: Machine = { kind: "machine", id, key: op.machineKey, operator: sender, ...fresh, ...known, memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond };
+  state.put(machine);
+  if (!state.account(id)) state.put(accountOf(state, id));
+  context.events.push({ kind: "machine", machine: id, operator: sender, state: machine.up ? "up" : "down" });
+  return OK;
+}
+
+/**
+ * Another boot id ends what the boot before ran. Until machines have witnesses (design 4.2), the end is the second of the block
+ * before: the last that the machine can have seen.
+ */
+function up(context: BlockContext, { bootId }: Extract<Operation, { kind: "up" }>, { sender }: Origin): Result {
+  const { state, second, parentSecond } = context;
+  const machine = machineOf(context, sender);
+  if (!machine.ok) return machine;
+  if (machine.machine.up && sameBytes(machine.machine.bootId, bootId)) return OK;
+  const held = state.leasesOn(sender);
+  const names = new Set([...held.map(({ deploymentId }) => deploymentId.toHex()), ...state.listed(`u${sender.toHex()}`)]);
+  for (const name of [...names].sort()) {
+    const deployment = state.deployment(parseId(name)) as Deployment;
+    state.put({ ...deployment, escrow: down(deployment.escrow, second, sender, parentSecond) });
+  }
+  for (const lease of held) {
+    const deployment = state.deployment(lease.deploymentId) as Deployment;
+    endLease(context, lease, parentSecond, "rebooted", deployment.state === "active" ? "pending" : "waiting");
+  }
+  const now = state.machine(sender) as Machine;
+  state.put({ ...now, up: true, bootId });
+  for (const name of [...names].sort()) finishClosing(context, parseId(name));
+  context.events.push({ kind: "machine", machine: sender, operator: now.operator, state: "up" });
+  return OK;
+}
+
+function ready(context: BlockContext, { deploymentId, index, rate }: Extract<Operation, { kind: "ready" }>, { sender }: Origin): Result {
+  const { state, second, rules } = context;
+  const found = machineOf(context, sender);
+  if (!found.ok) return found;
+  const deployment = state.deployment(deploymentId);
+  if (!deployment) return unknownDeployment(deploymentId);
+  const lease = state.lease(deploymentId, index);
+  if (!isOn(lease, sender) || lease.state === "dry") return refuse("not_placed_here", `Cannot be ready for lease ${index} as it is not placed here`);
+  if (lease.state === "ready") return refuse("already_ready", `Cannot be ready for lease ${index} again`);
+  if (lease.rate !== rate) return refuse("wrong_rate", `Cannot be ready at a rate of ${rate} as the lease has ${lease.rate}`);
+  const { machine } = found;
+  const opened = open(deployment.escrow, second, [{ index, machine: sender, operator: machine.operator, rate }], rules);
+  if (!opened.ok) return opened;
+  state.put({ ...deployment, escrow: opened.escrow, reservedRate: deployment.reservedRate - rate });
+  state.put({ ...lease, state: "ready", avoid: null, lastEnd: "" });
+  if (machine.strikes > 0) state.put({ ...machine, strikes: 0 });
+  context.events.push({ kind: "opened", deploymentId, index, machine: sender, rate, second });
+  return OK;
+}
+
+/** The machine says that the component itself failed: it counts against the deployment. */
+function failed(context: BlockContext, { deploymentId, index, cause }: Extract<Operation, { kind: "failed" }>, { sender }: Origin): Result {
+  const { state, second } = context;
+  const found = machineOf(context, sender);
+  if (!found.ok) return found;
+  const lease = state.lease(deploymentId, index);
+  if (!isOn(lease, sender) || lease.state === "dry") return refuse("not_placed_here", `Cannot fail lease ${index} as it is not placed here`);
+  endLease(context, lease, second, "failed", "pending");
+  const deployment = state.deployment(deploymentId) as Deployment;
+  const isOld = deployment.failedAt + FAILURES_REMEMBERED_SECONDS < second;
+  const before = isOld ? [] : deployment.failedMachines;
+  const failedMachines = before.some((machine) => sameBytes(machine, sender)) ? before : [...before, sender];
+  state.put({ ...deployment, failedMachines, failures: (isOld ? 0 : deployment.failures) + 1, failedAt: second, lastFailure: cause });
+  context.events.push({ kind: "failed", deploymentId, index, machine: sender, cause });
+  if (isPaused(state.deployment(deploymentId) as Deployment)) pause(context, deploymentId);
+  else if (deployment.state !== "active") state.put({ ...(state.lease(deploymentId, index) as Lease), state: "waiting" });
+  return OK;
+}
+
+// ---- Deployments -------------------------------------------------------------------------------------------------------------
+
+function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }>, { sender, nonce, opIndex }: Origin): Result {
+  const { state, second, rules } = context;
+  const bad = badResources(op.memoryMib, op.cpuMillis) ?? badReplicas(op.replicas, rules.replicasMax, 1);
+  if (bad) return bad;
+  if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(op.name)) return refuse("bad_name", `Cannot name a deployment "${op.name}" as that is not a DNS label`);
+  if (op.concurrency < 1 || op.concurrency > CONCURRENCY_MAX) return refuse("bad_concurrency", `Cannot run ${op.concurrency} requests at a time as 1 to ${CONCURRENCY_MAX} is allowed`);
+  if (state.lists.first(`n${sender.toHex()}:${op.name}:`) !== undefined) return refuse("name_taken", `Cannot deploy "${op.name}" as the account has a deployment of that name`);
+  const least = cheapestRate(state, op.memoryMib, op.cpuMillis) * BigInt(op.replicas) * rules.runwaySecondsMin;
+  if (op.deposit < least) return refuse("insufficient_funds", `Cannot deploy with a deposit of ${op.deposit} as ${rules.runwaySecondsMin} seconds cost ${least}`);
+  if (!debit(state, sender, op.deposit)) return unfunded(`deposit ${op.deposit}`);
+  const id = deploymentIdOf(sender, nonce, opIndex);
+  const { name, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, rateMax, isolation } = op;
+  state.put({
+    kind: "deployment", id, owner: sender, name, state: "active", componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, rateMax, isolation,
+    createdHeight: context.height, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n, escrow: newEscrow(op.deposit, second),
+  });
+  state.put({ kind: "archive", deploymentId: id, owner: sender, name, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
+  for (let index = 0; index < replicas; index++) state.put(newLease(id, index));
+  context.events.push({ kind: "deployed", deploymentId: id, owner: sender, name });
+  return OK;
+}
+
+const newLease = (deploymentId: Address, index: number): Lease =>
+  ({ kind: "lease", deploymentId, index, state: "pending", machine: null, rate: 0n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "" });
+
+/** Running leases go on at the present prices of their machines, which the owner's signature takes. */
+function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: Extract<Operation, { kind: "resize" }>, { sender }: Origin): Result {
+  const { state, second, rules } = context;
+  const owned = ownedBy(context, sender, deploymentId);
+  if (!owned.ok) return owned;
+  const bad = badResources(memoryMib, cpuMillis);
+  if (bad) return bad;
+  const before = owned.deployment;
+  const rates = new Map<number, bigint>();
+  let reservedRate = before.reservedRate;
+  for (const lease of state.leasesOf(deploymentId, before.replicas)) {
+    if (lease.machine === null) continue;
+    useCapacity(context, lease.machine, before, -1);
+    const machine = state.machine(lease.machine) as Machine;
+    const grows = memoryMib > before.memoryMib || cpuMillis > before.cpuMillis;
+    if (grows && !hasRoom(machine, memoryMib, cpuMillis)) return refuse("no_capacity", `Cannot resize as the machine of lease ${lease.index} has no room for it`);
+    useCapacity(context, lease.machine, { memoryMib, cpuMillis }, 1);
+    const rate = rateOf(machine, memoryMib, cpuMillis);
+    if (before.rateMax > 0n && rate > before.rateMax) return refuse("rate_above_max", `Cannot resize as lease ${lease.index} would cost ${rate} per second and ${before.rateMax} is the most`);
+    if (lease.state === "placed") reservedRate += rate - lease.rate;
+    if (lease.state === "ready") rates.set(lease.index, rate);
+    state.put({ ...lease, rate, placedAt: lease.state === "placed" ? second : lease.placedAt });
+    if (rate !== lease.rate) context.events.push({ kind: "resized", deploymentId, index: lease.index, machine: lease.machine, rate, second });
+  }
+  const repriced = reprice(before.escrow, second, rates, rules);
+  if (!repriced.ok) return repriced;
+  state.put({ ...before, memoryMib, cpuMillis, reservedRate, escrow: repriced.escrow, failures: 0, failedMachines: [], lastFailure: "" });
+  wake(context, deploymentId);
+  return OK;
+}
+
+function scale(context: BlockContext, { deploymentId, replicas }: Extract<Operation, { kind: "scale" }>, { sender }: Origin): Result {
+  const { state, second, rules } = context;
+  const owned = ownedBy(context, sender, deploymentId);
+  if (!owned.ok) return owned;
+  const bad = badReplicas(replicas, rules.replicasMax, 0);
+  if (bad) return bad;
+  const before = owned.deployment;
+  if (replicas > before.replicas) {
+    const escrow = touch(before.escrow, second);
+    const more = cheapestRate(state, before.memoryMib, before.cpuMillis) * BigInt(replicas - before.replicas);
+    if (freeOf(escrow) < (escrow.rate + before.reservedRate + more) * rules.runwaySecondsMin) return refuse("insufficient_funds", `Cannot scale to ${replicas} as the escrow does not hold ${rules.runwaySecondsMin} seconds of it`);
+  }
+  for (let index = replicas; index < before.replicas; index++) endLease(context, state.lease(deploymentId, index) as Lease, second, "scaled", "gone");
+  for (let index = before.replicas; index < replicas; index++) state.put(newLease(deploymentId, index));
+  state.put({ ...(state.deployment(deploymentId) as Deployment), replicas, failures: 0, failedMachines: [], lastFailure: "" });
+  wake(context, deploymentId);
+  return OK;
+}
+
+// ---- The refusals that several share -------------------------------------------------------------------------------------------
+
+function ownedBy({ state }: BlockContext, sender: Address, id: Address): { ok: true; deployment: Deployment } | Refusal {
+  const deployment = state.deployment(id);
+  if (!deployment) return unknownDeployment(id);
+  if (!sameBytes(deployment.owner, sender)) return refuse("not_owner", `Cannot change deployment ${id.toHex()} as it belongs to another account`);
+  if (deployment.state === "closing") return closing(id);
+  return { ok: true, deployment };
+}
+
+function machineOf({ state }: BlockContext, sender: Address): { ok: true; machine: Machine } | Refusal {
+  const machine = state.machine(sender);
+  return machine ? { ok: true, machine } : refuse("machine_unknown", "Cannot do this as the sender is not a registered machine");
+}
+
+function badResources(memoryMib: number, cpuMillis: number): Refusal | null {
+  if (memoryMib >= 1 && memoryMib <= MEMORY_MIB_MAX && cpuMillis <= CPU_MILLIS_MAX) return null;
+  return refuse("bad_resources", `Cannot run with ${memoryMib} MiB and ${cpuMillis} m as 1 to ${MEMORY_MIB_MAX} MiB and up to ${CPU_MILLIS_MAX} m are allowed`);
+}
+const badReplicas = (replicas: number, most: number, least: number): Refusal | null =>
+  replicas >= least && replicas <= most ? null : refuse("bad_replicas", `Cannot run ${replicas} replicas as ${least} to ${most} are allowed`);
+const unknownDeployment = (id: Address): Refusal => refuse("unknown_deployment", `Cannot find deployment ${id.toHex()}`);
+const closing = (id: Address): Refusal => refuse("deployment_closing", `Cannot change deployment ${id.toHex()} as it is closing`);
+const unfunded = (what: string): Refusal => refuse("insufficient_funds", `Cannot ${what} as the account has less`);

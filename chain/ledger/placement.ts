@@ -1,0 +1,107 @@
+/**
+ * Step 5 of a block: leases that look for a machine get one.
+ *
+ * Every machine of the grid computes the same answer from the state alone. A lease takes, of the machines that qualify (up, with
+ * room that its bond covers, not resting after a strike, not above the deployment's maximum rate), the one that comes first by
+ *   where it failed last · leases of the same deployment there · rate · free memory · sha256(previous id ‖ lease ‖ machine).
+ * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 65,536 looks a
+ * block; the rest follows in the next blocks.
+ */
+import { compareBytes } from "#chain/codec/envelope.ts";
+import type { BlockContext } from "#chain/ledger/block.ts";
+import { freeOf, touch } from "#chain/ledger/escrow.ts";
+import { hasRoom, place, rateOf } from "#chain/ledger/leases.ts";
+import { LEASES_PER_MACHINE_MAX, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, PLACEMENT_VISITS_MAX } from "#chain/ledger/limits.ts";
+import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
+import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
+import { hashWithDomain } from "#chain/crypto.ts";
+import { type Address, type Hex, hex } from "#chain/types.ts";
+
+type Candidate = { readonly machine: Machine; readonly rate: bigint; readonly isAvoided: boolean; readonly shared: number };
+/** Leases of one deployment on each machine. */
+type Spread = Map<Hex, number>;
+
+export function placePending(context: BlockContext): void {
+  const { state, rules } = context;
+  const spreads = new Map<Hex, Spread>();
+  let visits = 0;
+  for (const rest of state.listed("p", rules.placementsPerBlockMax)) {
+    if (visits >= PLACEMENT_VISITS_MAX) return;
+    const lease = state.lease(...parseLease(rest.slice(8))) as Lease;
+    const deployment = state.deployment(lease.deploymentId) as Deployment;
+    const spread = spreadOf(spreads, state, deployment);
+    const found = candidatesFor(context, deployment, lease, spread);
+    visits += found.visits;
+    const best = found.candidates.length === 0 ? undefined : found.candidates.reduce((a, b) => (compare(context, lease, a, b) <= 0 ? a : b));
+    if (best === undefined) {
+      state.put({ ...lease, triedHeight: context.height });
+    } else if (!isAffordable(context, deployment, best.rate)) {
+      state.put({ ...lease, state: "waiting", lastEnd: "unfunded" });
+    } else {
+      place(context, lease, best.machine, best.rate);
+      spread.set(hex(best.machine.id), best.shared + 1);
+    }
+  }
+}
+
+/** The rule of raising, checked at placement with what other placed leases will take. */
+function isAffordable({ second, rules }: BlockContext, deployment: Deployment, rate: bigint): boolean {
+  const escrow = touch(deployment.escrow, second);
+  return escrow.dry === null && freeOf(escrow) >= (escrow.rate + deployment.reservedRate + rate) * rules.runwaySecondsMin;
+}
+
+/** The least rate that one replica can have at present: what `deploy` and `scale` must be able to pay for. 1 when nothing qualifies. */
+export function cheapestRate(state: State, memoryMib: number, cpuMillis: number): bigint {
+  let least: bigint | null = null;
+  for (const entry of state.listed("c", MACHINES_ESTIMATED_MAX)) {
+    const machine = state.machine(parseId(entry.slice(20))) as Machine;
+    const rate = rateOf(machine, memoryMib, cpuMillis);
+    if (hasRoom(machine, memoryMib, cpuMillis) && (least === null || rate < least)) least = rate;
+  }
+  return least ?? 1n;
+}
+
+function spreadOf(spreads: Map<Hex, Spread>, state: State, { id, replicas }: Deployment): Spread {
+  const known = spreads.get(hex(id));
+  if (known) return known;
+  const spread: Spread = new Map();
+  for (const { machine } of state.leasesOf(id, replicas)) if (machine !== null) spread.set(hex(machine), (spread.get(hex(machine)) ?? 0) + 1);
+  spreads.set(hex(id), spread);
+  return spread;
+}
+
+function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lease, spread: Spread): { candidates: Candidate[]; visits: number } {
+  const { state, second } = context;
+  const { memoryMib, cpuMillis, rateMax } = deployment;
+  const candidates: Candidate[] = [];
+  let visits = 0;
+  for (const entry of state.lists.from("c", "c")) {
+    if (++visits > MACHINES_CONSIDERED_MAX) break;
+    const machine = state.machine(parseId(entry.slice(21))) as Machine;
+    if (machine.placeableFrom > second || machine.leases >= LEASES_PER_MACHINE_MAX || !hasRoom(machine, memoryMib, cpuMillis)) continue;
+    const rate = rateOf(machine, memoryMib, cpuMillis);
+    if (rateMax > 0n && rate > rateMax) continue;
+    const id = hex(machine.id);
+    const isAvoided = (lease.avoid !== null && hex(lease.avoid) === id) || deployment.failedMachines.some((failed: Address) => hex(failed) === id);
+    candidates.push({ machine, rate, isAvoided, shared: spread.get(id) ?? 0 });
+  }
+  return { candidates, visits };
+}
+
+function compare(context: BlockContext, lease: Lease, a: Candidate, b: Candidate): number {
+  if (a.isAvoided !== b.isAvoided) return a.isAvoided ? 1 : -1;
+  if (a.shared !== b.shared) return a.shared - b.shared;
+  if (a.rate !== b.rate) return a.rate < b.rate ? -1 : 1;
+  const free = ({ machine }: Candidate): number => machine.memoryMib - machine.memoryMibUsed;
+  if (free(a) !== free(b)) return free(b) - free(a);
+  return compareBytes(tieOf(context, lease, a.machine), tieOf(context, lease, b.machine));
+}
+
+function tieOf({ previousId }: BlockContext, lease: Lease, machine: Machine): Uint8Array {
+  const name = Uint8Array.fromHex(leaseKey(lease.deploymentId, lease.index));
+  const preimage = new Uint8Array(previousId.length + name.length + machine.id.length);
+  preimage.set(previousId);
+  preimage.set(name, previousId.length);
+  preimage.set(machine.id, previousId.length + name.length);
+  return hashWithDomain("placement", preimage);
+}

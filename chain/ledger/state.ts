@@ -1,0 +1,172 @@
+/**
+ * The state: entities by key, the lists they are found by, the tree over them, and a journal that takes any of it back.
+ *
+ * Every change goes through `put`, which notes the value of before. So a refused transaction is undone to a `savepoint`, a
+ * block by `revert`, and the change of money in a block is summed from the journal alone. Entities are values: what was read
+ * stays as it was.
+ */
+import assert from "node:assert";
+import { encode } from "#chain/codec/cbor.ts";
+import { compareBytes } from "#chain/codec/envelope.ts";
+import type { Parameters } from "#chain/constants.ts";
+import { sha256 } from "#chain/crypto.ts";
+import {
+  type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, TOTALS_KEY, type Totals,
+  accountKey, archiveKey, deploymentKey, isHashed, leafOf, leaseKey, listEntries, machineKey, moneyOf,
+} from "#chain/ledger/model.ts";
+import { OrderedSet } from "#chain/ledger/ordered.ts";
+import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
+import { type Address, type Digest, address } from "#chain/types.ts";
+
+type JournalEntry = { readonly key: string; readonly before: Entity | undefined };
+/** Takes one block back. Good once, and only while its block is the last one applied. */
+export type Undo = { readonly journal: readonly JournalEntry[]; readonly tree: TreeUndo; readonly rootBefore: Digest; readonly rootAfter: Digest };
+
+export class State {
+  readonly rules: Parameters;
+  readonly lists: OrderedSet = new OrderedSet();
+  readonly #entities = new Map<string, Entity>();
+  readonly #tree = new StateTree();
+  #journal: JournalEntry[] = [];
+  #root: Digest;
+
+  constructor(rules: Parameters) {
+    this.rules = rules;
+    this.#root = this.#tree.root();
+  }
+
+  get root(): Digest {
+    return this.#root;
+  }
+
+  account(id: Address): Account | undefined {
+    return this.#entities.get(accountKey(id)) as Account | undefined;
+  }
+  deployment(id: Address): Deployment | undefined {
+    return this.#entities.get(deploymentKey(id)) as Deployment | undefined;
+  }
+  lease(deploymentId: Address, index: number): Lease | undefined {
+    return this.#entities.get(leaseKey(deploymentId, index)) as Lease | undefined;
+  }
+  machine(id: Address): Machine | undefined {
+    return this.#entities.get(machineKey(id)) as Machine | undefined;
+  }
+  archive(deploymentId: Address): Archive | undefined {
+    return this.#entities.get(archiveKey(deploymentId)) as Archive | undefined;
+  }
+  get totals(): Totals {
+    return this.#entities.get(TOTALS_KEY) as Totals;
+  }
+  /** All entities, in no order that means anything: for sums and copies only. */
+  entities(): Iterable<Entity> {
+    return this.#entities.values();
+  }
+
+  /** Leases of a deployment, by index. */
+  leasesOf(deploymentId: Address, replicas: number): Lease[] {
+    const leases: Lease[] = [];
+    for (let index = 0; index < replicas; index++) {
+      const lease = this.lease(deploymentId, index);
+      if (lease) leases.push(lease);
+    }
+    return leases;
+  }
+  /** Leases that a machine holds, by deployment and index. */
+  leasesOn(machine: Address): Lease[] {
+    return this.listed(`m${machine.toHex()}`).map((rest) => this.lease(...parseLease(rest)) as Lease);
+  }
+  /** What follows `prefix` in the entries that begin with it, as a copy that changes cannot disturb. */
+  listed(prefix: string, countMax: number = Number.MAX_SAFE_INTEGER): string[] {
+    const found: string[] = [];
+    for (const entry of this.lists.from(prefix, prefix)) {
+      if (found.length >= countMax) break;
+      found.push(entry.slice(prefix.length));
+    }
+    return found;
+  }
+
+  put(entity: Entity): void {
+    this.#change(keyOf(entity), entity);
+  }
+  remove(entity: Entity): void {
+    this.#change(keyOf(entity), undefined);
+  }
+
+  savepoint(): number {
+    return this.#journal.length;
+  }
+  rollback(savepoint: number): void {
+    while (this.#journal.length > savepoint) {
+      const { key, before } = this.#journal.pop() as JournalEntry;
+      this.#replace(key, before);
+    }
+  }
+
+  /** Ends the making of the first state: it can be money out of nothing, and nothing takes it back. */
+  begin(): void {
+    this.#tree.apply(this.#leafChanges([...new Set(this.#journal.map(({ key }) => key))]));
+    this.#journal = [];
+    this.#root = this.#tree.root();
+  }
+
+  /** Ends a block: brings the tree up to date. Money must not have come or gone. */
+  commit(): Undo {
+    const first = new Map<string, Entity | undefined>();
+    for (const { key, before } of this.#journal) if (!first.has(key)) first.set(key, before);
+    let gained = 0n;
+    for (const [key, before] of first) gained += moneyOf(this.#entities.get(key)) - moneyOf(before);
+    assert(gained === 0n, `a block moves money and makes none, but here ${gained} came up`);
+    const tree = this.#tree.apply(this.#leafChanges([...first.keys()]));
+    const undo = { journal: this.#journal, tree, rootBefore: this.#root, rootAfter: this.#tree.root() };
+    this.#journal = [];
+    this.#root = undo.rootAfter;
+    return undo;
+  }
+
+  revert(undo: Undo): void {
+    assert(this.#journal.length === 0, "no block is being applied");
+    assert(compareBytes(undo.rootAfter, this.#root) === 0, "blocks are taken back last first");
+    for (const { key, before } of undo.journal.toReversed()) this.#replace(key, before);
+    this.#tree.undo(undo.tree, this.#leafChanges([...new Set(undo.journal.map(({ key }) => key))]));
+    this.#root = this.#tree.root();
+    assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block that is taken back leaves nothing");
+  }
+
+  /** In the order of the keys, so that slots do not depend on the order of work. */
+  #leafChanges(keys: string[]): LeafChange[] {
+    return keys.filter(isHashed).sort().map((key) => {
+      const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
+      return { key, valueHash: entity === undefined ? null : sha256(encode(leafOf(entity))) };
+    });
+  }
+
+  #change(key: string, after: Entity | undefined): void {
+    this.#journal.push({ key, before: this.#entities.get(key) });
+    this.#replace(key, after);
+  }
+
+  #replace(key: string, after: Entity | undefined): void {
+    const before = this.#entities.get(key);
+    const old = before ? listEntries(before, this.rules) : [];
+    const now = after ? listEntries(after, this.rules) : [];
+    for (const entry of old) if (!now.includes(entry)) this.lists.delete(entry);
+    for (const entry of now) if (!old.includes(entry)) this.lists.add(entry);
+    if (after) this.#entities.set(key, after);
+    else this.#entities.delete(key);
+  }
+}
+
+function keyOf(entity: Entity): string {
+  switch (entity.kind) {
+    case "account": return accountKey(entity.address);
+    case "deployment": return deploymentKey(entity.id);
+    case "lease": return leaseKey(entity.deploymentId, entity.index);
+    case "machine": return machineKey(entity.id);
+    case "totals": return TOTALS_KEY;
+    case "archive": return archiveKey(entity.deploymentId);
+  }
+}
+
+/** The id and index at the end of a list entry. */
+export const parseLease = (rest: string): [Address, number] => [parseId(rest), Number.parseInt(rest.slice(40, 48), 16)];
+export const parseId = (rest: string): Address => address(Uint8Array.fromHex(rest.slice(0, 40)));

@@ -1,0 +1,205 @@
+/**
+ * The state tree: a dense Merkle tree over slots, whose leaves are linked in the order of their keys (chain report §4).
+ *
+ *   leaf = H(leaf, key ‖ nextKey ‖ valueHash)      node = H(node, left ‖ right)      root = H(state, depth ‖ top node)
+ *
+ * A key takes the slot that was freed last, or a new one at the end; the levels lie in flat arrays, so that a million leaves
+ * are 64 MB and an update costs one hash a level. The links prove absence: a leaf (a, next c) shows that there is no b.
+ * Slot 0 is the head of the list: key 0, and its next is the smallest key; the last leaf's next is key 0 again.
+ *
+ * `apply` is undone by `undo` with what it returned, last first: then slots, links and root are the same as before.
+ */
+import assert from "node:assert";
+import { DOMAINS, hashWithDomain, sha256 } from "#chain/crypto.ts";
+import { OrderedSet } from "#chain/ledger/ordered.ts";
+import type { Digest } from "#chain/types.ts";
+
+export const KEY_BYTES = 25;
+const HASH_BYTES = 32;
+const HEAD = "00".repeat(KEY_BYTES);
+const EMPTY_LEAF = new Uint8Array(HASH_BYTES);
+const CAPACITY_MIN = 16;
+
+/** A change of one key: a hash of its value, or null to remove it. */
+export type LeafChange = { readonly key: string; readonly valueHash: Uint8Array | null };
+type Slot = { readonly key: string; readonly slot: number };
+/** What `undo` needs: how each key came to or left its slot. */
+export type TreeUndo = readonly ({ readonly kind: "inserted"; readonly fresh: boolean; readonly at: Slot } | { readonly kind: "removed"; readonly at: Slot })[];
+
+export class StateTree {
+  #levels: Uint8Array[] = [];
+  #valueHashes = new Uint8Array(0);
+  #capacity = 0;
+  /** Slots given out so far, freed ones included. */
+  #count = 0;
+  #free: number[] = [];
+  readonly #slots = new Map<string, number>();
+  readonly #order = new OrderedSet();
+  readonly #nextOf: string[] = [];
+  readonly #keyAt: string[] = [];
+  readonly #dirty = new Set<number>();
+  readonly #leafScratch = scratch("leaf", 2 * KEY_BYTES + HASH_BYTES);
+  readonly #nodeScratch = scratch("node", 2 * HASH_BYTES);
+  readonly #zeros: Uint8Array[] = [EMPTY_LEAF];
+
+  constructor() {
+    this.#insert(HEAD, true);
+  }
+
+  get size(): number {
+    return this.#slots.size - 1;
+  }
+
+  /** Applies changes in the order given, which must be the same on every machine. */
+  apply(changes: readonly LeafChange[]): TreeUndo {
+    const undo: TreeUndo[number][] = [];
+    for (const { key, valueHash } of changes) {
+      const known = this.#slots.get(key);
+      if (valueHash === null) {
+        if (known === undefined) continue;
+        undo.push({ kind: "removed", at: { key, slot: known } });
+        this.#remove(key);
+        this.#free.push(known);
+        continue;
+      }
+      if (known === undefined) {
+        const fresh = this.#free.length === 0;
+        undo.push({ kind: "inserted", fresh, at: { key, slot: this.#insert(key, fresh) } });
+      }
+      this.#set(key, valueHash);
+    }
+    return undo;
+  }
+
+  /** Takes `apply` back; `changes` has the value hashes of before, for all keys that are there again. */
+  undo(undo: TreeUndo, changes: readonly LeafChange[]): void {
+    for (const step of undo.toReversed()) {
+      const { key, slot } = step.at;
+      if (step.kind === "removed") {
+        assert(this.#free.at(-1) === slot, "slots are freed and taken in turn");
+        this.#insert(key, false);
+      } else {
+        this.#remove(key);
+        if (step.fresh) assert(slot === --this.#count, "a new slot is the last one");
+        else this.#free.push(slot);
+      }
+    }
+    for (const { key, valueHash } of changes) if (valueHash !== null) this.#set(key, valueHash);
+  }
+
+  root(): Digest {
+    this.#rehash();
+    const depth = depthOf(this.#count);
+    return hashWithDomain("state", Uint8Array.of(depth, ...(this.#levels[depth] as Uint8Array).subarray(0, HASH_BYTES)));
+  }
+
+  #insert(key: string, fresh: boolean): number {
+    const slot = fresh ? this.#count++ : (this.#free.pop() as number);
+    if (slot >= this.#capacity) this.#grow();
+    this.#slots.set(key, slot);
+    this.#keyAt[slot] = key;
+    if (key === HEAD) {
+      this.#nextOf[slot] = HEAD;
+      this.#order.add(HEAD);
+    } else {
+      const before = this.#slots.get(this.#order.before(key) as string) as number;
+      this.#order.add(key);
+      this.#nextOf[slot] = this.#nextOf[before] as string;
+      this.#nextOf[before] = key;
+      this.#dirty.add(before);
+    }
+    this.#dirty.add(slot);
+    return slot;
+  }
+
+  #remove(key: string): void {
+    const slot = this.#slots.get(key) as number;
+    const before = this.#slots.get(this.#order.before(key) as string) as number;
+    this.#nextOf[before] = this.#nextOf[slot] as string;
+    this.#order.delete(key);
+    this.#slots.delete(key);
+    this.#keyAt[slot] = "";
+    this.#nextOf[slot] = "";
+    this.#valueHashes.fill(0, slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
+    this.#dirty.add(before).add(slot);
+  }
+
+  #set(key: string, valueHash: Uint8Array): void {
+    const slot = this.#slots.get(key) as number;
+    this.#valueHashes.set(valueHash, slot * HASH_BYTES);
+    this.#dirty.add(slot);
+  }
+
+  #rehash(): void {
+    const leaves = this.#levels[0] as Uint8Array;
+    for (const slot of this.#dirty) leaves.set(this.#leafHash(slot), slot * HASH_BYTES);
+    let changed = [...this.#dirty].sort((a, b) => a - b);
+    this.#dirty.clear();
+    const depth = depthOf(this.#capacity);
+    for (let level = 0; level < depth; level++) {
+      const below = this.#levels[level] as Uint8Array;
+      const above = this.#levels[level + 1] as Uint8Array;
+      const parents: number[] = [];
+      for (const index of changed) {
+        const parent = index >>> 1;
+        if (parents.at(-1) === parent) continue;
+        parents.push(parent);
+        this.#nodeScratch.bytes.set(below.subarray(parent * 2 * HASH_BYTES, (parent * 2 + 2) * HASH_BYTES), this.#nodeScratch.offset);
+        above.set(sha256(this.#nodeScratch.bytes), parent * HASH_BYTES);
+      }
+      changed = parents;
+    }
+  }
+
+  #leafHash(slot: number): Uint8Array {
+    const key = this.#keyAt[slot] as string;
+    if (key === "") return EMPTY_LEAF;
+    const { bytes, offset } = this.#leafScratch;
+    bytes.subarray(offset).setFromHex(key + (this.#nextOf[slot] as string));
+    bytes.set(this.#valueHashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES), offset + 2 * KEY_BYTES);
+    return sha256(bytes);
+  }
+
+  #grow(): void {
+    const capacity = this.#capacity === 0 ? CAPACITY_MIN : this.#capacity * 2;
+    const depth = depthOf(capacity);
+    const levels: Uint8Array[] = [];
+    for (let level = 0; level <= depth; level++) {
+      const zero = (this.#zeros[level] ??= this.#zeroOf(level));
+      const wide = new Uint8Array((capacity >>> level) * HASH_BYTES);
+      const old = this.#levels[level] ?? new Uint8Array(0);
+      wide.set(old);
+      for (let at = old.length; at < wide.length; at += HASH_BYTES) wide.set(zero, at);
+      levels.push(wide);
+    }
+    // The new top joins the old root and an empty half; every slot that is dirty anyway leads to it.
+    if (this.#capacity > 0) this.#dirty.add(0);
+    const valueHashes = new Uint8Array(capacity * HASH_BYTES);
+    valueHashes.set(this.#valueHashes);
+    this.#valueHashes = valueHashes;
+    this.#levels = levels;
+    this.#capacity = capacity;
+  }
+
+  #zeroOf(level: number): Uint8Array {
+    const below = this.#zeros[level - 1] as Uint8Array;
+    this.#nodeScratch.bytes.set(below, this.#nodeScratch.offset);
+    this.#nodeScratch.bytes.set(below, this.#nodeScratch.offset + HASH_BYTES);
+    return sha256(this.#nodeScratch.bytes);
+  }
+}
+
+/** A buffer that has the domain's bytes in front already: one hash, no copying together. */
+function scratch(domain: "leaf" | "node", length: number): { readonly bytes: Uint8Array; readonly offset: number } {
+  const offset = DOMAINS[domain].length;
+  const bytes = new Uint8Array(offset + length);
+  bytes.set(DOMAINS[domain]);
+  return { bytes, offset };
+}
+
+/** The least d with 2^d ≥ count. */
+function depthOf(count: number): number {
+  let depth = 0;
+  while (1 << depth < count) depth++;
+  return depth;
+}
