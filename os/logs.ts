@@ -172,7 +172,10 @@ async function readBack(path: string): Promise<Log> {
     const length = Math.min(size, LOG_MEMORY_BYTES_MAX);
     const { buffer, bytesRead } = await file.read(new Uint8Array(length), 0, length, size - length);
     log.fileBytes = size;
-    for (const text of new TextDecoder().decode(buffer.subarray(0, bytesRead)).split("\n")) {
+    const content = new TextDecoder().decode(buffer.subarray(0, bytesRead));
+    // A line that a crash cut must not swallow the next one.
+    if (content !== "" && !content.endsWith("\n")) log.unwritten.push("\n");
+    for (const text of content.split("\n")) {
       const line = parseLine(text);
       if (line === null || line.sequence < log.nextSequence) continue;
       remember(log, line);

@@ -1,7 +1,7 @@
 /** What the routes see of the machine: the parts they read from and hand things to. */
 import type { ChainNode } from "#chain/node/node.ts";
 import { type Address, type Hex, fromHex, address as brand } from "#chain/types.ts";
-import type { Runner } from "#sandbox/sandbox.ts";
+import type { Inspection, Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import type { LogStore } from "../logs.ts";
 import { refuseWith } from "./problems.ts";
@@ -19,6 +19,8 @@ export type Context = {
   readonly blobs: BlobStore;
   readonly logs: LogStore;
   readonly runner: Pick<Runner, "pid" | "usage">;
+  /** Throws what is wrong with a component. */
+  readonly inspect: (component: Uint8Array) => Promise<Inspection>;
   /** Deployments that the runner holds. */
   readonly routeCount: () => number;
   readonly now: () => number;

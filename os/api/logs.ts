@@ -2,7 +2,7 @@
  * The log of a deployment over HTTP: the newest lines, a page, or a stream of server-sent events that follows it.
  *
  * A client that reads slower than the log grows loses lines, not the machine its memory: above LOG_FOLLOWER_BYTES_MAX unsent
- * bytes lines are left out and an event `skipped` says how many.
+ * bytes lines are left out and a line of the stream `system` says how many.
  */
 import type { ServerResponse } from "node:http";
 import type { Hex } from "#chain/types.ts";
@@ -17,7 +17,7 @@ export function logRoute({ logs }: Context): Route {
   let followers = 0;
   return {
     id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner",
-    summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams events `line`, `skipped` and `end`",
+    summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams them as events `line`",
     parameters: { id: DEPLOYMENT_PARAMETER },
     query: {
       follow: { type: "boolean", default: false },
@@ -53,14 +53,15 @@ export function logRoute({ logs }: Context): Route {
 
 async function follow(logs: LogStore, id: Hex, first: readonly LogLine[], response: ServerResponse, signal: AbortSignal): Promise<void> {
   let skipped = 0;
+  const send = (line: LogLine): void => void response.write(`id: ${line.sequence}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`);
   const write = (line: LogLine): void => {
     if (response.writableLength > LOG_FOLLOWER_BYTES_MAX) {
       skipped += 1;
       return;
     }
-    if (skipped > 0) response.write(`event: skipped\ndata: {"lines":${skipped}}\n\n`);
+    if (skipped > 0) send({ ...line, sequence: line.sequence - 1, stream: "system", requestId: null, line: `${skipped} lines left out: this client reads too slowly` });
     skipped = 0;
-    response.write(`id: ${line.sequence}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`);
+    send(line);
   };
   const ended = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
@@ -75,6 +76,5 @@ async function follow(logs: LogStore, id: Hex, first: readonly LogLine[], respon
   } finally {
     clearInterval(heartbeat);
     unfollow();
-    response.write("event: end\ndata: {}\n\n");
   }
 }

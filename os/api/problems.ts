@@ -4,6 +4,7 @@
  * STATUS has the codes that are not 422 (a request that is well formed and cannot be done): codes of the chain and of the
  * sandbox pass through as they are, so that a client sees one code for one mistake wherever it is found.
  */
+import type { Refusal } from "#chain/types.ts";
 import { AgentError, codeOf, messageOf } from "../error.ts";
 
 export type Problem = {
@@ -16,13 +17,13 @@ export type Problem = {
 export const PROBLEM_TYPE = "application/problem+json";
 
 const STATUS: Readonly<Record<string, number>> = {
-  parameter_invalid: 400, body_invalid: 400,
-  unsigned: 401, bad_authorization: 401, wrong_chain: 401, wrong_machine: 401, wrong_request: 401, expired: 401, expiry_too_far: 401, bad_signature: 401,
+  parameter_invalid: 400, body_invalid: 400, transaction_malformed: 400,
+  unsigned: 401,
   not_funded: 402,
   not_owner: 403,
   route_unknown: 404, deployment_unknown: 404, machine_unknown: 404, block_unknown: 404, transaction_unknown: 404,
   method_not_allowed: 405,
-  body_too_large: 413, component_too_large: 413, codec_too_large: 413,
+  body_too_large: 413, component_too_large: 413, transaction_too_large: 413,
   media_type_unknown: 415,
   header_too_large: 431,
   upload_quota: 429,
@@ -41,9 +42,16 @@ const FASTIFY: Readonly<Record<string, string>> = {
   FST_ERR_BAD_URL: "parameter_invalid", FST_ERR_MAX_PARAM_LENGTH: "parameter_invalid",
 };
 
+/** A request whose signature does not hold: 401 whatever the code, which for a transaction would be 422. */
+class SignatureRefusal extends AgentError {}
+
 /** Throws what the error handler answers as a problem. */
 export function refuseWith(code: string, detail: string): never {
   throw new AgentError(code, detail);
+}
+
+export function refuseSignature({ code, message }: Refusal): never {
+  throw new SignatureRefusal(code, message);
 }
 
 export function statusOf(code: string): number {
@@ -53,7 +61,7 @@ export function statusOf(code: string): number {
 export function problemOf(error: unknown): Problem {
   const raw = codeOf(error);
   const code = FASTIFY[raw] ?? (isOurCode(raw) ? raw : "internal");
-  const status = statusOf(code);
+  const status = error instanceof SignatureRefusal ? 401 : statusOf(code);
   // What went wrong inside is the operator's to read, not a stranger's.
   const detail = code === "internal" ? "The machine could not answer; its operator's log says why" : messageOf(error);
   return { type: `urn:godwit:problem:${code}`, title: TITLES[status] ?? "Refused", status, detail, code };

@@ -4,14 +4,11 @@
  * Reads of the ledger answer from final state. Everything here is public but logs and usage, which only a deployment's owner gets.
  */
 import { addressText, parseAddress } from "#chain/codec/address.ts";
-import { CodecError } from "#chain/codec/cbor.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
-import { decodeTransaction } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
 import type { DeploymentView, LedgerView, PageRequest } from "#chain/ledger/view.ts";
 import { type Address, type Hex, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
 import type { Usage } from "#sandbox/sandbox.ts";
-import { messageOf } from "../error.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
 import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson } from "./json.ts";
@@ -116,7 +113,6 @@ function transactionRoute({ node }: Context): Route {
       202: { description: "Accepted, not final yet", types: ["application/json"], schema: ref("Submitted") },
     },
     run: async ({ body, query, signal }): Promise<Answer> => {
-      checkTransaction(body);
       if (query["wait"] === "final" && waits >= FINAL_WAITS_MAX) refuseWith("busy", "Cannot wait for one more transaction: ask for it by its id");
       const { txid } = await node.submit(body);
       const id = hex(txid);
@@ -135,23 +131,13 @@ function transactionRoute({ node }: Context): Route {
   };
 }
 
-/** What is not a transaction is told so here, in the codec's own code. */
-function checkTransaction(body: Uint8Array): void {
-  try {
-    decodeTransaction(body);
-  } catch (error) {
-    if (error instanceof CodecError) throw error;
-    refuseWith("body_invalid", `Cannot read the transaction: ${messageOf(error)}`);
-  }
-}
-
-const isTimeout = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "timeout" || error.code === "not_final");
+const isTimeout = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "timeout";
 
 function statusJson(context: Context): Json {
   const { node } = context;
   const head = node.head();
   const { genesis } = node;
-  const parameters = PRESETS[genesis.parameters === "minimal" ? "minimal" : "default"];
+  const parameters = PRESETS[genesis.parameters];
   return {
     version: context.version, chainId: hex(node.chainId), chain: genesis.name, machine: addressText(context.machine), operator: addressText(context.operator),
     bootId: context.bootId, zone: context.zone, apiPort: context.apiPort, httpPort: context.httpPort,

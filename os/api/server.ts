@@ -8,10 +8,10 @@ import fastify from "fastify";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { verifyRequest } from "#chain/codec/request.ts";
 import { sha256 } from "#chain/crypto.ts";
-import { type Address, type ChainId, type PublicKey, hex } from "#chain/types.ts";
+import { type Address, type ChainId, type PublicKey, hex, refuse } from "#chain/types.ts";
 import { codeOf } from "../error.ts";
 import type { Door } from "./door.ts";
-import { PROBLEM_TYPE, problemOf, refuseWith } from "./problems.ts";
+import { PROBLEM_TYPE, problemOf, refuseSignature, refuseWith } from "./problems.ts";
 import type { Answer, Call, Route } from "./route.ts";
 
 const PARAMETER_LENGTH_MAX = 128;
@@ -41,6 +41,7 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
       return options.door.http;
     },
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX, ignoreTrailingSlash: true },
+    frameworkErrors: (error, _request, reply) => void sendProblem(reply, error),
     ajv: { customOptions: { coerceTypes: true, removeAdditional: false } },
   });
   server.removeAllContentTypeParsers();
@@ -90,7 +91,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
         chainId: options.chainId, machine: options.machine, method: request.method, path: request.url,
         nowMs: BigInt(options.now()), keysOf: options.keysOf,
       });
-      if (!verified.ok) refuseWith(verified.code, verified.message);
+      if (!verified.ok) refuseSignature(verified);
       senders.set(request, verified);
       const parameters = request.params as Record<string, string>;
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
@@ -100,7 +101,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       const signed = senders.get(request);
       const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
       if (signed !== undefined && hex(sha256(body)) !== hex(signed.bodyDigest)) {
-        refuseWith("digest_mismatch", "Cannot accept the request as its body is not the one that was signed");
+        refuseSignature(refuse("digest_mismatch", "Cannot accept the request as its body is not the one that was signed"));
       }
       const gone = new AbortController();
       reply.raw.once("close", () => gone.abort());

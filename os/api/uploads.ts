@@ -8,7 +8,6 @@ import { compareBytes } from "#chain/codec/envelope.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, type Hex, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
-import { inspect } from "#sandbox/sandbox.ts";
 import { parseConfiguration } from "../configuration.ts";
 import { CONFIGURATION_BYTES_MAX, UPLOADS_AT_ONCE_MAX, UPLOAD_EXPIRY_MS } from "../limits.ts";
 import type { Context } from "./context.ts";
@@ -30,7 +29,7 @@ export function uploadRoutes(context: Context): Route[] {
       body: { type: "application/octet-stream", bytesMax: LIMITS_DEFAULT.componentBytesMax, tooLarge: "component_too_large", atOnceMax: UPLOADS_AT_ONCE_MAX, admit },
       run: async (call) => {
         const digest = checkDigest(call);
-        const { kind, imports } = await inspect(call.body);
+        const { kind, imports } = await context.inspect(call.body);
         await context.blobs.put("component", digest, senderOf(call), call.body);
         return json({ digest: `sha256:${digest}`, kind, bytes: call.body.length, imports: [...imports], expiresAtMs: context.now() + UPLOAD_EXPIRY_MS }, 201);
       },

@@ -79,6 +79,7 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
       limits: { memoryBytesMax: atMost(route.memoryMib * MIB, LIMITS_MAX.memoryBytesMax) },
       concurrency: atMost(route.concurrency, CONCURRENCY_MAX),
     });
+    hands.tell(id, `Loaded: ${route.memoryMib} MiB, ${route.concurrency} requests at once`);
     return { kind: "loaded", route };
   } catch (error) {
     const code = codeOf(error);

@@ -45,7 +45,7 @@ export class Supervisor {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      if (!this.#stopped) this.#reconcile();
+      if (!this.#stopped) this.reconcile();
     });
   }
 
@@ -72,7 +72,8 @@ export class Supervisor {
     };
   }
 
-  #reconcile(): void {
+  /** One plan, its actions begun when this returns. */
+  reconcile(): void {
     const nowMs = this.#options.now();
     const desired = this.#options.desired();
     this.#forget(desired, nowMs);

@@ -1,0 +1,233 @@
+/**
+ * The agent: one machine put together from its parts, started in one order and stopped in the reverse.
+ *
+ *     lock → ports → keys and genesis → logs, blobs → runner → chain node → `up` → consensus → supervisor → API
+ *
+ * Rules: a data folder or port in use is an error before anything is changed; whatever fails on the way up takes down what is up
+ * already; `stop()` takes at most 2 s and leaves no process. kill -9 at any point needs no repair: the next start goes on.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { signMachineProof } from "#chain/codec/transaction.ts";
+import { PRESETS } from "#chain/constants.ts";
+import { lockFolder } from "#chain/node/folderLock.ts";
+import { type ChainNode, openNode } from "#chain/node/node.ts";
+import type { Transport } from "#chain/network/transport.ts";
+import { type Address, type Hex, hex } from "#chain/types.ts";
+import { type Runner, compile, inspect, listen, startRunner } from "#sandbox/sandbox.ts";
+import { type Door, bindDoor } from "./api/door.ts";
+import { checkOwner } from "./api/context.ts";
+import type { Context } from "./api/context.ts";
+import { createMetrics } from "./api/metrics.ts";
+import { createRoutes } from "./api/routes.ts";
+import { serveApi } from "./api/server.ts";
+import { BlobStore } from "./blobs.ts";
+import { ChainSender, FREE } from "./chainSender.ts";
+import { AgentError, messageOf } from "./error.ts";
+import { type Inventory, takeInventory } from "./inventory.ts";
+import { type KeyPair, openKey } from "./keys.ts";
+import { STOP_STEP_MS_MAX } from "./limits.ts";
+import { LogStore } from "./logs.ts";
+import { readDesired, readNamed } from "./supervisor/desired.ts";
+import { Supervisor } from "./supervisor/supervisor.ts";
+
+/** The chain this machine is part of, and its keys there. */
+export type Membership = {
+  readonly genesis: Uint8Array;
+  readonly validatorSeed?: Uint8Array;
+  /** Whose machine this is. With the key, the machine registers itself. */
+  readonly operator: { readonly address: Address; readonly key?: KeyPair };
+  readonly transport: Transport;
+};
+export type Offer = {
+  readonly region: string;
+  readonly pricePerGibSecond: bigint;
+  readonly pricePerCoreSecond: bigint;
+  readonly bond: (inventory: Inventory) => bigint;
+};
+export type AgentOptions = {
+  readonly directory: string;
+  /** Both doors are on this address; default: loopback. */
+  readonly address?: string;
+  readonly apiPort: number;
+  readonly httpPort: number;
+  readonly zone: string;
+  readonly offer: Offer;
+  /** Called when folder and ports are this agent's. */
+  readonly join: (directory: string) => Promise<Membership>;
+  /** Lines for the operator. */
+  readonly onLog?: (line: string) => void;
+};
+export type RunningAgent = {
+  /** `http://127.0.0.1:PORT` */
+  readonly api: string;
+  readonly apiPort: number;
+  readonly httpPort: number;
+  readonly node: ChainNode;
+  readonly machine: Address;
+  readonly operator: Address;
+  readonly bootId: Hex;
+  readonly runnerPid: () => number | null;
+  stop(): Promise<void>;
+};
+
+const LOOPBACK = "127.0.0.1";
+
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const log = options.onLog ?? (() => {});
+  const address = options.address ?? LOOPBACK;
+  await using started = new AsyncDisposableStack();
+
+  const { door, listener } = await claim(options, address, started);
+  const keys = join(options.directory, "keys");
+  const machine = await openKey(join(keys, "machine"));
+  const membership = await options.join(options.directory);
+  const bootId = hex(randomBytes(16));
+
+  const parts = await openParts(options, membership, listener, started, log);
+  const { node, runner, blobs, logs, named } = parts;
+  const machineSender = new ChainSender(node, machine, FREE, Date.now);
+  const supervisor = new Supervisor({
+    bootId, now: Date.now, blobs: () => blobs.observed(),
+    desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
+    hands: {
+      submit: (operation) => machineSender.submit(operation), blobs, runner,
+      fetch: async (digest) => {
+        throw new AgentError("blob_missing", `Cannot bring ${digest} here as no other machine is known to hold it`);
+      },
+      tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
+    },
+    onFailure: (action, code, error) => log(`Cannot carry out ${action.key} (${code}): ${messageOf(error)}`),
+  });
+  parts.events.onChange = () => supervisor.poke();
+  parts.events.onLost = (id) => supervisor.lost(id);
+  started.defer(() => supervisor.stop(STOP_STEP_MS_MAX));
+  started.defer(() => machineSender.stop());
+  started.defer(node.onFinal(({ events }) => {
+    if (events.some(({ kind }) => kind === "deployed" || kind === "closed")) named.forget();
+    supervisor.poke();
+  }));
+
+  // `up` is in the first block, so that no lease of the last boot is paid a second longer than it lived.
+  if (node.view().machine(machine.address) !== null) supervisor.reconcile();
+  await machineSender.handedIn();
+  node.start();
+  if (membership.operator.key !== undefined) await register(node, machine, membership.operator.key, options.offer);
+
+  const context: Context = {
+    version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
+    apiPort: door.port, httpPort: listener.port, blobs, logs, runner, inspect, routeCount: () => supervisor.routes.size, now: Date.now,
+  };
+  const metrics = createMetrics();
+  const api = await serveApi({
+    door, routes: createRoutes(context, metrics), chainId: node.chainId, machine: machine.address, now: Date.now, onAnswer: metrics.onAnswer,
+    keysOf: (sender) => keysOf(node, sender), checkOwner: (id, sender) => checkOwner(context, id, sender),
+    onFault: (error, route) => log(`The API failed at ${route}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+  });
+  started.defer(() => api.stop());
+  supervisor.poke();
+
+  const up = started.move();
+  return {
+    api: `http://${address}:${door.port}`, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
+    runnerPid: () => runner.pid,
+    stop: () => up.disposeAsync(),
+  };
+}
+
+type HttpListener = Awaited<ReturnType<typeof listen>>;
+
+/** Makes folder and ports this agent's; nothing is changed when one of them is another's. */
+async function claim(options: AgentOptions, address: string, started: AsyncDisposableStack): Promise<{ door: Door; listener: HttpListener }> {
+  const lock = async (): Promise<void> => {
+    const held = await lockFolder(options.directory);
+    started.defer(() => held.release());
+  };
+  const present = await readFile(join(options.directory, "keys", "machine")).then(() => true, () => false);
+  if (present) await lock();
+  const listener = await listen(address, options.httpPort);
+  started.defer(() => listener.close());
+  const door = await bindDoor(address, options.apiPort);
+  started.defer(() => door.close());
+  if (!present) {
+    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    await lock();
+  }
+  return { door, listener };
+}
+
+type Parts = {
+  readonly node: ChainNode;
+  readonly runner: Runner;
+  readonly blobs: BlobStore;
+  readonly logs: LogStore;
+  readonly named: { current(): ReadonlySet<Hex>; forget(): void };
+  /** What the parts tell the supervisor, which is made after them. */
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void };
+};
+
+async function openParts(options: AgentOptions, membership: Membership, listener: HttpListener, started: AsyncDisposableStack, log: (line: string) => void): Promise<Parts> {
+  const { directory } = options;
+  const cacheDirectory = join(directory, "compiled");
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {} };
+  await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
+  const logs = await LogStore.open(join(directory, "logs"));
+  started.defer(() => logs.close());
+
+  let names: ReadonlySet<Hex> | null = null;
+  const nodeOpening = openNode({
+    directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
+    ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
+  });
+  const runnerStarting = startRunner({
+    listener, cacheDirectory,
+    onLog: ({ id, timeMs, stream, requestId, line }) => logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line }),
+    onExit: ({ pid, code, signal }) => log(`The runner ${pid} ended (${signal ?? code}); the next one is on its way`),
+    onLost: (id, code, message) => {
+      log(`The runner came back without ${id} (${code}): ${message}`);
+      events.onLost(id as Hex);
+    },
+  });
+  // Whichever of the two fails, the other is taken down as well.
+  const [node, runner] = await Promise.allSettled([nodeOpening, runnerStarting]);
+  if (node.status === "fulfilled") started.defer(() => node.value.stop());
+  if (runner.status === "fulfilled") started.defer(() => runner.value.stop());
+  if (node.status === "rejected") throw node.reason;
+  if (runner.status === "rejected") throw runner.reason;
+
+  const named: Parts["named"] = { current: () => (names ??= readNamed(node.value.view())), forget: () => void (names = null) };
+  const blobs = await BlobStore.open({
+    directory, now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
+    compile: (component, digest) => compile(component, { digest, cacheDirectory }),
+  });
+  return { node: node.value, runner: runner.value, blobs, logs, named, events };
+}
+
+/** The operator's registration of this machine: made once, and again when what it offers has changed. */
+async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, offer: Offer): Promise<void> {
+  const inventory = await takeInventory(offer.region);
+  const known = node.view().machine(machine.address);
+  const { pricePerGibSecond, pricePerCoreSecond, region } = offer;
+  const { memoryMib, cpuMillis } = inventory;
+  const bond = offer.bond(inventory);
+  const same = known !== null && known.memoryMib === memoryMib && known.cpuMillis === cpuMillis && known.region === region &&
+    known.pricePerGibSecond === pricePerGibSecond && known.pricePerCoreSecond === pricePerCoreSecond && known.bond === bond;
+  if (same) return;
+  const { feeBase, feePerByte } = PRESETS[node.genesis.parameters];
+  const sender = new ChainSender(node, operator, { base: feeBase, perByte: feePerByte }, Date.now);
+  await sender.submit({
+    kind: "registerMachine", ...signMachineProof(machine.seed, node.chainId, operator.address), memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond,
+  });
+}
+
+/** null: the account has set no keys, and the one that hashes to its address speaks for it. */
+function keysOf(node: ChainNode, sender: Address): ReturnType<NonNullable<Parameters<typeof serveApi>[0]["keysOf"]>> {
+  const keys = node.view().account(sender)?.keys ?? [];
+  return keys.length === 0 ? null : keys.map(({ key }) => key);
+}
+
+async function readVersion(): Promise<string> {
+  const { version } = JSON.parse(await readFile(join(import.meta.dirname, "..", "package.json"), "utf8")) as { version: string };
+  return version;
+}

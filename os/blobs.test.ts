@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import type { TestContext } from "node:test";
+import { sha256 } from "#chain/crypto.ts";
+import { type Hex, address, hex } from "#chain/types.ts";
+import { BlobStore, type BlobStoreOptions } from "./blobs.ts";
+import { AgentError } from "./error.ts";
+import { UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_EXPIRY_MS } from "./limits.ts";
+
+const OWNER = address(new Uint8Array(20).fill(1));
+const bytes = Uint8Array.of(0, 1, 2);
+const id = hex(sha256(bytes));
+
+function folder(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "godwit-blobs-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+const open = (directory: string, changes: Partial<BlobStoreOptions> = {}): Promise<BlobStore> =>
+  BlobStore.open({ directory, now: () => 1_000_000, named: () => new Set(), onChange: () => {}, compile: async (_bytes, digest) => ({ digest, path: "p", cached: false }), ...changes });
+const refusing = (code: string): BlobStoreOptions["compile"] => async () => { throw new AgentError(code, "as the test says"); };
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+async function state(store: BlobStore, digest: Hex): Promise<string | undefined> {
+  for (let n = 0; n < 200 && ["present", "compiling"].includes(store.observed().get(digest)?.state ?? ""); n += 1) await settled();
+  return store.observed().get(digest)?.state;
+}
+
+test("put() keeps what hashes to its name, compiles it once, and finds it again after a restart", async (t) => {
+  const directory = folder(t);
+  let compiles = 0;
+  const store = await open(directory, { compile: async (component, digest) => {
+    compiles += 1;
+    assert.deepEqual(component, bytes);
+    return { digest, path: "p", cached: false };
+  } });
+  await store.put("component", id, OWNER, bytes);
+  await Promise.all([store.compile(id), store.compile(id)]);
+  await store.put("component", id, OWNER, bytes);
+  await store.compile(id);
+  assert.equal(compiles, 1);
+  assert.equal(store.observed().get(id)?.expiresAtMs, 1_000_000 + UPLOAD_EXPIRY_MS);
+  await assert.rejects(store.put("component", "0".repeat(64) as Hex, OWNER, bytes), { code: "digest_mismatch" });
+
+  writeFileSync(join(directory, "components", "torn.part"), "rest of a write");
+  const again = await open(directory);
+  assert.deepEqual([...again.observed().keys()], [id]);
+  assert.equal(again.observed().get(id)?.state, "present");
+  assert.deepEqual(await again.read(id), bytes);
+  assert.deepEqual(readdirSync(join(directory, "components")), [`${id}.${hex(OWNER)}`]);
+});
+
+test("the compiler's refusal is remembered with its cause until the bytes come again; a trouble of the machine is not", async (t) => {
+  const store = await open(folder(t), { compile: refusing("compile_failed") });
+  await store.put("component", id, OWNER, bytes);
+  assert.equal(await state(store, id), "refused");
+  assert.equal(store.observed().get(id)?.cause, "compile_failed");
+
+  let attempts = 0;
+  const troubled = await open(folder(t), { compile: async (_bytes, digest) => {
+    attempts += 1;
+    if (attempts === 1) throw new AgentError("EAGAIN", "no process");
+    return { digest, path: "p", cached: false };
+  } });
+  await troubled.put("component", id, OWNER, bytes);
+  for (let n = 0; n < 200 && attempts === 0; n += 1) await settled();
+  await settled();
+  assert.equal(troubled.observed().get(id)?.state, "present");
+  await troubled.compile(id);
+  assert.equal(troubled.observed().get(id)?.state, "compiled");
+});
+
+test("bytes that the disk changed are not used", async (t) => {
+  const directory = folder(t);
+  const store = await open(directory);
+  await store.put("configuration", id, OWNER, bytes);
+  writeFileSync(join(directory, "configurations", `${id}.${hex(OWNER)}`), "other");
+  await assert.rejects(store.read(id), { code: "blob_corrupt" });
+});
+
+test("what no deployment names counts against its account, what one names does not; drop() gives room", async (t) => {
+  const named = new Set<Hex>();
+  const store = await open(folder(t), { named: () => named });
+  const large = new Uint8Array(1024);
+  await store.put("configuration", hex(sha256(large)), OWNER, large);
+  const almost = UPLOAD_ACCOUNT_BYTES_MAX - 1023;
+  assert.throws(() => store.admit(OWNER, id, almost), { code: "upload_quota" });
+  assert.doesNotThrow(() => store.admit(address(new Uint8Array(20).fill(2)), id, almost));
+  named.add(hex(sha256(large)));
+  assert.doesNotThrow(() => store.admit(OWNER, id, almost));
+  named.clear();
+  await store.drop(hex(sha256(large)));
+  assert(!store.has(hex(sha256(large))));
+  assert.doesNotThrow(() => store.admit(OWNER, id, almost));
+});

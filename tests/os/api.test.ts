@@ -1,0 +1,348 @@
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import test from "node:test";
+import type { TestContext } from "node:test";
+import { addressText } from "#chain/codec/address.ts";
+import { encode } from "#chain/codec/cbor.ts";
+import { signTransaction } from "#chain/codec/transaction.ts";
+import { publicKeyOf, sha256 } from "#chain/crypto.ts";
+import type { BillView, DeploymentView, LeaseView } from "#chain/ledger/view.ts";
+import { type Hex, hex } from "#chain/types.ts";
+import { checkOwner } from "#os/api/context.ts";
+import type { Context } from "#os/api/context.ts";
+import { bindDoor } from "#os/api/door.ts";
+import { createMetrics } from "#os/api/metrics.ts";
+import { createRoutes } from "#os/api/routes.ts";
+import type { Route } from "#os/api/route.ts";
+import { SCHEMAS } from "#os/api/schemas.ts";
+import { serveApi } from "#os/api/server.ts";
+import { BlobStore } from "#os/blobs.ts";
+import { LogStore } from "#os/logs.ts";
+import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
+import { SandboxError } from "#sandbox/sandbox.ts";
+import { type FakeNode, accountOf, fakeNode, idOf, seedOf } from "./fakeNode.ts";
+import { validate } from "./jsonSchema.ts";
+import { type Call, type HttpAnswer, type Signer, authorization, http, signed, temporaryFolder } from "./stage.ts";
+
+const OWNER = 7;
+const STRANGER = 8;
+const POOR = 9;
+const MACHINE = accountOf(3);
+const ID = hex(idOf(1));
+
+type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
+
+const deployment = (n: number, owner = OWNER): DeploymentView => ({
+  id: idOf(n), owner: accountOf(owner), name: `d${n}`, state: "active", componentDigest: sha256(Uint8Array.of(n)), configurationDigest: null, memoryMib: 64, cpuMillis: 250,
+  concurrency: 4, replicas: 1, isolation: 0, rateMax: 18_446_744_073_709_551_615n, createdHeight: 2, lastFailure: "", failedMachines: [],
+});
+const lease = (n: number): LeaseView => ({ deploymentId: idOf(n), index: 0, state: "ready", machine: MACHINE, rate: 1250n, placedAt: 4n, readyBy: 34n, lastEnd: "" });
+const bill: BillView = {
+  deploymentId: idOf(1), owner: accountOf(OWNER), name: "d1", closed: false, at: 11n,
+  segments: [{ machine: MACHINE, index: 0, rate: 1250n, openedAt: 5n, end: null, paidUntil: 5n, seconds: 6n, amount: 7500n }],
+  earlier: { segments: 0, seconds: 0n, amount: 0n }, total: 7500n, paid: 0n, ratePerSecond: 1250n, balance: 9_007_199_254_740_993n, dryAt: null, runwaySeconds: 77n, refunded: 0n,
+};
+
+async function world(t: TestContext): Promise<World> {
+  const node = fakeNode(Date.now());
+  for (const [n, balance] of [[OWNER, 10n ** 12n], [STRANGER, 5n], [POOR, 0n]] as const) {
+    node.accounts.set(hex(accountOf(n)), { address: accountOf(n), balance, nonce: 2n ** 53n + 1n, keys: [], threshold: 1 });
+  }
+  node.deploymentMap.set(ID, deployment(1));
+  node.leases.push(lease(1));
+  node.bills.set(ID, bill);
+  const directory = temporaryFolder(t);
+  const logs = await LogStore.open(`${directory}/logs`);
+  const blobs = await BlobStore.open({ directory, named: () => new Set(), now: Date.now, onChange: () => {}, compile: async (_component, digest) => ({ digest, path: "/nowhere", cached: false }) });
+  const door = await bindDoor("127.0.0.1", 0);
+  const context: Context = {
+    version: "0.1.0", node, machine: MACHINE, operator: accountOf(2), bootId: "b0".repeat(16) as Hex, zone: "localhost", apiPort: door.port, httpPort: 8080, blobs, logs, now: Date.now, routeCount: () => 1,
+    runner: { pid: 4242, usage: async () => ({ [ID]: { requests: 3, errors: 1, fuel: 2 ** 53, cpuNs: 1000, memoryBytes: 5, memoryBytesPeak: 6, running: 0, waiting: 0, logLinesDropped: 0 } }) },
+    inspect: async (component) => {
+      if (component[0] !== 0) throw new SandboxError("not_wasm", "as the test says");
+      return { kind: "service", imports: ["wasi:http/types@0.2.12"], exports: [] };
+    },
+  };
+  const metrics = createMetrics();
+  const routes = createRoutes(context, metrics);
+  const server = await serveApi({ door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, checkOwner: (id, sender) => checkOwner(context, id, sender) });
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    await logs.close();
+  };
+  t.after(stop);
+  const as = (n: number): Signer => ({ seed: seedOf(n), chainId: node.chainId, machine: MACHINE });
+  return { node, port: door.port, logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
+}
+
+const refused = (answer: HttpAnswer, status: number, code: string): void => {
+  assert.deepEqual([answer.status, answer.json?.code], [status, code], answer.text);
+  assert.match(answer.headers["content-type"] ?? "", /^application\/problem\+json/);
+  assert.deepEqual(validate(SCHEMAS["Problem"]!, answer.json, SCHEMAS), []);
+};
+
+test("every public route answers in the shape that the document promises", async (t) => {
+  const { node, get, routes } = await world(t);
+  const txid = hex(sha256(Uint8Array.of(5)));
+  node.finals.set(txid, { height: 2 as never, index: 0, ok: false, code: "insufficient_funds" });
+  node.blocks.push({ height: 0 as never, id: sha256(Uint8Array.of(0)), bytes: Uint8Array.of(1, 2, 3), certificate: new Uint8Array(0), outcomes: [], events: [{ kind: "closed", deploymentId: idOf(1), owner: accountOf(OWNER), refunded: 2n ** 64n - 1n }] });
+  node.machineMap.set(hex(MACHINE), {
+    id: MACHINE, key: publicKeyOf(seedOf(3)), operator: accountOf(2), state: "up", bootId: new Uint8Array(16), memoryMib: 1000, cpuMillis: 2000, memoryMibUsed: 64, cpuMillisUsed: 250, leases: 1,
+    pricePerGibSecond: 1n, pricePerCoreSecond: 2n, region: "local", bond: 5n, strikes: 0, placeableFrom: 0n,
+  });
+  const paths: Readonly<Record<string, string>> = {
+    getStatus: "/v1/status", getMachines: "/v1/machines", getDeployments: "/v1/deployments", getDeployment: `/v1/deployments/${ID}`, getBill: `/v1/deployments/${ID}/bill`,
+    getAccount: `/v1/accounts/${addressText(accountOf(OWNER))}`, getBlock: "/v1/blocks/latest", getTransaction: `/v1/transactions/${txid}`, getOpenapi: "/openapi.json", getHealth: "/healthz",
+  };
+  for (const route of routes) {
+    const path = paths[route.id];
+    if (path === undefined) {
+      assert(route.auth !== "none" || route.method === "POST" || route.id === "getMetrics", `${route.id} is not tried`);
+      continue;
+    }
+    const answer = await get(path);
+    assert.equal(answer.status, 200, answer.text);
+    assert.deepEqual(validate(route.answers[200]?.schema ?? {}, answer.json, SCHEMAS), [], route.id);
+  }
+});
+
+test("a u64 is a decimal string to the last digit", async (t) => {
+  const { get } = await world(t);
+  assert.equal((await get(`/v1/accounts/${addressText(accountOf(OWNER))}`)).json.nonce, "9007199254740993");
+  const answer = (await get(`/v1/deployments/${ID}`)).json;
+  assert.equal(answer.rateMax, "18446744073709551615");
+  assert.equal(answer.url, `http://d1.${addressText(accountOf(OWNER))}.localhost:8080/`);
+  assert.equal((await get(`/v1/deployments/${ID}/bill`)).json.balance, "9007199254740993");
+});
+
+test("the OpenAPI document has every route, with its parameters, and its references resolve", async (t) => {
+  const { get, routes } = await world(t);
+  const document = (await get("/openapi.json")).json;
+  assert.equal(document.openapi, "3.1.0");
+  const documented = Object.entries<Record<string, any>>(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)); // oxlint-disable-line typescript/no-explicit-any
+  assert.deepEqual(documented.toSorted(), routes.map((route) => `${route.method} ${route.path}`).toSorted());
+  for (const path of ["/v1/status", "/v1/deployments/{id}/logs", "/v1/components/{digest}", "/v1/transactions", "/metrics", "/healthz"]) assert(path in document.paths, path);
+  const operations = Object.values<Record<string, any>>(document.paths).flatMap((methods) => Object.values(methods)); // oxlint-disable-line typescript/no-explicit-any
+  assert.equal(new Set(operations.map((operation) => operation.operationId)).size, operations.length);
+  for (const [path, methods] of Object.entries<Record<string, any>>(document.paths)) { // oxlint-disable-line typescript/no-explicit-any
+    for (const operation of Object.values(methods)) {
+      const inPath = (operation.parameters ?? []).filter((parameter: { in: string }) => parameter.in === "path").map((parameter: { name: string }) => parameter.name);
+      assert.deepEqual(inPath, [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]), path);
+      assert("default" in operation.responses && Object.keys(operation.responses).length > 1, path);
+    }
+  }
+  for (const [, name] of JSON.stringify(document).matchAll(/#\/components\/schemas\/(\w+)/g)) assert(name !== undefined && name in document.components.schemas, String(name));
+  assert.equal(document.paths["/v1/deployments/{id}/logs"].get.security[0].signature.length, 0);
+  assert.equal(document.paths["/v1/status"].get.security, undefined);
+});
+
+test("what is not there is 404 with its own code, what cannot be read is 400", async (t) => {
+  const { get, port } = await world(t);
+  const unknown = hex(idOf(99));
+  const cases: readonly [string, number, string][] = [
+    ["/v1/nothing", 404, "route_unknown"], [`/v1/deployments/${unknown}`, 404, "deployment_unknown"], [`/v1/deployments/${unknown}/bill`, 404, "deployment_unknown"],
+    [`/v1/transactions/${"0".repeat(64)}`, 404, "transaction_unknown"], ["/v1/blocks/9", 404, "block_unknown"], ["/v1/blocks/4294967297", 404, "block_unknown"],
+    ["/v1/deployments/xyz", 400, "parameter_invalid"], ["/v1/accounts/gw1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", 400, "parameter_invalid"], ["/v1/blocks/-1", 400, "parameter_invalid"],
+    ["/v1/machines?limit=0", 400, "parameter_invalid"], ["/v1/machines?limit=501", 400, "parameter_invalid"], ["/v1/machines?after=zz", 400, "parameter_invalid"], ["/v1/machines?color=blue", 400, "parameter_invalid"],
+    [`/v1/deployments/${"a".repeat(200)}`, 400, "parameter_invalid"], ["/%zz", 400, "parameter_invalid"],
+  ];
+  for (const [path, status, code] of cases) refused(await get(path), status, code);
+  refused(await http({ method: "DELETE", path: "/v1/status", port }), 405, "method_not_allowed");
+  refused(await http({ method: "POST", path: `/v1/deployments/${ID}`, port }), 405, "method_not_allowed");
+  assert.equal((await get(`/v1/accounts/${addressText(accountOf(77))}`)).json.balance, "0");
+});
+
+test("lists come in pages that have each row once", async (t) => {
+  const { node, get } = await world(t);
+  for (let n = 2; n <= 250; n += 1) node.deploymentMap.set(hex(idOf(n)), deployment(n, n % 2 === 0 ? OWNER : STRANGER));
+  for (const [filter, expected] of [["", 250], [`account=${addressText(accountOf(OWNER))}&`, 126]] as const) {
+    const seen: string[] = [];
+    let after = "";
+    for (let pages = 0; pages < 20; pages += 1) {
+      const { deployments, next } = (await get(`/v1/deployments?${filter}limit=40${after}`)).json;
+      assert(deployments.length <= 40);
+      seen.push(...deployments.map((row: { id: string }) => row.id));
+      if (next === null) break;
+      after = `&after=${next}`;
+    }
+    assert.equal(seen.length, expected);
+    assert.equal(new Set(seen).size, expected);
+  }
+  assert.equal((await get("/v1/deployments")).json.deployments.length, 100);
+});
+
+test("logs and usage are for the deployment's owner alone, whatever is wrong with the signature has its code", async (t) => {
+  const { as, call, port, get, logs, node } = await world(t);
+  logs.append(ID, { timeMs: 1, stream: "stdout", requestId: "r1", line: "secret" });
+  for (const path of [`/v1/deployments/${ID}/logs`, `/v1/deployments/${ID}/logs?follow=true`, `/v1/deployments/${ID}/usage`]) {
+    refused(await get(path), 401, "unsigned");
+    refused(await call(STRANGER, { path }), 403, "not_owner");
+    const send = (header: string): Promise<HttpAnswer> => http({ path, port, headers: { authorization: header } });
+    refused(await send("Bearer abc"), 401, "bad_authorization");
+    refused(await send("Godwit !!!"), 401, "bad_authorization");
+    refused(await send(authorization(as(OWNER), { path: "/v1/status" })), 401, "wrong_request");
+    refused(await send(authorization(as(OWNER), { path, method: "PUT" })), 401, "wrong_request");
+    refused(await send(authorization(as(OWNER), { path }, { expiryMs: Date.now() - 1 })), 401, "expired");
+    refused(await send(authorization(as(OWNER), { path }, { expiryMs: Date.now() + 3_600_000 })), 401, "expiry_too_far");
+    refused(await send(authorization(as(OWNER), { path }, { machine: accountOf(99) })), 401, "wrong_machine");
+    refused(await send(authorization({ ...as(OWNER), chainId: new Uint8Array(8) as never }, { path })), 401, "wrong_chain");
+    refused(await send(authorization(as(STRANGER), { path }, { sender: accountOf(OWNER) })), 401, "bad_signature");
+  }
+  const unknown = `/v1/deployments/${hex(idOf(50))}/logs`;
+  refused(await call(OWNER, { path: unknown }), 404, "deployment_unknown");
+  const read = await call(OWNER, { path: `/v1/deployments/${ID}/logs` });
+  assert.deepEqual(read.json.lines.map((line: { line: string }) => line.line), ["secret"]);
+  assert.deepEqual(validate(SCHEMAS["LogLine"]!, read.json.lines[0], SCHEMAS), []);
+  const usage = await call(OWNER, { path: `/v1/deployments/${ID}/usage` });
+  assert.deepEqual(validate(SCHEMAS["Usage"]!, usage.json, SCHEMAS), []);
+  assert.equal(usage.json.fuel, "9007199254740992");
+  // A deployment that is closed keeps its log for its owner as long as the ledger knows the bill.
+  node.deploymentMap.delete(ID);
+  assert.equal((await call(OWNER, { path: `/v1/deployments/${ID}/logs` })).status, 200);
+  refused(await call(STRANGER, { path: `/v1/deployments/${ID}/logs` }), 403, "not_owner");
+});
+
+test("logs: the newest lines, pages after a sequence number, and a stream that misses nothing and ends with the machine", async (t) => {
+  const { as, call, port, logs, stop } = await world(t);
+  const write = (n: number): void => logs.append(ID, { timeMs: n, stream: "stdout", requestId: null, line: `line ${n}` });
+  for (let n = 1; n <= 30; n += 1) write(n);
+  const path = `/v1/deployments/${ID}/logs`;
+  const sequences = async (query: string): Promise<number[]> => (await call(OWNER, { path: `${path}?${query}` })).json.lines.map((line: { sequence: number }) => line.sequence);
+  assert.deepEqual(await sequences("tail=3"), [28, 29, 30]);
+  assert.deepEqual(await sequences("tail=0"), []);
+  assert.deepEqual(await sequences("after=27&limit=2"), [28, 29]);
+  assert.deepEqual(await sequences("after=30"), []);
+  refused(await call(OWNER, { path: `${path}?tail=100000` }), 400, "parameter_invalid");
+
+  const followed = `${path}?follow=true&tail=2`;
+  const socket = connect(port, "127.0.0.1");
+  t.after(() => socket.destroy());
+  let text = "";
+  const until = (marker: string): Promise<void> => new Promise((resolve, reject) => {
+    const look = (): void => { if (text.includes(marker)) resolve(); };
+    socket.on("data", look).on("close", () => (text.includes(marker) ? resolve() : reject(new Error(`no ${marker} in ${text}`))));
+    look();
+  });
+  socket.on("data", (chunk) => (text += chunk.toString()));
+  socket.write(`GET ${followed} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization(as(OWNER), { path: followed })}\r\n\r\n`);
+  await until('"line 30"');
+  write(31);
+  await until('"line 31"');
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  await stop();
+  await closed;
+  assert.match(text, /content-type: text\/event-stream/);
+  assert.deepEqual([...text.matchAll(/^id: (\d+)$/gm)].map((match) => match[1]), ["29", "30", "31"]);
+});
+
+test("uploads: by digest, from accounts that hold money, within quota and size, and what is not a component is said at once", async (t) => {
+  const { as, call, port, blobs } = await world(t);
+  const component = Uint8Array.of(0, 1, 2, 3);
+  const put = (body: Uint8Array, digest = hex(sha256(body))): Omit<Call, "port"> => ({ method: "PUT", path: `/v1/components/sha256:${digest}`, body, headers: { "content-type": "application/octet-stream" } });
+  const accepted = await call(OWNER, put(component));
+  assert.equal(accepted.status, 201, accepted.text);
+  assert.deepEqual(validate(SCHEMAS["Upload"]!, accepted.json, SCHEMAS), []);
+  assert.equal(accepted.json.kind, "service");
+  assert(blobs.has(hex(sha256(component))));
+  assert.equal((await call(OWNER, put(component))).status, 201, "again is the same");
+
+  refused(await http({ ...put(component), port }), 401, "unsigned");
+  refused(await call(POOR, put(component)), 402, "not_funded");
+  refused(await call(77, put(component)), 402, "not_funded");
+  refused(await call(OWNER, put(component, "0".repeat(64) as Hex)), 422, "digest_mismatch");
+  refused(await call(OWNER, put(Uint8Array.of(9))), 422, "not_wasm");
+  assert(!blobs.has(hex(sha256(Uint8Array.of(9)))), "what was refused is not kept");
+  refused(await call(OWNER, { ...put(component), path: "/v1/components/md5:abc" }), 400, "parameter_invalid");
+  refused(await call(OWNER, { ...put(component), headers: { "content-type": "text/plain" } }), 415, "media_type_unknown");
+  // Another body than the one that was signed.
+  const other = Uint8Array.of(0, 9, 9);
+  const swapped = await http({ ...put(component), body: other, port, headers: { "content-type": "application/octet-stream", authorization: authorization(as(OWNER), put(component)) } });
+  refused(swapped, 401, "digest_mismatch");
+
+  const announced = { "content-type": "application/octet-stream", "content-length": String(LIMITS_DEFAULT.componentBytesMax + 1) };
+  refused(await headOnly(port, put(component).path, { ...announced, authorization: authorization(as(OWNER), put(component)) }), 413, "component_too_large");
+  refused(await call(OWNER, { method: "POST", path: "/v1/transactions", body: new Uint8Array(9000), headers: { "content-type": "application/cbor" } }), 413, "body_too_large");
+
+  const entries = [["A", "1"], ["B", "2"]];
+  const configure = (bytes: Uint8Array): Omit<Call, "port"> => ({ method: "PUT", path: `/v1/configurations/sha256:${hex(sha256(bytes))}`, body: bytes, headers: { "content-type": "application/cbor" } });
+  assert.equal((await call(OWNER, configure(encode([accountOf(OWNER), entries])))).json.kind, "configuration");
+  refused(await call(OWNER, configure(encode([accountOf(STRANGER), entries]))), 422, "configuration_foreign");
+  refused(await call(OWNER, configure(encode([accountOf(OWNER), entries.toReversed()]))), 422, "configuration_invalid");
+  refused(await call(OWNER, configure(encode([accountOf(OWNER), [["A=B", "1"]]]))), 422, "configuration_invalid");
+  refused(await call(OWNER, configure(Uint8Array.of(0xff))), 422, "configuration_invalid");
+});
+
+test("an upload above the account's quota is refused before its body is read", async (t) => {
+  const { as, port, blobs, call } = await world(t);
+  const chunk = new Uint8Array(15 * 1024 * 1024);
+  for (let n = 0; n < 8; n += 1) {
+    chunk[1] = n;
+    await blobs.put("configuration", hex(sha256(chunk)), accountOf(OWNER), chunk);
+  }
+  const path = `/v1/components/sha256:${hex(sha256(Uint8Array.of(0)))}`;
+  const headers = { "content-type": "application/octet-stream", "content-length": String(9 * 1024 * 1024), authorization: authorization(as(OWNER), { method: "PUT", path, body: Uint8Array.of(0) }) };
+  refused(await headOnly(port, path, headers), 429, "upload_quota");
+  assert.equal((await call(STRANGER, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } })).status, 201, "another account's quota is its own");
+});
+
+/** Sends the head of a request whose body never comes: the refusal must not wait for it. */
+function headOnly(port: number, path: string, headers: Readonly<Record<string, string>>): Promise<HttpAnswer> {
+  const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
+  const socket = connect(port, "127.0.0.1");
+  let text = "";
+  socket.on("error", reject);
+  socket.on("data", (chunk) => {
+    text += chunk.toString();
+    const [head = "", body = ""] = text.split("\r\n\r\n");
+    if (!body.endsWith("}")) return;
+    socket.destroy();
+    resolve({ status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]), headers: { "content-type": /content-type: (.*)/i.exec(head)?.[1] ?? "" }, text: body, json: JSON.parse(body) });
+  });
+  socket.write(`PUT ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
+  return promise;
+}
+
+test("transactions: refusals keep the chain's code, waiting gives what became of it", async (t) => {
+  const { node, port } = await world(t);
+  const transaction = signTransaction({ chainId: node.chainId, sender: accountOf(OWNER), nonce: 1n, validUntilMs: 1n, fee: 1n, ops: [{ kind: "transfer", to: accountOf(STRANGER), amount: 1n }] }, [seedOf(OWNER)]);
+  const post = (body: Uint8Array, path = "/v1/transactions"): Promise<HttpAnswer> => http({ method: "POST", path, body, port, headers: { "content-type": "application/cbor" } });
+  const taken = await post(transaction);
+  assert.equal(taken.status, 202);
+  assert.deepEqual(Object.keys(taken.json), ["txid"]);
+  assert.equal((await post(transaction, "/v1/transactions?wait=final")).status, 202, "not final in time");
+  node.finals.set(taken.json.txid, { height: 12 as never, index: 0, ok: false, code: "name_taken" });
+  assert.deepEqual((await post(transaction, "/v1/transactions?wait=final")).json, { txid: taken.json.txid, height: 12, ok: false, code: "name_taken" });
+  refused(await post(Uint8Array.of(1, 2, 3)), 400, "transaction_malformed");
+  refused(await post(new Uint8Array(0)), 400, "transaction_malformed");
+  refused(await post(transaction, "/v1/transactions?wait=forever"), 400, "parameter_invalid");
+  for (const [code, status] of [["insufficient_funds", 422], ["nonce_used", 422], ["wrong_chain", 422], ["expired", 422], ["signature_invalid", 422], ["mempool_full", 503]] as const) {
+    node.refusal = code;
+    refused(await post(transaction), status, code);
+  }
+});
+
+test("a stalled chain is unhealthy, and metrics count", async (t) => {
+  const { node, get } = await world(t);
+  assert.equal((await get("/healthz")).status, 200);
+  node.headMs -= 31_000n;
+  const stalled = await get("/healthz");
+  assert.deepEqual([stalled.status, stalled.json.state], [503, "stalled"]);
+  const { text } = await get("/metrics");
+  assert.match(text, /^godwit_api_answers_total\{route="getHealth",status="503"\} 1$/m);
+  assert.match(text, /^godwit_runner_requests_total 3$/m);
+});
+
+test("a fault inside says nothing about the machine to a stranger", async (t) => {
+  const { node, get } = await world(t);
+  node.moneySecondNow = () => { throw new Error("the path /root/secret is broken"); };
+  const answer = await get(`/v1/deployments/${ID}/bill`);
+  refused(answer, 500, "internal");
+  assert(!answer.text.includes("secret"));
+});
+
+test("before the routes are behind it, the door answers 503, and a second door on its port is refused with the port's number", async (t) => {
+  const door = await bindDoor("127.0.0.1", 0);
+  t.after(() => door.close());
+  refused(await http({ path: "/v1/status", port: door.port }), 503, "starting");
+  await assert.rejects(bindDoor("127.0.0.1", door.port), { code: "port_in_use", message: new RegExp(String(door.port)) });
+});

@@ -1,0 +1,82 @@
+/**
+ * A chain node that is only what the test says: a view made of maps, blocks that a test adds, transactions that become final when
+ * it says so. For tests of the API's own doing; the real node is in agent.test.ts.
+ */
+import { addressOf } from "#chain/codec/address.ts";
+import { txidOf, decodeTransaction } from "#chain/codec/transaction.ts";
+import { hashWithDomain, publicKeyOf, sha256 } from "#chain/crypto.ts";
+import type { AccountView, BillView, DeploymentView, LeaseView, LedgerView, MachineView, Page, PageRequest } from "#chain/ledger/view.ts";
+import { type BlockRecord, type ChainNode, NodeError, type TransactionStatus } from "#chain/node/node.ts";
+import { type Address, type Hex, address, chainId, height, hex, moneySecond, timeMs } from "#chain/types.ts";
+
+export const seedOf = (n: number): Uint8Array => new Uint8Array(32).fill(n);
+export const accountOf = (n: number): Address => addressOf(publicKeyOf(seedOf(n)));
+export const idOf = (n: number): Address => address(hashWithDomain("deployment", Uint8Array.of(n)).slice(0, 20));
+
+export type FakeNode = ChainNode & {
+  readonly accounts: Map<Hex, AccountView>;
+  readonly deploymentMap: Map<Hex, DeploymentView>;
+  readonly machineMap: Map<Hex, MachineView>;
+  readonly leases: LeaseView[];
+  readonly bills: Map<Hex, BillView>;
+  readonly blocks: BlockRecord[];
+  readonly finals: Map<Hex, TransactionStatus>;
+  headMs: bigint;
+  refusal: string | null;
+};
+
+const NOTHING = sha256(new Uint8Array(0));
+
+export function fakeNode(nowMs: number): FakeNode {
+  const page = <T>(rows: ReadonlyMap<Hex, T>, { after, limit = 100 }: PageRequest = {}): Page<T> => {
+    const keys = [...rows.keys()].toSorted().filter((key) => after === undefined || key > after);
+    const chosen = keys.slice(0, limit);
+    return { items: chosen.map((key) => rows.get(key) as T), next: keys.length > limit ? (chosen.at(-1) ?? null) : null };
+  };
+  const ofOwner = (owner: Address): Map<Hex, DeploymentView> => new Map([...node.deploymentMap].filter(([, deployment]) => hex(deployment.owner) === hex(owner)));
+  const view: LedgerView = {
+    height: 3, timeMs: BigInt(nowMs), moneySecond: 9n, stateRoot: NOTHING,
+    account: (id) => node.accounts.get(hex(id)) ?? null,
+    deployment: (id) => node.deploymentMap.get(hex(id)) ?? null,
+    deploymentByName: (owner, name) => [...ofOwner(owner).values()].find((deployment) => deployment.name === name) ?? null,
+    deploymentsOf: (owner, request) => page(ofOwner(owner), request),
+    deployments: (request) => page(node.deploymentMap, request),
+    machine: (id) => node.machineMap.get(hex(id)) ?? null,
+    machines: (request) => page(node.machineMap, request),
+    leasesOfDeployment: (id) => node.leases.filter((lease) => hex(lease.deploymentId) === hex(id)),
+    leasesOfMachine: (id) => node.leases.filter((lease) => lease.machine !== null && hex(lease.machine) === hex(id)),
+    bill: (id) => node.bills.get(hex(id)) ?? null,
+    supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, feePool: 2n, burnt: 1n, total: 15n }),
+    nextDueMoneySecond: () => null,
+  };
+  const node: FakeNode = {
+    accounts: new Map(), deploymentMap: new Map(), machineMap: new Map(), leases: [], bills: new Map(), blocks: [], finals: new Map(),
+    headMs: BigInt(nowMs), refusal: null,
+    chainId: chainId(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)),
+    genesis: { version: 1, name: "fake", timeMs: timeMs(0n), deltaMs: 100, parameters: "default", validators: [{ publicKey: publicKeyOf(seedOf(1)), weight: 1, operator: accountOf(2) }], accounts: [] },
+    submit: async (bytes) => {
+      if (node.refusal !== null) throw new NodeError(node.refusal, "as the test says");
+      try {
+        return { txid: txidOf(decodeTransaction(bytes).bodyBytes) };
+      } catch (cause) {
+        throw new NodeError("transaction_malformed", "as the real one says", { cause });
+      }
+    },
+    whenFinal: async (txid, { signal } = {}) => {
+      const found = node.finals.get(hex(txid));
+      if (found !== undefined) return found;
+      if (signal?.aborted === true) throw new NodeError("aborted", "gone");
+      throw new NodeError("timeout", "not final");
+    },
+    head: () => ({ height: height(node.blocks.length > 0 ? node.blocks.length - 1 : 0), id: NOTHING, timeMs: timeMs(node.headMs), moneySecond: moneySecond(9n), stateRoot: NOTHING }),
+    view: () => view,
+    block: (at) => node.blocks[at] ?? null,
+    transaction: (txid) => node.finals.get(hex(txid)) ?? null,
+    onFinal: () => () => {},
+    moneySecondNow: () => moneySecond(11n),
+    start: () => {},
+    stop: async () => {},
+    status: () => ({ validators: 1, validator: 0, view: 1, peers: 0, mempool: { count: 0, bytes: 0 }, halted: null }),
+  };
+  return node;
+}
