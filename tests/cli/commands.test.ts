@@ -89,14 +89,27 @@ test("scale, resize, topup, claim, transfer and rm each send the operation they 
 
 test("wrong_nonce is tried again once, with the nonce read anew, and not twice", async (t) => {
   const { machine, terminal } = await world(t);
-  machine.refuseNext("POST", "wrong_nonce");
-  await terminal.json("topup", "hello", "1");
-  assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 2);
-  assert.equal(machine.requests.filter(({ path }) => path.startsWith("/v1/accounts/")).length, 2);
-  machine.refuseNext("POST", "wrong_nonce");
-  machine.refuseNext("POST", "wrong_nonce");
-  assert.deepEqual(await terminal.errorOf("topup", "hello", "1"), { exit: 1, code: "wrong_nonce" });
-  assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 4);
+  for (const code of ["wrong_nonce", "nonce_used"]) {
+    machine.requests.length = 0;
+    machine.refuseNext("POST", code);
+    await terminal.json("topup", "hello", "1");
+    assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 2);
+    assert.equal(machine.requests.filter(({ path }) => path.startsWith("/v1/accounts/")).length, 2);
+    machine.refuseNext("POST", code);
+    machine.refuseNext("POST", code);
+    assert.deepEqual(await terminal.errorOf("topup", "hello", "1"), { exit: 1, code });
+    assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 4);
+  }
+});
+
+test("a nonce that a waiting transaction has is free again when that one is final", async (t) => {
+  const { machine, terminal, address } = await world(t);
+  machine.refuseNext("POST", "replacement_underpriced");
+  const paid = terminal.json("topup", "hello", "1");
+  while (!machine.requests.some(({ method }) => method === "POST")) await new Promise((resolve) => setTimeout(resolve, 5));
+  machine.nonces.set(address, 1n);
+  await paid;
+  assert.equal(machine.nonces.get(address), 2n);
 });
 
 test("a refusal keeps its code, at the door and in a block, and is not tried again", async (t) => {
@@ -137,7 +150,7 @@ test("logs -f goes on until the machine ends it, and says what it had to skip", 
   const { code, stdout, stderr } = await terminal.run("logs", "-f", "hello");
   assert.equal(code, 0);
   assert.deepEqual(stdout.match(/(?<=stdout ).*/g), ["one", "two"]);
-  assert.match(stderr, /^3 lines were skipped/);
+  assert.match(stderr, /^warning 3 lines were skipped/);
 });
 
 test("bill --watch prints until it is stopped, and that is no failure", async (t) => {

@@ -20,6 +20,8 @@ export type Shell = {
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
   readonly nowMs: () => number;
+  /** No progress and no warnings: a program reads stderr, where only an error is to come. */
+  readonly quiet?: boolean;
 };
 
 export type Option = {

@@ -36,6 +36,8 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Without a chain", [run, serve]],
   ["Operate", [chain, audit]],
 ];
+/** What a command may take to end after a signal. */
+const STOP_TIMEOUT_MS = 1_500;
 const all: readonly Command[] = COMMANDS.flatMap(([, commands]) => commands);
 
 /** Runs one command line and gives its exit code. Never throws. */
@@ -73,7 +75,8 @@ async function dispatch(argv: readonly string[], shell: Shell): Promise<number> 
     shell.stdout.write(`${commandHelp(command)}\n`);
     return 0;
   }
-  return (await command.run(input, shell)) ?? 0;
+  const quiet = input.json && shell.stderr.isTTY !== true;
+  return (await command.run(input, { ...shell, quiet })) ?? 0;
 }
 
 function fail(shell: Shell, json: boolean, error: unknown): number {
@@ -107,8 +110,11 @@ async function version(): Promise<string> {
 
 if (import.meta.main) {
   const stop = new AbortController();
-  // The first signal lets the command end what it began; a second one ends the process as it would without us.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  // The first signal lets the command end what it began, for a moment; a second one ends the process as it would without us.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => {
+    stop.abort();
+    setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
+  });
   // A reader that has enough (`godwit ps | head`) closes the pipe: that is no failure.
   for (const output of [process.stdout, process.stderr]) output.on("error", (error: NodeJS.ErrnoException) => { if (error.code === "EPIPE") process.exit(0); });
   process.exitCode = await main(process.argv.slice(2), {

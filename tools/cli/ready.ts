@@ -6,7 +6,7 @@
 import type { Deployment } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell } from "./command.ts";
-import { pause } from "./commands/bill.ts";
+import { pause } from "./pause.ts";
 import { withProgress } from "./table.ts";
 
 const POLL_INTERVAL_MS = 50;

@@ -1,8 +1,8 @@
 /**
  * What a command does with a machine: finds its API, signs operations as an account, waits until they are final.
  *
- * A transaction is signed once and handed in once. Only `wrong_nonce` is tried again, a single time and after reading the nonce
- * anew: another program of the same account was quicker. Any other refusal is the answer.
+ * A transaction is signed once and handed in once. Only a nonce that another program of the same account took is tried again, a
+ * single time and with the nonce read anew. Any other refusal is the answer.
  */
 import { parseAddress } from "#chain/codec/address.ts";
 import { type Operation, type TransactionBody, signTransaction } from "#chain/codec/transaction.ts";
@@ -11,10 +11,17 @@ import type { Deployment, Status } from "./answers.ts";
 import { ApiClient } from "./client.ts";
 import { CliError, type Input, type Shell } from "./command.ts";
 import { type Account, chooseAccount, chooseApi } from "./keys.ts";
+import { pause } from "./pause.ts";
 import { withProgress } from "./table.ts";
 
 /** How long a transaction may wait for its block, by the machine's clock. */
 const VALID_MS = 60_000n;
+/** The nonce is in a block already; or a transaction that waits for its block has it. */
+const NONCE_PENDING = "replacement_underpriced";
+const NONCE_REFUSALS: ReadonlySet<string> = new Set(["wrong_nonce", "nonce_used", NONCE_PENDING]);
+/** A block takes what waits within 200 ms; several may be queued. */
+const NONCE_WAIT_MS = 5_000;
+const NONCE_POLL_MS = 100;
 /** The fee depends on the size, which depends on the digits of the fee: it settles in two rounds. */
 const FEE_ROUNDS_MAX = 4;
 
@@ -39,14 +46,33 @@ export async function openSession(input: Input, shell: Shell): Promise<Session> 
 
 /** Signs `ops` as the session's account and waits until they are final. */
 export async function send(session: Session, shell: Shell, ops: readonly Operation[], label: string): Promise<Done> {
-  return withProgress(shell, label, sendOnce(session, ops).catch((error: unknown) => {
-    if (error instanceof CliError && error.code === "wrong_nonce") return sendOnce(session, ops);
-    throw error;
-  }));
+  return withProgress(shell, label, sendTwiceAtMost(session, ops, shell.signal));
 }
 
-async function sendOnce({ client, account }: Session, ops: readonly Operation[]): Promise<Done> {
-  const [status, { nonce }, nowMs] = await Promise.all([client.status(), client.account(account.addressText), client.machineTimeMs()]);
+async function sendTwiceAtMost(session: Session, ops: readonly Operation[], signal: AbortSignal): Promise<Done> {
+  const nonce = await nonceOf(session);
+  try {
+    return await sendOnce(session, ops, nonce);
+  } catch (error) {
+    if (!(error instanceof CliError) || !NONCE_REFUSALS.has(error.code)) throw error;
+    return sendOnce(session, ops, error.code === NONCE_PENDING ? await nonceAfter(session, nonce, signal) : await nonceOf(session));
+  }
+}
+
+const nonceOf = async ({ client, account }: Session): Promise<bigint> => (await client.account(account.addressText)).nonce;
+
+/** The nonce once the transaction that holds `nonce` is final, or as it is when that takes too long. */
+async function nonceAfter(session: Session, nonce: bigint, signal: AbortSignal): Promise<bigint> {
+  const endMs = performance.now() + NONCE_WAIT_MS;
+  for (;;) {
+    const now = await nonceOf(session);
+    if (now > nonce || performance.now() > endMs || signal.aborted) return now;
+    await pause(NONCE_POLL_MS, signal);
+  }
+}
+
+async function sendOnce({ client, account }: Session, ops: readonly Operation[], nonce: bigint): Promise<Done> {
+  const [status, nowMs] = await Promise.all([client.status(), client.machineTimeMs()]);
   const body: TransactionBody = { chainId: chainId(fromHex(status.chainId)), sender: account.address, nonce, validUntilMs: nowMs + VALID_MS, fee: 0n, ops };
   const { txid, height, ok, code } = await client.submit(signWithFee(body, account.seed, status.fees), { wait: "final" });
   if (ok === false) throw new CliError(code ?? "refused", `The transaction was taken into block ${height} and refused: ${code}`, { txid, height });

@@ -53,8 +53,14 @@ export function paint(shell: Shell, output: Output, style: "bold" | "dim" | "red
   return isColoured(shell, output) ? styleText(style, text, { validateStream: false }) : text;
 }
 
+/** A remark of a build or a machine that is neither result nor failure. */
+export function warn(shell: Shell, text: string): void {
+  if (shell.quiet !== true) shell.stderr.write(`${paint(shell, shell.stderr, "yellow", "warning")} ${plain(text)}\n`);
+}
+
 /** Waits for `work`; after a second says on stderr what is being waited for, with the time that has passed. */
 export async function withProgress<T>(shell: Shell, label: string, work: Promise<T>): Promise<T> {
+  if (shell.quiet === true) return work;
   const startedMs = shell.nowMs();
   const { stderr } = shell;
   const show = (): void => {

@@ -5,6 +5,7 @@ import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } fr
 import { chooseAccount } from "../keys.ts";
 import { durationText, rateText, tokensColumn, tokensText } from "../money.ts";
 import { DEPLOYMENT_ID, findDeployment, openReader } from "../session.ts";
+import { pause } from "../pause.ts";
 import { jsonText, pairsText, print, tableText } from "../table.ts";
 
 const WATCH_INTERVAL_MS = 1_000;
@@ -72,17 +73,3 @@ export const billLine = (now: Bill): string => {
 };
 
 export const runwayText = (now: Bill): string => (now.runwaySeconds === null ? "no end while nothing runs" : durationText(now.runwaySeconds));
-
-/** Waits, or less when the signal comes. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
-}

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type Command, CliError } from "../command.ts";
 import { buildComponent } from "../component.ts";
-import { print } from "../table.ts";
+import { print, warn } from "../table.ts";
 
 export const build: Command = {
   name: "build",
@@ -21,7 +21,7 @@ export const build: Command = {
     await writeFile(file, built.component).catch((error: unknown) => {
       throw new CliError("output_unwritable", `Cannot write ${file}: ${error instanceof Error ? error.message : String(error)}`, {}, error);
     });
-    for (const warning of built.warnings) shell.stderr.write(`warning ${warning.file}:${warning.line}:${warning.column}: ${warning.message}\n`);
+    for (const warning of built.warnings) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
     print(shell, input.json, { file, digest: `sha256:${built.digest}`, bytes: built.component.length, elapsedMs: Math.round(built.elapsedMs), name: built.manifest.name, kind: built.manifest.kind },
       () => `${join(basename(folder), "")} → ${file}\nsha256:${built.digest}  ${built.component.length} bytes  ${Math.round(built.elapsedMs)} ms`);
   },

@@ -15,8 +15,8 @@ import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type 
 import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { WAIT_OPTIONS, waitForReplicas, waitMs } from "../ready.ts";
-import { type Session, openSession, send } from "../session.ts";
-import { pairsText, print, withProgress } from "../table.ts";
+import { type Done, type Session, openSession, send } from "../session.ts";
+import { pairsText, print, warn, withProgress } from "../table.ts";
 import { runwayText } from "./bill.ts";
 
 const REPLICAS_MAX = 256;
@@ -39,24 +39,30 @@ export const deploy: Command = {
     const overrides = readOverrides(input);
     const { component, manifest } = await loadProject(input.positionals[0] ?? ".", input, shell);
     const wanted: Wanted = { ...manifest, ...overrides };
-    if (wanted.kind === "task") throw taskRefusal(wanted.name);
     await using session = await openSession(input, shell);
-    await refuseTakenName(session, wanted.name);
-    const digests = await upload(session, shell, component, wanted);
-    const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
-    const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
-    const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
-    const now = await session.client.bill(id);
+    const { deployment, bill, digests, done } = await deployComponent(session, shell, component, wanted, timeoutMs);
     print(shell, input.json, {
-      id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
-      replicas: deployment.replicas, ratePerSecond: now.ratePerSecond, balance: now.balance, runwaySeconds: now.runwaySeconds, txid: done.txid, height: done.height,
-    }, () => summaryText(deployment, now));
+      id: deployment.id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
+      replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done.txid, height: done.height,
+    }, () => summaryText(deployment, bill));
   },
 };
 
-type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment">;
+/** What a deployment needs of a manifest. */
+export type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment">;
 type Digests = { readonly component: Digest; readonly configuration: Digest | null };
+export type Deployed = { readonly deployment: Deployment; readonly bill: Bill; readonly digests: Digests; readonly done: Done };
 
+/** The public path from bytes to a service that answers: for this command and for `npm start`. */
+export async function deployComponent(session: Session, shell: Shell, component: Uint8Array, wanted: Wanted, timeoutMs: number): Promise<Deployed> {
+  if (wanted.kind === "task") throw taskRefusal(wanted.name);
+  await refuseTakenName(session, wanted.name);
+  const digests = await upload(session, shell, component, wanted);
+  const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
+  const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
+  const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
+  return { deployment, bill: await session.client.bill(id), digests, done };
+}
 async function loadProject(path: string, input: Input, shell: Shell): Promise<{ component: Uint8Array; manifest: Manifest }> {
   const isFolder = await stat(resolve(shell.currentDirectory, path)).then((found) => found.isDirectory(), () => false);
   // The manifest first: its mistakes are found before a large file is read.
@@ -64,7 +70,7 @@ async function loadProject(path: string, input: Input, shell: Shell): Promise<{ 
   const { component, build } = await loadComponent(path, shell);
   const found = build?.manifest ?? manifest;
   if (found === null) throw new CliError("manifest_missing", `There is no manifest for ${path}`);
-  for (const warning of build?.warnings ?? []) shell.stderr.write(`warning ${warning.file}:${warning.line}:${warning.column}: ${warning.message}\n`);
+  for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
   return { component, manifest: found };
 }
 

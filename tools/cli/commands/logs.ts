@@ -2,7 +2,7 @@
 import type { LogLine } from "../answers.ts";
 import { type Command, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
 import { findDeployment, openSession } from "../session.ts";
-import { jsonText, paint, plain } from "../table.ts";
+import { jsonText, paint, plain, warn } from "../table.ts";
 
 const TAIL_DEFAULT = 100;
 const TAIL_MAX = 1_000;
@@ -22,7 +22,7 @@ export const logs: Command = {
     await using session = await openSession(input, shell);
     const { client, account } = session;
     const deployment = await findDeployment(client, account.addressText, input.positionals[0] ?? "");
-    for await (const line of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped: (lines) => void shell.stderr.write(`${lines} lines were skipped: this reader is too slow\n`) }))
+    for await (const line of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped: (lines) => warn(shell, `${lines} lines were skipped as this reader is too slow`) }))
       shell.stdout.write(`${input.json ? jsonText(line) : lineText(shell, line)}\n`);
   },
 };

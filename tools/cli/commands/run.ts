@@ -31,9 +31,8 @@ export const run: Command = {
     const result = await runTask(component, {
       arguments: [path, ...args], environment, limits, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
       stdout: (chunk) => passOn(shell.stdout, chunk), stderr: (chunk) => passOn(shell.stderr, chunk),
-    });
     // A terminal that waits for a line would keep this process alive after the program has ended.
-    shell.stdin.destroy();
+    }).finally(() => shell.stdin.destroy());
     if (result.trap !== undefined) throw new CliError(result.trap.code, result.trap.message, { fuel: result.fuel, wallMs: result.wallMs });
     return result.exitCode;
   },
