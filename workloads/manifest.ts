@@ -1,2 +1,310 @@
-export type Manifest = { name: string; kind: "service" | "task"; entry: string };
-export function parseManifest(text: string, file: string): { ok: true; manifest: Manifest } | { ok: false; errors: { file: string; line: number; column: number; code: string; message: string }[] } { throw new Error("x" + text + file); }
+/**
+ * godwit.toml: from text to a checked plan, or to every mistake at once with its place.
+ *
+ * Pure. A manifest is a tenant's input: nothing in it is believed before its reader says so, what no reader knows is refused
+ * (a misspelt limit that is silently ignored costs money), and amounts are decimal strings that become base units exactly.
+ * README.md beside this file has the table of fields.
+ */
+import { parse, TomlError, type TomlValue } from "smol-toml";
+import { CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ENVIRONMENT_BYTES_MAX, LIMITS_DEFAULT, LIMITS_MAX, LIMITS_TASK_DEFAULT } from "#sandbox/limits.ts";
+import { U64_MAX } from "#chain/types.ts";
+import { locate, type Place } from "./places.ts";
+
+export type Manifest = {
+  /** A DNS label: the first part of the deployment's host. */
+  readonly name: string;
+  readonly kind: "service" | "task";
+  /** The AssemblyScript module, a path from the project's folder. */
+  readonly entry: string;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  /** Requests that one replica runs at a time. */
+  readonly concurrency: number;
+  readonly replicas: number;
+  /** Shared: a runner with other tenants; process: one of its own. */
+  readonly isolation: "shared" | "process";
+  /** Base units that go into the escrow at deploy. */
+  readonly depositAmount: bigint;
+  /** Base units a second that one replica may cost at most; 0 is any price. */
+  readonly rateMax: bigint;
+  readonly environment: Readonly<Record<string, string>>;
+};
+
+export type ManifestErrorCode =
+  | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
+  | "name_invalid" | "entry_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "secrets_refused";
+
+export type ManifestError = {
+  readonly file: string;
+  /** From 1; the line of the key or the value that is wrong. */
+  readonly line: number;
+  readonly column: number;
+  readonly code: ManifestErrorCode;
+  /** What would be right here. */
+  readonly expected: string;
+  readonly message: string;
+};
+
+export type Parsed = { readonly ok: true; readonly manifest: Manifest } | { readonly ok: false; readonly errors: readonly ManifestError[] };
+
+const MANIFEST_CHARACTERS_MAX = 128 * 1024;
+const MIB = 1024 * 1024;
+const CPU_MILLIS_DEFAULT = 100;
+/** 64 cores: more than one machine gives to one replica. */
+const CPU_MILLIS_MAX = 64_000;
+/** As the chain has it: the leases of one deployment are placed in one block. */
+const REPLICAS_MAX = 256;
+/** RFC 1035: a label has at most 63 characters. */
+const NAME_LENGTH_MAX = 63;
+const UNITS_PER_TOKEN = 1_000_000_000n;
+const TOKEN_DECIMALS = 9;
+const SECONDS_PER_HOUR = 3_600n;
+const DEPOSIT_DEFAULT: bigint = UNITS_PER_TOKEN;
+
+type Reading<T> = { readonly value: T } | { readonly code: ManifestErrorCode };
+type Field<T> = { readonly expected: string; readonly read: (value: TomlValue) => Reading<T> };
+type Table = { readonly [key: string]: TomlValue };
+
+const name: Field<string> = {
+  expected: `a DNS label: a to z, 0 to 9 and inner hyphens, at most ${NAME_LENGTH_MAX} characters`,
+  read: (value) => ofText(value, (text) => text.length <= NAME_LENGTH_MAX && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(text), "name_invalid"),
+};
+
+const entry: Field<string> = {
+  expected: 'the path of a .ts file inside the project, such as "assembly/index.ts"',
+  read: (value) => ofText(value, (text) => /^(?:[\w@-][\w.@-]*\/)*[\w@-][\w.@-]*\.ts$/.test(text) && !text.includes(".."), "entry_invalid"),
+};
+
+const memoryMib: Field<number> = whole(1, LIMITS_MAX.memoryBytesMax / MIB, "MiB");
+const cpuMillis: Field<number> = whole(1, CPU_MILLIS_MAX, "thousandths of a core");
+const concurrency: Field<number> = whole(1, CONCURRENCY_MAX, "requests at a time");
+const replicas: Field<number> = whole(1, REPLICAS_MAX, "replicas");
+const kind: Field<Manifest["kind"]> = choice("service", "task");
+const isolation: Field<Manifest["isolation"]> = choice("shared", "process");
+
+const tokens: Field<bigint> = {
+  expected: `an amount of tokens in quotes, with at most ${TOKEN_DECIMALS} decimals, such as "2.5"`,
+  read(value) {
+    if (typeof value !== "string") return { code: "type_wrong" };
+    const units = parseTokens(value);
+    return units === null ? { code: "amount_invalid" } : { value: units };
+  },
+};
+
+const variable: Field<string> = {
+  expected: "text without the character 0, under a name of letters, digits and _",
+  read: (value) => ofText(value, (text) => !text.includes("\0"), "variable_invalid"),
+};
+
+/** Every table and its keys, for the check that nothing is misspelt. */
+const KEYS: Readonly<Record<string, readonly string[]>> = {
+  "": ["name", "kind", "entry", "resources", "budget", "environment"],
+  resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation"],
+  budget: ["deposit", "rate_max_per_hour"],
+};
+
+/** Parses and checks a manifest. `fileName` is only what errors call the file. */
+export function parseManifest(text: string, fileName: string): Parsed {
+  if (text.length > MANIFEST_CHARACTERS_MAX) {
+    return { ok: false, errors: [{ file: fileName, line: 1, column: 1, ...tooLarge(text.length) }] };
+  }
+  let root: Table;
+  try {
+    root = parse(text, { integersAsBigInt: true, unsafeKeyBehaviour: "throw" });
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const reason = (error.message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
+    return { ok: false, errors: [{ file: fileName, line: error.line, column: error.column, code: "toml_syntax", expected: "TOML 1.0", message: `this is not TOML: ${reason}` }] };
+  }
+  const reader = new Reader(root, fileName, locate(text));
+  const manifest = readFields(reader);
+  return reader.errors.length > 0 ? { ok: false, errors: reader.inOrder() } : { ok: true, manifest };
+}
+
+/** "2.5" → 2500000000n; null when it is not an exact amount of base units that fits a u64. */
+export function parseTokens(text: string): bigint | null {
+  const [, whole, decimals = ""] = /^(\d{1,20})(?:\.(\d+))?$/.exec(text) ?? [];
+  if (whole === undefined || decimals.length > TOKEN_DECIMALS) return null;
+  const units = BigInt(whole) * UNITS_PER_TOKEN + BigInt(decimals.padEnd(TOKEN_DECIMALS, "0"));
+  return units <= U64_MAX ? units : null;
+}
+
+function readFields(reader: Reader): Manifest {
+  reader.refuseUnknown();
+  const wanted = reader.required("name", name, "");
+  const kindRead = reader.required("kind", kind, "service");
+  const memoryDefault = (kindRead === "task" ? LIMITS_TASK_DEFAULT : LIMITS_DEFAULT).memoryBytesMax / MIB;
+  const rateMaxPerHour = reader.optional("budget.rate_max_per_hour", tokens, 0n);
+  // Rounded down: a price that fits the manifest never exceeds what its author wrote.
+  const rateMax = rateMaxPerHour / SECONDS_PER_HOUR;
+  if (rateMaxPerHour > 0n && rateMax === 0n) {
+    reader.refuse("budget.rate_max_per_hour", "value_out_of_range", 'at least "0.0000036", one unit a second, or "0" for any price', "this is less than the smallest price there is");
+  }
+  return {
+    name: wanted,
+    kind: kindRead,
+    entry: reader.optional("entry", entry, "assembly/index.ts"),
+    memoryMib: reader.optional("resources.memory_mib", memoryMib, memoryDefault),
+    cpuMillis: reader.optional("resources.cpu_millis", cpuMillis, CPU_MILLIS_DEFAULT),
+    concurrency: reader.optional("resources.concurrency", concurrency, CONCURRENCY_DEFAULT),
+    replicas: reader.optional("resources.replicas", replicas, 1),
+    isolation: reader.optional("resources.isolation", isolation, "shared"),
+    depositAmount: reader.optional("budget.deposit", tokens, DEPOSIT_DEFAULT),
+    rateMax,
+    environment: reader.environment(),
+  };
+}
+
+/** Takes values out of the document and notes what is wrong with them. */
+class Reader {
+  readonly errors: ManifestError[] = [];
+  readonly #root: Table;
+  readonly #file: string;
+  readonly #places: ReadonlyMap<string, Place>;
+
+  constructor(root: Table, file: string, places: ReadonlyMap<string, Place>) {
+    this.#root = root;
+    this.#file = file;
+    this.#places = places;
+  }
+
+  required<T>(path: string, field: Field<T>, otherwise: T): T {
+    if (this.#value(path) === undefined) this.refuse(path, "key_missing", field.expected, `"${path}" is missing`);
+    return this.optional(path, field, otherwise);
+  }
+
+  optional<T>(path: string, field: Field<T>, otherwise: T): T {
+    const value = this.#value(path);
+    if (value === undefined) return otherwise;
+    const reading = field.read(value);
+    if ("value" in reading) return reading.value;
+    this.refuse(path, reading.code, field.expected, `"${path}" is ${shown(value)}`);
+    return otherwise;
+  }
+
+  environment(): Record<string, string> {
+    const table = this.#table("environment");
+    const found: [string, string][] = [];
+    let characters = 0;
+    for (const key of Object.keys(table).sort()) {
+      const path = `environment.${key}`;
+      if (!/^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(key)) this.refuse(path, "variable_invalid", variable.expected, `"${key}" cannot be the name of a variable`);
+      const value = this.optional(path, variable, "");
+      characters += key.length + value.length;
+      found.push([key, value]);
+    }
+    // Three bytes of UTF-8 for a character at most: whatever passes here fits the sandbox's limit in bytes.
+    if (characters * 3 > ENVIRONMENT_BYTES_MAX) {
+      this.refuse("environment", "environment_too_large", `names and values of at most ${Math.floor(ENVIRONMENT_BYTES_MAX / 3)} characters together`, `the environment has ${characters} characters`);
+    }
+    return Object.fromEntries(found);
+  }
+
+  refuseUnknown(): void {
+    if (this.#root["secrets"] !== undefined) {
+      this.refuse("secrets", "secrets_refused", "no secrets: an operator can read what runs on their machine", "secrets cannot be sealed to a machine yet");
+    }
+    for (const [table, keys] of Object.entries(KEYS)) {
+      for (const key of Object.keys(table === "" ? this.#root : this.#table(table))) {
+        if (keys.includes(key) || (table === "" && key === "secrets")) continue;
+        const path = table === "" ? key : `${table}.${key}`;
+        const near = nearest(key, Object.entries(KEYS).flatMap(([other, names]) => names.map((n) => [n, other === "" ? n : `${other}.${n}`] as const)));
+        this.refuse(path, "key_unknown", `one of ${keys.join(", ")}`, `there is no "${path}"${near === null ? "" : `; did you mean "${near}"?`}`, "key");
+      }
+    }
+  }
+
+  refuse(path: string, code: ManifestErrorCode, expected: string, message: string, at: "key" | "value" = "value"): void {
+    const place = this.#places.get(path) ?? this.#places.get(path.split(".")[0] ?? "");
+    const column = place === undefined ? 1 : at === "key" ? place.keyColumn : place.valueColumn;
+    this.errors.push({ file: this.#file, line: place?.line ?? 1, column, code, expected, message: `${message}; expected ${expected}` });
+  }
+
+  inOrder(): readonly ManifestError[] {
+    return this.errors.toSorted((a, b) => a.line - b.line || a.column - b.column);
+  }
+
+  #value(path: string): TomlValue | undefined {
+    const [first = "", second] = path.split(".");
+    return second === undefined ? own(this.#root, first) : own(this.#table(first), second);
+  }
+
+  #refusedTables = new Set<string>();
+
+  /** A table of the document; empty, and refused once, when something else has its name. */
+  #table(key: string): Table {
+    const value = own(this.#root, key);
+    if (value === undefined || isTable(value)) return value ?? {};
+    if (!this.#refusedTables.has(key)) this.refuse(key, "type_wrong", `a table: [${key}]`, `"${key}" is ${shown(value)}`);
+    this.#refusedTables.add(key);
+    return {};
+  }
+}
+
+const own = (table: Table, key: string): TomlValue | undefined => (Object.hasOwn(table, key) ? table[key] : undefined);
+
+const isTable = (value: TomlValue): value is Extract<TomlValue, Table> =>
+  typeof value === "object" && !Array.isArray(value) && !(value instanceof Date);
+
+function ofText(value: TomlValue, valid: (text: string) => boolean, code: ManifestErrorCode): Reading<string> {
+  if (typeof value !== "string") return { code: "type_wrong" };
+  return valid(value) ? { value } : { code };
+}
+
+function whole(least: number, most: number, unit: string): Field<number> {
+  return {
+    expected: `a whole number of ${unit} from ${least} to ${most}`,
+    read(value) {
+      if (typeof value !== "bigint") return { code: "type_wrong" };
+      return value >= BigInt(least) && value <= BigInt(most) ? { value: Number(value) } : { code: "value_out_of_range" };
+    },
+  };
+}
+
+function choice<T extends string>(...words: readonly T[]): Field<T> {
+  return {
+    expected: words.map((word) => `"${word}"`).join(" or "),
+    read(value) {
+      if (typeof value !== "string") return { code: "type_wrong" };
+      const word = words.find((candidate) => candidate === value);
+      return word === undefined ? { code: "choice_unknown" } : { value: word };
+    },
+  };
+}
+
+function shown(value: TomlValue): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
+  if (typeof value === "bigint" || typeof value === "boolean" || typeof value === "number") return String(value);
+  return Array.isArray(value) ? "a list" : isTable(value) ? "a table" : "a date";
+}
+
+/** The key that was probably meant: at most two letters away, or of that name in another table. */
+function nearest(key: string, known: readonly (readonly [name: string, path: string])[]): string | null {
+  let best: string | null = null;
+  let bestDistance = 3;
+  for (const [candidate, path] of known) {
+    const distance = editDistance(key.toLowerCase().replaceAll("-", "_"), candidate);
+    if (distance < bestDistance && distance < candidate.length) [best, bestDistance] = [path, distance];
+  }
+  return best;
+}
+
+/** Levenshtein's distance, up to keys of 32 characters; longer ones are far from everything. */
+function editDistance(a: string, b: string): number {
+  if (a.length > 32) return a.length;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+const tooLarge = (characters: number): Pick<ManifestError, "code" | "expected" | "message"> => ({
+  code: "manifest_too_large",
+  expected: `at most ${MANIFEST_CHARACTERS_MAX} characters`,
+  message: `the manifest has ${characters} characters; expected at most ${MANIFEST_CHARACTERS_MAX}`,
+});
