@@ -1,14 +1,11 @@
 /** Every command that talks to a machine, against a machine that checks signatures, nonces, fees and times as a real one does. */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { hex } from "#chain/types.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type FakeMachine, startFakeMachine } from "./fakeMachine.ts";
 import { type Terminal, openTerminal } from "./terminal.ts";
 
-const MANIFEST = '[deployment]\nname = "hello"\n';
 
 /** A machine and a terminal whose only account holds 100 tokens and has a deployment called hello. */
 async function world(t: TestContext): Promise<{ machine: FakeMachine; terminal: Terminal; address: string; id: string }> {
@@ -24,10 +21,6 @@ async function world(t: TestContext): Promise<{ machine: FakeMachine; terminal: 
   return { machine, terminal, address, id };
 }
 const last = (machine: FakeMachine): Operation => machine.operations.at(-1) ?? assert.fail("nothing was sent");
-void MANIFEST;
-void mkdirSync;
-void writeFileSync;
-void join;
 
 test("status, ps and bill: tables for people, the machine's own words with --json", async (t) => {
   const { terminal, address, id } = await world(t);

@@ -3,6 +3,7 @@
  *
  * Loads the build pipeline and the sandbox only when they are used.
  */
+import type { Stats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
@@ -22,11 +23,22 @@ export async function buildComponent(folder: string, shell: Shell, options: { op
   });
 }
 
+/** Throws `file_missing` when there is neither a file nor a folder. */
+export async function isFolder(path: string, shell: Shell): Promise<boolean> {
+  return (await look(path, shell)).isDirectory();
+}
+
+async function look(path: string, shell: Shell): Promise<Stats> {
+  const absolute = resolve(shell.currentDirectory, path);
+  return stat(absolute).catch((error: unknown) => {
+    throw new CliError("file_missing", `There is no file or folder ${absolute}`, {}, error);
+  });
+}
+
 /** The component at `path`: a file as it is, a folder built. */
 export async function loadComponent(path: string, shell: Shell): Promise<{ component: Uint8Array; build: Build | null }> {
   const absolute = resolve(shell.currentDirectory, path);
-  const found = await stat(absolute).catch(() => null);
-  if (found === null) throw new CliError("file_missing", `There is no file or folder ${absolute}`);
+  const found = await look(path, shell);
   if (found.isDirectory()) {
     const build = await buildComponent(absolute, shell);
     return { component: build.component, build };

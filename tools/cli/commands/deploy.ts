@@ -3,8 +3,6 @@
  *
  * What exists only once is done last: the upload is harmless and expires by itself, the transaction is all or nothing.
  */
-import { stat } from "node:fs/promises";
-import { resolve } from "node:path";
 import type { Operation } from "#chain/codec/transaction.ts";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import { type Digest, hex } from "#chain/types.ts";
@@ -12,7 +10,7 @@ import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Bill, Deployment } from "../answers.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
-import { loadComponent, loadManifest } from "../component.ts";
+import { isFolder, loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { WAIT_OPTIONS, waitForReplicas, waitMs } from "../ready.ts";
 import { type Done, type Session, openSession, send } from "../session.ts";
@@ -64,14 +62,11 @@ export async function deployComponent(session: Session, shell: Shell, component:
   return { deployment, bill: await session.client.bill(id), digests, done };
 }
 async function loadProject(path: string, input: Input, shell: Shell): Promise<{ component: Uint8Array; manifest: Manifest }> {
-  const isFolder = await stat(resolve(shell.currentDirectory, path)).then((found) => found.isDirectory(), () => false);
-  // The manifest first: its mistakes are found before a large file is read.
-  const manifest = isFolder ? null : await stat(resolve(shell.currentDirectory, path)).then(() => loadManifest(input.text("manifest"), path, shell), () => null);
+  // Of a component file the manifest first: its mistakes are found before a large file is read.
+  const beside = (await isFolder(path, shell)) ? null : await loadManifest(input.text("manifest"), path, shell);
   const { component, build } = await loadComponent(path, shell);
-  const found = build?.manifest ?? manifest;
-  if (found === null) throw new CliError("manifest_missing", `There is no manifest for ${path}`);
   for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
-  return { component, manifest: found };
+  return { component, manifest: build?.manifest ?? beside ?? (await loadManifest(input.text("manifest"), path, shell)) };
 }
 
 function readOverrides(input: Input): Partial<Wanted> {
