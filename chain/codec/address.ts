@@ -38,7 +38,7 @@ export function parseAddress(text: string): Address | null {
 }
 
 const prefixWords = (): number[] => {
-  const codes = [...PREFIX].map((character) => character.charCodeAt(0));
+  const codes = Array.from(PREFIX, (character) => character.charCodeAt(0));
   return [...codes.map((code) => code >>> 5), 0, ...codes.map((code) => code & 31)];
 };
 

@@ -148,12 +148,14 @@ const escrowLeaf = (e: Escrow): Cbor =>
 
 /** The money in an entity: what conservation adds up. */
 export function moneyOf(entity: Entity | undefined): bigint {
-  switch (entity?.kind) {
+  if (entity === undefined) return 0n;
+  switch (entity.kind) {
     case "account": return entity.balance;
     case "deployment": return entity.escrow.balance;
     case "machine": return entity.bond;
     case "totals": return entity.feePool + entity.burnt;
-    default: return 0n;
+    case "lease":
+    case "archive": return 0n;
   }
 }
 

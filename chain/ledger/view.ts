@@ -223,7 +223,7 @@ const deploymentView = (deployment: Deployment): DeploymentView => {
     id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax, createdHeight, lastFailure, failedMachines,
   };
 };
-const machineView = ({ kind: _, up, ...machine }: Machine): MachineView => ({ ...machine, state: up ? "up" : "down" });
+const machineView = (machine: Machine): MachineView => ({ ...machine, state: machine.up ? "up" : "down" });
 function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd }: Lease, readySecondsMax: bigint): LeaseView {
   // `dry` lives only within the making of a block.
   const shown = state === "dry" ? "waiting" : state;
