@@ -7,7 +7,7 @@
  */
 
 import { VALIDATORS_MAX } from "../constants.ts";
-import { hashWithDomain, sign, verify, verifyAsync } from "../crypto.ts";
+import { hashWithDomain, sign, verify } from "../crypto.ts";
 import * as types from "../types.ts";
 import type { ChainId, Digest, Epoch, PublicKey, Refusal, Signature } from "../types.ts";
 import { encode } from "./cbor.ts";
@@ -42,15 +42,24 @@ export function signVote(seed: Uint8Array, vote: Vote, validator: number): Signe
   return { ...vote, validator, signature: sign(seed, "vote", encodeVote(vote)) };
 }
 
-export function verifyVote(set: ValidatorSet, vote: SignedVote): boolean {
+/** One signature to check, as data: the shell may have libuv's pool do it (`verifyAsync`), all at once. */
+export type SignatureCheck = {
+  readonly validator: number; readonly signature: Uint8Array; readonly message: Uint8Array; readonly publicKey: PublicKey;
+};
+
+/** What to check of a vote; null when it is for another chain or epoch, or by nobody. */
+export function voteCheck(set: ValidatorSet, vote: SignedVote): SignatureCheck | null {
   const validator = voterOf(set, vote);
-  return validator !== null && verify("vote", vote.signature, encodeVote(vote), validator.publicKey);
+  if (validator === null) return null;
+  return { validator: vote.validator, signature: vote.signature, message: encodeVote(vote), publicKey: validator.publicKey };
 }
 
-export async function verifyVoteAsync(set: ValidatorSet, vote: SignedVote): Promise<boolean> {
-  const validator = voterOf(set, vote);
-  return validator !== null && (await verifyAsync("vote", vote.signature, encodeVote(vote), validator.publicKey));
+export function verifyVote(set: ValidatorSet, vote: SignedVote): boolean {
+  const check = voteCheck(set, vote);
+  return check !== null && holds(check);
 }
+
+const holds = (check: SignatureCheck): boolean => verify("vote", check.signature, check.message, check.publicKey);
 
 function voterOf(set: ValidatorSet, vote: SignedVote): Validator | null {
   const sameChain = vote.epoch === set.epoch && types.hex(vote.chainId) === types.hex(set.chainId);
@@ -65,32 +74,19 @@ export function verifyProposal(set: ValidatorSet, proposer: number, id: Digest, 
   return validator !== undefined && verify("proposal", signature, id, validator.publicKey);
 }
 
-export type CertificateVerdict = { readonly ok: true; readonly weight: number; readonly signers: readonly number[] } | Refusal;
+export type CertificateVerdict =
+  | { readonly ok: true; readonly weight: number; readonly signers: readonly number[]; readonly checks: readonly SignatureCheck[] }
+  | Refusal;
 
 export function verifyCertificate(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
   const verdict = weigh(set, certificate);
   if (!verdict.ok) return verdict;
-  const message = signedBytes(set, certificate);
-  for (const [at, index] of verdict.signers.entries()) {
-    if (!verify("vote", signatureAt(certificate, at), message, set.validators[index]!.publicKey)) return forged(index);
-  }
-  return verdict;
+  const wrong = verdict.checks.find((check) => !holds(check));
+  return wrong === undefined ? verdict : forged(wrong);
 }
 
-/** The same verdict; the signatures are checked in libuv's pool, on all cores. */
-export async function verifyCertificateAsync(set: ValidatorSet, certificate: Certificate): Promise<CertificateVerdict> {
-  const verdict = weigh(set, certificate);
-  if (!verdict.ok) return verdict;
-  const message = signedBytes(set, certificate);
-  const checks = verdict.signers.map((index, at) =>
-    verifyAsync("vote", signatureAt(certificate, at), message, set.validators[index]!.publicKey));
-  const results = await Promise.all(checks);
-  const wrong = results.indexOf(false);
-  return wrong < 0 ? verdict : forged(verdict.signers[wrong]!);
-}
-
-/** Everything but the signatures: cheap, and it bounds how many of them there are to check. */
-function weigh(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
+/** Everything but the signatures: cheap, and it bounds how many of them there are to check. They are in `checks`. */
+export function weigh(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
   const name = `Cannot take the ${certificate.kind} certificate of view ${certificate.view}`;
   if (certificate.epoch !== set.epoch) {
     return types.refuse("certificate_epoch", `${name} as its epoch is ${certificate.epoch}, not ${set.epoch}`);
@@ -102,16 +98,16 @@ function weigh(set: ValidatorSet, certificate: Certificate): CertificateVerdict 
   }
   const weight = weightOf(signers, set.weights);
   if (weight < set.quorum) return types.refuse("certificate_weight", `${name} as a weight of ${weight} is less than ${set.quorum}`);
-  return { ok: true, weight, signers };
+  const { kind, epoch, view, id } = certificate;
+  const message = encodeVote({ kind, chainId: set.chainId, epoch, view, id });
+  const checks = signers.map((validator, at): SignatureCheck => ({
+    validator, message, publicKey: set.validators[validator]!.publicKey, signature: certificate.signatures.subarray(64 * at, 64 * at + 64),
+  }));
+  return { ok: true, weight, signers, checks };
 }
 
-const signedBytes = (set: ValidatorSet, { kind, epoch, view, id }: Certificate): Uint8Array =>
-  encodeVote({ kind, chainId: set.chainId, epoch, view, id });
-
-const signatureAt = (certificate: Certificate, at: number): Uint8Array => certificate.signatures.subarray(64 * at, 64 * at + 64);
-
-const forged = (index: number): Refusal =>
-  types.refuse("certificate_signature", `Cannot take a certificate as the signature of validator ${index} does not verify`);
+export const forged = ({ validator }: SignatureCheck): Refusal =>
+  types.refuse("certificate_signature", `Cannot take a certificate as the signature of validator ${validator} does not verify`);
 
 /** Longest certificate there is, in bytes: what a buffer for one must hold. */
 export const CERTIFICATE_BYTES_MAX: number = 128 + VALIDATORS_MAX * 64 + VALIDATORS_MAX / 8;

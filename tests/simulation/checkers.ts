@@ -20,6 +20,7 @@ export class Checkers {
   readonly #finalized = new Map<number, string>();
   readonly #own = new Map<string, { notarize: string | null; nullify: boolean; finalize: string | null }>();
   readonly #committed = new Map<number, string>();
+  readonly #made = new Map<string, BlockRef>();
 
   constructor(weights: readonly number[], honest: (validator: number) => boolean) {
     this.#weights = weights;
@@ -33,6 +34,11 @@ export class Checkers {
     return this.#signed.has(`${validator} ${kind} ${view} ${id ? hex(id) : ""}`);
   }
 
+  /** A block came into the world, honest or not. */
+  made(block: BlockRef): void {
+    this.#made.set(hex(block.id), block);
+  }
+
   /** A vote exists from the moment at which it is safe on disk; of a liar, when it says so. */
   signed({ validator, kind, view, id }: SignedVote): void {
     const name = id ? hex(id) : "";
@@ -43,7 +49,10 @@ export class Checkers {
     const weight = (this.#tally.get(`${kind} ${view} ${name}`) ?? 0) + this.#weights[validator]!;
     this.#tally.set(`${kind} ${view} ${name}`, weight);
     if (weight < this.#quorum) return;
-    if (kind === "notarize") this.#unique("UniqueNotarization", this.#notarized, view, name);
+    if (kind === "notarize") {
+      this.#unique("UniqueNotarization", this.#notarized, view, name);
+      this.#justified(view, name);
+    }
     else if (kind === "finalize") this.#unique("UniqueFinalization", this.#finalized, view, name);
     else this.#nullified.add(view);
     if (this.#nullified.has(view) && this.#finalized.has(view)) this.fault(`FinalSkipExclusion: view ${view} is finalized and nullified`);
@@ -61,6 +70,15 @@ export class Checkers {
     }
     if (own.nullify && own.finalize !== null) this.fault(`validator ${validator} finalized and nullified view ${view}`);
     if (own.finalize !== null && own.notarize !== own.finalize) this.fault(`validator ${validator} finalized what it had not notarized in view ${view}`);
+  }
+
+  /** R3, from outside: a notarized block stands on a notarized one, and every view that it jumps over is nullified. */
+  #justified(view: number, name: string): void {
+    const block = this.#made.get(name)!;
+    if (block.parentView > 0 && this.#notarized.get(block.parentView) !== hex(block.parentId)) this.fault(`the block of view ${view} is notarized on one that is not`);
+    for (let of = block.parentView + 1; of < view; of++) {
+      if (!this.#nullified.has(of)) this.fault(`the block of view ${view} is notarized, and jumps over view ${of}, which is not nullified`);
+    }
   }
 
   #unique(name: string, map: Map<number, string>, view: number, id: string): void {

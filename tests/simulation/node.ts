@@ -67,7 +67,7 @@ export class Node {
     this.blocks = new Map(this.disk.blocks);
     this.#executed = new Set([hex(this.final.id)]);
     const blocks = [...this.blocks.values()].filter((b) => b.view > this.final.view);
-    this.step({ kind: "start", final: this.final, dueMs: null, finalization: this.disk.finalization, votes: this.disk.votes, blocks });
+    this.step({ kind: "start", final: this.final, dueMs: this.#world.dueAfter(this.final), finalization: this.disk.finalization, votes: this.disk.votes, blocks });
   }
 
   crash(): void {
@@ -137,9 +137,9 @@ export class Node {
       case "persist": return this.#persist(effect.vote);
       case "broadcast": return world.broadcast(this, this.#outgoing(effect.message));
       case "request": {
-        const to = (effect.from + effect.attempt) % world.nodes.length;
-        if (to !== this.index) world.send(this.index, to, { kind: "request", request: effect.request, from: this.index });
-        return;
+        const others = world.nodes.length - 1;
+        const to = effect.from === this.index ? this.index + 1 + (effect.attempt % others) : effect.from + effect.attempt;
+        return world.send(this.index, to % world.nodes.length, { kind: "request", request: effect.request, from: this.index });
       }
       case "timer": {
         const token = ++this.#timerCount;
@@ -168,10 +168,31 @@ export class Node {
       }
       case "commit": return this.#commit(effect.block, effect.finalization);
       case "evidence": return world.checkers.evidence(effect.evidence);
-      case "behind": return;
+      case "behind": return this.later(200 + world.chance.below(800), () => this.#sync());
       case "halt": return world.halted(this.index, effect.reason);
       default: effect satisfies never;
     }
+  }
+
+  /** Fetches and executes the final chain of whoever has more of it, as a range sync would. */
+  #sync(): void {
+    const world = this.#world;
+    const ahead = world.nodes.filter((n) => n.isUp && n.final.height > this.final.height && n.state.finalization);
+    if (ahead.length === 0) return;
+    const peer = world.chance.pick(ahead);
+    const path: SimulatedBlock[] = [];
+    for (let id = peer.final.id; hex(id) !== hex(this.final.id);) {
+      const block = peer.blocks.get(hex(id));
+      if (!block || block.height <= this.final.height) return;
+      path.push(block);
+      id = block.parentId;
+    }
+    for (const block of path.toReversed()) {
+      this.blocks.set(hex(block.id), block);
+      this.#executed.add(hex(block.id));
+      this.#commit(block, peer.state.finalization!);
+    }
+    this.step({ kind: "synced", final: this.final, dueMs: world.dueAfter(this.final), finalization: peer.state.finalization! });
   }
 
   #outgoing(message: Outgoing): Message {

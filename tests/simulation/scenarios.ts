@@ -10,7 +10,7 @@ const plain: Scenario = {
 
 export const SCENARIOS: readonly Scenario[] = [
   plain,
-  { ...plain, name: "equivocator", byzantineWeight: 1, blocksMin: 5 },
+  { ...plain, name: "equivocator", byzantineWeight: 1, busyPercent: 60, blocksMin: 5 },
   { ...plain, name: "weights", weights: [3, 1, 1, 1, 1], byzantineWeight: 2, blocksMin: 5 },
   { ...plain, name: "restarts", restarts: 8, blocksMin: 5 },
   { ...plain, name: "restarts and a liar", restarts: 6, byzantineWeight: 1, blocksMin: 5 },

@@ -59,6 +59,8 @@ const STEPS_MAX = 400_000;
 const EPOCH = epoch(0);
 const CHAIN = chainId(new Uint8Array(8));
 const PACE: Pace = { deltaMs: 100, blockIntervalMsMin: 50, idleIntervalMs: 1_000, clockSkewMsMax: 2_000, transactionsPerBlockMax: 1000 };
+/** A liar proposes at once: it is worst while the parent is not yet final. */
+const HASTY: Pace = { ...PACE, idleIntervalMs: 60 };
 
 export class World {
   readonly scenario: Scenario;
@@ -89,7 +91,8 @@ export class World {
     this.checkers = new Checkers(scenario.weights, (index) => this.isHonest(index));
     const count = scenario.weights.length + scenario.followers;
     this.nodes = Array.from({ length: count }, (_, index) => new Node(this, index, {
-      chainId: CHAIN, epoch: EPOCH, weights: scenario.weights, self: index < scenario.weights.length ? index : null, pace: PACE,
+      chainId: CHAIN, epoch: EPOCH, weights: scenario.weights, self: index < scenario.weights.length ? index : null,
+      pace: this.isHonest(index) ? PACE : HASTY,
       leaderSeed: this.genesis.id,
     }, this.chance.below(scenario.skewMsMax + 1)));
   }
@@ -154,10 +157,12 @@ export class World {
     view: View; parent: BlockRef; parentCertificate: Certificate | null; timeMs: TimeMs; proposer: number; valid: boolean; salt: number;
   }): SimulatedBlock {
     const name = `${of.view} ${of.proposer} ${of.valid} ${of.salt} ${of.timeMs} ${of.parent.id.toHex()}`;
-    return {
+    const block: SimulatedBlock = {
       id: sha256(new TextEncoder().encode(name)), view: of.view, height: height(of.parent.height + 1), parentView: of.parent.view,
       parentId: of.parent.id, timeMs: of.timeMs, proposer: of.proposer, valid: of.valid, parentCertificate: of.parentCertificate,
     };
+    this.checkers.made(block);
+    return block;
   }
 
   /** Something is due some time after one block in three: the same for all, as it would be computed from the state. */

@@ -21,7 +21,13 @@ function proposeTwice(world: World, liar: Node, message: Message & { kind: "prop
   const other = otherBlock(world, liar, message.block);
   liar.blocks.set(hex(other.id), other);
   const second: Message = { ...message, block: other };
-  for (const { index } of world.nodes) world.send(liar.index, index, world.chance.percent(50) ? message : second);
+  // Halves that see one each, some that see both; or nearly all see only the second.
+  const secondFrom = world.chance.percent(50) ? 35 : 5;
+  for (const { index } of world.nodes) {
+    const draw = world.chance.below(100);
+    if (draw < secondFrom + 30) world.send(liar.index, index, message);
+    if (draw >= secondFrom) world.send(liar.index, index, second);
+  }
   for (const { id } of [message.block, other]) {
     for (const kind of ["notarize", "finalize"] as const) vote(world, liar, kind, message.block.view, id, 70);
   }
@@ -34,7 +40,8 @@ function otherBlock(world: World, liar: Node, block: SimulatedBlock): SimulatedB
   if (world.chance.percent(50)) {
     const older = [...liar.blocks.values()].filter((b) => b.view < block.view && hex(notarizedIn(liar.state, b.view) ?? new Uint8Array()) === hex(b.id));
     if (older.length > 0) {
-      parent = world.chance.pick(older);
+      // The parent before the last is the dangerous one: what it jumps over may be final at any moment.
+      parent = world.chance.pick(older.toSorted((a, b) => b.view - a.view).slice(0, 3));
       parentCertificate = liar.state.records.get(parent.view)?.notarization ?? null;
     }
   }
