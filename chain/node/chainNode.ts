@@ -4,11 +4,11 @@
  */
 import type { Genesis } from "#chain/codec/genesis.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
+import type { Outcome } from "#chain/ledger/ledger.ts";
 import type { LedgerEvent, LedgerView } from "#chain/ledger/view.ts";
 import type { ChainId, Digest, Height, MoneySecond, TimeMs } from "#chain/types.ts";
 
-/** What became of one transaction of a block: applied, or refused with its fee paid. */
-export type Outcome = { readonly txid: Digest; readonly ok: boolean; readonly code?: string };
+export type { Outcome };
 export type Head = { readonly height: Height; readonly id: Digest; readonly timeMs: TimeMs; readonly moneySecond: MoneySecond; readonly stateRoot: Digest };
 export type FinalBlock = {
   readonly height: Height;

@@ -35,4 +35,12 @@ export const BATCH_BYTES_MAX: number = 64 * 1024;
 export const SPECULATIVE_BLOCKS_MAX: number = 64;
 /** Blocks one answer to a node that is behind may hold, and its bytes. */
 export const SYNC_BLOCKS_MAX: number = 64;
-export const SYNC_BYTES_MAX: number = 2 * 1024 * 1024;
+export const SYNC_BYTES_MAX: number = 768 * 1024;
+/** Messages of one peer that are being checked; what comes beyond is dropped and sent again by the rules. */
+export const CHECKS_PER_PEER_MAX: number = 256;
+/** Certificates known to hold, 64 bytes each. */
+export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
+/** Without an answer for so long another peer is asked. */
+export const SYNC_TIMEOUT_MS: number = 5_000;
+/** Final blocks kept in memory with their outcomes, and served to peers by id. */
+export const RECORDS_CACHED_MAX: number = 256;

@@ -2,7 +2,7 @@
  * Transactions that wait for a block.
  *
  * Admission checks the cheapest thing first, and the signature last, once per node, in libuv's pool: size, form, chain,
- * expiry, nonce window, fee, room, funds, keys, signature. After the signature everything that may have moved is checked
+ * nonce window, expiry, keys, fee, room, funds, signature. After the signature everything that may have moved is checked
  * again. A refusal is a normal answer with a stable code (REFUSALS).
  *
  * Invariants: an account has at most one transaction per nonce and PENDING_PER_ACCOUNT_MAX in all, within
@@ -16,29 +16,24 @@ import { TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
 import { verifyAsync } from "#chain/crypto.ts";
-import { type Address, type ChainId, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
+import { type Address, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
 import { MEMPOOL_BYTES_MAX, MEMPOOL_CHECKS_MAX, MEMPOOL_COUNT_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
 
 export const PENDING_PER_ACCOUNT_MAX = 16;
 
-/** Every code a transaction can be refused with at the door. */
+/** Every code a transaction can be refused with at the door; those of the envelope are the ledger's (`refusalOf`). */
 export const REFUSALS = [
-  "transaction_too_large", "transaction_malformed", "wrong_chain", "expired", "expiry_too_far", "nonce_used", "nonce_too_far",
-  "fee_too_low", "replacement_underpriced", "mempool_full", "insufficient_funds", "key_not_authorised", "signature_invalid",
+  "transaction_too_large", "transaction_malformed", "wrong_chain", "wrong_nonce", "nonce_used_up", "expired", "expiry_too_far", "bad_signature",
+  "fee_too_low", "insufficient_funds", "too_many_pending", "replacement_underpriced", "mempool_full",
 ] as const;
 export type RefusalCode = (typeof REFUSALS)[number];
 
 /** What the pool asks of the state at the tip. */
 export type MempoolState = {
-  readonly chainId: ChainId;
-  readonly validityWindowMs: bigint;
-  nowMs(): bigint;
   /** null: nobody has ever paid it anything. */
   account(sender: Address): { readonly nonce: bigint; readonly balance: bigint } | null;
-  /** The least this transaction may pay: 0 for free operations of a registered machine. */
-  feeMin(transaction: DecodedTransaction): bigint;
-  /** Whether those who signed may speak for the sender. */
-  authorises(transaction: DecodedTransaction): boolean;
+  /** Why the envelope is wrong: chain, nonce (up to `noncesAhead` later than the account's is right), expiry, keys, fee. */
+  refusalOf(transaction: DecodedTransaction, noncesAhead: bigint): Refusal | null;
 };
 export type MempoolOptions = {
   readonly bytesMax?: number;
@@ -105,6 +100,10 @@ export class Mempool {
     return entry && Buffer.compare(entry.bytes, bytes) === 0 ? entry.transaction : null;
   }
 
+  bytesOf(txid: Hex): Uint8Array | null {
+    return this.#entries.get(txid)?.bytes ?? null;
+  }
+
   async submit(bytes: Uint8Array): Promise<Admitted | Refusal> {
     if (bytes.length > TRANSACTION_BYTES_MAX) return refuse("transaction_too_large", `Cannot take a transaction of ${bytes.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`);
     let transaction: DecodedTransaction;
@@ -163,7 +162,7 @@ export class Mempool {
       if (!account) continue;
       for (const entry of [...account.entries.values()]) {
         if (entry.transaction.body.nonce > body.nonce) continue;
-        this.#remove(entry, entry.key === hex(txid) ? null : "nonce_used");
+        this.#remove(entry, entry.key === hex(txid) ? null : "wrong_nonce");
       }
     }
     // A walk over all of them, so not at every block.
@@ -180,7 +179,7 @@ export class Mempool {
 
   async #check(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex): Promise<Admitted | Refusal> {
     const check = this.#options.checkSignatures ?? signaturesHoldAsync;
-    if (!(await check(transaction))) return refuse("signature_invalid", "Cannot take the transaction as a signature does not hold");
+    if (!(await check(transaction))) return refuse("bad_signature", "Cannot take the transaction as a signature does not hold");
     const refusal = this.#refusal(transaction);
     if (refusal) return refusal;
     this.#insert(transaction, bytes, key);
@@ -188,35 +187,24 @@ export class Mempool {
   }
 
   #refusal(transaction: DecodedTransaction): Refusal | null {
-    const { body } = transaction;
-    const state = this.#state;
-    if (Buffer.compare(body.chainId, state.chainId) !== 0) return refuse("wrong_chain", `Cannot take a transaction for chain ${hex(body.chainId)} on chain ${hex(state.chainId)}`);
-    const nowMs = state.nowMs();
-    if (body.validUntilMs < nowMs) return refuse("expired", `Cannot take a transaction that was valid until ${body.validUntilMs} as it is ${nowMs}`);
-    if (body.validUntilMs > nowMs + state.validityWindowMs) return refuse("expiry_too_far", `Cannot take a transaction valid until ${body.validUntilMs}: at most ${state.validityWindowMs} ms ahead of ${nowMs}`);
-    const owned = state.account(body.sender) ?? { nonce: 0n, balance: 0n };
-    if (body.nonce < owned.nonce) return refuse("nonce_used", `Cannot take nonce ${body.nonce} as the account's next is ${owned.nonce}`);
-    if (body.nonce >= owned.nonce + BigInt(PENDING_PER_ACCOUNT_MAX)) return refuse("nonce_too_far", `Cannot take nonce ${body.nonce} as the account's next is ${owned.nonce} and ${PENDING_PER_ACCOUNT_MAX} may wait`);
-    const feeMin = state.feeMin(transaction);
-    if (body.fee < feeMin) return refuse("fee_too_low", `Cannot take a fee of ${body.fee} as it must be ${feeMin}`);
-    return this.#refusalOfRoom(transaction, feeMin === 0n) ?? this.#refusalOfFunds(transaction, owned.balance)
-      ?? (state.authorises(transaction) ? null : refuse("key_not_authorised", "Cannot take the transaction as its signers may not speak for the sender"));
+    return this.#state.refusalOf(transaction, BigInt(PENDING_PER_ACCOUNT_MAX - 1)) ?? this.#refusalOfRoom(transaction) ?? this.#refusalOfFunds(transaction);
   }
 
-  #refusalOfRoom({ body, sizeBytes }: DecodedTransaction, free: boolean): Refusal | null {
+  #refusalOfRoom({ body, sizeBytes }: DecodedTransaction): Refusal | null {
     const account = this.#accounts.get(hex(body.sender));
     const same = account?.entries.get(body.nonce);
     if (same) {
       const least = same.transaction.body.fee + (same.transaction.body.fee * REPLACEMENT_RAISE_PERCENT + 99n) / 100n;
       return body.fee >= least && body.fee > same.transaction.body.fee ? null : refuse("replacement_underpriced", `Cannot replace nonce ${body.nonce} for a fee of ${body.fee} as it must be ${least}`);
     }
-    if (account && account.entries.size >= PENDING_PER_ACCOUNT_MAX) return refuse("nonce_too_far", `Cannot take more than ${PENDING_PER_ACCOUNT_MAX} transactions of one account`);
-    if (free || (this.#bytes + sizeBytes <= this.#bytesMax && this.#entries.size < this.#countMax)) return null;
+    if (account && account.entries.size >= PENDING_PER_ACCOUNT_MAX) return refuse("too_many_pending", `Cannot take more than ${PENDING_PER_ACCOUNT_MAX} transactions of one account`);
+    if (isFree(body) || (this.#bytes + sizeBytes <= this.#bytesMax && this.#entries.size < this.#countMax)) return null;
     const lowest = this.#lowest();
     return lowest && lowest.feeRate < feeRateOf(body.fee, sizeBytes) ? null : refuse("mempool_full", "Cannot take the transaction as those that wait pay more");
   }
 
-  #refusalOfFunds({ body }: DecodedTransaction, balance: bigint): Refusal | null {
+  #refusalOfFunds({ body }: DecodedTransaction): Refusal | null {
+    const balance = this.#state.account(body.sender)?.balance ?? 0n;
     let cost = costOf(body);
     for (const entry of this.#accounts.get(hex(body.sender))?.entries.values() ?? []) {
       if (entry.transaction.body.nonce < body.nonce) cost += entry.cost;
@@ -231,7 +219,7 @@ export class Mempool {
     if (!account) this.#accounts.set(sender, (account = { sender: body.sender, entries: new Map(), nonceTip: this.#state.account(body.sender)?.nonce ?? 0n, ready: 0 }));
     const replaced = account.entries.get(body.nonce);
     if (replaced) this.#unlink(replaced, account);
-    const entry: Entry = { transaction, bytes, key, free: this.#state.feeMin(transaction) === 0n, feeRate: feeRateOf(body.fee, bytes.length), cost: costOf(body), arrival: this.#arrivals++ };
+    const entry: Entry = { transaction, bytes, key, free: isFree(body), feeRate: feeRateOf(body.fee, bytes.length), cost: costOf(body), arrival: this.#arrivals++ };
     account.entries.set(body.nonce, entry);
     this.#entries.set(key, entry);
     if (!entry.free) this.#evictable.push(entry);
@@ -283,6 +271,8 @@ export class Mempool {
   }
 }
 
+/** What pays nothing and was let in is a registered machine's: the ledger says so. */
+const isFree = (body: DecodedTransaction["body"]): boolean => body.fee === 0n;
 const SWEEP_INTERVAL_MS = 5_000n;
 const feeRateOf = (fee: bigint, sizeBytes: number): bigint => (fee * 1024n) / BigInt(sizeBytes);
 

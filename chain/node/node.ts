@@ -1,3 +1,375 @@
-/** Opens a chain node on a data folder. */
+/**
+ * A chain node on a data folder: the store, the mempool, the ledger and consensus put together.
+ *
+ *     submit → mempool → build / validate → consensus → commit → final state, block store, listeners
+ *
+ * Opening replays the stored blocks into the ledger; the vote log brings back what was voted for and is not stored yet. So
+ * kill -9 at any point is an ordinary end: the next start has the same state root and contradicts nothing it has signed.
+ */
+import { hashWithDomain, publicKeyOf } from "#chain/crypto.ts";
+import { type Validator, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
+import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
+import { type Certificate, decodeCertificate, decodeSignedVote, encodeCertificate, genesisId } from "#chain/codec/schema.ts";
+import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
+import type { BlockRef, DueMs } from "#chain/consensus/events.ts";
+import { PRESETS, type Parameters } from "#chain/constants.ts";
+import { type Clock, systemClock } from "#chain/network/clock.ts";
+import { type Transport, peerId } from "#chain/network/transport.ts";
+import type { LedgerView } from "#chain/ledger/view.ts";
+import { type ChainId, type Digest, type Hex, type MoneySecond, digest, epoch, hex, height, timeMs, view } from "#chain/types.ts";
+import { openBlock, refusalOfHeader, trustedTransactions } from "./blockCheck.ts";
+import type { StoredBlock } from "./blockStore.ts";
+import { CertificateChecks } from "./certificateChecks.ts";
+import type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, TransactionStatus } from "./chainNode.ts";
+import { ConsensusHost } from "./consensusHost.ts";
+import { type DataFolder, openDataFolder } from "./dataFolder.ts";
+import { NodeError } from "./errors.ts";
+import { Executor } from "./executor.ts";
+import { TransactionIndex, Waiters } from "./finality.ts";
+import { Gossip, readBatch } from "./gossip.ts";
+import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
+import { RECORDS_CACHED_MAX } from "./limits.ts";
+import { Mempool } from "./mempool.ts";
+import { decodeResults, encodeResults } from "./results.ts";
+import { Sync } from "./sync.ts";
+
 export type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, Outcome, TransactionStatus } from "./chainNode.ts";
 export { NodeError } from "./errors.ts";
+
+export type NodeOptions = {
+  readonly directory: string;
+  readonly genesis: Uint8Array;
+  /** Consensus key; without it, or with one that is not in the genesis, the node follows without voting. */
+  readonly validatorSeed?: Uint8Array;
+  /** Belongs to the node from now on: `stop` closes it. */
+  readonly transport: Transport;
+  readonly clock?: Clock;
+  /** The node signs nothing any more: a person must look. What it knows can still be read. */
+  readonly onHalt?: (error: NodeError) => void;
+};
+
+export async function openNode(options: NodeOptions): Promise<ChainNode> {
+  const genesis = decodeGenesis(options.genesis);
+  const chainId = chainIdOf(options.genesis);
+  const key = options.validatorSeed ? publicKeyOf(options.validatorSeed) : null;
+  const index = key === null ? -1 : genesis.validators.findIndex((one) => hex(one.publicKey) === hex(key));
+  const validator = index < 0 ? null : index;
+  const folder = await openDataFolder(options.directory, options.genesis, chainId, validator === null ? null : key);
+  try {
+    return new Node(options, genesis, chainId, validator, folder);
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
+}
+
+class Node implements ChainNode {
+  readonly chainId: ChainId;
+  readonly genesis: Genesis;
+  readonly #options: NodeOptions;
+  readonly #clock: Clock;
+  readonly #rules: Parameters;
+  readonly #validator: number | null;
+  readonly #folder: DataFolder;
+  readonly #validatorsHash: Digest;
+  readonly #checks: CertificateChecks;
+  readonly #executor: Executor;
+  readonly #pool: Mempool;
+  readonly #held = new HeldBlocks();
+  readonly #host: ConsensusHost;
+  readonly #gossip: Gossip;
+  readonly #sync: Sync;
+  readonly #index = new TransactionIndex();
+  readonly #waiters = new Waiters();
+  readonly #listeners = new Set<(block: FinalBlock) => void>();
+  readonly #records = new Map<number, BlockRecord>();
+  readonly #finalHeights = new Map<Hex, number>();
+  readonly #unsubscribe: (() => void)[] = [];
+  #finalRef: BlockRef;
+  #finalization: Certificate | null = null;
+  #started = false;
+  #stopping: Promise<void> | null = null;
+  #halted: NodeError | null = null;
+
+  constructor(options: NodeOptions, genesis: Genesis, chainId: ChainId, validator: number | null, folder: DataFolder) {
+    this.chainId = chainId;
+    this.genesis = genesis;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#rules = { ...PRESETS[genesis.parameters], deltaMs: genesis.deltaMs };
+    this.#validator = validator;
+    this.#folder = folder;
+    const validators: readonly Validator[] = genesis.validators;
+    const set = validatorSet(chainId, epoch(0), validators);
+    this.#validatorsHash = validatorsHash(validators);
+    this.#checks = new CertificateChecks(set);
+    this.#executor = new Executor(options.genesis, (transactions) => this.#pool?.tipMoved(transactions));
+    this.#pool = new Mempool({
+      account: (sender) => this.#executor.tip.account(sender),
+      refusalOf: (transaction, noncesAhead) => this.#executor.refusalOf(transaction, BigInt(this.#clock.nowMs()), noncesAhead),
+    }, { onDrop: ({ txid }, code) => this.#waiters.reject(hex(txid), code, `Cannot make transaction ${hex(txid)} final: ${code}`) });
+    this.#finalRef = this.#genesisRef();
+    this.#restore();
+    this.#host = this.#createHost(set);
+    this.#gossip = new Gossip(options.transport, this.#clock);
+    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
+  }
+
+  // ---- Life ------------------------------------------------------------------------------------------------------------
+
+  start(): void {
+    if (this.#started || this.#stopping) return;
+    this.#started = true;
+    const { transport } = this.#options;
+    this.#unsubscribe.push(
+      transport.onMessage((from, channel, bytes) => {
+        if (channel === "consensus") this.#host.receive(from, bytes);
+        else if (channel === "sync") this.#background(this.#sync.receive(from, bytes));
+        else for (const transaction of readBatch(bytes)) this.#background(this.#admit(transaction, false));
+      }),
+      transport.onPeer((peer) => this.#gossip.greet(peer, this.#pool.all())),
+    );
+    for (const peer of transport.peers()) this.#gossip.greet(peer, this.#pool.all());
+    const logged = (this.#folder.votes?.blocks() ?? []).filter((block) => block.height > this.#finalRef.height);
+    const blocks = logged.map((block) => heldFromBytes(block.bytes));
+    for (const block of blocks) this.#held.add(block);
+    const votes = (this.#folder.votes?.votes() ?? []).filter((vote) => vote.view > this.#finalRef.view);
+    this.#host.start({
+      kind: "start", final: this.#finalRef, dueMs: this.#executor.finalDueMs(), finalization: this.#finalization,
+      votes: votes.map((vote) => decodeSignedVote(vote.bytes)), blocks: blocks.map((block) => block.ref),
+    });
+    this.#host.waiting(this.#pool.readyCount);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= (async () => {
+      this.#host.stop();
+      this.#gossip.stop();
+      this.#sync.stop();
+      for (const unsubscribe of this.#unsubscribe) unsubscribe();
+      this.#waiters.rejectAll("node_stopped", "Cannot wait any longer: the node stops");
+      await this.#options.transport.close();
+      await this.#folder.close();
+    })();
+    return this.#stopping;
+  }
+
+  status(): NodeStatus {
+    return {
+      validators: this.genesis.validators.length, validator: this.#validator, view: this.#host.view, peers: this.#options.transport.peers().length,
+      mempool: { count: this.#pool.count, bytes: this.#pool.bytesTotal }, halted: this.#halted?.code ?? null,
+    };
+  }
+
+  // ---- What others ask ---------------------------------------------------------------------------------------------------
+
+  async submit(bytes: Uint8Array): Promise<{ txid: Digest }> {
+    if (this.#stopping) throw new NodeError("node_stopped", "Cannot take a transaction: the node stops");
+    if (this.#halted) throw new NodeError("node_halted", `Cannot take a transaction: the node halted (${this.#halted.code})`);
+    return { txid: await this.#admit(bytes, true) };
+  }
+
+  whenFinal(txid: Uint8Array, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<TransactionStatus> {
+    const known = this.transaction(txid);
+    if (known) return Promise.resolve(known);
+    if (this.#stopping) return Promise.reject(new NodeError("node_stopped", "Cannot wait for a transaction: the node stops"));
+    return this.#waiters.wait(hex(txid), options);
+  }
+
+  head(): Head {
+    const { id, height: at, timeMs: time } = this.#finalRef;
+    const { moneySecond, stateRoot } = this.#executor.final;
+    return { height: at, id, timeMs: time, moneySecond: moneySecond as MoneySecond, stateRoot };
+  }
+  view(): LedgerView {
+    return this.#executor.final;
+  }
+  moneySecondNow(): MoneySecond {
+    return this.#executor.moneySecondAt(timeMs(BigInt(this.#clock.nowMs())));
+  }
+
+  block(at: number): BlockRecord | null {
+    if (at === 0) return { height: height(0), id: genesisId(this.#options.genesis), bytes: this.#options.genesis, certificate: new Uint8Array(0), outcomes: [], events: [] };
+    const cached = this.#records.get(at);
+    if (cached) return cached;
+    const stored = at > this.#finalRef.height ? null : this.#folder.blocks.read(at);
+    return stored && this.#remember({ ...stored, ...decodeResults(stored.results) });
+  }
+
+  transaction(txid: Uint8Array): TransactionStatus | null {
+    const place = this.#index.find(txid);
+    if (!place) return null;
+    const outcome = this.block(place.height)?.outcomes[place.index];
+    if (!outcome || Buffer.compare(outcome.txid, txid) !== 0) return null;
+    return { height: height(place.height), index: place.index, ok: outcome.ok, ...(outcome.code === undefined ? {} : { code: outcome.code }) };
+  }
+
+  onFinal(listener: (block: FinalBlock) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  // ---- Transactions --------------------------------------------------------------------------------------------------------
+
+  async #admit(bytes: Uint8Array, local: boolean): Promise<Digest> {
+    const answer = await this.#pool.submit(bytes);
+    if (!answer.ok) {
+      const final = answer.code === "wrong_nonce" ? this.#finalTxid(bytes) : null;
+      if (final) return final;
+      if (local) throw new NodeError(answer.code, answer.message);
+      return digest(new Uint8Array(32));
+    }
+    if (answer.fresh && local) this.#gossip.pass(answer.bytes);
+    if (this.#started) this.#host.waiting(this.#pool.readyCount);
+    return answer.transaction.txid;
+  }
+
+  /** Sending what is final already is no mistake: the answer was lost. */
+  #finalTxid(bytes: Uint8Array): Digest | null {
+    const { txid } = decodeTransaction(bytes);
+    return this.#index.find(txid) ? txid : null;
+  }
+
+  // ---- Blocks ----------------------------------------------------------------------------------------------------------------
+
+  #createHost(set: ReturnType<typeof validatorSet>): ConsensusHost {
+    const { validatorSeed, transport } = this.#options;
+    return new ConsensusHost({
+      configuration: {
+        chainId: this.chainId, epoch: epoch(0), weights: set.weights, self: this.#validator, pace: this.#rules,
+        leaderSeed: hashWithDomain("leaders", this.chainId),
+      },
+      validators: set, seed: this.#validator === null ? null : (validatorSeed ?? null), votes: this.#folder.votes, transport, clock: this.#clock, checks: this.#checks,
+      onHalt: (error) => this.#halt(error),
+    }, {
+      held: this.#held,
+      blockById: (id) => this.#blockById(id),
+      validate: (held) => this.#validate(held),
+      build: ({ view: of, parent, parentCertificate, timeMs: time }) => {
+        const built = this.#executor.build({
+          view: of, parentId: parent.id, parentCertificate, timeMs: time, chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash,
+          proposer: this.#validator!, rules: this.#rules, pool: this.#pool,
+        });
+        this.#host.waiting(this.#pool.readyCount);
+        return built;
+      },
+      commit: (held, finalization) => this.#commit(held, finalization),
+      tipWanted: (id) => {
+        this.#executor.moveTo(id);
+        this.#host.waiting(this.#pool.readyCount);
+      },
+      behind: (finalization) => this.#sync.want(finalization),
+    });
+  }
+
+  async #validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {
+    const parent = this.#executor.factsOf(held.ref.parentId);
+    const invalid = { valid: false, dueMs: null };
+    if (!parent || refusalOfHeader(held, parent, { chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash, rules: this.#rules })) return invalid;
+    const transactions = await openBlock(held, this.#pool, this.#checks);
+    if ("ok" in transactions) return invalid;
+    const executed = this.#executor.execute(held, transactions);
+    this.#host.waiting(this.#pool.readyCount);
+    return "ok" in executed ? invalid : { valid: true, dueMs: executed.dueMs };
+  }
+
+  #commit(held: HeldBlock, finalization: Certificate): void {
+    const { ref, block } = held;
+    // What sync took first comes a second time from consensus.
+    if (ref.height <= this.#finalRef.height) return;
+    const { transactions, results } = this.#executor.commit(ref.id);
+    this.#finalRef = ref;
+    this.#finalization = finalization;
+    const stored: StoredBlock = { height: ref.height, id: ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults(results) };
+    this.#background(this.#folder.blocks.append(stored).then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
+    this.#remember({ ...stored, ...results });
+    this.#note(ref, transactions);
+    this.#held.prune(ref.height);
+    this.#pool.final(transactions, ref.timeMs);
+    if (this.#started) this.#host.waiting(this.#pool.readyCount);
+    for (const [index, outcome] of results.outcomes.entries()) {
+      const { ok, code, txid } = outcome;
+      this.#waiters.resolve(hex(txid), { height: ref.height, index, ok, ...(code === undefined ? {} : { code }) });
+    }
+    const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
+    for (const listener of [...this.#listeners]) listener(final);
+  }
+
+  async #takeSynced(blocks: readonly HeldBlock[], finalization: Certificate): Promise<boolean> {
+    const last = blocks.at(-1);
+    if (!last || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(last.ref.id)) return false;
+    let parentId = hex(blocks[0]!.ref.parentId);
+    for (const { ref } of blocks) {
+      if (hex(ref.parentId) !== parentId) return false;
+      parentId = hex(ref.id);
+    }
+    if (!(await this.#checks.holds(finalization))) return false;
+    for (const held of blocks) {
+      if (held.ref.height <= this.#finalRef.height) continue;
+      const { valid } = await this.#validate(held);
+      // Consensus may have committed the same block meanwhile.
+      if (held.ref.height <= this.#finalRef.height) continue;
+      if (!valid || hex(held.ref.parentId) !== hex(this.#finalRef.id)) return false;
+      this.#commit(held, finalization);
+    }
+    this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), finalization);
+    return true;
+  }
+
+  /** Replays the store. Its blocks were checked when they came, and the checksums say that they are the same. */
+  #restore(): void {
+    const { blocks } = this.#folder;
+    for (let at = 1; at <= blocks.height; at++) {
+      const stored = blocks.read(at)!;
+      const held = heldFromBytes(stored.bytes);
+      const transactions = trustedTransactions(held);
+      const executed = this.#executor.execute(held, transactions);
+      if ("ok" in executed) throw new NodeError("state_root_differs", `Cannot open block ${at} of ${this.#options.directory}: ${executed.message}`);
+      this.#executor.commit(held.ref.id);
+      this.#finalRef = held.ref;
+      this.#note(held.ref, transactions);
+      if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
+    }
+  }
+
+  #note(ref: BlockRef, transactions: readonly DecodedTransaction[]): void {
+    this.#index.add(ref.height, transactions.map(({ txid }) => txid));
+    this.#finalHeights.set(hex(ref.id), ref.height);
+    if (this.#finalHeights.size > RECORDS_CACHED_MAX) this.#finalHeights.delete(this.#finalHeights.keys().next().value!);
+  }
+
+  #remember(record: BlockRecord): BlockRecord {
+    const { height: at, id, bytes, certificate, outcomes, events } = record;
+    const kept = { height: at, id, bytes, certificate, outcomes, events };
+    this.#records.set(at, kept);
+    if (this.#records.size > RECORDS_CACHED_MAX) this.#records.delete(this.#records.keys().next().value!);
+    return kept;
+  }
+
+  #blockById(id: Digest): HeldBlock | null {
+    const held = this.#held.get(id);
+    if (held) return held;
+    const at = this.#finalHeights.get(hex(id));
+    const stored = at === undefined ? null : this.#folder.blocks.read(at);
+    return stored && heldFromBytes(stored.bytes);
+  }
+
+  #genesisRef(): BlockRef {
+    return { id: genesisId(this.#options.genesis), view: view(0), height: height(0), parentView: view(0), parentId: digest(new Uint8Array(32)), timeMs: this.genesis.timeMs };
+  }
+
+  #background(work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.#halt(error instanceof NodeError ? error : new NodeError("node_failed", `Cannot go on: ${String(error)}`, { cause: error })));
+  }
+
+  #halt(error: NodeError): void {
+    if (this.#halted || this.#stopping) return;
+    this.#halted = error;
+    this.#host.stop();
+    this.#sync.stop();
+    this.#options.onHalt?.(error);
+  }
+}
+
+/** What identifies a node to its peers: its validator key, or for a node without one any key it likes. */
+export const peerIdOf = (seed: Uint8Array): ReturnType<typeof peerId> => peerId(publicKeyOf(seed));

@@ -1,0 +1,62 @@
+/**
+ * Whether a block is one, before its transactions are executed: what its header says about its body, its parent, its validators
+ * and its time; and its transactions with every signature checked, once per node. `stateRoot` is the executor's to compare.
+ *
+ * Consensus has looked at view, height, parent and pacing already; leader and id were checked when the proposal came.
+ */
+import { BLOCK_BYTES_MAX, type Parameters } from "#chain/constants.ts";
+import { CodecError } from "#chain/codec/cbor.ts";
+import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
+import { bodyRoot } from "#chain/codec/schema.ts";
+import { moneySecondAfter } from "#chain/ledger/time.ts";
+import { type ChainId, type Digest, type MoneySecond, type Refusal, type TimeMs, hex, refuse } from "#chain/types.ts";
+import type { CertificateChecks } from "./certificateChecks.ts";
+import type { HeldBlock } from "./heldBlocks.ts";
+import { type Mempool, signaturesHoldAsync } from "./mempool.ts";
+
+export type ParentFacts = { readonly id: Digest; readonly height: number; readonly view: number; readonly timeMs: TimeMs; readonly moneySecond: MoneySecond };
+export type ChainFacts = { readonly chainId: ChainId; readonly epoch: number; readonly validatorsHash: Digest; readonly rules: Parameters };
+
+export function refusalOfHeader({ block: { header, body }, bytes }: HeldBlock, parent: ParentFacts, chain: ChainFacts): Refusal | null {
+  const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+  const certificate = body.parentCertificate;
+  const facts: readonly (readonly [boolean, string])[] = [
+    [bytes.length <= BLOCK_BYTES_MAX && bytes.length <= chain.rules.blockBytesMax, "its size"],
+    [same(header.chainId, chain.chainId) && header.epoch === chain.epoch, "its chain"],
+    [same(header.parentId, parent.id) && header.height === parent.height + 1 && header.parentView === parent.view, "its parent"],
+    [header.timeMs >= parent.timeMs + BigInt(chain.rules.blockIntervalMsMin), "its time"],
+    [header.moneySecond === moneySecondAfter(parent.moneySecond, parent.timeMs, header.timeMs, chain.rules.moneyStepSecondsMax), "its money time"],
+    [same(header.validatorsHash, chain.validatorsHash) && same(header.nextValidatorsHash, chain.validatorsHash), "its validators"],
+    [same(header.bodyRoot, bodyRoot(body)), "its body's root"],
+    [body.transactions.length <= chain.rules.transactionsPerBlockMax, "its number of transactions"],
+    [parent.height === 0 ? certificate === null && header.parentBitmap.length === 0
+      : certificate !== null && certificate.kind !== "nullify" && certificate.view === parent.view && certificate.id !== null
+        && same(certificate.id, parent.id) && same(certificate.bitmap, header.parentBitmap), "its parent's certificate"],
+  ];
+  const wrong = facts.find(([holds]) => !holds);
+  return wrong ? refuse("block_invalid", `Cannot take block ${header.height} of view ${header.view}: ${wrong[1]} is wrong`) : null;
+}
+
+/** Decodes the transactions and checks what nobody here has checked: signatures of those the mempool does not have, the certificate. */
+export async function openBlock({ block: { header, body } }: HeldBlock, pool: Mempool | null, checks: CertificateChecks): Promise<DecodedTransaction[] | Refusal> {
+  const wrong = (why: string): Refusal => refuse("block_invalid", `Cannot take block ${header.height} of view ${header.view}: ${why}`);
+  const transactions: DecodedTransaction[] = [];
+  const unknown: DecodedTransaction[] = [];
+  try {
+    for (const bytes of body.transactions) {
+      const transaction = decodeTransaction(bytes);
+      const known = pool?.known(hex(transaction.txid), bytes);
+      transactions.push(known ?? transaction);
+      if (!known) unknown.push(transaction);
+    }
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    return wrong(error.message);
+  }
+  if (body.parentCertificate && !(await checks.holds(body.parentCertificate))) return wrong("its parent's certificate does not hold");
+  const answers = await Promise.all(unknown.map(signaturesHoldAsync));
+  return answers.every((holds) => holds) ? transactions : wrong("a signature of a transaction does not hold");
+}
+
+/** The transactions of a block of our own store: checked when they were stored, and by the store's checksums since. */
+export const trustedTransactions = ({ block }: HeldBlock): DecodedTransaction[] => block.body.transactions.map(decodeTransaction);

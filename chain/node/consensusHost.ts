@@ -1,0 +1,279 @@
+/**
+ * Carries consensus out: turns messages, timers and finished work into events, and effects into disk writes, sends and work.
+ *
+ * Rules of this file:
+ * - `step` never runs inside `step`: events queue, and what an effect starts answers in a later turn.
+ * - A vote is signed, written to the vote log and flushed, its block before it; only then consensus hears `persisted`, and
+ *   only that makes it broadcast or count the vote. So nothing that holds an unsaved vote of ours can leave.
+ * - What comes from a peer is decoded, asked for (`wants…`) and checked, in this order; checks of one peer are bounded.
+ * - After a failed write, a refused vote or a broken assertion the host stops signing for good (`onHalt`).
+ */
+import type { BlockRef, DueMs, Effect, Event, Evidence, Outgoing, Request, TimerName } from "#chain/consensus/events.ts";
+import { type Configuration, type State, certificateFor, createState, leaderOf, notarizedIn, wantsCertificate, wantsProposal, wantsVote } from "#chain/consensus/state.ts";
+import { step } from "#chain/consensus/step.ts";
+import { BLOCK_BYTES_MAX } from "#chain/constants.ts";
+import { CodecError } from "#chain/codec/cbor.ts";
+import { type ValidatorSet, signProposal, signVote, verifyProposal, verifyVoteAsync } from "#chain/codec/certificate.ts";
+import { type Certificate, type ConsensusMessage, type Proposal, type SignedVote, type Vote, decodeMessage, encodeMessage, encodeSignedVote } from "#chain/codec/schema.ts";
+import type { Clock } from "#chain/network/clock.ts";
+import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
+import { type Digest, type View, hex, timeMs } from "#chain/types.ts";
+import type { CertificateChecks } from "./certificateChecks.ts";
+import { NodeError } from "./errors.ts";
+import { type HeldBlock, type HeldBlocks, heldBlock } from "./heldBlocks.ts";
+import { CHECKS_PER_PEER_MAX } from "./limits.ts";
+import { FINALIZE, NOTARIZE, NULLIFY, type VoteLog } from "./voteLog.ts";
+
+type EventBody = Event extends infer E ? (E extends Event ? Omit<E, "nowMs"> : never) : never;
+type Build = Effect & { kind: "build" };
+
+/** What the host needs of the chain around it. */
+export type HostChain = {
+  readonly held: HeldBlocks;
+  /** Final blocks too, as far back as peers may still ask. */
+  blockById(id: Digest): HeldBlock | null;
+  validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }>;
+  build(effect: Build): { held: HeldBlock; dueMs: DueMs };
+  commit(held: HeldBlock, finalization: Certificate): void;
+  /** The newest notarized block changed: the next one will be its child. */
+  tipWanted(id: Digest): void;
+  behind(finalization: Certificate): void;
+};
+export type HostOptions = {
+  readonly configuration: Configuration;
+  readonly validators: ValidatorSet;
+  readonly seed: Uint8Array | null;
+  readonly votes: VoteLog | null;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly checks: CertificateChecks;
+  readonly onHalt: (error: NodeError) => void;
+  readonly onEvidence?: (evidence: Evidence) => void;
+};
+
+export class ConsensusHost {
+  readonly #options: HostOptions;
+  readonly #chain: HostChain;
+  readonly #state: State;
+  readonly #validatorOf = new Map<PeerId, number>();
+  readonly #timers = new Map<TimerName, () => void>();
+  readonly #checking = new Map<PeerId, number>();
+  #events: EventBody[] = [];
+  #turning = false;
+  #stopped = false;
+  #waiting = 0;
+  #tipWanted = "";
+
+  constructor(options: HostOptions, chain: HostChain) {
+    this.#options = options;
+    this.#chain = chain;
+    this.#state = createState(options.configuration);
+    for (const [index, { publicKey }] of options.validators.validators.entries()) this.#validatorOf.set(peerId(publicKey), index);
+  }
+
+  get view(): number {
+    return this.#state.view;
+  }
+
+  start(event: Omit<Event & { kind: "start" }, "nowMs">): void {
+    this.#dispatch(event);
+  }
+  stop(): void {
+    this.#stopped = true;
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+    this.#events = [];
+  }
+  /** Transactions that a child of the tip could take; consensus hears of it when none turn into some, and back. */
+  waiting(count: number): void {
+    if ((count > 0) === (this.#waiting > 0)) return;
+    this.#waiting = count;
+    this.#dispatch({ kind: "waiting", count });
+  }
+  synced(final: BlockRef, dueMs: DueMs, finalization: Certificate): void {
+    this.#dispatch({ kind: "synced", final, dueMs, finalization });
+  }
+  wantsCertificate(certificate: Certificate): boolean {
+    return wantsCertificate(this.#state, certificate);
+  }
+
+  receive(from: PeerId, bytes: Uint8Array): void {
+    if (this.#stopped) return;
+    const running = this.#checking.get(from) ?? 0;
+    if (running >= CHECKS_PER_PEER_MAX) return;
+    this.#checking.set(from, running + 1);
+    void this.#take(from, bytes).catch((error: unknown) => {
+      // A peer that sends nonsense is wrong; that is no event in our life.
+      if (!(error instanceof CodecError)) this.#halt(error);
+    }).finally(() => {
+      const left = this.#checking.get(from)! - 1;
+      if (left > 0) this.#checking.set(from, left);
+      else this.#checking.delete(from);
+    });
+  }
+
+  // ---- Messages → events ---------------------------------------------------------------------------------------------------
+
+  async #take(from: PeerId, bytes: Uint8Array): Promise<void> {
+    const message = decodeMessage(bytes);
+    switch (message.kind) {
+      case "vote":
+        if (wantsVote(this.#state, message.vote) && (await verifyVoteAsync(this.#options.validators, message.vote))) this.#dispatch(message);
+        return;
+      case "certificate":
+        if (this.wantsCertificate(message.certificate) && (await this.#options.checks.holds(message.certificate))) this.#dispatch(message);
+        return;
+      case "proposal": return this.#takeProposal(message.proposal);
+      case "blockRequest": {
+        const held = this.#chain.blockById(message.id);
+        if (held) this.#send(from, { kind: "block", block: held.block });
+        return;
+      }
+      case "block": {
+        const held = heldBlock(message.block, null);
+        if (held.bytes.length > BLOCK_BYTES_MAX || !this.#state.requests.has(`block ${hex(held.ref.id)}`)) return;
+        if (this.#chain.held.add(held)) this.#dispatch({ kind: "block", block: held.ref });
+        return;
+      }
+      case "certificateRequest": {
+        const certificate = certificateFor(this.#state, message.certificateKind, message.view);
+        if (certificate) this.#send(from, { kind: "certificate", certificate });
+        return;
+      }
+    }
+  }
+
+  async #takeProposal({ block, signature, justification }: Proposal): Promise<void> {
+    const { header, body } = block;
+    const { validators, configuration, checks } = this.#options;
+    if (hex(header.chainId) !== hex(configuration.chainId) || header.epoch !== configuration.epoch || header.view < 1) return;
+    if (header.proposer !== leaderOf(this.#state, header.view)) return;
+    const held = heldBlock(block, signature);
+    if (held.bytes.length > BLOCK_BYTES_MAX || !wantsProposal(this.#state, held.ref)) return;
+    if (!verifyProposal(validators, header.proposer, held.ref.id, signature)) return;
+    const certificates = [...(body.parentCertificate ? [body.parentCertificate] : []), ...justification].filter((one) => this.wantsCertificate(one));
+    for (const certificate of certificates) if (!(await checks.holds(certificate))) return;
+    if (!wantsProposal(this.#state, held.ref) || !this.#chain.held.add(held)) return;
+    this.#dispatch({ kind: "proposal", block: held.ref, certificates });
+  }
+
+  // ---- Events → effects ----------------------------------------------------------------------------------------------------
+
+  #dispatch(event: EventBody): void {
+    if (this.#stopped) return;
+    this.#events.push(event);
+    if (this.#turning) return;
+    this.#turning = true;
+    queueMicrotask(() => this.#turn());
+  }
+
+  #turn(): void {
+    try {
+      for (let event = this.#events.shift(); event && !this.#stopped; event = this.#events.shift()) {
+        const [, effects] = step(this.#state, { ...event, nowMs: timeMs(BigInt(this.#options.clock.nowMs())) } as Event);
+        for (const effect of effects) this.#carryOut(effect);
+        if (!this.#stopped) this.#reportTip();
+      }
+    } catch (error) {
+      this.#halt(error);
+    }
+    this.#turning = false;
+  }
+
+  #carryOut(effect: Effect): void {
+    if (this.#stopped) return;
+    switch (effect.kind) {
+      case "persist": return this.#persist(effect.vote);
+      case "broadcast": return this.#broadcast(effect.message);
+      case "request": return this.#request(effect);
+      case "timer": return this.#setTimer(effect.timer, effect.view, effect.delayMs);
+      case "build": return this.#later(async () => {
+        const { held, dueMs } = this.#chain.build(effect);
+        this.#chain.held.add(held);
+        this.#dispatch({ kind: "built", view: effect.view, block: held.ref, dueMs });
+      });
+      case "validate": return this.#later(async () => {
+        const { valid, dueMs } = await this.#chain.validate(this.#blockOf(effect.block));
+        this.#dispatch({ kind: "validated", id: effect.block.id, valid, dueMs });
+      });
+      case "commit": return this.#chain.commit(this.#blockOf(effect.block), effect.finalization);
+      case "evidence": return this.#options.onEvidence?.(effect.evidence);
+      case "behind": return this.#chain.behind(effect.finalization);
+      case "halt": return this.#halt(new NodeError("consensus_halted", `Cannot go on with consensus in view ${this.#state.view}: ${effect.reason}`));
+      default: effect satisfies never;
+    }
+  }
+
+  /** R11: on the disk first. */
+  #persist(vote: Vote): void {
+    const { seed, votes, configuration } = this.#options;
+    if (seed === null || votes === null || configuration.self === null) throw new NodeError("not_a_validator", "Cannot sign a vote: this node has no validator key");
+    const kind = { notarize: NOTARIZE, nullify: NULLIFY, finalize: FINALIZE }[vote.kind];
+    const id = vote.id ?? new Uint8Array(0);
+    const refusal = votes.refusal({ epoch: vote.epoch, view: vote.view, kind, id });
+    if (refusal !== null) throw new NodeError(refusal, `Cannot sign ${vote.kind} in view ${vote.view}: the vote log has something else`);
+    const signed: SignedVote = signVote(seed, vote, configuration.self);
+    const held = vote.kind === "notarize" && vote.id ? this.#blockOf({ id: vote.id }) : null;
+    const block = held ? { epoch: vote.epoch, view: vote.view, height: held.ref.height, id: held.ref.id, bytes: held.bytes } : undefined;
+    this.#later(async () => {
+      await votes.record({ epoch: vote.epoch, view: vote.view, kind, id, bytes: encodeSignedVote(signed) }, block);
+      this.#dispatch({ kind: "persisted", vote: signed });
+    });
+  }
+
+  #blockOf({ id }: { readonly id: Digest }): HeldBlock {
+    const held = this.#chain.blockById(id);
+    if (!held) throw new NodeError("block_missing", `Cannot go on: block ${hex(id)}, which consensus holds, is gone`);
+    return held;
+  }
+
+  #later(work: () => Promise<void>): void {
+    void Promise.resolve().then(work).catch((error: unknown) => this.#halt(error));
+  }
+
+  #setTimer(timer: TimerName, view: View, delayMs: number): void {
+    this.#timers.get(timer)?.();
+    this.#timers.set(timer, this.#options.clock.setTimer(() => {
+      this.#timers.delete(timer);
+      this.#dispatch({ kind: "timer", timer, view });
+    }, delayMs));
+  }
+
+  #broadcast(message: Outgoing): void {
+    const bytes = encodeMessage(message.kind === "proposal" ? { kind: "proposal", proposal: this.#proposal(message) } : message);
+    this.#options.transport.broadcast("consensus", bytes);
+  }
+  #proposal({ id, justification }: Outgoing & { kind: "proposal" }): Proposal {
+    const { block } = this.#blockOf({ id });
+    return { block, signature: signProposal(this.#options.seed!, id), justification };
+  }
+  #send(to: PeerId, message: ConsensusMessage): void {
+    this.#options.transport.send(to, "consensus", encodeMessage(message));
+  }
+  /** R10: the validator that should have it, then one after the other. */
+  #request({ request, attempt, from }: { readonly request: Request; readonly attempt: number; readonly from: number }): void {
+    const { validators } = this.#options.validators;
+    const connected = new Set(this.#options.transport.peers());
+    for (let offset = 0; offset < validators.length; offset++) {
+      const peer = peerId(validators[(from + attempt + offset) % validators.length]!.publicKey);
+      if (connected.has(peer)) return this.#send(peer, request);
+    }
+  }
+
+  /** Tells the chain which block the next one will have as its parent, when that changes. */
+  #reportTip(): void {
+    for (let view = this.#state.view - 1; view >= this.#state.final.view; view--) {
+      const id = notarizedIn(this.#state, view);
+      if (id === null) continue;
+      if (hex(id) === this.#tipWanted) return;
+      this.#tipWanted = hex(id);
+      return this.#chain.tipWanted(id);
+    }
+  }
+
+  #halt(error: unknown): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.#options.onHalt(error instanceof NodeError ? error : new NodeError("node_failed", `Cannot go on with consensus: ${error instanceof Error ? error.stack ?? error.message : String(error)}`, { cause: error }));
+  }
+}

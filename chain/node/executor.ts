@@ -1,0 +1,193 @@
+/**
+ * Executes blocks. Two ledgers: the *tip*, which goes forward and back along branches, and the *final* one, to which each
+ * committed block is applied and which everybody outside reads.
+ *
+ * The tip stands on one path of executed blocks above the final one; `moveTo` takes it to another by taking blocks back and
+ * applying others again. A block is executed when its state root came out as its header says; what is executed once is
+ * remembered until it, or a rival of its height, is final.
+ */
+import assert from "node:assert";
+import type { DueMs } from "#chain/consensus/events.ts";
+import { type BlockBody, type BlockHeader, type Certificate, bodyRoot, genesisId } from "#chain/codec/schema.ts";
+import { decodeGenesis } from "#chain/codec/genesis.ts";
+import type { DecodedTransaction } from "#chain/codec/transaction.ts";
+import type { Parameters } from "#chain/constants.ts";
+import { type BlockInput, type Ledger, type Undo, applyBlock, buildBlock, nextMoneySecond, openLedger, refusalOf, revert } from "#chain/ledger/ledger.ts";
+import { type LedgerView, viewOf } from "#chain/ledger/view.ts";
+import { type ChainId, type Digest, type Hex, type MoneySecond, type Refusal, type TimeMs, type View, epoch, height, hex, moneySecond, refuse, timeMs } from "#chain/types.ts";
+import type { ParentFacts } from "./blockCheck.ts";
+import { type HeldBlock, heldBlock } from "./heldBlocks.ts";
+import type { Mempool } from "./mempool.ts";
+import type { Results } from "./results.ts";
+
+export type Executed = {
+  readonly facts: ParentFacts;
+  readonly header: BlockHeader;
+  readonly transactions: readonly DecodedTransaction[];
+  readonly results: Results;
+  /** When its child is wanted: at once if work was left over, else in the second of the next due event, else null. */
+  readonly dueMs: DueMs;
+};
+export type BuildInput = {
+  readonly view: View;
+  readonly parentId: Digest;
+  readonly parentCertificate: Certificate | null;
+  readonly timeMs: TimeMs;
+  readonly chainId: ChainId;
+  readonly epoch: number;
+  readonly validatorsHash: Digest;
+  readonly proposer: number;
+  readonly rules: Parameters;
+  readonly pool: Mempool;
+};
+/** What of a block is not transactions: header, the certificate of 200 validators, heads of byte strings. */
+const BLOCK_BYTES_RESERVED = 16_384;
+type Step = { readonly executed: Executed; readonly undo: Undo };
+
+export class Executor {
+  readonly tip: LedgerView;
+  readonly final: LedgerView;
+  readonly #tipLedger: Ledger;
+  readonly #finalLedger: Ledger;
+  /** From the final block up to the tip. */
+  readonly #path: Step[] = [];
+  readonly #executed = new Map<Hex, Executed>();
+  readonly #onTipMoved: (transactions: readonly DecodedTransaction[]) => void;
+  #finalFacts: ParentFacts;
+
+
+  constructor(genesisBytes: Uint8Array, onTipMoved: (transactions: readonly DecodedTransaction[]) => void) {
+    const genesis = decodeGenesis(genesisBytes);
+    this.#tipLedger = openLedger(genesis);
+    this.#finalLedger = openLedger(genesis);
+    this.tip = viewOf(this.#tipLedger);
+    this.final = viewOf(this.#finalLedger);
+    this.#onTipMoved = onTipMoved;
+    this.#finalFacts = { id: genesisId(genesisBytes), height: 0, view: 0, timeMs: genesis.timeMs, moneySecond: moneySecond(0n) };
+  }
+
+  refusalOf(transaction: DecodedTransaction, nowMs: bigint, noncesAhead: bigint): Refusal | null {
+    return refusalOf(this.#tipLedger, transaction, nowMs, noncesAhead);
+  }
+  get finalFacts(): ParentFacts {
+    return this.#finalFacts;
+  }
+  factsOf(id: Digest): ParentFacts | null {
+    return hex(id) === hex(this.#finalFacts.id) ? this.#finalFacts : (this.#executed.get(hex(id))?.facts ?? null);
+  }
+  finalDueMs(): DueMs {
+    return dueMsOf(this.final);
+  }
+  /** Never before the final block's, whatever the clock says. */
+  moneySecondAt(nowMs: TimeMs): MoneySecond {
+    const { timeMs: finalMs } = this.#finalFacts;
+    return moneySecond(nextMoneySecond(this.#finalLedger, nowMs > finalMs ? nowMs : finalMs));
+  }
+
+  /** The header's static facts were checked; here the transactions are applied and the root compared. */
+  execute(held: HeldBlock, transactions: readonly DecodedTransaction[]): Executed | Refusal {
+    const key = hex(held.ref.id);
+    const known = this.#executed.get(key);
+    if (known) return known;
+    const { header } = held.block;
+    if (!this.moveTo(header.parentId)) return refuse("parent_unknown", `Cannot execute block ${header.height}: its parent was not executed`);
+    const applied = applyBlock(this.#tipLedger, { height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, transactions });
+    if (!applied.ok) return applied;
+    if (Buffer.compare(applied.stateRoot, header.stateRoot) !== 0) {
+      revert(this.#tipLedger, applied.undo);
+      return refuse("state_root_differs", `Cannot take block ${header.height}: its state root is ${hex(header.stateRoot)} and here ${hex(applied.stateRoot)} comes out`);
+    }
+    return this.#push(held.ref.id, header, transactions, applied);
+  }
+
+  /** A block of what waits, on an executed parent. What cannot be in it leaves the mempool. */
+  build(input: BuildInput): { held: HeldBlock; dueMs: DueMs } {
+    const moved = this.moveTo(input.parentId);
+    assert(moved, "a block is built on an executed parent");
+    const parent = this.factsOf(input.parentId)!;
+    const { pool, rules } = input;
+    const second = moneySecond(nextMoneySecond(this.#tipLedger, input.timeMs));
+    const candidates = pool.select(rules.transactionsPerBlockMax, rules.blockBytesMax - BLOCK_BYTES_RESERVED);
+    const built = buildBlock(this.#tipLedger, { height: parent.height + 1, timeMs: input.timeMs, moneySecond: second, previousId: input.parentId, transactions: candidates });
+    if (!built.ok) throw new Error(`buildBlock refused an executed parent: ${built.message}`);
+    const chosen = built.transactions.map((transaction) => pool.bytesOf(hex(transaction.txid))!);
+    const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: [], suspicions: [] };
+    const header: BlockHeader = {
+      chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: parent.view as View, parentId: parent.id,
+      parentBitmap: input.parentCertificate?.bitmap ?? new Uint8Array(0), timeMs: input.timeMs, moneySecond: second, bodyRoot: bodyRoot(body), stateRoot: built.stateRoot,
+      validatorsHash: input.validatorsHash, nextValidatorsHash: input.validatorsHash, proposer: input.proposer,
+    };
+    const held = heldBlock({ header, body }, null);
+    const { dueMs } = this.#push(held.ref.id, header, built.transactions, built);
+    for (const { txid, code } of built.rejected) if (!STAYS.has(code)) pool.drop(hex(txid), code);
+    return { held, dueMs };
+  }
+
+  /** Takes the tip to an executed block; false when it is none. */
+  moveTo(id: Digest): boolean {
+    const wanted: Executed[] = [];
+    let at = hex(id);
+    while (at !== hex(this.#finalFacts.id) && !this.#path.some((one) => hex(one.executed.facts.id) === at)) {
+      const executed = this.#executed.get(at);
+      if (!executed) return false;
+      wanted.push(executed);
+      at = hex(executed.header.parentId);
+    }
+    while (this.#path.length > 0 && hex(this.#path.at(-1)!.executed.facts.id) !== at) this.#takeBack();
+    for (const executed of wanted.reverse()) this.#again(executed);
+    return true;
+  }
+
+  /** Makes an executed child of the final block final. */
+  commit(id: Digest): Executed {
+    const executed = this.#executed.get(hex(id));
+    assert(executed, "what is final was executed");
+    assert(hex(executed.header.parentId) === hex(this.#finalFacts.id), "blocks become final in order");
+    if (hex(this.#path[0]?.executed.facts.id ?? new Uint8Array(0)) !== hex(id)) this.moveTo(id);
+    const applied = applyBlock(this.#finalLedger, inputOf(executed));
+    assert(applied.ok, "a final block can be applied");
+    assert(Buffer.compare(applied.stateRoot, executed.header.stateRoot) === 0, "a final block gives the same root twice");
+    this.#finalFacts = executed.facts;
+    this.#path.shift();
+    for (const [key, other] of this.#executed) if (other.facts.height <= executed.facts.height) this.#executed.delete(key);
+    return executed;
+  }
+
+  #push(id: Digest, header: BlockHeader, transactions: readonly DecodedTransaction[], applied: Results & { readonly undo: Undo }): Executed {
+    const facts = { id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
+    const executed = { facts, header, transactions, results: { outcomes: applied.outcomes, events: applied.events }, dueMs: dueMsOf(this.tip) };
+    this.#executed.set(hex(id), executed);
+    this.#path.push({ executed, undo: applied.undo });
+    this.#onTipMoved(transactions);
+    return executed;
+  }
+
+  #again(executed: Executed): void {
+    const applied = applyBlock(this.#tipLedger, inputOf(executed));
+    assert(applied.ok, "what was executed can be executed again");
+    assert(Buffer.compare(applied.stateRoot, executed.header.stateRoot) === 0, "and gives the same root");
+    this.#path.push({ executed, undo: applied.undo });
+    this.#onTipMoved(executed.transactions);
+  }
+
+  #takeBack(): void {
+    const { executed, undo } = this.#path.pop()!;
+    revert(this.#tipLedger, undo);
+    this.#onTipMoved(executed.transactions);
+  }
+}
+
+const inputOf = ({ header, transactions }: Executed): BlockInput =>
+  ({ height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, transactions });
+
+/** Rejected for this block only: the machine's share is used up, or one before it in its account was rejected. */
+const STAYS: ReadonlySet<string> = new Set(["free_share_used", "wrong_nonce"]);
+/** Money seconds ahead beyond which nothing is due soon: an idle block comes first anyway. */
+const DUE_SECONDS_AHEAD_MAX = 3_600n;
+
+function dueMsOf(state: LedgerView): DueMs {
+  const due = state.nextDueMoneySecond();
+  if (due === null || due > state.moneySecond + DUE_SECONDS_AHEAD_MAX) return null;
+  if (due <= state.moneySecond) return timeMs(state.timeMs);
+  return timeMs((state.timeMs / 1000n + (due - state.moneySecond)) * 1000n);
+}

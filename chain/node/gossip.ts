@@ -1,0 +1,71 @@
+/**
+ * Passes transactions on. What was submitted here goes to every peer once, in batches; what came from a peer goes no further,
+ * as everybody is connected to everybody (up to 32 validators; beyond that gossipsub does this). A peer that comes is sent
+ * what waits here.
+ *
+ *   channel "transactions": CBOR list of signed transactions
+ */
+import { TRANSACTIONS_PER_BLOCK_MAX, TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
+import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { bytesUpTo, list } from "#chain/codec/schema.ts";
+import type { Clock } from "#chain/network/clock.ts";
+import type { PeerId, Transport } from "#chain/network/transport.ts";
+import { BATCH_BYTES_MAX, BATCH_DELAY_MS } from "./limits.ts";
+
+export class Gossip {
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  #batch: Uint8Array[] = [];
+  #batchBytes = 0;
+  #cancel: (() => void) | null = null;
+
+  constructor(transport: Transport, clock: Clock) {
+    this.#transport = transport;
+    this.#clock = clock;
+  }
+
+  pass(transaction: Uint8Array): void {
+    if (this.#transport.peers().length === 0) return;
+    this.#batch.push(transaction);
+    this.#batchBytes += transaction.length;
+    if (this.#batchBytes >= BATCH_BYTES_MAX || this.#batch.length >= TRANSACTIONS_PER_BLOCK_MAX) this.#flush();
+    else this.#cancel ??= this.#clock.setTimer(() => this.#flush(), BATCH_DELAY_MS);
+  }
+
+  greet(peer: PeerId, waiting: Iterable<Uint8Array>): void {
+    let batch: Uint8Array[] = [];
+    let bytes = 0;
+    for (const transaction of waiting) {
+      batch.push(transaction);
+      bytes += transaction.length;
+      if (bytes < BATCH_BYTES_MAX && batch.length < TRANSACTIONS_PER_BLOCK_MAX) continue;
+      if (!this.#transport.send(peer, "transactions", encode(batch))) return;
+      batch = [];
+      bytes = 0;
+    }
+    if (batch.length > 0) this.#transport.send(peer, "transactions", encode(batch));
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#batch = [];
+  }
+
+  #flush(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+    this.#transport.broadcast("transactions", encode(this.#batch));
+    this.#batch = [];
+    this.#batchBytes = 0;
+  }
+}
+
+/** Empty when the bytes are not a batch: a wrong peer is no event in our life. */
+export function readBatch(bytes: Uint8Array): readonly Uint8Array[] {
+  try {
+    return list(decode(bytes), TRANSACTIONS_PER_BLOCK_MAX).map((one) => bytesUpTo(one, TRANSACTION_BYTES_MAX));
+  } catch (error) {
+    if (error instanceof CodecError) return [];
+    throw error;
+  }
+}

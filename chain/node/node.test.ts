@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { deploymentIdOf } from "#chain/codec/transaction.ts";
+import { type ChainNode, openNode } from "#chain/node/node.ts";
+import { MemoryNetwork } from "#chain/network/memory.ts";
+import { hex } from "#chain/types.ts";
+import { type Rig, FEE, TOKEN, chainRig, deployOf, registerOf, transactionOf, transferOf } from "#tests/compliance/chainRig.ts";
+import { peerIdOf } from "./node.ts";
+import { replay } from "./replay.ts";
+
+async function folder(t: TestContext): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "godwit-node-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+function open(rig: Rig, index: number, directory: string, network = new MemoryNetwork()): Promise<ChainNode> {
+  const { seed } = rig.validators[index]!;
+  return openNode({ directory, genesis: rig.genesis, validatorSeed: seed, transport: network.join(peerIdOf(seed)), onHalt: (error) => { throw error; } });
+}
+const send = async (node: ChainNode, bytes: Uint8Array): Promise<{ ok: boolean; code?: string; height: number }> =>
+  node.whenFinal((await node.submit(bytes)).txid, { timeoutMs: 5_000 });
+
+test("one validator: a machine comes up, a deployment is placed, gets ready and is billed by the second", async (t) => {
+  const rig = chainRig();
+  const directory = await folder(t);
+  const node = await open(rig, 0, directory);
+  t.after(() => node.stop());
+  const [tenant] = rig.tenants;
+  const up = (bootId: number): Uint8Array => transactionOf(rig, rig.machine, BigInt(bootId - 1), [{ kind: "up", bootId: new Uint8Array(16).fill(bootId) }], 0n);
+  const placed: string[] = [];
+  node.onFinal(({ events }) => { for (const event of events) placed.push(event.kind); });
+  node.start();
+  assert.equal((await send(node, registerOf(rig, 0n))).ok, true);
+  assert.equal((await send(node, up(1))).ok, true);
+  assert.equal((await send(node, deployOf(rig, tenant!, 0n, "hello"))).ok, true);
+  const id = deploymentIdOf(tenant!.address, 0n, 0);
+  const [lease] = node.view().leasesOfMachine(rig.machine.address);
+  assert.equal(lease?.state, "placed");
+  assert.equal((await send(node, transactionOf(rig, rig.machine, 1n, [{ kind: "ready", deploymentId: id, index: 0, rate: lease!.rate }], 0n))).ok, true);
+  assert.equal(node.view().leasesOfDeployment(id)[0]!.state, "ready");
+  const first = node.view().bill(id, node.moneySecondNow())!;
+  await sleep(1_200);
+  const second = node.view().bill(id, node.moneySecondNow())!;
+  assert.equal(second.ratePerSecond, lease!.rate);
+  assert.ok(second.total > first.total, "the bill moves without a block");
+  assert.equal(second.total, second.segments[0]!.seconds * lease!.rate);
+  assert.deepEqual(["machine", "deployed", "placed", "opened"].filter((kind) => !placed.includes(kind)), []);
+  assert.equal(node.view().supply().total, 5_000n * TOKEN);
+  assert.equal(node.view().account(tenant!.address)!.balance, 1_000n * TOKEN - TOKEN - FEE);
+});
+
+test("what was stopped goes on: same root, same bill, and the first block after the start has what was submitted before it", async (t) => {
+  const rig = chainRig();
+  const directory = await folder(t);
+  let node = await open(rig, 0, directory);
+  node.start();
+  const up = (bootId: number, nonce: bigint): Uint8Array => transactionOf(rig, rig.machine, nonce, [{ kind: "up", bootId: new Uint8Array(16).fill(bootId) }], 0n);
+  await send(node, registerOf(rig, 0n));
+  await send(node, up(1, 0n));
+  await send(node, transferOf(rig, rig.tenants[1]!, 0n));
+  const before = node.head();
+  await node.stop();
+  await assert.rejects(node.submit(up(2, 1n)), { code: "node_stopped" });
+  const replayed = await replay(directory);
+  assert.deepEqual([replayed.height, hex(replayed.stateRoot), replayed.transactions], [before.height, hex(before.stateRoot), 3]);
+
+  node = await open(rig, 0, directory);
+  t.after(() => node.stop());
+  assert.deepEqual(node.head(), before);
+  const { txid } = await node.submit(up(2, 1n));
+  await assert.rejects(open(rig, 0, directory), { code: "data_folder_in_use" });
+  node.start();
+  const final = await node.whenFinal(txid, { timeoutMs: 5_000 });
+  assert.deepEqual([final.height, final.ok], [before.height + 1, true]);
+  assert.deepEqual((await node.submit(up(2, 1n))).txid, txid, "sent again it is the same, not a wrong nonce");
+  assert.deepEqual(node.transaction(txid), final);
+  assert.equal(node.block(before.height)!.outcomes.length, 1);
+  assert.deepEqual(node.block(0)!.bytes, rig.genesis);
+  assert.equal(node.block(before.height + 9), null);
+});
+
+test("refusals have codes, and who waits hears what became of it", async (t) => {
+  const rig = chainRig();
+  const node = await open(rig, 0, await folder(t));
+  t.after(() => node.stop());
+  const [a] = rig.tenants;
+  await assert.rejects(node.submit(Uint8Array.of(1, 2, 3)), { code: "transaction_malformed" });
+  await assert.rejects(node.submit(transferOf(chainRig({ startMs: 5 }), a!, 0n)), { code: "wrong_chain" });
+  await assert.rejects(node.submit(transferOf(rig, a!, 99n)), { code: "wrong_nonce" });
+  await assert.rejects(node.whenFinal(new Uint8Array(32), { timeoutMs: 20 }), { code: "timeout" });
+  await assert.rejects(node.whenFinal(new Uint8Array(32), { signal: AbortSignal.abort() }), { code: "aborted" });
+  const { txid } = await node.submit(transferOf(rig, a!, 0n));
+  const replaced = node.whenFinal(txid).then(() => "final", (error: { code: string }) => error.code);
+  await node.submit(transactionOf(rig, a!, 0n, [{ kind: "transfer", to: rig.operator.address, amount: 5n }], FEE * 2n));
+  assert.equal(await replaced, "replaced");
+  node.start();
+  const refused = await send(node, transactionOf(rig, a!, 1n, [{ kind: "close", deploymentId: rig.operator.address }]));
+  assert.equal(refused.ok, false);
+  assert.equal(refused.code, "deployment_unknown");
+  const waits = node.whenFinal(new Uint8Array(32)).catch((error: { code: string }) => error.code);
+  await node.stop();
+  assert.equal(await waits, "node_stopped");
+});

@@ -1,0 +1,109 @@
+/**
+ * Fetches final blocks by ranges when this node is far behind, and answers others who are.
+ *
+ *   channel "sync": [1, 0, from height]  →  [1, 1, from height, [block, …], finalization of the last of them]
+ *
+ * Nothing is believed: the certificate is checked against the validator set, each block is linked to the one before by its
+ * id, and is executed to its state root before it counts. One request is under way at a time; the next goes to another peer.
+ */
+import { BLOCK_BYTES_MAX } from "#chain/constants.ts";
+import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { CERTIFICATE_BYTES_MAX } from "#chain/codec/certificate.ts";
+import { type Certificate, bytesUpTo, decodeCertificate, list, tuple, u32, version } from "#chain/codec/schema.ts";
+import type { Clock } from "#chain/network/clock.ts";
+import type { PeerId, Transport } from "#chain/network/transport.ts";
+import type { BlockStore, StoredBlock } from "./blockStore.ts";
+import { type HeldBlock, heldFromBytes } from "./heldBlocks.ts";
+import { SYNC_BLOCKS_MAX, SYNC_BYTES_MAX, SYNC_TIMEOUT_MS } from "./limits.ts";
+
+export type SyncOptions = {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly blocks: BlockStore;
+  /** Where this node is: the height of its newest final block. */
+  readonly heightFinal: () => number;
+  /** Checks and takes these blocks; false: they are wrong. */
+  readonly take: (blocks: readonly HeldBlock[], finalization: Certificate) => Promise<boolean>;
+};
+
+export class Sync {
+  readonly #options: SyncOptions;
+  #viewWanted = 0;
+  #viewReached = 0;
+  #attempt = 0;
+  #asked: { peer: PeerId; from: number } | null = null;
+  #cancel: (() => void) | null = null;
+
+  constructor(options: SyncOptions) {
+    this.#options = options;
+  }
+
+  /** Goes on until the block of this finalization, or a newer one, is final here. */
+  want(finalization: Certificate): void {
+    if (finalization.view > this.#viewWanted) this.#viewWanted = finalization.view;
+    if (this.#cancel === null) this.#ask();
+  }
+  stop(): void {
+    this.#cancel?.();
+    this.#viewWanted = 0;
+  }
+
+  async receive(from: PeerId, bytes: Uint8Array): Promise<void> {
+    try {
+      const [first, kind, ...rest] = list(decode(bytes), 5);
+      version(first);
+      if (u32(kind) === 0) this.#answer(from, u32(rest[0]));
+      else await this.#read(from, rest);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+    }
+  }
+
+  #answer(to: PeerId, from: number): void {
+    const blocks: StoredBlock[] = [];
+    let bytes = 0;
+    for (let at = Math.max(1, from); blocks.length < SYNC_BLOCKS_MAX; at++) {
+      const block = this.#options.blocks.read(at);
+      if (!block || bytes + block.bytes.length > SYNC_BYTES_MAX) break;
+      blocks.push(block);
+      bytes += block.bytes.length;
+    }
+    // The last one must have its own finalization: one of a descendant says nothing to who does not have that.
+    while (blocks.length > 0 && !isOwn(blocks.at(-1)!)) blocks.pop();
+    const last = blocks.at(-1);
+    if (last) this.#options.transport.send(to, "sync", encode([1, 1, from, blocks.map((block) => block.bytes), last.certificate]));
+  }
+
+  async #read(peer: PeerId, rest: readonly Cbor[]): Promise<void> {
+    const [from, blocks, certificate] = tuple(rest, 3);
+    if (this.#asked === null || this.#asked.peer !== peer || this.#asked.from !== u32(from)) return;
+    const held = list(blocks, SYNC_BLOCKS_MAX).map((one) => heldFromBytes(bytesUpTo(one, BLOCK_BYTES_MAX)));
+    const finalization = decodeCertificate(bytesUpTo(certificate, CERTIFICATE_BYTES_MAX));
+    this.#asked = null;
+    if (await this.#options.take(held, finalization)) {
+      this.#viewReached = Math.max(this.#viewReached, finalization.view);
+      this.#attempt = 0;
+    }
+    this.#ask();
+  }
+
+  #ask(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+    this.#asked = null;
+    if (this.#viewReached >= this.#viewWanted) return;
+    const peers = this.#options.transport.peers();
+    const peer = peers[this.#attempt++ % Math.max(1, peers.length)];
+    if (peer) {
+      const from = this.#options.heightFinal() + 1;
+      this.#asked = { peer, from };
+      this.#options.transport.send(peer, "sync", encode([1, 0, from]));
+    }
+    this.#cancel = this.#options.clock.setTimer(() => this.#ask(), SYNC_TIMEOUT_MS);
+  }
+}
+
+function isOwn(block: StoredBlock): boolean {
+  const { kind, id } = decodeCertificate(block.certificate);
+  return kind === "finalize" && id !== null && Buffer.compare(id, block.id) === 0;
+}
