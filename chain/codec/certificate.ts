@@ -7,7 +7,7 @@
  */
 
 import { VALIDATORS_MAX } from "../constants.ts";
-import { hashWithDomain, sign, verify } from "../crypto.ts";
+import { hashWithDomain, sign, verify, verifyAsync } from "../crypto.ts";
 import * as types from "../types.ts";
 import type { ChainId, Digest, Epoch, PublicKey, Refusal, Signature } from "../types.ts";
 import { encode } from "./cbor.ts";
@@ -42,7 +42,7 @@ export function signVote(seed: Uint8Array, vote: Vote, validator: number): Signe
   return { ...vote, validator, signature: sign(seed, "vote", encodeVote(vote)) };
 }
 
-/** One signature to check, as data: the shell may have libuv's pool do it (`verifyAsync`), all at once. */
+/** One signature to check, as data. */
 export type SignatureCheck = {
   readonly validator: number; readonly signature: Uint8Array; readonly message: Uint8Array; readonly publicKey: PublicKey;
 };
@@ -59,7 +59,14 @@ export function verifyVote(set: ValidatorSet, vote: SignedVote): boolean {
   return check !== null && holds(check);
 }
 
+/** The same answer, worked out in libuv's pool. */
+export function verifyVoteAsync(set: ValidatorSet, vote: SignedVote): Promise<boolean> {
+  const check = voteCheck(set, vote);
+  return check === null ? Promise.resolve(false) : holdsAsync(check);
+}
+
 const holds = (check: SignatureCheck): boolean => verify("vote", check.signature, check.message, check.publicKey);
+const holdsAsync = (check: SignatureCheck): Promise<boolean> => verifyAsync("vote", check.signature, check.message, check.publicKey);
 
 function voterOf(set: ValidatorSet, vote: SignedVote): Validator | null {
   const sameChain = vote.epoch === set.epoch && types.hex(vote.chainId) === types.hex(set.chainId);
@@ -85,8 +92,18 @@ export function verifyCertificate(set: ValidatorSet, certificate: Certificate): 
   return wrong === undefined ? verdict : forged(wrong);
 }
 
+/** The same verdict; the signatures are checked in libuv's pool, on all cores. */
+export function verifyCertificateAsync(set: ValidatorSet, certificate: Certificate): Promise<CertificateVerdict> {
+  const verdict = weigh(set, certificate);
+  if (!verdict.ok) return Promise.resolve(verdict);
+  return Promise.all(verdict.checks.map(holdsAsync)).then((results) => {
+    const wrong = verdict.checks[results.indexOf(false)];
+    return wrong === undefined ? verdict : forged(wrong);
+  });
+}
+
 /** Everything but the signatures: cheap, and it bounds how many of them there are to check. They are in `checks`. */
-export function weigh(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
+function weigh(set: ValidatorSet, certificate: Certificate): CertificateVerdict {
   const name = `Cannot take the ${certificate.kind} certificate of view ${certificate.view}`;
   if (certificate.epoch !== set.epoch) {
     return types.refuse("certificate_epoch", `${name} as its epoch is ${certificate.epoch}, not ${set.epoch}`);
@@ -106,7 +123,7 @@ export function weigh(set: ValidatorSet, certificate: Certificate): CertificateV
   return { ok: true, weight, signers, checks };
 }
 
-export const forged = ({ validator }: SignatureCheck): Refusal =>
+const forged = ({ validator }: SignatureCheck): Refusal =>
   types.refuse("certificate_signature", `Cannot take a certificate as the signature of validator ${validator} does not verify`);
 
 /** Longest certificate there is, in bytes: what a buffer for one must hold. */
