@@ -15,7 +15,8 @@ import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import type { Transport } from "#chain/network/transport.ts";
 import { type Address, type Hex, hex } from "#chain/types.ts";
-import { type Runner, compile, inspect, listen, startRunner } from "#sandbox/sandbox.ts";
+import * as realSandbox from "#sandbox/sandbox.ts";
+import type { Runner } from "#sandbox/sandbox.ts";
 import { type Door, bindDoor } from "./api/door.ts";
 import { checkOwner } from "./api/context.ts";
 import type { Context } from "./api/context.ts";
@@ -46,6 +47,8 @@ export type Offer = {
   readonly pricePerCoreSecond: bigint;
   readonly bond: (inventory: Inventory) => bigint;
 };
+/** What the machine needs of the sandbox; tests without native parts give another. */
+export type Sandbox = Pick<typeof realSandbox, "compile" | "inspect" | "listen" | "startRunner">;
 export type AgentOptions = {
   readonly directory: string;
   /** Both doors are on this address; default: loopback. */
@@ -56,6 +59,7 @@ export type AgentOptions = {
   readonly offer: Offer;
   /** Called when folder and ports are this agent's. */
   readonly join: (directory: string) => Promise<Membership>;
+  readonly sandbox?: Sandbox;
   /** Lines for the operator. */
   readonly onLog?: (line: string) => void;
 };
@@ -117,7 +121,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
-    apiPort: door.port, httpPort: listener.port, blobs, logs, runner, inspect, routeCount: () => supervisor.routes.size, now: Date.now,
+    apiPort: door.port, httpPort: listener.port, blobs, logs, runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
   };
   const metrics = createMetrics();
   const api = await serveApi({
@@ -136,7 +140,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   };
 }
 
-type HttpListener = Awaited<ReturnType<typeof listen>>;
+type HttpListener = Awaited<ReturnType<Sandbox["listen"]>>;
 
 /** Makes folder and ports this agent's; nothing is changed when one of them is another's. */
 async function claim(options: AgentOptions, address: string, started: AsyncDisposableStack): Promise<{ door: Door; listener: HttpListener }> {
@@ -146,7 +150,7 @@ async function claim(options: AgentOptions, address: string, started: AsyncDispo
   };
   const present = await readFile(join(options.directory, "keys", "machine")).then(() => true, () => false);
   if (present) await lock();
-  const listener = await listen(address, options.httpPort);
+  const listener = await (options.sandbox ?? realSandbox).listen(address, options.httpPort);
   started.defer(() => listener.close());
   const door = await bindDoor(address, options.apiPort);
   started.defer(() => door.close());
@@ -168,7 +172,7 @@ type Parts = {
 };
 
 async function openParts(options: AgentOptions, membership: Membership, listener: HttpListener, started: AsyncDisposableStack, log: (line: string) => void): Promise<Parts> {
-  const { directory } = options;
+  const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
   const events: Parts["events"] = { onChange: () => {}, onLost: () => {} };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
@@ -178,9 +182,10 @@ async function openParts(options: AgentOptions, membership: Membership, listener
   let names: ReadonlySet<Hex> | null = null;
   const nodeOpening = openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
+    onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });
-  const runnerStarting = startRunner({
+  const runnerStarting = sandbox.startRunner({
     listener, cacheDirectory,
     onLog: ({ id, timeMs, stream, requestId, line }) => logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line }),
     onExit: ({ pid, code, signal }) => log(`The runner ${pid} ended (${signal ?? code}); the next one is on its way`),
@@ -199,7 +204,7 @@ async function openParts(options: AgentOptions, membership: Membership, listener
   const named: Parts["named"] = { current: () => (names ??= readNamed(node.value.view())), forget: () => void (names = null) };
   const blobs = await BlobStore.open({
     directory, now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
-    compile: (component, digest) => compile(component, { digest, cacheDirectory }),
+    compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory }),
   });
   return { node: node.value, runner: runner.value, blobs, logs, named, events };
 }

@@ -11,7 +11,7 @@ import type { PresetName } from "#chain/constants.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { peerId } from "#chain/network/transport.ts";
 import { timeMs } from "#chain/types.ts";
-import { type Membership, type Offer, type RunningAgent, startAgent } from "./agent.ts";
+import { type Membership, type Offer, type RunningAgent, type Sandbox, startAgent } from "./agent.ts";
 import { codeOf } from "./error.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 
@@ -24,6 +24,7 @@ export type DevelopmentOptions = {
   readonly zone?: string;
   /** Default `default`; `minimal` for tests that would only wait. */
   readonly parameters?: PresetName;
+  readonly sandbox?: Sandbox;
   readonly onLog?: (line: string) => void;
 };
 export type DevelopmentAgent = RunningAgent & {
@@ -51,6 +52,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   const agent = await startAgent({
     directory: options.directory, apiPort: options.apiPort, httpPort: options.httpPort, zone: options.zone ?? "localhost", offer: DEVELOPMENT_OFFER,
     ...(options.address === undefined ? {} : { address: options.address }),
+    ...(options.sandbox === undefined ? {} : { sandbox: options.sandbox }),
     ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
     join: async (directory) => {
       account = await openDevelopmentAccount(directory);

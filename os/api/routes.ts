@@ -93,8 +93,8 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       id: "getHealth", method: "GET", path: "/healthz", auth: "none", summary: "200 while the chain goes on", answers: answers(ref("Health")),
       run: () => {
         const head = context.node.head();
-        const stalled = BigInt(context.now()) - head.timeMs > STALL_MS;
-        return json({ state: stalled ? "stalled" : "ok", height: head.height }, stalled ? 503 : 200);
+        const state = context.node.status().halted !== null ? "halted" : BigInt(context.now()) - head.timeMs > STALL_MS ? "stalled" : "ok";
+        return json({ state, height: head.height }, state === "ok" ? 200 : 503);
       },
     },
     metrics.route(context),
@@ -142,7 +142,7 @@ function statusJson(context: Context): Json {
     version: context.version, chainId: hex(node.chainId), chain: genesis.name, machine: addressText(context.machine), operator: addressText(context.operator),
     bootId: context.bootId, zone: context.zone, apiPort: context.apiPort, httpPort: context.httpPort,
     head: { height: head.height, id: hex(head.id), timeMs: decimal(head.timeMs), moneySecond: decimal(head.moneySecond), stateRoot: hex(head.stateRoot) },
-    moneySecondNow: decimal(node.moneySecondNow()),
+    moneySecondNow: decimal(node.moneySecondNow()), halted: node.status().halted, peers: node.status().peers, waitingTransactions: node.status().mempool.count,
     validators: genesis.validators.map(({ publicKey, weight, operator }) => ({ key: hex(publicKey), weight, operator: addressText(operator) })),
     runner: { state: context.runner.pid === null ? "starting" : "running", pid: context.runner.pid, routes: context.routeCount() },
     fees: { base: decimal(parameters.feeBase), perByte: decimal(parameters.feePerByte) },

@@ -32,7 +32,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Status: object({
     version: text, chainId: hexOf(8), chain: text, machine: address, operator: address, bootId: hexOf(16), zone: text, apiPort: number, httpPort: number,
     head: object({ height: number, id: hexOf(32), timeMs: decimal, moneySecond: decimal, stateRoot: hexOf(32) }),
-    moneySecondNow: decimal,
+    moneySecondNow: decimal, halted: { ...textOrNull, description: "Why this node signs nothing any more." }, peers: number, waitingTransactions: number,
     validators: listOf(object({ key: hexOf(32), weight: number, operator: address })),
     runner: object({ state: { enum: ["running", "starting"] }, pid: { type: ["integer", "null"] }, routes: number }),
     fees: object({ base: decimal, perByte: decimal }),
@@ -71,5 +71,5 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Transaction: object({ txid: hexOf(32), height: number, index: number, ok: { type: "boolean" }, code: text }, ["code"]),
   Submitted: object({ txid: hexOf(32), height: number, ok: { type: "boolean" }, code: text }, ["height", "ok", "code"]),
   Upload: object({ digest, bytes: number, kind: { enum: ["service", "task", "configuration"] }, imports: listOf(text), expiresAtMs: number }, ["imports"]),
-  Health: object({ state: { enum: ["ok", "starting", "stalled"] }, height: number }),
+  Health: object({ state: { enum: ["ok", "stalled", "halted"] }, height: number }),
 };

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { TestContext } from "node:test";
+import type { Operation } from "#chain/codec/transaction.ts";
+import { type Hex, hex } from "#chain/types.ts";
+import type { Deployment } from "#sandbox/sandbox.ts";
+import { AgentError } from "../error.ts";
+import { RETRY_MS_FIRST } from "../limits.ts";
+import { type Hands, execute } from "./execute.ts";
+import { type Blob, type DeploymentHere, type Desired, routeOf } from "./plan.ts";
+import { Supervisor } from "./supervisor.ts";
+
+const BOOT = "b0".repeat(16) as Hex;
+const ID = "01".repeat(20) as Hex;
+const COMPONENT = "02".repeat(32) as Hex;
+const deployment: DeploymentHere = {
+  id: ID, owner: "03".repeat(20) as Hex, hosts: ["d.gw1.localhost"], component: COMPONENT, configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4,
+  leases: [{ index: 0, stage: "placed", rate: 7n }],
+};
+
+type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null }; supervisor: Supervisor };
+
+function stage(t: TestContext): Stage {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
+  const it: Omit<Stage, "supervisor"> = {
+    desired: { bootId: BOOT, deployments: [deployment], named: new Set([COMPONENT]) }, blobs: new Map([[COMPONENT, { state: "compiled", expiresAtMs: 0 }]]),
+    loads: [], sent: [], told: [], failures: [], errors: { load: null, submit: null },
+  };
+  const hands: Hands = {
+    submit: async (operation) => {
+      if (it.errors.submit !== null) throw new AgentError(it.errors.submit, "as the test says");
+      it.sent.push(operation);
+      if (operation.kind !== "ready") return;
+      it.desired = { ...it.desired, deployments: it.desired.deployments.map((d) => ({ ...d, leases: d.leases.map((l) => ({ ...l, stage: "ready" as const })) })) };
+    },
+    fetch: async () => { throw new AgentError("blob_missing", "nowhere"); },
+    tell: (_id, line) => void it.told.push(line),
+    blobs: { compile: async (digest) => ({ digest, path: "p", cached: true }), read: async () => new Uint8Array(0), drop: async (digest) => void it.blobs.delete(digest), forgetCompiled: () => {} },
+    runner: {
+      load: async (loaded) => {
+        if (it.errors.load !== null) throw new AgentError(it.errors.load, "as the test says");
+        it.loads.push(loaded);
+      },
+      unload: async () => {},
+    },
+  };
+  const supervisor = new Supervisor({ hands, bootId: BOOT, desired: () => it.desired, blobs: () => it.blobs, now: () => Date.now(), onFailure: (action, code) => void it.failures.push(`${action.key} ${code}`) });
+  return Object.assign(it, { supervisor });
+}
+const settle = async (): Promise<void> => {
+  for (let n = 0; n < 20; n += 1) await Promise.resolve();
+};
+
+test("one poke brings a placed lease to ready, and a second does nothing", async (t) => {
+  const it = stage(t);
+  it.supervisor.poke();
+  await settle();
+  assert.deepEqual(it.sent.map(({ kind }) => kind), ["ready"]);
+  assert.equal(it.loads.length, 1);
+  assert.deepEqual([...it.supervisor.routes.values()], [routeOf(deployment)]);
+  it.supervisor.poke();
+  await settle();
+  assert.deepEqual([it.sent.length, it.loads.length], [1, 1]);
+});
+
+test("a trouble of the machine is tried again with growing waits, unloads nothing and fails no lease", async (t) => {
+  const it = stage(t);
+  it.errors.load = "runner_stopped";
+  it.supervisor.poke();
+  await settle();
+  assert.deepEqual(it.failures, [`load/${ID} runner_stopped`]);
+  it.supervisor.poke();
+  await settle();
+  assert.equal(it.failures.length, 1, "not before its time");
+  t.mock.timers.tick(RETRY_MS_FIRST);
+  await settle();
+  assert.equal(it.failures.length, 2);
+  t.mock.timers.tick(RETRY_MS_FIRST);
+  await settle();
+  assert.equal(it.failures.length, 2, "the second wait is longer");
+  it.errors.load = null;
+  t.mock.timers.tick(RETRY_MS_FIRST);
+  await settle();
+  assert.deepEqual(it.sent.map(({ kind }) => kind), ["ready"]);
+});
+
+test("a component that does not instantiate fails its lease with the cause, and tells its tenant", async (t) => {
+  const it = stage(t);
+  it.errors.load = "load_failed";
+  it.supervisor.poke();
+  await settle();
+  const [sent] = it.sent;
+  assert.deepEqual(sent?.kind === "failed" && [hex(sent.deploymentId), sent.index, sent.cause], [ID, 0, "load_failed"]);
+  assert.match(it.told[0] ?? "", /load_failed/);
+  // The ledger places it here again: it fails again, but later each time.
+  const sentAfter = async (ms: number): Promise<number> => {
+    t.mock.timers.tick(ms);
+    await settle();
+    return it.sent.length;
+  };
+  assert.equal(await sentAfter(RETRY_MS_FIRST), 2);
+  assert.equal(await sentAfter(RETRY_MS_FIRST), 2);
+  assert.equal(await sentAfter(RETRY_MS_FIRST), 3);
+});
+
+test("a route that the runner lost is loaded again without a word to the chain", async (t) => {
+  const it = stage(t);
+  it.supervisor.poke();
+  await settle();
+  it.supervisor.lost(ID);
+  await settle();
+  assert.deepEqual([it.loads.length, it.sent.length], [2, 1]);
+});
+
+test("a refused ready is tried again, since money may come", async (t) => {
+  const it = stage(t);
+  it.errors.submit = "insufficient_funds";
+  it.supervisor.poke();
+  await settle();
+  it.errors.submit = null;
+  t.mock.timers.tick(RETRY_MS_FIRST);
+  await settle();
+  assert.deepEqual(it.sent.map(({ kind }) => kind), ["ready"]);
+});
+
+test("stop() waits for what is under way, begins nothing more, and does not wait for ever", async (t) => {
+  const it = stage(t);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const slow = new Supervisor({
+    hands: { submit: async () => {}, fetch: () => promise, tell: () => {}, blobs: { compile: async () => assert.fail("nothing more"), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} }, runner: { load: async () => {}, unload: async () => {} } },
+    bootId: BOOT, desired: () => it.desired, blobs: () => new Map(), now: () => Date.now(),
+  });
+  slow.reconcile();
+  let over = false;
+  void slow.stop(500).then(() => (over = true));
+  await settle();
+  assert(!over);
+  t.mock.timers.tick(500);
+  await settle();
+  assert(over);
+  resolve();
+  await settle();
+  slow.poke();
+  await settle();
+});
+
+test("a route is loaded with the summed limits of its replicas, capped by what one route can have", async () => {
+  const loads: Deployment[] = [];
+  const hands = {
+    submit: async () => {}, fetch: async () => {}, tell: () => {}, runner: { load: async (loaded: Deployment) => void loads.push(loaded), unload: async () => {} },
+    blobs: { compile: async (digest: Hex) => ({ digest, path: "p", cached: true }), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} },
+  };
+  const leases = Array.from({ length: 3 }, (_, index) => ({ index, stage: "ready" as const, rate: 1n }));
+  for (const memoryMib of [64, 1000]) await execute({ kind: "load", key: "k", route: routeOf({ ...deployment, memoryMib, leases }) }, hands);
+  assert.deepEqual(loads.map(({ limits, concurrency }) => [limits?.memoryBytesMax, concurrency]), [[192 * 1024 * 1024, 12], [1024 * 1024 * 1024, 12]]);
+});
