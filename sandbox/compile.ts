@@ -1,4 +1,23 @@
-/** Components to machine code, in a process of their own; the results in a cache that nobody can forge. */
+/**
+ * Components to machine code, each in a process of its own that is jailed and then gone; results in a cache that nobody can forge.
+ *
+ * A compiler is a big program that reads a stranger's bytes, and what it writes is executed. So it sees no file, no network and
+ * no environment, its memory and time are limited, and its only output is the code on its stdout.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { entryPath, readCode, sha256Hex, writeEntry } from "./cache.ts";
+import { SandboxError } from "./errors.ts";
+import {
+  COMPILED_BYTES_MAX,
+  COMPILES_MAX,
+  COMPILE_CPU_SECONDS_MAX,
+  COMPILE_MEMORY_BYTES_MAX,
+  COMPILE_WALL_TIME_MS_MAX,
+  LIMITS_MAX,
+} from "./limits.ts";
+import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
+
 export type CompileOptions = {
   /** sha256 of the component in hex; computed when left out, checked when given (code digest_mismatch). */
   readonly digest?: string;
@@ -8,7 +27,112 @@ export type CompileOptions = {
 /** Names an entry of the cache. `digest` is the component's sha256 in hex. */
 export type Compiled = { readonly digest: string; readonly path: string; readonly cached: boolean };
 
-/** Throws digest_mismatch, compile_failed (with the compiler's reason), compile_limit (time or memory), aborted. */
+const REASON_BYTES_MAX = 64 * 1024;
+
+/** Entries that are being made, so that the same one is not made twice. */
+const making = new Map<string, Promise<unknown>>();
+let running = 0;
+const waiting: (() => void)[] = [];
+
+/** Throws digest_mismatch, component_too_large, compile_failed (with the compiler's reason), compile_limit (time or memory), aborted. */
 export async function compile(component: Uint8Array, options: CompileOptions = {}): Promise<Compiled> {
-  throw new Error(`not yet ${component.length} ${options.digest}`);
+  const { cacheDirectory = defaultCacheDirectory(), signal } = options;
+  if (component.length > LIMITS_MAX.componentBytesMax) {
+    throw new SandboxError("component_too_large", `Cannot compile ${component.length} bytes: more than ${LIMITS_MAX.componentBytesMax}`);
+  }
+  const digest = sha256Hex(component);
+  if (options.digest !== undefined && options.digest !== digest) {
+    throw new SandboxError("digest_mismatch", `Cannot compile component ${options.digest}: its bytes have digest ${digest}`);
+  }
+  const engine = engineId();
+  const path = entryPath(cacheDirectory, digest, engine);
+  for (;;) {
+    if (signal?.aborted) throw aborted(digest, signal);
+    const other = making.get(path);
+    if (other === undefined) break;
+    await other.catch(() => {});
+  }
+  const made = make(component, digest, { cacheDirectory, engine, signal });
+  making.set(path, made);
+  try {
+    return { digest, path, cached: await made };
+  } finally {
+    making.delete(path);
+  }
 }
+
+type Place = { cacheDirectory: string; engine: string; signal: AbortSignal | undefined };
+
+/** True when it was there already, and in order. */
+async function make(component: Uint8Array, digest: string, place: Place): Promise<boolean> {
+  if ((await readCode(place.cacheDirectory, digest, place.engine)) !== null) return true;
+  if (running >= COMPILES_MAX) await new Promise<void>((resolve) => waiting.push(resolve));
+  running += 1;
+  try {
+    const code = await compileInProcess(component, digest, place.signal);
+    await writeEntry(place.cacheDirectory, digest, place.engine, code);
+    return false;
+  } finally {
+    running -= 1;
+    waiting.shift()?.();
+  }
+}
+
+async function compileInProcess(component: Uint8Array, digest: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  if (signal?.aborted) throw aborted(digest, signal);
+  const program = nativePaths().compiler;
+  if (!existsSync(program)) throw missing(program);
+  const limits = [process.pid, COMPILE_MEMORY_BYTES_MAX, COMPILE_CPU_SECONDS_MAX].map(String);
+  const child = spawn(program, limits, { stdio: "pipe", env: {}, cwd: "/" });
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    child.kill("SIGKILL");
+  }, COMPILE_WALL_TIME_MS_MAX);
+  const onAbort = (): boolean => child.kill("SIGKILL");
+  signal?.addEventListener("abort", onAbort);
+  try {
+    // A compiler that ends before it has read everything says why on stderr.
+    child.stdin.on("error", () => {});
+    child.stdin.end(component);
+    const [code, reason, exit] = await Promise.all([
+      collect(child, child.stdout, COMPILED_BYTES_MAX),
+      collect(child, child.stderr, REASON_BYTES_MAX),
+      exitOf(child),
+    ]);
+    if (signal?.aborted) throw aborted(digest, signal);
+    if (exit.code === 0 && code.length > 0) return code;
+    const text = Buffer.from(reason).toString("utf8").trim();
+    if (exit.code === 1) throw new SandboxError("compile_failed", `Cannot compile component ${digest}: ${text}`);
+    const how = late ? `still running after ${COMPILE_WALL_TIME_MS_MAX} ms` : `ended by ${exit.signal ?? `code ${exit.code}`} ${text}`;
+    throw new SandboxError(exit.code === 2 ? "compile_failed" : "compile_limit", `Cannot compile component ${digest}: the compiler was ${how}`);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+type Exit = { code: number | null; signal: string | null };
+const exitOf = (child: ChildProcess): Promise<Exit> =>
+  new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+
+/** What is over `bytesMax` ends the child. */
+async function collect(child: ChildProcess, stream: NodeJS.ReadableStream, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    length += chunk.length;
+    if (length > bytesMax) {
+      child.kill("SIGKILL");
+      break;
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const aborted = (digest: string, signal: AbortSignal): SandboxError =>
+  new SandboxError("aborted", `Compile of ${digest} was aborted`, { cause: signal.reason });

@@ -13,6 +13,7 @@ export type SandboxErrorCode =
   | "compile_limit"
   // What was asked of the sandbox cannot be done.
   | "aborted"
+  | "task_forbidden"
   | "limit_invalid"
   | "host_in_use"
   | "load_failed"

@@ -1,32 +1,58 @@
-/** Keeps one runner process alive over one listening socket. */
-import type { LogLine, Usage } from "./control.ts";
+/**
+ * Keeps one runner process alive over one listening socket.
+ *
+ * The socket outlives every process: while there is none, clients wait in its backlog. A process that ends is replaced at once
+ * and given everything that was loaded before it accepts its first connection; only one that dies again and again as it starts
+ * is held back. `#loads` is what should be loaded, and the calls that wait for an answer are answered by whichever process has
+ * it. Call from the main thread: the kernel ends a runner with the thread that started it.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import type { Duplex } from "node:stream";
+import { codeDirectory, readHeader } from "./cache.ts";
 import type { Compiled } from "./compile.ts";
-import type { Limits } from "./limits.ts";
+import { encodeMessage, MessageReader, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
+import { SandboxError, type SandboxErrorCode } from "./errors.ts";
+import {
+  completeLimits,
+  CONCURRENCY_DEFAULT,
+  CONCURRENCY_MAX,
+  CONTROL_MESSAGE_BYTES_MAX,
+  ENVIRONMENT_BYTES_MAX,
+  HOSTS_MAX,
+  type Limits,
+} from "./limits.ts";
+import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
 
 export type Deployment = {
   readonly id: string;
   /** Lower case, without port; "*" takes every Host that no other deployment has. */
   readonly hosts: readonly string[];
-  readonly compiled: Compiled;
+  readonly compiled: Pick<Compiled, "digest">;
   /** What is left out is LIMITS_DEFAULT. */
   readonly limits?: Partial<Limits>;
   readonly concurrency?: number;
   readonly environment?: Readonly<Record<string, string>>;
 };
+export type RunnerExit = { readonly pid: number; readonly code: number | null; readonly signal: string | null };
 export type RunnerOptions = {
   /** Its descriptor is inherited; the caller keeps it open for as long as the runner is wanted, and closes it. */
   readonly listener: { readonly fd: number };
   readonly cacheDirectory?: string;
   readonly onLog?: (line: LogLine) => void;
-  /** A runner process ended by itself; the next one is already on its way. */
-  readonly onExit?: (exit: { pid: number; code: number | null; signal: string | null }) => void;
+  /** A runner process ended by itself; the next one is on its way. */
+  readonly onExit?: (exit: RunnerExit) => void;
   /** After a respawn: a deployment that could not be loaded again (its cache entry is gone or corrupt). */
   readonly onLost?: (id: string, code: string, message: string) => void;
 };
 export type Runner = {
   /** Of the present process, or null while there is none. */
   readonly pid: number | null;
-  /** Idempotent; an id that is loaded already is replaced without losing a request. Resolves when requests are served by it. Throws load_failed, artefact_corrupt, host_in_use, limit_invalid, runner_stopped. */
+  /**
+   * Idempotent; an id that is loaded already is replaced without losing a request. Resolves when requests are served by it.
+   * Throws load_failed, artefact_corrupt (compile it again), host_in_use, limit_invalid, runner_stopped.
+   */
   load(deployment: Deployment): Promise<void>;
   /** Idempotent. Requests that run are finished. */
   unload(id: string): Promise<void>;
@@ -35,7 +61,267 @@ export type Runner = {
   stop(): Promise<void>;
 };
 
-/** Throws runner_failed when the first process does not come up. */
+/** A process that lived for so long had started well. */
+const STARTED_WELL_MS = 2_000;
+const RESPAWN_DELAY_MS = 50;
+const RESPAWN_DELAY_MS_MAX = 5_000;
+const START_TIMEOUT_MS = 10_000;
+const REASON_CHARACTERS_MAX = 4_096;
+
+/** Throws runner_failed when the first process does not come up, native_missing when there is none to start. */
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
-  throw new Error(`not yet ${options.listener.fd}`);
+  const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();
+  if (!existsSync(nativePaths().runner)) throw missing(nativePaths().runner);
+  await mkdir(codeDirectory(cacheDirectory), { recursive: true, mode: 0o700 });
+  const runner = new RunnerKeeper(options, cacheDirectory);
+  await runner.start();
+  return runner;
 }
+
+type Call = { message: ToRunner; resolve: (usage: Record<string, Usage>) => void; reject: (error: Error) => void };
+
+class RunnerKeeper implements Runner {
+  readonly #options: RunnerOptions;
+  readonly #cacheDirectory: string;
+  readonly #loads = new Map<string, Load>();
+  readonly #calls = new Map<number, Call>();
+  /** What processes that are gone had counted, as far as it was asked for. */
+  readonly #counted = new Map<string, Usage>();
+  readonly #latest = new Map<string, Usage>();
+  #callNumber = 0;
+  #process: { child: ChildProcess; control: Duplex; exited: Promise<void> } | null = null;
+  #started = false;
+  #earlyDeaths = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+  /** Loads and unloads one after the other: the last one called is the one that holds. */
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(options: RunnerOptions, cacheDirectory: string) {
+    this.#options = options;
+    this.#cacheDirectory = cacheDirectory;
+  }
+
+  get pid(): number | null {
+    return this.#process?.child.pid ?? null;
+  }
+
+  async start(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new SandboxError("runner_failed", `The runner did not start within ${START_TIMEOUT_MS} ms`)), START_TIMEOUT_MS);
+    });
+    const first = new Promise<void>((resolve, reject) => this.#spawn(resolve, reject));
+    try {
+      await Promise.race([first, late]);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  load(deployment: Deployment): Promise<void> {
+    return this.#inTurn(async () => {
+      const load = await this.#loadOf(deployment);
+      const before = this.#loads.get(load.id);
+      this.#loads.set(load.id, load);
+      try {
+        await this.#call({ type: "load", call: 0, load });
+      } catch (error) {
+        if (before === undefined) this.#loads.delete(load.id);
+        else this.#loads.set(load.id, before);
+        throw error;
+      }
+    });
+  }
+
+  unload(id: string): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#loads.delete(id)) return;
+      await this.#call({ type: "unload", call: 0, id });
+      this.#counted.delete(id);
+      this.#latest.delete(id);
+    });
+  }
+
+  async usage(): Promise<Record<string, Usage>> {
+    const latest = await this.#call({ type: "usage", call: 0 });
+    const usage: Record<string, Usage> = {};
+    for (const id of this.#loads.keys()) {
+      const now = latest[id];
+      if (now === undefined) continue;
+      this.#latest.set(id, now);
+      usage[id] = addUsage(this.#counted.get(id), now);
+    }
+    return usage;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    const process = this.#process;
+    if (process !== null) {
+      process.child.kill("SIGKILL");
+      await process.exited;
+    }
+    for (const call of this.#calls.values()) call.reject(stoppedError());
+    this.#calls.clear();
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+
+  #call(message: ToRunner): Promise<Record<string, Usage>> {
+    if (this.#stopped) return Promise.reject(stoppedError());
+    this.#callNumber += 1;
+    const numbered = { ...message, call: this.#callNumber };
+    return new Promise((resolve, reject) => {
+      this.#calls.set(numbered.call, { message: numbered, resolve, reject });
+      // Before `started`, the list of loads in the start message speaks for it.
+      if (this.#started) this.#process?.control.write(encodeMessage(numbered));
+    });
+  }
+
+  async #loadOf(deployment: Deployment): Promise<Load> {
+    const { id, hosts, compiled, concurrency = CONCURRENCY_DEFAULT, environment = {} } = deployment;
+    const limits = limitsOf(deployment);
+    const pairs = Object.entries(environment);
+    const environmentBytes = pairs.reduce((bytes, [name, value]) => bytes + Buffer.byteLength(name) + Buffer.byteLength(value), 0);
+    if (hosts.length > HOSTS_MAX) throw new SandboxError("limit_invalid", `Cannot load ${id}: ${hosts.length} hosts, at most ${HOSTS_MAX}`);
+    if (environmentBytes > ENVIRONMENT_BYTES_MAX) {
+      throw new SandboxError("limit_invalid", `Cannot load ${id}: its environment has ${environmentBytes} bytes, at most ${ENVIRONMENT_BYTES_MAX}`);
+    }
+    if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > CONCURRENCY_MAX) {
+      throw new SandboxError("limit_invalid", `Cannot load ${id}: concurrency ${concurrency} is not from 1 to ${CONCURRENCY_MAX}`);
+    }
+    const header = await readHeader(this.#cacheDirectory, compiled.digest, engineId());
+    if (header === null) {
+      throw new SandboxError("artefact_corrupt", `Cannot load ${id}: the cache has no good code for component ${compiled.digest}; compile it again`);
+    }
+    const path = `${compiled.digest}-${engineId()}.code`;
+    const lower = hosts.map((host) => host.toLowerCase());
+    return { id, hosts: lower, path: `${codeDirectory(this.#cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, environment: pairs };
+  }
+
+  #spawn(onStarted: () => void, onFailed: (error: Error) => void): void {
+    const child = spawn(nativePaths().runner, [String(process.pid), codeDirectory(this.#cacheDirectory)], {
+      stdio: ["ignore", "ignore", "pipe", "pipe", this.#options.listener.fd],
+      env: {},
+      cwd: "/",
+    });
+    const spawnedMs = performance.now();
+    const control = child.stdio[3] as Duplex;
+    let reason = "";
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      reason = (reason + text).slice(-REASON_CHARACTERS_MAX);
+    });
+    const exited = new Promise<void>((resolve) => {
+      const ended = (code: number | null, signal: string | null): void => {
+        if (this.#process?.child !== child) return;
+        resolve();
+        const early = !this.#started || performance.now() - spawnedMs < STARTED_WELL_MS;
+        if (!this.#started) onFailed(new SandboxError("runner_failed", `The runner ended by ${signal ?? `code ${code}`} as it started: ${reason.trim()}`));
+        this.#ended({ pid: child.pid ?? 0, code, signal }, early);
+      };
+      child.on("exit", ended);
+      child.on("error", (error) => {
+        reason = error.message;
+        ended(null, "spawn error");
+      });
+    });
+    this.#process = { child, control, exited };
+    this.#started = false;
+    const reader = new MessageReader(CONTROL_MESSAGE_BYTES_MAX);
+    control.on("error", () => {});
+    control.on("data", (chunk: Uint8Array) => {
+      try {
+        for (const message of reader.push(chunk)) this.#take(child, message as FromRunner, onStarted);
+      } catch {
+        // A runner that does not speak the protocol may be a tenant: away with it.
+        child.kill("SIGKILL");
+      }
+    });
+    control.write(encodeMessage({ type: "start", call: 0, loads: [...this.#loads.values()] }));
+  }
+
+  #ended(exit: RunnerExit, early: boolean): void {
+    this.#process = null;
+    this.#started = false;
+    for (const [id, usage] of this.#latest) this.#counted.set(id, { ...addUsage(this.#counted.get(id), usage), memoryBytes: 0, running: 0, waiting: 0 });
+    this.#latest.clear();
+    if (this.#stopped) return;
+    this.#earlyDeaths = early ? this.#earlyDeaths + 1 : 0;
+    const delayMs = this.#earlyDeaths < 2 ? 0 : Math.min(RESPAWN_DELAY_MS * 2 ** (this.#earlyDeaths - 2), RESPAWN_DELAY_MS_MAX);
+    const respawn = (): void => this.#spawn(() => {}, () => {});
+    if (delayMs === 0) respawn();
+    else this.#timer = setTimeout(respawn, delayMs);
+    this.#options.onExit?.(exit);
+  }
+
+  #take(child: ChildProcess, message: FromRunner, onStarted: () => void): void {
+    if (message.type === "logs") {
+      for (const line of message.lines) this.#options.onLog?.(line);
+      return;
+    }
+    if (this.#process?.child !== child) return;
+    if (message.type === "started") {
+      this.#started = true;
+      this.#startedWith(message);
+      onStarted();
+      return;
+    }
+    const call = this.#calls.get(message.call);
+    if (call === undefined) return;
+    this.#calls.delete(message.call);
+    if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
+    else call.resolve(message.type === "usage" ? message.usage : {});
+  }
+
+  /** Answers what was asked of the process before, and asks again what only a process can answer. */
+  #startedWith(message: FromRunner & { type: "started" }): void {
+    const failures = new Map(message.failures.map((failure) => [failure.id, failure]));
+    for (const [number, call] of this.#calls) {
+      if (call.message.type === "usage") {
+        this.#process?.control.write(encodeMessage(call.message));
+        continue;
+      }
+      this.#calls.delete(number);
+      const failure = call.message.type === "load" ? failures.get(call.message.load.id) : undefined;
+      if (failure === undefined) call.resolve({});
+      else call.reject(new SandboxError(failure.code as SandboxErrorCode, failure.message));
+      if (failure !== undefined) failures.delete(failure.id);
+    }
+    for (const { id, code, message: text } of failures.values()) {
+      this.#loads.delete(id);
+      this.#options.onLost?.(id, code, text);
+    }
+  }
+}
+
+function limitsOf(deployment: Deployment): Limits {
+  try {
+    return completeLimits(deployment.limits);
+  } catch (cause) {
+    throw new SandboxError("limit_invalid", `Cannot load ${deployment.id}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function addUsage(before: Usage | undefined, now: Usage): Usage {
+  if (before === undefined) return now;
+  return {
+    ...now,
+    requests: before.requests + now.requests,
+    errors: before.errors + now.errors,
+    fuel: before.fuel + now.fuel,
+    cpuNs: before.cpuNs + now.cpuNs,
+    memoryBytesPeak: Math.max(before.memoryBytesPeak, now.memoryBytesPeak),
+    logLinesDropped: before.logLinesDropped + now.logLinesDropped,
+  };
+}
+
+const stoppedError = (): SandboxError => new SandboxError("runner_stopped", "The runner was stopped");

@@ -5,7 +5,41 @@
  * `godwit run` and component tests; whatever is served to others runs in the jailed process that `startRunner` keeps alive.
  * Knows nothing of chain, machine or money.
  */
-import type { Limits } from "./limits.ts";
+import { createRequire } from "node:module";
+import { readCode } from "./cache.ts";
+import { compile } from "./compile.ts";
+import { SandboxError, type SandboxErrorCode } from "./errors.ts";
+import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./limits.ts";
+import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
+
+export { SandboxError, type SandboxErrorCode } from "./errors.ts";
+export { compile, type Compiled, type CompileOptions } from "./compile.ts";
+export { startRunner, type Deployment, type Runner, type RunnerExit, type RunnerOptions } from "./runner.ts";
+export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
+export type { LogLine, LogStream, Usage } from "./control.ts";
+
+/** What godwit.node exports; its Rust is in native/addon. */
+type Addon = {
+  inspect(component: Uint8Array): Promise<{ code: string; message: string; kind: "service" | "task"; imports: string[]; exports: string[] }>;
+  listen(address: string, port: number): { fd: number; address: string; port: number; code: string; message: string };
+  closeDescriptor(fd: number): void;
+  RunningTask: new (settings: object, output: (stream: number, chunk: Uint8Array) => void) => RunningTask;
+};
+type RunningTask = {
+  run(): Promise<{ exitCode: number; trapCode: string; trapMessage: string; fuel: number; wallMs: number; memoryBytes: number; writtenBytes: number }>;
+  pushInput(chunk: Uint8Array): void;
+  acknowledge(stream: number, bytes: number): void;
+  abort(): void;
+};
+
+let loaded: Addon | undefined;
+function addon(): Addon {
+  try {
+    return (loaded ??= createRequire(import.meta.url)(nativePaths().addon) as Addon);
+  } catch (cause) {
+    throw missing(cause);
+  }
+}
 
 export type Inspection = {
   readonly kind: "service" | "task";
@@ -16,7 +50,27 @@ export type Inspection = {
 
 /** Throws a SandboxError: not_wasm, core_module, component_invalid, import_unknown (the message names it), world_unknown, component_too_large. */
 export async function inspect(component: Uint8Array): Promise<Inspection> {
-  throw new Error(`not yet ${component.length}`);
+  if (component.length > LIMITS_MAX.componentBytesMax) {
+    throw new SandboxError("component_too_large", `The component has ${component.length} bytes, more than ${LIMITS_MAX.componentBytesMax}`);
+  }
+  const { code, message, kind, imports, exports } = await addon().inspect(component);
+  if (code !== "") throw new SandboxError(code as SandboxErrorCode, `The component cannot run here: ${message}`);
+  return { kind, imports, exports };
+}
+
+export type Listener = { readonly fd: number; readonly address: string; readonly port: number; close(): void };
+
+/** Binds and listens, and gives the descriptor for a runner to inherit. Port 0: any. Throws port_in_use, address_unavailable, listen_failed. */
+export async function listen(address: string, port: number): Promise<Listener> {
+  const native = addon();
+  const { fd, address: bound, port: actual, code, message } = native.listen(address, port);
+  if (code !== "") throw new SandboxError(code as SandboxErrorCode, `Cannot listen on ${address} port ${port}: ${message}`);
+  let open = true;
+  const close = (): void => {
+    if (open) native.closeDescriptor(fd);
+    open = false;
+  };
+  return { fd, address: bound, port: actual, close };
 }
 
 export type TaskOptions = {
@@ -33,7 +87,7 @@ export type TaskOptions = {
   /** Where compiled code is kept; default: the user's cache. */
   readonly cacheDirectory?: string;
 };
-export type TrapCode = "trap" | "fuel_limit" | "wall_time_limit" | "memory_limit" | "aborted";
+export type TrapCode = "trap" | "fuel_limit" | "wall_time_limit" | "memory_limit" | "table_limit" | "aborted";
 export type TaskResult = {
   readonly exitCode: number;
   readonly trap?: { readonly code: TrapCode; readonly message: string };
@@ -42,20 +96,116 @@ export type TaskResult = {
   readonly memoryBytes: number;
 };
 
+let tasksForbidden = false;
+/** For ever, in this process: an agent calls it, so that no tenant's code can run beside its keys by accident. */
+export function forbidTasks(): void {
+  tasksForbidden = true;
+}
+
 /** Runs a task's `wasi:cli/run` to its end. A trap or a limit is a result (exitCode 134), not an exception. */
 export async function runTask(component: Uint8Array, options: TaskOptions = {}): Promise<TaskResult> {
-  throw new Error(`not yet ${component.length} ${options.arguments}`);
+  if (tasksForbidden) throw new SandboxError("task_forbidden", "Tasks do not run in this process: it holds keys");
+  const { kind } = await inspect(component);
+  if (kind !== "task") throw new SandboxError("world_unknown", "The component is a service: serve it, it has no wasi:cli/run to run");
+  const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();
+  const { signal } = options;
+  const { digest } = await compile(component, { cacheDirectory, ...(signal && { signal }) });
+  const code = await readCode(cacheDirectory, digest, engineId());
+  if (code === null) throw new SandboxError("artefact_corrupt", `The code of component ${digest} was changed as it was to be run`);
+
+  const settings = settingsOf(code, options);
+  const output = new Output(options);
+  const task = new (addon().RunningTask)(settings, (stream, chunk) => {
+    if (stream === 0) void input.pull(task);
+    else output.write(task, stream, chunk);
+  });
+  const input = new Input(options.stdin);
+  const abort = (): void => task.abort();
+  signal?.addEventListener("abort", abort);
+  try {
+    if (signal?.aborted) abort();
+    const { exitCode, trapCode, trapMessage, fuel, wallMs, memoryBytes, writtenBytes } = await task.run();
+    await output.drained(writtenBytes);
+    const trap = { code: trapCode as TrapCode, message: trapMessage };
+    return { exitCode, ...(trapCode !== "" && { trap }), fuel, wallMs, memoryBytes };
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    input.close();
+  }
 }
 
-export type Listener = { readonly fd: number; readonly address: string; readonly port: number; close(): void };
-
-/** Binds and listens, and gives the descriptor for a runner to inherit. Port 0: any. Throws port_in_use, address_unavailable, listen_failed. */
-export async function listen(address: string, port: number): Promise<Listener> {
-  throw new Error(`not yet ${address} ${port}`);
+function settingsOf(code: Uint8Array, options: TaskOptions): object {
+  const limits = completeLimits(options.limits, LIMITS_TASK_DEFAULT);
+  return {
+    code,
+    arguments: options.arguments ?? [],
+    environment: Object.entries(options.environment ?? {}).flat(),
+    memoryBytesMax: limits.memoryBytesMax,
+    fuelMax: limits.fuelPerCallMax,
+    wallTimeMsMax: limits.wallTimeMsMax,
+    tableElementsMax: limits.tableElementsMax,
+    instancesMax: limits.instancesMax,
+    resourceHandlesMax: limits.resourceHandlesMax,
+    headerBytesMax: limits.headerBytesMax,
+  };
 }
 
-export { SandboxError } from "./errors.ts";
-export { compile, type Compiled, type CompileOptions } from "./compile.ts";
-export { startRunner, type Deployment, type Runner, type RunnerOptions } from "./runner.ts";
-export { nativePaths } from "./native.ts";
-export type { LogLine, LogStream, Usage } from "./control.ts";
+/** Hands on what the guest writes, in order, and tells it when it may go on. The first error of a callback ends the task. */
+class Output {
+  readonly #options: TaskOptions;
+  #arrived = 0;
+  #expected = Infinity;
+  #tail: Promise<void> = Promise.resolve();
+  #failure: unknown;
+  #wake: () => void = () => {};
+  constructor(options: TaskOptions) {
+    this.#options = options;
+  }
+
+  write(task: RunningTask, stream: number, chunk: Uint8Array): void {
+    this.#arrived += chunk.length;
+    const take = stream === 1 ? this.#options.stdout : this.#options.stderr;
+    this.#tail = this.#tail.then(async () => {
+      try {
+        if (this.#failure === undefined) await take?.(chunk);
+      } catch (error) {
+        this.#failure = error;
+        task.abort();
+      }
+      task.acknowledge(stream, chunk.length);
+    });
+    if (this.#arrived >= this.#expected) this.#wake();
+  }
+
+  async drained(bytes: number): Promise<void> {
+    this.#expected = bytes;
+    if (this.#arrived < bytes) await new Promise<void>((resolve) => (this.#wake = resolve));
+    await this.#tail;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}
+
+/** Gives the guest its stdin one chunk at a time, when it asks. */
+class Input {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  constructor(source: Uint8Array | AsyncIterable<Uint8Array> | undefined) {
+    const once = async function* (bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+      yield bytes;
+    };
+    const iterable = source === undefined || source instanceof Uint8Array ? once(source ?? new Uint8Array()) : source;
+    this.#chunks = iterable[Symbol.asyncIterator]();
+  }
+
+  async pull(task: RunningTask): Promise<void> {
+    for (;;) {
+      const next = await this.#chunks.next().catch(() => ({ done: true as const, value: undefined }));
+      if (next.done) return task.pushInput(new Uint8Array());
+      if (next.value.length > 0) return task.pushInput(next.value);
+    }
+  }
+
+  /** Whoever reads a terminal stops reading it. */
+  close(): void {
+    void this.#chunks.return?.()?.catch(() => {});
+  }
+}

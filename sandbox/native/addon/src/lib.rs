@@ -1,1 +1,4 @@
-//! addon
+//! The addon: wasmtime inside Node, on threads of its own. Loaded by sandbox/sandbox.ts and nobody else.
+mod inspect;
+mod listen;
+mod task;

@@ -1,1 +1,59 @@
-fn main(){}
+//! The compiler: one component from stdin, machine code to stdout, then gone. `godwit-compiler PARENT MEMORY_BYTES_MAX CPU_SECONDS_MAX`
+//!
+//! A big program that reads a stranger's bytes, so it sees nothing: no files, no network, no environment. Exit code 0, or 1 with
+//! the reason on stderr; a limit ends it by signal or abort.
+use godwit_core::{engine, jail};
+use std::{
+    io::{Read, Write, stderr, stdin, stdout},
+    process::exit,
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+const DESCRIPTORS_MAX: u64 = 16;
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("godwit-compiler: {error}");
+        exit(2);
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["--engine"] {
+        println!("{}", engine::ENGINE);
+        return Ok(());
+    }
+    let [parent, memory_bytes_max, cpu_seconds_max] = arguments.as_slice() else {
+        return Err("usage: godwit-compiler PARENT MEMORY_BYTES_MAX CPU_SECONDS_MAX".into());
+    };
+    jail::orphan_check(parent.parse()?)?;
+    jail::close_other_descriptors(2)?;
+    jail::clear_environment();
+    jail::limit(libc::RLIMIT_CORE, 0)?;
+    jail::limit(libc::RLIMIT_FSIZE, 0)?;
+    jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
+    jail::limit_at_most(libc::RLIMIT_AS, memory_bytes_max.parse()?)?;
+    jail::limit_at_most(libc::RLIMIT_CPU, cpu_seconds_max.parse()?)?;
+    // Detects the processor, which reads /proc, so before the walls.
+    let engine = wasmtime::Engine::new(&engine::codegen())?;
+    jail::undumpable()?;
+    jail::landlock(None)?;
+    jail::seccomp_compiling()?;
+
+    let mut component = Vec::new();
+    stdin().lock().read_to_end(&mut component)?;
+    match engine.precompile_component(&component) {
+        Ok(code) => {
+            let mut output = stdout().lock();
+            output.write_all(&code)?;
+            output.flush()?;
+            Ok(())
+        }
+        Err(error) => {
+            _ = write!(stderr(), "{error:#}");
+            exit(1)
+        }
+    }
+}

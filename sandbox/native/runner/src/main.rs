@@ -1,1 +1,101 @@
-fn main(){}
+//! The runner: the jailed process that serves tenants. `godwit-runner PARENT CACHE_DIRECTORY [--attack]`
+//!
+//! Descriptor 3 is the control socket, 4 the listening socket; there are no others, there is no environment, and nothing can be
+//! opened but compiled code. It ends with its control socket or with its parent, whichever goes first.
+mod attack;
+mod control;
+
+use control::{Lines, ToRunner, Writer};
+use godwit_core::{batch::Batch, jail, plane::Plane, serve::serve};
+use std::{
+    os::{fd::FromRawFd, unix::net::UnixStream},
+    process::exit,
+    sync::{Arc, Barrier},
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+const CONTROL: i32 = 3;
+const LISTENER: i32 = 4;
+const DESCRIPTORS_MAX: u64 = 65_536;
+/// Nothing can be written to a file; memory files, which images of memories are, count as such.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("godwit-runner: {error}");
+        exit(1);
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [parent, directory, rest @ ..] = arguments.as_slice() else { return Err("usage: godwit-runner PARENT CACHE_DIRECTORY".into()) };
+    jail::orphan_check(parent.parse()?)?;
+    jail::close_other_descriptors(LISTENER as u32)?;
+    jail::clear_environment();
+    jail::limit(libc::RLIMIT_CORE, 0)?;
+    jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
+    jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
+
+    let lines = Lines::new();
+    // Opens what it needs of /proc, so before the walls.
+    let plane = Plane::new(lines.clone())?;
+    let threads = std::thread::available_parallelism()?.get();
+    jail::undumpable()?;
+    let landlock = jail::landlock(Some(directory))?;
+
+    // Every thread there will be stands at the barrier when seccomp comes down on all of them: I/O, batch, log, and this one.
+    let barrier = Arc::new(Barrier::new(2 * threads + 2));
+    let runtime = runtime(threads, barrier.clone())?;
+    let started = barrier.clone();
+    let batch = Batch::start(threads, runtime.handle().clone(), Arc::new(move || _ = started.wait()));
+    // SAFETY: the agent passes these descriptors, and nobody else here uses them.
+    let mut reader = unsafe { UnixStream::from_raw_fd(CONTROL) };
+    let listener = unsafe { std::net::TcpListener::from_raw_fd(LISTENER) };
+    let writer = Writer::new(reader.try_clone()?);
+    {
+        let (lines, writer, plane, barrier) = (lines.clone(), writer.clone(), plane.clone(), barrier.clone());
+        std::thread::Builder::new().name("log".into()).spawn(move || {
+            barrier.wait();
+            lines.pump(&writer, &plane);
+        })?;
+    }
+    barrier.wait();
+    jail::seccomp_serving()?;
+    if rest.iter().any(|argument| argument == "--attack") {
+        println!("{}", attack::report(landlock));
+        exit(0);
+    }
+
+    let ToRunner::Start { call, loads } = control::read(&mut reader)? else { return Err("the first message must be start".into()) };
+    let answer = control::start(&plane, call, loads);
+    listener.set_nonblocking(true)?;
+    let listener = {
+        let _context = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    runtime.spawn(serve(plane.clone(), batch, listener));
+    writer.send(&answer)?;
+    while let Ok(message) = control::read(&mut reader) {
+        writer.send(&control::carry_out(&plane, message))?;
+    }
+    exit(0)
+}
+
+fn runtime(threads: usize, barrier: Arc<Barrier>) -> std::io::Result<tokio::runtime::Runtime> {
+    // Threads for blocking calls, which come later, are not waited for: they inherit the filter.
+    let places = std::sync::atomic::AtomicUsize::new(threads);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("io")
+        .enable_io()
+        .enable_time()
+        .on_thread_start(move || {
+            use std::sync::atomic::Ordering::SeqCst;
+            if places.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                barrier.wait();
+            }
+        })
+        .build()
+}

@@ -1,0 +1,384 @@
+//! A task: one `wasi:cli/run` from begin to end, with its streams joined to JavaScript's.
+//!
+//! What the guest writes goes to a callback, and it may be WINDOW_BYTES ahead of what JavaScript has acknowledged. What it reads
+//! is asked for when it has nothing left, and pushed from JavaScript.
+use bytes::Bytes;
+use godwit_core::{
+    account::Account,
+    cause::Cause,
+    engine,
+    gate::Gate,
+    guest::{Guest, State, linker},
+    limits::Limits,
+};
+use napi::{
+    Status,
+    bindgen_prelude::*,
+    threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
+};
+use napi_derive::napi;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock},
+    task::Poll,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Runtime,
+    sync::Notify,
+};
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+use wasmtime_wasi::{
+    I32Exit, WasiCtx, async_trait,
+    cli::{IsTerminal, StdinStream, StdoutStream},
+    p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult, bindings::CommandPre},
+};
+
+const WINDOW_BYTES: usize = 256 << 10;
+const WRITE_BYTES_MAX: usize = 64 << 10;
+const THREADS: usize = 2;
+const EXIT_FAILED: i32 = 1;
+/// As a shell reports a process that was aborted.
+const EXIT_TRAPPED: i32 = 134;
+
+const STDIN: u32 = 0;
+
+#[napi(object)]
+pub struct TaskSettings {
+    /// Checked against its signed digest by compile.ts.
+    pub code: Buffer,
+    pub arguments: Vec<String>,
+    /// name, value, name, value…
+    pub environment: Vec<String>,
+    pub memory_bytes_max: f64,
+    pub fuel_max: f64,
+    pub wall_time_ms_max: f64,
+    pub table_elements_max: f64,
+    pub instances_max: f64,
+    pub resource_handles_max: f64,
+    pub header_bytes_max: f64,
+}
+
+#[napi(object)]
+pub struct TaskOutcome {
+    pub exit_code: i32,
+    /// Empty when the guest ended by itself.
+    pub trap_code: String,
+    pub trap_message: String,
+    pub fuel: f64,
+    pub wall_ms: f64,
+    pub memory_bytes: f64,
+    /// How much was written to stdout and stderr together: the callback may still have to come for some of it.
+    pub written_bytes: f64,
+}
+
+/// (0, nothing): stdin is wanted; (1 or 2, bytes): written to stdout or stderr.
+type Output = ThreadsafeFunction<FnArgs<(u32, Buffer)>, (), FnArgs<(u32, Buffer)>, Status, false>;
+
+struct Pipes {
+    output: Output,
+    state: Mutex<PipeState>,
+    changed: Notify,
+}
+#[derive(Default)]
+struct PipeState {
+    unacknowledged: [usize; 2],
+    written: usize,
+    input: VecDeque<Bytes>,
+    input_wanted: bool,
+    input_ended: bool,
+}
+
+#[napi]
+pub struct RunningTask {
+    pipes: Arc<Pipes>,
+    abort: Arc<Notify>,
+    settings: Option<TaskSettings>,
+}
+
+struct Host {
+    runtime: Runtime,
+    engine: Engine,
+    linker: Linker<State>,
+}
+
+/// Made when the first task runs: an agent that runs none has none.
+fn host() -> std::result::Result<&'static Host, String> {
+    static HOST: OnceLock<std::result::Result<Host, String>> = OnceLock::new();
+    let make = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("task").enable_time().build();
+        let engine = engine::on_demand().map_err(|error| format!("{error:#}"))?;
+        let linker = linker(&engine).map_err(|error| format!("{error:#}"))?;
+        Ok(Host { runtime: runtime.map_err(|error| error.to_string())?, engine, linker })
+    };
+    HOST.get_or_init(make).as_ref().map_err(Clone::clone)
+}
+
+#[napi]
+pub fn engine_version() -> &'static str {
+    engine::ENGINE
+}
+
+#[napi]
+impl RunningTask {
+    #[napi(constructor)]
+    pub fn new(settings: TaskSettings, output: Function<FnArgs<(u32, Buffer)>, ()>) -> Result<RunningTask> {
+        let output = output.build_threadsafe_function().build()?;
+        let pipes = Arc::new(Pipes { output, state: Mutex::default(), changed: Notify::new() });
+        Ok(RunningTask { pipes, abort: Arc::new(Notify::new()), settings: Some(settings) })
+    }
+
+    /// Once.
+    #[napi(ts_return_type = "Promise<TaskOutcome>")]
+    pub fn run<'env>(&mut self, env: &'env Env) -> Result<Object<'env>> {
+        let settings = self.settings.take().ok_or_else(|| Error::from_reason("a task runs once"))?;
+        let host = host().map_err(Error::from_reason)?;
+        let (deferred, promise) = env.create_deferred()?;
+        let (pipes, abort) = (self.pipes.clone(), self.abort.clone());
+        // The bytes of a Buffer may only be let go on JavaScript's thread.
+        let (code, settings) = (settings.code.to_vec(), Settings::from(&settings));
+        host.runtime.spawn(async move {
+            let outcome = execute(host, settings, code, pipes, abort).await;
+            deferred.resolve(move |_| outcome.map_err(Error::from_reason));
+        });
+        Ok(promise)
+    }
+
+    /// An empty chunk is the end of input.
+    #[napi]
+    pub fn push_input(&self, chunk: Buffer) {
+        let mut state = self.pipes.state.lock().unwrap();
+        state.input_wanted = false;
+        if chunk.is_empty() {
+            state.input_ended = true;
+        } else {
+            state.input.push_back(Bytes::copy_from_slice(&chunk));
+        }
+        drop(state);
+        self.pipes.changed.notify_waiters();
+    }
+
+    #[napi]
+    pub fn acknowledge(&self, stream: u32, bytes: u32) {
+        if let Some(unacknowledged) = self.pipes.state.lock().unwrap().unacknowledged.get_mut(stream.wrapping_sub(1) as usize) {
+            *unacknowledged = unacknowledged.saturating_sub(bytes as usize);
+        }
+        self.pipes.changed.notify_waiters();
+    }
+
+    #[napi]
+    pub fn abort(&self) {
+        self.abort.notify_one();
+    }
+}
+
+struct Settings {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    limits: Limits,
+}
+
+impl From<&TaskSettings> for Settings {
+    fn from(settings: &TaskSettings) -> Settings {
+        let limits = Limits {
+            memory_bytes_max: settings.memory_bytes_max as u64,
+            fuel_per_call_max: settings.fuel_max as u64,
+            wall_time_ms_max: settings.wall_time_ms_max as u64,
+            table_elements_max: settings.table_elements_max as u64,
+            instances_max: settings.instances_max as u64,
+            resource_handles_max: settings.resource_handles_max as u64,
+            header_bytes_max: settings.header_bytes_max as u64,
+            request_body_bytes_max: 0,
+            response_body_bytes_max: 0,
+            log_bytes_per_second_max: 0,
+            queue_length_max: 0,
+            queue_wait_ms_max: 0,
+        };
+        let environment = settings.environment.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        Settings { arguments: settings.arguments.clone(), environment, limits }
+    }
+}
+
+async fn execute(host: &'static Host, settings: Settings, code: Vec<u8>, pipes: Arc<Pipes>, abort: Arc<Notify>) -> std::result::Result<TaskOutcome, String> {
+    let limits = settings.limits;
+    // SAFETY: compile.ts has checked that our compiler made this code.
+    let component = unsafe { Component::deserialize(&host.engine, &code) }.map_err(|error| format!("{error:#}"))?;
+    let pre = host.linker.instantiate_pre(&component).and_then(CommandPre::new).map_err(|error| format!("{error:#}"))?;
+    let gate = Gate::new(1, limits.memory_bytes_max, 0, Duration::ZERO);
+    let Ok(pass) = gate.enter().await else { return Err("the gate of a single task is open".into()) };
+    let wasi = WasiCtx::builder()
+        .args(&settings.arguments)
+        .envs(&settings.environment)
+        .stdin(Input(pipes.clone()))
+        .stdout(Written(pipes.clone(), 1))
+        .stderr(Written(pipes.clone(), 2))
+        .build();
+    let account = Arc::new(Account::default());
+    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, wasi).map_err(|error| format!("{error:#}"))?;
+    let begun = Instant::now();
+    let call = async {
+        let command = pre.instantiate_async(&mut guest.store).await?;
+        command.wasi_cli_run().call_run(&mut guest.store).await
+    };
+    let ended = {
+        let call = std::pin::pin!(call);
+        let late = std::pin::pin!(tokio::time::sleep(Duration::from_millis(limits.wall_time_ms_max)));
+        let aborted = std::pin::pin!(abort.notified());
+        first(call, late, aborted).await
+    };
+    let (exit_code, trap_code, trap_message) = match ended {
+        Ended::Itself(Ok(Ok(()))) => (0, "", String::new()),
+        Ended::Itself(Ok(Err(()))) => (EXIT_FAILED, "", String::new()),
+        Ended::Itself(Err(error)) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => (exit.0, "", String::new()),
+            None => {
+                let cause = Cause::of(&error, guest.store.data().meter.refused);
+                (EXIT_TRAPPED, cause.code(), format!("{error:?}"))
+            }
+        },
+        Ended::Late => (EXIT_TRAPPED, Cause::WallTimeLimit.code(), format!("still running after {} ms", limits.wall_time_ms_max)),
+        Ended::Aborted => (EXIT_TRAPPED, "aborted", "aborted by the caller".into()),
+    };
+    let (fuel, memory_bytes) = (guest.fuel_used() as f64, guest.memory_bytes() as f64);
+    drop(guest);
+    let written_bytes = pipes.state.lock().unwrap().written as f64;
+    let wall_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    Ok(TaskOutcome { exit_code, trap_code: trap_code.into(), trap_message, fuel, wall_ms, memory_bytes, written_bytes })
+}
+
+type CallResult = wasmtime::Result<std::result::Result<(), ()>>;
+
+enum Ended {
+    Itself(CallResult),
+    Late,
+    Aborted,
+}
+
+async fn first(mut call: Pin<&mut impl Future<Output = CallResult>>, mut late: Pin<&mut impl Future<Output = ()>>, mut aborted: Pin<&mut impl Future<Output = ()>>) -> Ended {
+    std::future::poll_fn(|cx| {
+        if aborted.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::Aborted);
+        }
+        if let Poll::Ready(result) = call.as_mut().poll(cx) {
+            return Poll::Ready(Ended::Itself(result));
+        }
+        late.as_mut().poll(cx).map(|()| Ended::Late)
+    })
+    .await
+}
+
+impl Pipes {
+    /// Waits until `ready` says so; it is asked again after every change.
+    async fn until(&self, ready: impl Fn(&mut PipeState) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if ready(&mut self.state.lock().unwrap()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+    fn call(&self, stream: u32, bytes: Vec<u8>) {
+        self.output.call((stream, Buffer::from(bytes)).into(), ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}
+
+#[derive(Clone)]
+struct Written(Arc<Pipes>, u32);
+
+impl Written {
+    fn room(&self, state: &PipeState) -> usize {
+        WINDOW_BYTES.saturating_sub(state.unacknowledged[self.1 as usize - 1]).min(WRITE_BYTES_MAX)
+    }
+}
+impl IsTerminal for Written {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+impl StdoutStream for Written {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+#[async_trait]
+impl Pollable for Written {
+    async fn ready(&mut self) {
+        self.0.until(|state| self.room(state) > 0).await;
+    }
+}
+#[async_trait]
+impl OutputStream for Written {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.0.state.lock().unwrap();
+        state.unacknowledged[self.1 as usize - 1] += bytes.len();
+        state.written += bytes.len();
+        drop(state);
+        self.0.call(self.1, bytes.to_vec());
+        Ok(())
+    }
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(self.room(&self.0.state.lock().unwrap()))
+    }
+}
+
+#[derive(Clone)]
+struct Input(Arc<Pipes>);
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+impl StdinStream for Input {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(tokio::io::empty())
+    }
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+#[async_trait]
+impl Pollable for Input {
+    async fn ready(&mut self) {
+        let pipes = &self.0;
+        let ask = |state: &mut PipeState| {
+            let have = !state.input.is_empty() || state.input_ended;
+            if !have && !state.input_wanted {
+                state.input_wanted = true;
+                pipes.call(STDIN, Vec::new());
+            }
+            have
+        };
+        pipes.until(ask).await;
+    }
+}
+#[async_trait]
+impl InputStream for Input {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let mut state = self.0.state.lock().unwrap();
+        let Some(mut chunk) = state.input.pop_front() else {
+            return if state.input_ended { Err(StreamError::Closed) } else { Ok(Bytes::new()) };
+        };
+        if chunk.len() > size {
+            state.input.push_front(chunk.split_off(size));
+        }
+        Ok(chunk)
+    }
+}

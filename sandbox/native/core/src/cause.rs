@@ -1,0 +1,75 @@
+//! Why a request or a task did not end well, as a stable code.
+use crate::guest::Refusal;
+use hyper::StatusCode;
+use wasmtime::{Error, Trap};
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Cause {
+    HostUnknown,
+    HostMissing,
+    HeaderTooLarge,
+    BodyTooLarge,
+    AnswerTooLarge,
+    QueueFull,
+    WaitedTooLong,
+    Overloaded,
+    MemoryShared,
+    MemoryLimit,
+    TableLimit,
+    FuelLimit,
+    WallTimeLimit,
+    Trap,
+    NoAnswer,
+    GuestError,
+}
+
+impl Cause {
+    pub fn code(self) -> &'static str {
+        match self {
+            Cause::HostUnknown => "host_unknown",
+            Cause::HostMissing => "host_missing",
+            Cause::HeaderTooLarge => "header_too_large",
+            Cause::BodyTooLarge => "body_too_large",
+            Cause::AnswerTooLarge => "answer_too_large",
+            Cause::QueueFull => "queue_full",
+            Cause::WaitedTooLong => "queue_timeout",
+            Cause::Overloaded => "overloaded",
+            Cause::MemoryShared => "memory_full",
+            Cause::MemoryLimit => "memory_limit",
+            Cause::TableLimit => "table_limit",
+            Cause::FuelLimit => "fuel_limit",
+            Cause::WallTimeLimit => "wall_time_limit",
+            Cause::Trap => "trap",
+            Cause::NoAnswer => "no_answer",
+            Cause::GuestError => "guest_error",
+        }
+    }
+
+    pub fn status(self) -> StatusCode {
+        match self {
+            Cause::HostUnknown => StatusCode::NOT_FOUND,
+            Cause::HostMissing => StatusCode::BAD_REQUEST,
+            Cause::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Cause::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::FuelLimit | Cause::WallTimeLimit => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// `error` came out of the guest's call; `refused` is the limit it ran into before, which is then why it trapped.
+    pub fn of(error: &Error, refused: Option<Refusal>) -> Cause {
+        if let Some(Trap::OutOfFuel) = error.downcast_ref::<Trap>() {
+            return Cause::FuelLimit;
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Cause::Overloaded;
+        }
+        match refused {
+            Some(Refusal::Memory) => Cause::MemoryLimit,
+            Some(Refusal::MemoryShared) => Cause::MemoryShared,
+            Some(Refusal::Table) => Cause::TableLimit,
+            None => Cause::Trap,
+        }
+    }
+}

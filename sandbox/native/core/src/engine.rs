@@ -1,0 +1,66 @@
+//! The engine's settings. Everything that changes generated code is in `codegen`, so that compiler and runner cannot disagree.
+use wasmtime::Config;
+
+/// Names the code generator and its settings: part of the name of every cached artefact. Raise the last number when `codegen` changes.
+pub const ENGINE: &str = "wasmtime-48.0.8-1";
+
+pub fn codegen() -> Config {
+    let mut config = Config::new();
+    config.wasm_component_model(true);
+    // Fuel is limit, pre-emption and record of use. Epochs on top would cost 10 to 20 % more and say nothing new.
+    config.consume_fuel(true);
+    // Results differ between processors.
+    config.wasm_relaxed_simd(false);
+    // p3 waits; without it a p2 call is cheaper. It is part of what compiler and runner must agree on.
+    config.concurrency_support(false);
+    config
+}
+
+#[cfg(feature = "run")]
+pub use run::*;
+
+#[cfg(feature = "run")]
+mod run {
+    use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+
+    /// Instances that one runner can have at once, over all its deployments. Each reserves 4 GiB of address space.
+    pub const SLOTS: u32 = 1000;
+    /// The same as LIMITS_MAX.memoryBytesMax and .tableElementsMax of limits.ts.
+    pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+    pub const TABLE_ELEMENTS_MAX: usize = 20_000;
+    /// Memory of an ended instance that stays in its slot (zeroed): a fresh instance then costs 4 µs and not 15.
+    const KEEP_BYTES: usize = 256 << 10;
+    const KEEP_SMALL_BYTES: usize = 32 << 10;
+
+    /// For many short-lived instances. Memory above KEEP_BYTES goes back to the kernel before its slot serves another tenant.
+    pub fn pooling() -> Result<Engine> {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(SLOTS)
+            .total_core_instances(SLOTS * 4)
+            .total_memories(SLOTS)
+            .total_tables(SLOTS * 2)
+            .total_stacks(SLOTS);
+        pool.max_memories_per_component(2)
+            .max_tables_per_component(16)
+            .max_core_instances_per_component(16)
+            .table_elements(TABLE_ELEMENTS_MAX)
+            .max_memory_size(MEMORY_BYTES_MAX);
+        pool.max_unused_warm_slots(200).decommit_batch_size(16);
+        pool.linear_memory_keep_resident(KEEP_BYTES)
+            .table_keep_resident(KEEP_SMALL_BYTES)
+            .async_stack_keep_resident(KEEP_SMALL_BYTES);
+        pool.pagemap_scan(Enabled::Auto);
+        let mut config = super::codegen();
+        #[cfg(feature = "run")]
+        config.memory_init_cow(true);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        Engine::new(&config)
+    }
+
+    /// For one task at a time: nothing is reserved for instances that do not exist.
+    pub fn on_demand() -> Result<Engine> {
+        let mut config = super::codegen();
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Engine::new(&config)
+    }
+}

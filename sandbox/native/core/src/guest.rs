@@ -1,0 +1,153 @@
+//! One instance: what it can see (an empty WASI world), and what it is charged for.
+use crate::{account::Account, gate::Pass, limits::Limits};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+use wasmtime::{
+    Engine, Error, ResourceLimiter, Result, Store,
+    component::{Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+/// Fuel between two chances to give up the thread: 10 to 20 µs of a tight loop.
+pub const SLICE_FUEL: u64 = 100_000;
+/// Bytes that one call into the host may make it copy.
+const HOSTCALL_BYTES_MAX: usize = 8 << 20;
+const TABLES_MAX: usize = 16;
+const MEMORIES_MAX: usize = 2;
+/// More than the headers of a request can have: the host's form of a header is larger than its bytes.
+const FIELD_BYTES_FACTOR: u64 = 4;
+
+/// Every outgoing request meets this, and is denied until deployments have lists of allowed hosts.
+pub struct Outgoing;
+
+type Done = Box<dyn Future<Output = std::result::Result<(), wasmtime_wasi_http::Error>> + Send>;
+type Sent = std::result::Result<(hyper::Response<WasiBody>, Done), wasmtime_wasi_http::Error>;
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(&mut self, _: hyper::Request<WasiBody>, _: Option<RequestOptions>, _: Done) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+    }
+}
+
+pub struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
+    pub meter: Meter,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
+    }
+}
+
+/// Counts an instance's memory against its deployment, and remembers which limit it ran into.
+pub struct Meter {
+    pass: Pass,
+    account: Arc<Account>,
+    table_elements_max: usize,
+    instances_max: usize,
+    pub refused: Option<Refusal>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Refusal {
+    /// More than the deployment has.
+    Memory,
+    /// More than its other instances leave.
+    MemoryShared,
+    Table,
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        let bytes = (desired - current) as u64;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if !self.pass.grow(bytes) {
+            self.refused = Some(if self.pass.beyond_all(bytes) { Refusal::Memory } else { Refusal::MemoryShared });
+            return Ok(false);
+        }
+        self.account.memory_grew(bytes);
+        Ok(true)
+    }
+    fn memory_grow_failed(&mut self, _: Error) -> Result<()> {
+        self.refused = Some(Refusal::Memory);
+        Ok(())
+    }
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if desired > self.table_elements_max || maximum.is_some_and(|maximum| desired > maximum) {
+            self.refused = Some(Refusal::Table);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+    fn instances(&self) -> usize {
+        self.instances_max
+    }
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+/// Owns the store; dropped at whatever point, it books what was used.
+pub struct Guest {
+    pub store: Store<State>,
+    account: Arc<Account>,
+    fuel: u64,
+}
+
+impl Guest {
+    pub fn new(engine: &Engine, limits: &Limits, account: Arc<Account>, pass: Pass, wasi: WasiCtx) -> Result<Guest> {
+        let meter = Meter {
+            pass,
+            account: account.clone(),
+            table_elements_max: limits.table_elements_max as usize,
+            instances_max: limits.instances_max as usize,
+            refused: None,
+        };
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit((limits.header_bytes_max * FIELD_BYTES_FACTOR) as usize);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resource_handles_max as usize);
+        let mut store = Store::new(engine, State { table, wasi, http, outgoing: Outgoing, meter });
+        store.limiter(|state| &mut state.meter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_fuel(limits.fuel_per_call_max)?;
+        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+        Ok(Guest { store, account, fuel: limits.fuel_per_call_max })
+    }
+
+    pub fn fuel_used(&self) -> u64 {
+        self.fuel - self.store.get_fuel().unwrap_or(self.fuel).min(self.fuel)
+    }
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().meter.pass.used()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.account.fuel.fetch_add(self.fuel_used(), Relaxed);
+        self.account.memory_freed(self.memory_bytes());
+    }
+}
+
+/// All of WASI 0.2 and wasi:http. What is behind it is empty: no files, no network, no names.
+pub fn linker(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,335 @@
+//! The data plane: Host header → deployment → a fresh instance for each request. Requests never pass through JavaScript.
+use crate::{
+    account::Account,
+    batch::{Batch, Handle, poll_once},
+    body::{Answer, Counted},
+    cause::Cause,
+    engine,
+    gate::{Gate, Refused},
+    guest::{Guest, State, linker},
+    limits::Limits,
+    log::{Log, Sink, Stream, Tap, TapStream},
+};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue},
+};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+use wasmtime::{
+    Engine, Error, Result,
+    component::{Component, Linker},
+};
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::p2::{
+    bindings::{
+        ProxyPre,
+        http::types::{ErrorCode, Scheme},
+    },
+    body::HyperOutgoingBody,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const ANY_HOST: &str = "*";
+
+pub struct Load {
+    pub id: String,
+    pub hosts: Vec<String>,
+    pub limits: Limits,
+    pub concurrency: u32,
+    pub environment: Vec<(String, String)>,
+}
+
+pub struct Deployment {
+    id: Arc<str>,
+    tenant: u64,
+    hosts: Vec<String>,
+    pre: ProxyPre<State>,
+    limits: Limits,
+    environment: Vec<(String, String)>,
+    pub gate: Arc<Gate>,
+    pub account: Arc<Account>,
+    pub log: Arc<Log>,
+}
+
+#[derive(Debug)]
+pub struct LoadError(pub &'static str, pub String);
+
+pub struct Plane {
+    engine: Engine,
+    linker: Linker<State>,
+    hosts: RwLock<HashMap<String, Arc<Deployment>>>,
+    deployments: Mutex<HashMap<String, Arc<Deployment>>>,
+    sink: Arc<dyn Sink>,
+    tenants: AtomicU64,
+    request_ids: AtomicU64,
+}
+
+/// One request while it runs.
+pub struct Call {
+    pub deployment: Arc<Deployment>,
+    tap: Arc<Tap>,
+    cause: Mutex<Option<Cause>>,
+}
+
+impl Call {
+    /// The first cause is the one that counts; it goes to the tenant's log with its code.
+    pub fn fail(&self, cause: Cause) {
+        self.fail_with(cause, "");
+    }
+    fn fail_with(&self, cause: Cause, detail: &str) {
+        let mut first = self.cause.lock().unwrap();
+        if first.is_some() {
+            return;
+        }
+        *first = Some(cause);
+        drop(first);
+        self.deployment.account.errors.fetch_add(1, Relaxed);
+        self.tap.finish();
+        let space = if detail.is_empty() { "" } else { ": " };
+        self.tap.system(&format!("{}{space}{detail}", cause.code()));
+    }
+    pub fn cause(&self) -> Option<Cause> {
+        *self.cause.lock().unwrap()
+    }
+}
+
+impl Plane {
+    pub fn new(sink: Arc<dyn Sink>) -> Result<Arc<Plane>> {
+        let engine = engine::pooling()?;
+        let linker = linker(&engine)?;
+        let mut seed = [0u8; 8];
+        // SAFETY: `seed` is valid for writes of its length.
+        unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+        Ok(Arc::new(Plane {
+            engine,
+            linker,
+            hosts: RwLock::default(),
+            deployments: Mutex::default(),
+            sink,
+            tenants: AtomicU64::new(0),
+            request_ids: AtomicU64::new(u64::from_le_bytes(seed)),
+        }))
+    }
+
+    /// # Safety
+    /// wasmtime trusts the code: the caller must know that our compiler made it.
+    pub unsafe fn load(&self, load: Load, code: &[u8]) -> Result<(), LoadError> {
+        let failed = |error: Error| LoadError("load_failed", format!("{error:#}"));
+        // SAFETY: passed on to the caller.
+        let component = unsafe { Component::deserialize(&self.engine, code) }.map_err(failed)?;
+        let pre = self.linker.instantiate_pre(&component).and_then(ProxyPre::new).map_err(failed)?;
+        component.initialize_copy_on_write_image().map_err(failed)?;
+
+        let mut deployments = self.deployments.lock().unwrap();
+        let before = deployments.get(&load.id).cloned();
+        let id: Arc<str> = load.id.as_str().into();
+        let mut hosts = self.hosts.write().unwrap();
+        for host in &load.hosts {
+            if hosts.get(host).is_some_and(|other| other.id != id) {
+                return Err(LoadError("host_in_use", format!("Host {host} belongs to another deployment")));
+            }
+        }
+        let account = before.as_ref().map_or_else(Arc::default, |before| before.account.clone());
+        let limits = load.limits;
+        let log = Log::new(id.clone(), account.clone(), self.sink.clone(), limits.log_bytes_per_second_max);
+        let queue_wait = Duration::from_millis(limits.queue_wait_ms_max);
+        let gate = Gate::new(load.concurrency, limits.memory_bytes_max, limits.queue_length_max as usize, queue_wait);
+        let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
+        let deployment =
+            Arc::new(Deployment { id, tenant, hosts: load.hosts, pre, limits, environment: load.environment, gate, account, log });
+        for host in before.iter().flat_map(|before| &before.hosts) {
+            hosts.remove(host);
+        }
+        for host in &deployment.hosts {
+            hosts.insert(host.clone(), deployment.clone());
+        }
+        deployments.insert(load.id, deployment);
+        Ok(())
+    }
+
+    pub fn unload(&self, id: &str) {
+        let Some(deployment) = self.deployments.lock().unwrap().remove(id) else { return };
+        let mut hosts = self.hosts.write().unwrap();
+        for host in &deployment.hosts {
+            hosts.remove(host);
+        }
+    }
+
+    pub fn deployments(&self) -> Vec<(String, Arc<Deployment>)> {
+        self.deployments.lock().unwrap().iter().map(|(id, deployment)| (id.clone(), deployment.clone())).collect()
+    }
+
+    fn route(&self, host: &str) -> Option<Arc<Deployment>> {
+        let hosts = self.hosts.read().unwrap();
+        hosts.get(host).or_else(|| hosts.get(ANY_HOST)).cloned()
+    }
+
+    /// splitmix64 of a counter with a random start: unique in a runner, without a system call.
+    fn request_id(&self) -> String {
+        let mut x = self.request_ids.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        format!("{:016x}", x ^ (x >> 31))
+    }
+
+    pub async fn answer(&self, batch: &Arc<Batch>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        let request_id = self.request_id();
+        let mut response = match self.serve(batch, request, &request_id).await {
+            Ok(response) => response,
+            Err(cause) => problem(cause, &request_id),
+        };
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(request_id)) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        Ok(response)
+    }
+
+    async fn serve(&self, batch: &Arc<Batch>, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
+        let host = host_of(&request).ok_or(Cause::HostMissing)?;
+        let deployment = self.route(&host).ok_or(Cause::HostUnknown)?;
+        deployment.account.requests.fetch_add(1, Relaxed);
+        let tap = Tap::new(deployment.log.clone(), request_id.to_string());
+        let call = Arc::new(Call { deployment, tap, cause: Mutex::new(None) });
+        let limits = &call.deployment.limits;
+
+        let header_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len())
+            + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+        if header_bytes as u64 > limits.header_bytes_max {
+            return Err(refuse(&call, Cause::HeaderTooLarge));
+        }
+        if request.body().size_hint().lower() > limits.request_body_bytes_max {
+            return Err(refuse(&call, Cause::BodyTooLarge));
+        }
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            request.headers_mut().insert(REQUEST_ID, value);
+        }
+        let pass = match call.deployment.gate.enter().await {
+            Ok(pass) => pass,
+            Err(Refused::QueueFull) => return Err(refuse(&call, Cause::QueueFull)),
+            Err(Refused::WaitedTooLong) => return Err(refuse(&call, Cause::WaitedTooLong)),
+        };
+
+        let wasi = WasiCtx::builder()
+            .stdout(TapStream(call.tap.clone(), Stream::Stdout))
+            .stderr(TapStream(call.tap.clone(), Stream::Stderr))
+            .envs(&call.deployment.environment)
+            .build();
+        let guest = Guest::new(&self.engine, limits, call.deployment.account.clone(), pass, wasi).map_err(|_| Cause::Overloaded)?;
+        let (sender, receiver) = oneshot::channel();
+        let work = run(call.clone(), guest, request, sender);
+        start(batch, call, Box::pin(work), receiver).await
+    }
+}
+
+type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
+type Receiver = oneshot::Receiver<Result<Response<HyperOutgoingBody>, ErrorCode>>;
+
+/// The guest's whole life. Every way out of it says so in `call` before the answer's channel closes.
+async fn run(call: Arc<Call>, mut guest: Guest, request: Request<Incoming>, sender: Sender) {
+    let limits = &call.deployment.limits;
+    let wall_time = Duration::from_millis(limits.wall_time_ms_max);
+    let result = tokio::time::timeout(wall_time, handle(&call, &mut guest, request, sender)).await;
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let cause = Cause::of(&error, guest.store.data().meter.refused);
+            call.fail_with(cause, &format!("{error:?}"));
+        }
+        Err(_) => call.fail_with(Cause::WallTimeLimit, &format!("still running after {} ms", limits.wall_time_ms_max)),
+    }
+    call.tap.finish();
+}
+
+async fn handle(call: &Arc<Call>, guest: &mut Guest, request: Request<Incoming>, sender: Sender) -> Result<()> {
+    use wasmtime_wasi_http::WasiHttpView;
+    let limits = &call.deployment.limits;
+    let store = &mut guest.store;
+    let request = if request.body().size_hint().upper().is_some() {
+        let request = request.map(|body| body.map_err(wasmtime_wasi_http::Error::Hyper));
+        store.data_mut().http().new_incoming_request(Scheme::Http, request)?
+    } else {
+        let request = request.map(|body| Counted::new(body, limits.request_body_bytes_max, call.clone()));
+        store.data_mut().http().new_incoming_request(Scheme::Http, request)?
+    };
+    let out = store.data_mut().http().new_response_outparam(sender)?;
+    let proxy = call.deployment.pre.instantiate_async(&mut *store).await?;
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+}
+
+/// The first slice runs right here; most guests need no other.
+async fn start(batch: &Arc<Batch>, call: Arc<Call>, mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, mut receiver: Receiver) -> Result<Response<Answer>, Cause> {
+    let begun = Instant::now();
+    let polled = poll_once(&mut work);
+    call.deployment.account.cpu_ns.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+    let (handle, result) = match polled {
+        Poll::Ready(()) => (None, receiver.try_recv().ok()),
+        Poll::Pending => {
+            let handle = batch.spawn(call.deployment.tenant, call.deployment.account.clone(), work);
+            (Some(handle), receiver.await.ok())
+        }
+    };
+    respond(call, handle, result)
+}
+
+fn respond(call: Arc<Call>, handle: Option<Handle>, result: Option<Result<Response<HyperOutgoingBody>, ErrorCode>>) -> Result<Response<Answer>, Cause> {
+    // A body that went over its limit is the client's fault, whatever the guest made of it.
+    if call.cause() == Some(Cause::BodyTooLarge) {
+        return Err(Cause::BodyTooLarge);
+    }
+    match result {
+        Some(Ok(response)) => {
+            let (parts, body) = response.into_parts();
+            let bytes_max = call.deployment.limits.response_body_bytes_max;
+            let answer = Answer::gather(body, handle, call.clone(), bytes_max).map_err(|cause| refuse(&call, cause))?;
+            Ok(Response::from_parts(parts, answer))
+        }
+        Some(Err(error)) => {
+            call.fail_with(Cause::GuestError, &format!("{error:?}"));
+            Err(Cause::GuestError)
+        }
+        None => Err(call.cause().unwrap_or_else(|| refuse(&call, Cause::NoAnswer))),
+    }
+}
+
+fn refuse(call: &Call, cause: Cause) -> Cause {
+    call.fail(cause);
+    cause
+}
+
+fn problem(cause: Cause, request_id: &str) -> Response<Answer> {
+    let status = cause.status();
+    let code = cause.code();
+    let body = format!("{{\"status\":{},\"code\":\"{code}\",\"requestId\":\"{request_id}\"}}\n", status.as_u16());
+    let mut response = Response::new(Answer::Whole(Some(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    response
+}
+
+/// Lower case, without port and final dot.
+fn host_of(request: &Request<Incoming>) -> Option<String> {
+    let host = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(HOST)?.to_str().ok()?,
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() { None } else { Some(name.to_ascii_lowercase()) }
+}

@@ -1,0 +1,212 @@
+//! The runner's side of sandbox/control.ts: the same messages, read and written here only.
+use godwit_core::{
+    limits::Limits,
+    log::{Line, Sink, Stream},
+    plane::{Deployment, Load, LoadError, Plane},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::Ordering::Relaxed,
+    },
+    time::Duration,
+};
+
+const MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// A cache entry is a page of header, which the agent has checked, and the code.
+const HEADER_BYTES: usize = 4096;
+const CODE_BYTES_MAX: u64 = 256 << 20;
+/// Log lines wait this long for company, or until there are so many bytes of them.
+const BATCH_WAIT: Duration = Duration::from_millis(5);
+const BATCH_BYTES: usize = 64 << 10;
+/// More than this unsent, and lines are dropped: the agent is slow, and tenants must not be.
+const UNSENT_BYTES_MAX: usize = 4 << 20;
+const TICK: Duration = Duration::from_millis(500);
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ToRunner {
+    Start { call: u64, loads: Vec<LoadMessage> },
+    Load { call: u64, load: LoadMessage },
+    Unload { call: u64, id: String },
+    Usage { call: u64 },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadMessage {
+    id: String,
+    hosts: Vec<String>,
+    path: String,
+    code_sha256: String,
+    limits: Limits,
+    concurrency: u32,
+    environment: Vec<(String, String)>,
+}
+
+pub fn read(stream: &mut UnixStream) -> io::Result<ToRunner> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MESSAGE_BYTES_MAX {
+        return Err(io::Error::other("control message too long"));
+    }
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// The one writer: whole messages, in order.
+pub struct Writer(Mutex<UnixStream>);
+
+impl Writer {
+    pub fn new(stream: UnixStream) -> Arc<Writer> {
+        Arc::new(Writer(Mutex::new(stream)))
+    }
+    pub fn send(&self, message: &Value) -> io::Result<()> {
+        let body = message.to_string();
+        let mut bytes = Vec::with_capacity(4 + body.len());
+        bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(body.as_bytes());
+        self.0.lock().unwrap().write_all(&bytes)
+    }
+}
+
+/// Answers one message; the caller has dealt with `Start`.
+pub fn carry_out(plane: &Plane, message: ToRunner) -> Value {
+    match message {
+        ToRunner::Load { call, load } => match try_load(plane, load) {
+            Ok(()) => json!({ "type": "done", "call": call }),
+            Err(LoadError(code, message)) => json!({ "type": "failed", "call": call, "code": code, "message": message }),
+        },
+        ToRunner::Unload { call, id } => {
+            plane.unload(&id);
+            json!({ "type": "done", "call": call })
+        }
+        ToRunner::Usage { call } => {
+            let usage: serde_json::Map<String, Value> = plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
+            json!({ "type": "usage", "call": call, "usage": usage })
+        }
+        ToRunner::Start { call, .. } => json!({ "type": "failed", "call": call, "code": "runner_failed", "message": "started already" }),
+    }
+}
+
+pub fn start(plane: &Plane, call: u64, loads: Vec<LoadMessage>) -> Value {
+    let mut failures = Vec::new();
+    for load in loads {
+        let id = load.id.clone();
+        if let Err(LoadError(code, message)) = try_load(plane, load) {
+            failures.push(json!({ "id": id, "code": code, "message": message }));
+        }
+    }
+    json!({ "type": "started", "call": call, "engine": godwit_core::engine::ENGINE, "failures": failures })
+}
+
+fn usage(deployment: &Deployment) -> Value {
+    let account = &deployment.account;
+    let (running, waiting) = deployment.gate.load();
+    json!({
+        "requests": account.requests.load(Relaxed), "errors": account.errors.load(Relaxed), "fuel": account.fuel.load(Relaxed),
+        "cpuNs": account.cpu_ns.load(Relaxed), "memoryBytes": account.memory_bytes.load(Relaxed),
+        "memoryBytesPeak": account.memory_bytes_peak.load(Relaxed), "running": running, "waiting": waiting,
+        "logLinesDropped": account.log_lines_dropped.load(Relaxed),
+    })
+}
+
+fn try_load(plane: &Plane, load: LoadMessage) -> Result<(), LoadError> {
+    let code = read_code(&load.path, &load.code_sha256)?;
+    let LoadMessage { id, hosts, limits, concurrency, environment, .. } = load;
+    // SAFETY: the agent vouches for the digest (its signature is in the entry's header), and these are the bytes it is of.
+    unsafe { plane.load(Load { id, hosts, limits, concurrency, environment }, &code) }
+}
+
+/// The bytes that are hashed are the bytes that are loaded, so nobody can exchange the file in between.
+fn read_code(path: &str, sha256: &str) -> Result<Vec<u8>, LoadError> {
+    let corrupt = |why: String| LoadError("artefact_corrupt", format!("Cannot load {path}: {why}"));
+    let file = File::open(path).map_err(|error| corrupt(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(CODE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| corrupt(error.to_string()))?;
+    if bytes.len() < HEADER_BYTES {
+        return Err(corrupt("it is too short".into()));
+    }
+    let code = bytes.split_off(HEADER_BYTES);
+    let digest: String = Sha256::digest(&code).iter().map(|byte| format!("{byte:02x}")).collect();
+    if digest != sha256 {
+        return Err(corrupt("its code is not what was compiled".into()));
+    }
+    Ok(code)
+}
+
+/// Log lines on their way to the agent, many to a message.
+pub struct Lines {
+    unsent: Mutex<Unsent>,
+    some: Condvar,
+}
+#[derive(Default)]
+struct Unsent {
+    lines: Vec<Line>,
+    bytes: usize,
+}
+
+impl Lines {
+    pub fn new() -> Arc<Lines> {
+        Arc::new(Lines { unsent: Mutex::default(), some: Condvar::new() })
+    }
+
+    /// Runs on a thread of its own, for ever.
+    pub fn pump(&self, writer: &Writer, plane: &Plane) {
+        loop {
+            let mut unsent = self.unsent.lock().unwrap();
+            if unsent.lines.is_empty() {
+                unsent = self.some.wait_timeout(unsent, TICK).unwrap().0;
+            }
+            if unsent.lines.is_empty() {
+                drop(unsent);
+                plane.deployments().iter().for_each(|(_, deployment)| deployment.log.tick());
+                continue;
+            }
+            if unsent.bytes < BATCH_BYTES {
+                unsent = self.some.wait_timeout_while(unsent, BATCH_WAIT, |unsent| unsent.bytes < BATCH_BYTES).unwrap().0;
+            }
+            let Unsent { lines, .. } = std::mem::take(&mut *unsent);
+            drop(unsent);
+            let lines: Vec<Value> = lines.iter().map(describe).collect();
+            if writer.send(&json!({ "type": "logs", "lines": lines })).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn describe(line: &Line) -> Value {
+    let stream = match line.stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+        Stream::System => "system",
+    };
+    json!({ "id": &*line.id, "requestId": line.request_id, "stream": stream, "timeMs": line.time_ms, "line": line.text })
+}
+
+impl Sink for Lines {
+    fn take(&self, line: Line) -> bool {
+        let mut unsent = self.unsent.lock().unwrap();
+        let bytes = line.text.len() + 128;
+        if unsent.bytes + bytes > UNSENT_BYTES_MAX {
+            return false;
+        }
+        let wake = unsent.lines.is_empty() || unsent.bytes < BATCH_BYTES && unsent.bytes + bytes >= BATCH_BYTES;
+        unsent.bytes += bytes;
+        unsent.lines.push(line);
+        drop(unsent);
+        if wake {
+            self.some.notify_one();
+        }
+        true
+    }
+}

@@ -1,0 +1,5 @@
+export class NativeError extends Error {
+  readonly code: string;
+}
+export function nativeDirectory(): string;
+export function buildNative(options?: { log?: (line: string) => void }): Promise<{ addon: string; runner: string; compiler: string; built: boolean }>;

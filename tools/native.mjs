@@ -1,0 +1,109 @@
+/**
+ * Builds the native products (addon, runner, compiler) once per state of their sources, and says how far it is.
+ *
+ * Plain JavaScript for any Node ≥ 18: the set-up calls it before the pinned Node is there. Products lie in the user's cache,
+ * outside of the repository, so a fresh clone of the same sources builds nothing. Two runs of cargo, not one: in one, the
+ * features of all packages are joined, and the runner would carry a compiler.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { cacheDirectory, nativeDirectory, workspaceDirectory } from "../sandbox/native/directory.mjs";
+
+export { nativeDirectory };
+
+const RUST_MINOR_MIN = 95;
+const PROGRESS_EVERY_MS = 2000;
+const PRODUCTS = { addon: "godwit.node", runner: "godwit-runner", compiler: "godwit-compiler" };
+const BUILT_AS = { addon: "libgodwit.so", runner: "godwit-runner", compiler: "godwit-compiler" };
+const STEPS = [["godwit-compiler"], ["godwit-addon", "godwit-runner"]];
+
+export class NativeError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = "NativeError";
+    this.code = code;
+  }
+}
+
+/** @returns {Promise<{addon: string, runner: string, compiler: string, built: boolean}>} */
+export async function buildNative({ log = () => {} } = {}) {
+  const directory = nativeDirectory();
+  const paths = Object.fromEntries(Object.entries(PRODUCTS).map(([name, file]) => [name, join(directory, file)]));
+  if (existsSync(join(directory, "engine"))) return { ...paths, built: false };
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new NativeError("platform_unknown", `The native sandbox is for Linux on x86_64, not ${process.platform} on ${process.arch}`);
+  }
+  checkCargo();
+  const target = join(cacheDirectory(), "target");
+  mkdirSync(target, { recursive: true });
+  const begun = Date.now();
+  for (const [index, packages] of STEPS.entries()) {
+    await cargo(packages, target, (done, total) => {
+      const seconds = Math.round((Date.now() - begun) / 1000);
+      log(`native: step ${index + 1} of ${STEPS.length}, ${done}/${total} crates, ${seconds} s`);
+    });
+  }
+  install(directory, target);
+  log(`native: built in ${Math.round((Date.now() - begun) / 1000)} s`);
+  return { ...paths, built: true };
+}
+
+function checkCargo() {
+  const { stdout, error } = spawnSync("cargo", ["--version"], { cwd: workspaceDirectory, encoding: "utf8" });
+  const version = /^cargo 1\.(\d+)/.exec(stdout ?? "");
+  if (!error && version && Number(version[1]) >= RUST_MINOR_MIN) return;
+  const found = version ? `found ${stdout.trim()}` : "found none";
+  throw new NativeError("cargo_missing", `Godwit's sandbox needs Rust 1.${RUST_MINOR_MIN} or newer with cargo and a C compiler (${found}): install it from https://rustup.rs`);
+}
+
+function cargo(packages, target, progress) {
+  const environment = {
+    ...process.env,
+    CARGO_TARGET_DIR: target,
+    // Cargo draws its bar for us to read; without a terminal it would not.
+    CARGO_TERM_PROGRESS_WHEN: "always",
+    CARGO_TERM_PROGRESS_WIDTH: "100",
+    CARGO_TERM_COLOR: "never",
+  };
+  const child = spawn("cargo", ["build", "--release", "--locked", ...packages.flatMap((name) => ["-p", name])], {
+    cwd: workspaceDirectory,
+    env: environment,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  return new Promise((resolve, reject) => {
+    let tail = "";
+    let told = 0;
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      tail = (tail + text).slice(-8000);
+      const counts = [...text.matchAll(/(\d+)\/(\d+)/g)].pop();
+      if (!counts || Date.now() - told < PROGRESS_EVERY_MS) return;
+      told = Date.now();
+      progress(Number(counts[1]), Number(counts[2]));
+    });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) return resolve();
+      const lines = tail.split(/[\r\n]+/).filter((line) => line && !/^\s*Building \[/.test(line));
+      reject(new NativeError("build_failed", `cargo build failed (${code}):\n${lines.slice(-30).join("\n")}`));
+    });
+  });
+}
+
+/** All or nothing: a folder that is there is complete. */
+function install(directory, target) {
+  const staged = `${directory}.${process.pid}`;
+  rmSync(staged, { recursive: true, force: true });
+  mkdirSync(staged, { recursive: true });
+  for (const [name, file] of Object.entries(PRODUCTS)) copyFileSync(join(target, "release", BUILT_AS[name]), join(staged, file));
+  const { stdout } = spawnSync(join(staged, PRODUCTS.compiler), ["--engine"], { encoding: "utf8" });
+  if (!stdout) throw new NativeError("build_failed", "The compiler that was built does not run");
+  writeFileSync(join(staged, "engine"), stdout.trim());
+  try {
+    renameSync(staged, directory);
+  } catch (error) {
+    // Somebody else was faster.
+    rmSync(staged, { recursive: true, force: true });
+    if (!existsSync(join(directory, "engine"))) throw error;
+  }
+}
