@@ -8,7 +8,7 @@
 export type Place = { readonly line: number; readonly keyColumn: number; readonly valueColumn: number };
 
 const KEY = String.raw`(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')`;
-const HEADER = new RegExp(String.raw`^(\s*\[\s*)(${KEY}(?:\s*\.\s*${KEY})*)\s*\]`);
+const HEADER = new RegExp(String.raw`^(\s*\[{1,2}\s*)(${KEY}(?:\s*\.\s*${KEY})*)\s*\]`);
 const PAIR = new RegExp(String.raw`^(\s*)(${KEY}(?:\s*\.\s*${KEY})*)(\s*=\s*)`);
 
 /** Path (`resources.memory_mib`) → place of its first appearance; lines and columns count from 1. */

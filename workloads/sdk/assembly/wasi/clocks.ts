@@ -8,6 +8,16 @@ declare function wallClockNowInto(result: usize): void;
 @external("wasi:clocks/monotonic-clock@0.2.12", "now")
 declare function monotonicClockNow(): u64;
 
+// @ts-ignore: decorator
+@external("wasi:clocks/monotonic-clock@0.2.12", "subscribe-duration")
+declare function monotonicClockSubscribeDuration(durationNs: u64): i32;
+// @ts-ignore: decorator
+@external("wasi:io/poll@0.2.12", "[method]pollable.block")
+declare function pollableBlock(self: i32): void;
+// @ts-ignore: decorator
+@external("wasi:io/poll@0.2.12", "[resource-drop]pollable")
+declare function pollableDrop(handle: i32): void;
+
 /** Milliseconds since 1970: record datetime { seconds: u64, nanoseconds: u32 }. */
 export function wallClockMs(): i64 {
   wallClockNowInto(RETURN_AREA);
@@ -17,4 +27,11 @@ export function wallClockMs(): i64 {
 /** Nanoseconds since some moment before the start. */
 export function monotonicNs(): u64 {
   return monotonicClockNow();
+}
+
+/** Waits without using the processor. */
+export function sleepNs(durationNs: u64): void {
+  const pollable = monotonicClockSubscribeDuration(durationNs);
+  pollableBlock(pollable);
+  pollableDrop(pollable);
 }

@@ -1,0 +1,45 @@
+// A task that misbehaves as its first argument says.
+import { exit, stderr, stdin, stdout } from "godwit/cli";
+import { variables } from "godwit/environment";
+
+let sink: u64 = 0;
+
+export function main(args: string[]): i32 {
+  const what = args.length ? args[0] : "";
+  if (what == "arguments") stdout.write(args.join("|"));
+  else if (what == "environment") printEnvironment();
+  else if (what == "upper") for (let line = stdin.readLine(); line !== null; line = stdin.readLine()) stdout.writeLine(line.toUpperCase());
+  else if (what == "count") stdout.write(stdin.readBytes().length.toString());
+  else if (what == "both") both();
+  else if (what == "fail") return 3;
+  else if (what == "exit") leave();
+  else if (what == "trap") throw new Error("as asked: trap");
+  else if (what == "loop") while (true) sink++;
+  else if (what == "hog") hog();
+  else if (what == "spam") while (true) stdout.writeLine("a task that talks too much");
+  else if (what == "random") stdout.write(Math.random().toString());
+  else if (what == "date") stdout.write(new Date(Date.now()).toISOString());
+  else return 2;
+  return 0;
+}
+
+function printEnvironment(): void {
+  const names = variables().keys().sort();
+  for (let i = 0; i < names.length; i++) stdout.writeLine(names[i] + "=" + variables().get(names[i]));
+}
+
+function both(): void {
+  stdout.writeLine("to stdout");
+  stderr.writeLine("to stderr");
+}
+
+function leave(): void {
+  stdout.writeLine("before");
+  exit(1);
+  stdout.writeLine("after");
+}
+
+function hog(): void {
+  const blocks: Uint8Array[] = [];
+  while (true) blocks.push(new Uint8Array(1024 * 1024));
+}

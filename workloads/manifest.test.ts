@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type ManifestError, parseManifest, parseTokens } from "./manifest.ts";
+
+const SERVICE = 'name = "hello"\nkind = "service"\n';
+
+/** Errors as `code line:column`. */
+function refusals(text: string): string[] {
+  const parsed = parseManifest(text, "godwit.toml");
+  return parsed.ok ? [] : parsed.errors.map(({ code, line, column }) => `${code} ${line}:${column}`);
+}
+
+function firstError(text: string): ManifestError {
+  const parsed = parseManifest(text, "godwit.toml");
+  assert(!parsed.ok && parsed.errors[0] !== undefined);
+  return parsed.errors[0];
+}
+
+test("parseManifest() fills in every default of a service", () => {
+  assert.deepEqual(parseManifest(SERVICE, "godwit.toml"), {
+    ok: true,
+    manifest: {
+      name: "hello", kind: "service", entry: "assembly/index.ts", memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
+      isolation: "shared", depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
+    },
+  });
+});
+
+test("parseManifest() gives a task more memory by default, as it serves one caller", () => {
+  const parsed = parseManifest('name = "t"\nkind = "task"', "godwit.toml");
+  assert(parsed.ok);
+  assert.equal(parsed.manifest.memoryMib, 256);
+});
+
+test("parseManifest() reads every field", () => {
+  const parsed = parseManifest(`
+    # A comment
+    name = "api-2"
+    kind = "service"
+    entry = "source/main.ts"
+    [resources]
+    memory_mib = 1_024
+    cpu_millis = 2_500
+    concurrency = 1000
+    replicas = 256
+    isolation = "process"
+    [budget]
+    deposit = "0.000000001"
+    rate_max_per_hour = "0.018"
+    [environment]
+    B = "two"
+    A = """
+one = 1"""
+  `, "godwit.toml");
+  assert.deepEqual(parsed, {
+    ok: true,
+    manifest: {
+      name: "api-2", kind: "service", entry: "source/main.ts", memoryMib: 1024, cpuMillis: 2500, concurrency: 1000, replicas: 256,
+      isolation: "process", depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
+    },
+  });
+});
+
+const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
+  ["text that is not TOML", `${SERVICE}entry = \n`, ["toml_syntax 3:9"]],
+  ["a key given twice", `${SERVICE}name = "again"\n`, ["toml_syntax 3:1"]],
+  ["a key of a prototype", `${SERVICE}__proto__ = 1\n`, ["toml_syntax 3:1"]],
+  ["an empty file", "", ["key_missing 1:1", "key_missing 1:1"]],
+  ["a missing kind", 'name = "hello"\n', ["key_missing 1:1"]],
+  ["a misspelt key", `${SERVICE}[resources]\nmemory_mb = 64\n`, ["key_unknown 4:1"]],
+  ["a key of another table", `${SERVICE}replicas = 2\n`, ["key_unknown 3:1"]],
+  ["an unknown table", `${SERVICE}[volumes]\nsize = 1\n`, ["key_unknown 3:2"]],
+  ["a table where text is due", `${SERVICE}[entry]\na = 1\n`, ["type_wrong 3:2"]],
+  ["text where a table is due", `${SERVICE}resources = "many"\n`, ["type_wrong 3:13"]],
+  ["a list of tables", `${SERVICE}[[resources]]\n`, ["type_wrong 3:3"]],
+  ["a number in quotes", `${SERVICE}[resources]\nreplicas = "2"\n`, ["type_wrong 4:12"]],
+  ["half a replica", `${SERVICE}[resources]\nreplicas = 1.5\n`, ["type_wrong 4:12"]],
+  ["no replicas", `${SERVICE}[resources]\nreplicas = 0\n`, ["value_out_of_range 4:12"]],
+  ["more memory than a sandbox gives", `${SERVICE}[resources]\nmemory_mib = 1025\n`, ["value_out_of_range 4:14"]],
+  ["a number beyond 2^53", `${SERVICE}[resources]\ncpu_millis = 9007199254740993\n`, ["value_out_of_range 4:14"]],
+  ["a kind that does not exist", 'name = "a"\nkind = "actor"\n', ["choice_unknown 2:8"]],
+  ["an isolation that does not exist", `${SERVICE}[resources]\nisolation = "vm"\n`, ["choice_unknown 4:13"]],
+  ["a name with capitals", 'name = "Hello"\nkind = "task"\n', ["name_invalid 1:8"]],
+  ["a name with a hyphen at its end", 'name = "hello-"\nkind = "task"\n', ["name_invalid 1:8"]],
+  ["a name of 64 characters", `name = "${"a".repeat(64)}"\nkind = "task"\n`, ["name_invalid 1:8"]],
+  ["an entry outside the project", `${SERVICE}entry = "../index.ts"\n`, ["entry_invalid 3:9"]],
+  ["an absolute entry", `${SERVICE}entry = "/etc/index.ts"\n`, ["entry_invalid 3:9"]],
+  ["an entry that is not TypeScript", `${SERVICE}entry = "main.rs"\n`, ["entry_invalid 3:9"]],
+  ["money as a float", `${SERVICE}[budget]\ndeposit = 2.5\n`, ["type_wrong 4:11"]],
+  ["money with ten decimals", `${SERVICE}[budget]\ndeposit = "1.0000000001"\n`, ["amount_invalid 4:11"]],
+  ["negative money", `${SERVICE}[budget]\ndeposit = "-1"\n`, ["amount_invalid 4:11"]],
+  ["more money than fits a u64", `${SERVICE}[budget]\ndeposit = "18446744073.709551616"\n`, ["amount_invalid 4:11"]],
+  ["a rate below one unit a second", `${SERVICE}[budget]\nrate_max_per_hour = "0.0000035"\n`, ["value_out_of_range 4:21"]],
+  ["a variable with a hyphen", `${SERVICE}[environment]\nA-B = "1"\n`, ["variable_invalid 4:7"]],
+  ["a variable that is a number", `${SERVICE}[environment]\nPORT = 80\n`, ["type_wrong 4:8"]],
+  ["a variable with a zero character", `${SERVICE}[environment]\nA = "\\u0000"\n`, ["variable_invalid 4:5"]],
+  ["an environment that is too large", `${SERVICE}[environment]\nA = "${"x".repeat(30_000)}"\n`, ["environment_too_large 3:2"]],
+  ["secrets", `${SERVICE}[secrets]\nTOKEN = "x"\n`, ["secrets_refused 3:2"]],
+  ["a manifest without end", `# ${"x".repeat(200_000)}`, ["manifest_too_large 1:1"]],
+  ["three mistakes at once, in the order of their lines", 'kind = "actor"\nname = "A"\n[resources]\nreplica = 2\n', ["choice_unknown 1:8", "name_invalid 2:8", "key_unknown 4:1"]],
+];
+
+for (const [what, text, expected] of REFUSED) {
+  test(`parseManifest() refuses ${what}`, () => assert.deepEqual(refusals(text), expected));
+}
+
+test("an error says what was expected, and which key was meant", () => {
+  assert.match(firstError(`${SERVICE}[resources]\nmemory_mb = 64\n`).message, /did you mean "resources.memory_mib"\?/);
+  assert.match(firstError(`${SERVICE}replicas = 2\n`).message, /did you mean "resources.replicas"\?/);
+  assert.doesNotMatch(firstError(`${SERVICE}colour = 2\n`).message, /did you mean/);
+  assert.match(firstError(`${SERVICE}[resources]\nreplicas = 0\n`).expected, /from 1 to 256/);
+});
+
+test("parseTokens() is exact to the last base unit", () => {
+  const table: readonly [string, bigint | null][] = [
+    ["0", 0n], ["1", 1_000_000_000n], ["2.5", 2_500_000_000n], ["0.1", 100_000_000n], ["0.000000001", 1n],
+    ["18446744073.709551615", 0xffff_ffff_ffff_ffffn], ["18446744073.709551616", null],
+    ["", null], [".5", null], ["1.", null], ["1e9", null], ["+1", null], ["1,5", null], [" 1", null], ["1.0000000000", null], ["9".repeat(40), null],
+  ];
+  for (const [text, units] of table) assert.equal(parseTokens(text), units, text);
+});
