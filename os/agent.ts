@@ -89,7 +89,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const membership = await options.join(options.directory);
   const bootId = hex(randomBytes(16));
 
-  const parts = await openParts(options, membership, listener, started, log);
+  const stopping = new AbortController();
+  const parts = await openParts(options, membership, listener, started, stopping.signal, log);
   const { node, runner, blobs, logs, named } = parts;
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
   const supervisor = new Supervisor({
@@ -107,7 +108,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   parts.events.onChange = () => supervisor.poke();
   parts.events.onLost = (id) => supervisor.lost(id);
   started.defer(() => supervisor.stop(STOP_STEP_MS_MAX));
-  started.defer(() => machineSender.stop());
+  started.defer(() => {
+    machineSender.stop();
+    stopping.abort();
+  });
   started.defer(node.onFinal(({ events }) => {
     if (events.some(({ kind }) => kind === "deployed" || kind === "closed")) named.forget();
     supervisor.poke();
@@ -171,7 +175,9 @@ type Parts = {
   readonly events: { onChange: () => void; onLost: (id: Hex) => void };
 };
 
-async function openParts(options: AgentOptions, membership: Membership, listener: HttpListener, started: AsyncDisposableStack, log: (line: string) => void): Promise<Parts> {
+async function openParts(
+  options: AgentOptions, membership: Membership, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
+): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
   const events: Parts["events"] = { onChange: () => {}, onLost: () => {} };
@@ -204,7 +210,7 @@ async function openParts(options: AgentOptions, membership: Membership, listener
   const named: Parts["named"] = { current: () => (names ??= readNamed(node.value.view())), forget: () => void (names = null) };
   const blobs = await BlobStore.open({
     directory, now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
-    compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory }),
+    compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory, signal }),
   });
   return { node: node.value, runner: runner.value, blobs, logs, named, events };
 }

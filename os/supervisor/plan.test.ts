@@ -48,6 +48,12 @@ test("plan() has one action for every difference, and none where there is none",
   for (const [name, want, have, expected] of cases) assert.deepEqual(keysFor(want, have), expected, name);
 });
 
+test("deployments of one component share its fetch and its compile", () => {
+  const want = desired(one, deployment(2, undefined, { component: digest(1), configuration: digest(5) }), deployment(3, undefined, { component: digest(1), configuration: digest(5) }));
+  assert.deepEqual(keysFor(want, {}), [`fetch/${digest(1)}`, `fetch/${digest(5)}`]);
+  assert.deepEqual(keysFor(want, { blobs: new Map([[digest(1), blob("present")]]) }), [`compile/${digest(1)}`, `fetch/${digest(5)}`]);
+});
+
 test("plan() sends nothing for a boot that the ledger does not know, but loads ahead", () => {
   const want: Desired = { ...desired(one), bootId: null };
   assert.deepEqual(keysFor(want, { blobs: compiled }), [`up/${BOOT}`, `load/${id(1)}`]);

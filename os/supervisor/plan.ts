@@ -98,8 +98,11 @@ export function plan(desired: Desired, observed: Observed, nowMs: number): Plan 
   wanted.push(...drops);
 
   let wakeAtMs = expiryAtMs;
+  const planned = new Set<string>();
   const actions = wanted.filter((action) => {
-    if (observed.underWay.has(action.key)) return false;
+    // Deployments of one component share its fetch and its compile.
+    if (observed.underWay.has(action.key) || planned.has(action.key)) return false;
+    planned.add(action.key);
     const failure = observed.failures.get(action.key);
     if (failure === undefined || failure.retryAtMs <= nowMs) return true;
     wakeAtMs = earlier(wakeAtMs, failure.retryAtMs);
