@@ -71,12 +71,13 @@ test("what was stopped goes on: same root, same bill, and the first block after 
   node = await open(rig, 0, directory);
   t.after(() => node.stop());
   assert.deepEqual(node.head(), before);
-  const { txid } = await node.submit(up(2, 1n));
+  const again = up(2, 1n);
+  const { txid } = await node.submit(again);
   await assert.rejects(open(rig, 0, directory), { code: "data_folder_in_use" });
   node.start();
   const final = await node.whenFinal(txid, { timeoutMs: 5_000 });
   assert.deepEqual([final.height, final.ok], [before.height + 1, true]);
-  assert.deepEqual((await node.submit(up(2, 1n))).txid, txid, "sent again it is the same, not a wrong nonce");
+  assert.deepEqual((await node.submit(again)).txid, txid, "sent again it is the same, not a wrong nonce");
   assert.deepEqual(node.transaction(txid), final);
   assert.equal(node.block(before.height)!.outcomes.length, 1);
   assert.deepEqual(node.block(0)!.bytes, rig.genesis);
@@ -100,8 +101,43 @@ test("refusals have codes, and who waits hears what became of it", async (t) => 
   node.start();
   const refused = await send(node, transactionOf(rig, a!, 1n, [{ kind: "close", deploymentId: rig.operator.address }]));
   assert.equal(refused.ok, false);
-  assert.equal(refused.code, "deployment_unknown");
+  assert.equal(refused.code, "unknown_deployment");
   const waits = node.whenFinal(new Uint8Array(32)).catch((error: { code: string }) => error.code);
   await node.stop();
   assert.equal(await waits, "node_stopped");
+});
+
+test("four nodes under load reach the same roots; one that stops misses nothing when it is back", async (t) => {
+  const rig = chainRig({ validators: 4, tenants: 24 });
+  const network = new MemoryNetwork({ seed: 42, delayMsMin: 0, delayMsMax: 8, lossPerMille: 20 });
+  const directories = await Promise.all(rig.validators.map(() => folder(t)));
+  const nodes = await Promise.all(directories.map((directory, index) => open(rig, index, directory, network)));
+  for (const node of nodes) node.start();
+  t.after(() => Promise.all(nodes.map((node) => node.stop())));
+  const round = async (nonce: bigint, through: readonly number[]): Promise<void> => {
+    const sent = rig.tenants.map(async (tenant, at) => {
+      const node = nodes[through[at % through.length]!]!;
+      const { txid } = await node.submit(transferOf(rig, tenant, nonce));
+      return node.whenFinal(txid, { timeoutMs: 20_000 });
+    });
+    for (const { ok } of await Promise.all(sent)) assert.equal(ok, true);
+  };
+  await round(0n, [0, 1, 2, 3]);
+  await nodes[3]!.stop();
+  await round(1n, [0, 1, 2]);
+  await round(2n, [0, 1, 2]);
+  nodes[3] = await open(rig, 3, directories[3]!, network);
+  nodes[3].start();
+  await round(3n, [0, 1, 2]);
+  const target = nodes[0]!.head().height;
+  const started = Date.now();
+  while (nodes.some((node) => node.head().height < target) && Date.now() < started + 15_000) await sleep(20);
+  for (let height = 1; height <= target; height++) {
+    assert.equal(new Set(nodes.map((node) => hex(node.block(height)!.id))).size, 1, `height ${height}`);
+  }
+  for (const tenant of rig.tenants) assert.equal(nodes[3].view().account(tenant.address)!.nonce, 4n);
+  assert.ok(nodes.every((node) => node.status().halted === null));
+  await Promise.all(nodes.map((node) => node.stop()));
+  const ends = await Promise.all(directories.map(replay));
+  for (const [index, end] of ends.entries()) assert.equal(hex(end.stateRoot), hex(nodes[index]!.head().stateRoot));
 });
