@@ -143,11 +143,11 @@ class Reader {
     if (++this.#items > CBOR_ITEMS_MAX) throw new CodecError("codec_items", `more than ${CBOR_ITEMS_MAX} items`);
     const initial = this.#take(1);
     const major = this.#bytes[initial]! >>> 5;
-    const n = this.#argument(this.#bytes[initial]! & 31);
-    if (major === UINT) return n;
-    if (major !== BYTES && major !== TEXT && major !== ARRAY) {
+    if (major !== UINT && major !== BYTES && major !== TEXT && major !== ARRAY) {
       throw new CodecError("codec_type", `major type ${major} at byte ${initial} is outside the profile`);
     }
+    const n = this.#argument(this.#bytes[initial]! & 31);
+    if (major === UINT) return n;
     // Every item takes a byte at least, so this bounds arrays too, before anything is allocated for them.
     if (n > this.#bytes.length - this.at) throw new CodecError("codec_truncated", `${n} announced at byte ${initial} are not there`);
     assert(typeof n === "number");
