@@ -1,7 +1,7 @@
 /**
  * The agent: one machine put together from its parts, started in one order and stopped in the reverse.
  *
- *     lock → ports → keys and genesis → logs, blobs → runner → chain node → `up` → consensus → supervisor → API
+ *     lock → ports → keys and genesis → logs → chain node, runner → blobs → supervisor → `up` → consensus → API
  *
  * Rules: a data folder or port in use is an error before anything is changed; whatever fails on the way up takes down what is up
  * already; `stop()` takes at most 2 s and leaves no process. kill -9 at any point needs no repair: the next start goes on.
@@ -28,7 +28,7 @@ import { ChainSender, FREE } from "./chainSender.ts";
 import { AgentError, messageOf } from "./error.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
-import { STOP_STEP_MS_MAX } from "./limits.ts";
+import { STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { LogStore } from "./logs.ts";
 import { readDesired, readNamed } from "./supervisor/desired.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
@@ -118,10 +118,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   }));
 
   // `up` is in the first block, so that no lease of the last boot is paid a second longer than it lived.
-  if (node.view().machine(machine.address) !== null) supervisor.reconcile();
+  supervisor.reconcile();
   await machineSender.handedIn();
   node.start();
   if (membership.operator.key !== undefined) await register(node, machine, membership.operator.key, options.offer);
+  await untilUp(node, machine.address, bootId);
 
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
@@ -230,6 +231,20 @@ async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, of
   await sender.submit({
     kind: "registerMachine", ...signMachineProof(machine.seed, node.chainId, operator.address), memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond,
   });
+}
+
+/** Before it, the ledger still tells of the last boot's leases, which are not here any more. */
+async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<void> {
+  const isUp = (): boolean => {
+    const known = node.view().machine(machine);
+    return known !== null && known.state === "up" && hex(known.bootId) === bootId;
+  };
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const unsubscribe = node.onFinal(() => isUp() && resolve());
+  const timer = setTimeout(resolve, UP_WAIT_MS_MAX);
+  if (!isUp()) await promise;
+  clearTimeout(timer);
+  unsubscribe();
 }
 
 /** null: the account has set no keys, and the one that hashes to its address speaks for it. */

@@ -58,6 +58,8 @@ export const RETRY_MS_MAX = 30_000;
 export const ACTIONS_AT_ONCE_MAX = 16;
 /** A transaction of the machine that is not final by then is sent anew. */
 export const MACHINE_TRANSACTION_VALID_MS = 30_000;
+/** A start waits this long for its `up`; a chain without a quorum must not keep the API shut. */
+export const UP_WAIT_MS_MAX = 5_000;
 
 /** Each of the three steps of a stop gets at most this, so that all of it ends within 2 s. */
 export const STOP_STEP_MS_MAX = 600;

@@ -22,6 +22,7 @@ export function readDesired(view: LedgerView, machine: Address, zone: string, na
   }
   const registered = view.machine(machine);
   return {
+    isRegistered: registered !== null,
     bootId: registered === null || registered.state === "down" ? null : hex(registered.bootId),
     deployments: [...leases.values()].map(({ deployment, leases: here }) => deploymentHere(deployment, here, zone)),
     named,

@@ -12,7 +12,7 @@ const LATER = NOW + 60_000;
 const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "placed", rate: 7n }], changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
   id: id(n), owner: id(900), hosts: [`d${n}.gw1.localhost`], component: digest(n), configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, leases, ...changes,
 });
-const desired = (...deployments: DeploymentHere[]): Desired => ({ bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
+const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
 
 type World = { blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
 const world = (changes: Partial<World> = {}): World => ({ blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
@@ -29,6 +29,7 @@ test("plan() has one action for every difference, and none where there is none",
   const cases: readonly [string, Desired, Partial<World>, string[]][] = [
     ["nothing wanted, nothing there", desired(), {}, []],
     ["another boot is registered", { ...desired(), bootId: "00".repeat(16) as Hex }, {}, [`up/${BOOT}`]],
+    ["nobody has registered the machine", { ...desired(), bootId: null, isRegistered: false }, {}, []],
     ["the machine is down", { ...desired(), bootId: null }, {}, [`up/${BOOT}`]],
     ["the component is elsewhere", desired(one), {}, [`fetch/${digest(1)}`]],
     ["the component is not compiled", desired(one), { blobs: new Map([[digest(1), blob("present")]]) }, [`compile/${digest(1)}`]],

@@ -31,6 +31,8 @@ export type DeploymentHere = {
   readonly leases: readonly Lease[];
 };
 export type Desired = {
+  /** False until the operator's registration is final: a stranger's `up` would not be taken. */
+  readonly isRegistered: boolean;
   /** Which boot of this machine the ledger knows; null before the first `up`. */
   readonly bootId: Hex | null;
   readonly deployments: readonly DeploymentHere[];
@@ -115,7 +117,7 @@ export function plan(desired: Desired, observed: Observed, nowMs: number): Plan 
 const earlier = (a: number | null, b: number): number => (a === null || b < a ? b : a);
 
 function planUp(desired: Desired, observed: Observed): Action[] {
-  if (desired.bootId === observed.bootId) return [];
+  if (!desired.isRegistered || desired.bootId === observed.bootId) return [];
   return [{ kind: "sendUp", key: `up/${observed.bootId}`, bootId: observed.bootId }];
 }
 
