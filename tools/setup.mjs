@@ -66,8 +66,11 @@ async function installPackages() {
 }
 
 async function buildNativeParts() {
-  const built = await buildNative({ log: say });
-  if (!built.ok) fail(built.message);
+  try {
+    await buildNative({ log: say });
+  } catch (error) {
+    fail(error.message);
+  }
 }
 
 /** Runs the pinned Node in the foreground; signals of the terminal reach it by themselves, others are passed on. */

@@ -31,7 +31,7 @@ export type Account = {
 
 /** The account of the development machine is called so, and no other. */
 export const DEVELOPMENT_NAME = "dev";
-export const DEVELOPMENT_ACCOUNT_FILE = "account.json";
+export const DEVELOPMENT_ACCOUNT_FILE = "keys/development";
 export const DEVELOPMENT_API_FILE = "api.json";
 export const API_URL_DEFAULT = "http://127.0.0.1:7480";
 

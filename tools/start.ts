@@ -1,0 +1,191 @@
+/**
+ * `npm start`: one machine on loopback, the hello example deployed by the public path, and a bill that moves.
+ *
+ *   npm start -- [--data DIR] [--fresh] [--api-port N] [--http-port N] [--no-demo]
+ *
+ * Each step is said with its elapsed time. Ctrl-C stops everything within 2 s; the next start goes on with the same chain. Exit code
+ * 0 stopped as asked, 1 failed (`error code: message`), 2 wrong usage.
+ */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { addressText } from "#chain/codec/address.ts";
+import { lockFolder } from "#chain/node/folderLock.ts";
+import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
+import type { Bill, Deployment } from "./cli/answers.ts";
+import { ApiClient } from "./cli/client.ts";
+import { runwayText } from "./cli/commands/bill.ts";
+import { writeDevelopmentApi } from "./cli/keys.ts";
+import { rateText, tokensText } from "./cli/money.ts";
+
+const USAGE = `npm start -- [options]
+  --data DIR       data folder (~/.godwit/dev)
+  --fresh          begin a new chain: what the data folder holds is deleted
+  --api-port N     port of the HTTP API (7480; 0: any)
+  --http-port N    port of the ingress (7481; 0: any)
+  --no-demo        do not deploy the hello example`;
+const API_PORT_DEFAULT = 7480;
+const HTTP_PORT_DEFAULT = 7481;
+const EXAMPLE = join(import.meta.dirname, "..", "workloads", "examples", "hello");
+const EXAMPLE_NAME = "hello";
+const BILL_INTERVAL_MS = 1_000;
+/** Where output is no terminal a line cannot move: one in this many seconds is printed. */
+const BILL_LINE_EVERY = 10;
+const PARENT_CHECK_INTERVAL_MS = 1_000;
+/** Everything is stopped in steps that end by themselves; this is for a step that does not. */
+const STOP_MS_MAX = 2_000;
+/** What a data folder of a development machine holds. */
+const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "keys", "logs"];
+
+type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean };
+class UsageError extends Error {}
+class StartError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const startedAtMs = Number(process.env["GODWIT_STARTED_AT_MS"] ?? Date.now());
+const elapsed = (): string => `${((Date.now() - startedAtMs) / 1000).toFixed(2)} s`;
+const isTerminal = process.stdout.isTTY === true;
+const say = (label: string, text: string): boolean => process.stdout.write(`${isTerminal ? "\r\u001b[K" : ""}${label.padEnd(9)} ${text}\n`);
+
+function readOptions(argv: readonly string[]): Options | null {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args: [...argv], strict: true,
+      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, help: { type: "boolean", short: "h" } },
+    }));
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+  if (values.help === true) return null;
+  return {
+    directory: resolve(values.data ?? join(homedir(), ".godwit", "dev")), fresh: values.fresh === true, demo: values["no-demo"] !== true,
+    apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
+  };
+}
+
+function port(option: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new UsageError(`${option} must be a port from 0 to 65535, not "${text}"`);
+  return Number(text);
+}
+
+/** Deletes what an earlier machine left in the folder, and nothing else: not while one runs there, and not in a folder that is no data folder. */
+async function clear(directory: string): Promise<void> {
+  const entries = await readdir(directory).catch((): string[] => []);
+  if (entries.length === 0) return;
+  if (!existsSync(join(directory, "keys", "machine"))) throw new StartError("not_a_data_folder", `Cannot begin anew in ${directory} as it holds files and no machine's key: give an empty folder, or delete it yourself`);
+  const lock = await lockFolder(directory);
+  try {
+    for (const entry of DATA_ENTRIES) await rm(join(directory, entry), { recursive: true, force: true });
+  } finally {
+    await lock.release();
+  }
+}
+
+/** The demo's deployment: the one that is there, or a new one by the same command that an author types. */
+async function deployDemo(agent: DevelopmentAgent, client: ApiClient, directory: string, signal: AbortSignal): Promise<Deployment | null> {
+  const there = (await client.allDeployments(addressText(agent.account.address))).find(({ name, state }) => name === EXAMPLE_NAME && state !== "closing");
+  if (there !== undefined) {
+    say("demo", `${EXAMPLE_NAME} is deployed already (${there.state})  ${elapsed()}`);
+    return there;
+  }
+  say("demo", `building and deploying workloads/examples/${EXAMPLE_NAME} …`);
+  const child = spawn(process.execPath, [join(import.meta.dirname, "cli", "main.ts"), "deploy", EXAMPLE, "--json"], {
+    stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, GODWIT_API: agent.api, GODWIT_DATA: directory, GODWIT_ACCOUNT: "dev" }, signal,
+  });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise<number | null>((settle) => child.on("error", () => settle(null)).on("close", settle));
+  if (signal.aborted) return null;
+  if (code !== 0) {
+    say("demo", `could not be deployed; the machine runs on without it: ${stderr.trim()}`);
+    return null;
+  }
+  const { id } = JSON.parse(stdout) as { id: string };
+  const deployment = await client.deployment(id);
+  say("demo", `${EXAMPLE_NAME} deployed and ready  ${elapsed()}`);
+  return deployment;
+}
+
+/** Seconds run × rate per second = total, and the runway. */
+function billText(bill: Bill): string {
+  const rates = new Set(bill.segments.map(({ rate }) => rate));
+  const seconds = bill.segments.reduce((sum, segment) => sum + segment.seconds, bill.earlier.seconds);
+  const sum = rates.size === 1 && bill.earlier.segments === 0 ? `${seconds} s × ${tokensText([...rates][0]!)} =` : `${seconds} s in ${bill.segments.length + bill.earlier.segments} segments, now ${rateText(bill.ratePerSecond)}:`;
+  return `${sum} ${tokensText(bill.total)} tokens; runway ${runwayText(bill)}`;
+}
+
+/** Shows the bill once a second until the signal; a failed look is left out. */
+async function showBill(client: ApiClient, id: string, signal: AbortSignal): Promise<void> {
+  for (let tick = 0; !signal.aborted; tick++) {
+    const bill = await client.bill(id).catch(() => null);
+    if (bill !== null && !signal.aborted) {
+      if (isTerminal) process.stdout.write(`\r\u001b[K${"bill".padEnd(9)} ${billText(bill)}`);
+      else if (tick % BILL_LINE_EVERY === 0) say("bill", billText(bill));
+    }
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, BILL_INTERVAL_MS);
+      signal.addEventListener("abort", () => (clearTimeout(timer), resolve(null)), { once: true });
+    });
+  }
+}
+
+/** Aborted by Ctrl-C, by SIGTERM, and when whoever started us is gone without a word. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort());
+  const parent = process.ppid;
+  setInterval(() => process.ppid !== parent && stop.abort(), PARENT_CHECK_INTERVAL_MS).unref();
+  return stop.signal;
+}
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2));
+  if (options === null) {
+    console.log(USAGE);
+    return 0;
+  }
+  const signal = stopSignal();
+  if (options.fresh) await clear(options.directory);
+  await mkdir(join(options.directory, ".."), { recursive: true });
+  const agent = await startDevelopment({ ...options, onLog: (line) => say("machine", line) });
+  const client = new ApiClient({ url: agent.api, signer: { address: agent.account.address, seed: agent.account.seed } });
+  try {
+    await writeDevelopmentApi(options.directory, agent.api);
+    say("machine", `${addressText(agent.machine)}, chain at height ${agent.node.head().height}  ${elapsed()}`);
+    say("account", `${addressText(agent.account.address)} (development, funded)`);
+    say("api", agent.api);
+    say("ingress", `http://127.0.0.1:${agent.httpPort}`);
+    const deployment = options.demo && !signal.aborted ? await deployDemo(agent, client, options.directory, signal) : null;
+    if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
+    say("stop", "Ctrl-C");
+    if (deployment !== null) await showBill(client, deployment.id, signal);
+    else if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  } finally {
+    say("stopping", "…");
+    setTimeout(() => process.exit(1), STOP_MS_MAX).unref();
+    await client.close();
+    await agent.stop();
+    say("stopped", "the next start goes on from here");
+  }
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const code = error instanceof UsageError ? "usage" : error instanceof Error && "code" in error ? String(error.code) : "internal";
+  const text = error instanceof Error ? (code === "internal" ? (error.stack ?? error.message) : error.message) : String(error);
+  process.stderr.write(`error ${code}: ${text}\n${error instanceof UsageError ? `${USAGE}\n` : ""}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
