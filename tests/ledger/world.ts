@@ -2,12 +2,12 @@
  * A small ledger with a cast, for histories: accounts and machines with known keys, and one call per block.
  *
  * Transactions are made without signing: whoever applies a block has verified its signatures, and ed25519 would be all that a
- * thousand histories do. Every block is applied, checked, taken back, and applied again when `thorough` is set.
+ * thousand histories do; `signed` makes real ones. Every block is applied, checked, taken back, and applied again when `thorough` is set.
  */
 import assert from "node:assert";
 import { addressOf } from "#chain/codec/address.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { type DecodedTransaction, type Operation, encodeBody, signMachineProof, txidOf } from "#chain/codec/transaction.ts";
+import { type DecodedTransaction, type Operation, decodeTransaction, encodeBody, signMachineProof, signTransaction, txidOf } from "#chain/codec/transaction.ts";
 import type { PresetName } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { type Applied, type Ledger, applyBlock, faultOfLedger, feeFor, nextMoneySecond, openLedger, revert } from "#chain/ledger/ledger.ts";
@@ -53,7 +53,7 @@ export function genesisFor(accounts: readonly Actor[], balance: bigint, paramete
   };
 }
 
-export type WorldOptions = { readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean };
+export type WorldOptions = { readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean };
 
 export class World {
   readonly genesis: Genesis;
@@ -65,14 +65,16 @@ export class World {
   #timeMs: bigint;
   #previousId: Digest;
   readonly #thorough: boolean;
+  readonly #signed: boolean;
 
-  constructor({ accounts = 6, balance = 1_000n * TOKEN, parameters = "minimal", thorough = false }: WorldOptions = {}) {
+  constructor({ accounts = 6, balance = 1_000n * TOKEN, parameters = "minimal", thorough = false, signed = false }: WorldOptions = {}) {
     this.genesis = genesisFor(Array.from({ length: accounts }, (_, i) => actor(i + 1)), balance, parameters);
     this.ledger = openLedger(this.genesis);
     this.view = viewOf(this.ledger);
     this.#timeMs = this.genesis.timeMs;
     this.#previousId = sha256(encodeGenesis(this.genesis));
     this.#thorough = thorough;
+    this.#signed = signed;
   }
 
   get second(): bigint {
@@ -88,7 +90,7 @@ export class World {
     const fee = changes.fee ?? (free ? 0n : feeFor(this.ledger.rules, 400));
     const body = { chainId: changes.chainId ?? chainIdOf(encodeGenesis(this.genesis)), sender: sender.id, nonce, validUntilMs: changes.validUntilMs ?? this.#timeMs + 600_000n, fee, ops };
     const bodyBytes = encodeBody(body);
-    const transaction = { body, bodyBytes, txid: txidOf(bodyBytes), sizeBytes: 400, signatures: [{ key: changes.key ?? sender.key, signature: signature(new Uint8Array(64)) }] };
+    const transaction = this.#signed ? decodeTransaction(signTransaction(body, [sender.seed])) : { body, bodyBytes, txid: txidOf(bodyBytes), sizeBytes: 400, signatures: [{ key: changes.key ?? sender.key, signature: signature(new Uint8Array(64)) }] };
     this.#queue.push(transaction);
     return transaction;
   }
