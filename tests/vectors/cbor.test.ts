@@ -31,7 +31,7 @@ const OUTSIDE: readonly (readonly [string, string])[] = [
   ["f0", "codec_type"], ["f8ff", "codec_type"], ["c074323031332d30332d32315432303a30343a30305a", "codec_type"], ["c11a514b67b0", "codec_type"],
   ["d74401020304", "codec_type"], ["d818456449455446", "codec_type"], ["a0", "codec_type"], ["a201020304", "codec_type"],
   ["826161a161626163", "codec_type"], ["5f42010243030405ff", "codec_indefinite"], ["7f657374726561646d696e67ff", "codec_indefinite"],
-  ["9fff", "codec_indefinite"], ["9f018202039f0405ffff", "codec_indefinite"], ["83018202039f0405ff", "codec_indefinite"], ["bf61610161629f0203ffff", "codec_indefinite"],
+  ["9fff", "codec_indefinite"], ["9f018202039f0405ffff", "codec_indefinite"], ["83018202039f0405ff", "codec_indefinite"], ["bf61610161629f0203ffff", "codec_type"],
   // Not shortest.
   ["1800", "codec_not_shortest"], ["1817", "codec_not_shortest"], ["190018", "codec_not_shortest"], ["1900ff", "codec_not_shortest"],
   ["1a0000ffff", "codec_not_shortest"], ["1b00000000ffffffff", "codec_not_shortest"], ["5800", "codec_not_shortest"], ["980100", "codec_not_shortest"],
