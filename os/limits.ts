@@ -22,13 +22,12 @@ export const UPLOAD_EXPIRY_MS: number = 10 * 60_000;
 export const UPLOAD_ACCOUNT_BYTES_MAX: number = 128 * 1024 * 1024;
 /** Bytes of all uploads that no deployment names yet: what strangers may take of the disk. */
 export const UPLOAD_BYTES_MAX: number = 1024 * 1024 * 1024;
-/** Uploads being received and inspected at once; each is held in memory. */
-export const UPLOADS_AT_ONCE_MAX = 8;
+/** Uploads being received and inspected at once, of all and of one account; each is held in memory. */
+export const UPLOADS_AT_ONCE_MAX = 16;
+export const UPLOADS_OF_ONE_AT_ONCE_MAX = 4;
 /** Compiler processes at once: one core stays free for the chain. */
 export const COMPILES_AT_ONCE_MAX = 2;
 
-/** A signed request is good for at most this long. */
-export const REQUEST_EXPIRY_MS_MAX: number = 5 * 60_000;
 /** How long `?wait=final` waits before it answers 202. */
 export const FINAL_WAIT_MS_MAX = 20_000;
 /** Requests that wait for finality at once. */
@@ -43,6 +42,8 @@ export const LOG_LINE_BYTES_MAX: number = 8 * 1024;
 export const LOG_FILE_BYTES_MAX: number = 1024 * 1024;
 /** Deployments with a log on this machine; the one written to longest ago goes first. */
 export const LOGS_MAX = 1024;
+/** Lines of one deployment that wait for the disk; a disk that stands still costs lines, not memory. */
+export const LOG_UNWRITTEN_LINES_MAX = 4096;
 /** Lines are on disk after this. */
 export const LOG_FLUSH_MS = 200;
 /** Clients that follow logs at once, and what may wait unsent for one of them before lines are skipped. */
@@ -54,6 +55,11 @@ export const LOG_HEARTBEAT_MS = 15_000;
 /** A repeated failure waits 250 ms, 500 ms, … and at most this. */
 export const RETRY_MS_FIRST = 250;
 export const RETRY_MS_MAX = 30_000;
+/**
+ * After so many failed tries (3.75 s) to find a component that no machine holds, its leases are failed: the protocol gives a
+ * machine five seconds at least to be ready before it counts against the machine.
+ */
+export const FETCH_ATTEMPTS_MAX = 4;
 /** Actions of the supervisor under way at once. */
 export const ACTIONS_AT_ONCE_MAX = 16;
 /** A transaction of the machine that is not final by then is sent anew. */

@@ -9,7 +9,7 @@ import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/prom
 import { join } from "node:path";
 import type { Hex } from "#chain/types.ts";
 import {
-  LOGS_MAX, LOG_FILE_BYTES_MAX, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX,
+  LOGS_MAX, LOG_FILE_BYTES_MAX, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX, LOG_UNWRITTEN_LINES_MAX,
 } from "./limits.ts";
 
 export type LogStream = "stdout" | "stderr" | "system";
@@ -63,7 +63,7 @@ export class LogStore {
     const line: LogLine = { sequence: log.nextSequence, timeMs: entry.timeMs, stream: entry.stream, requestId: entry.requestId, line: text };
     log.nextSequence += 1;
     remember(log, line);
-    log.unwritten.push(`${JSON.stringify(line)}\n`);
+    if (log.unwritten.length < LOG_UNWRITTEN_LINES_MAX) log.unwritten.push(`${JSON.stringify(line)}\n`);
     for (const listener of log.listeners) listener(line);
     this.#timer ??= setTimeout(() => this.#flushSoon(), LOG_FLUSH_MS);
   }

@@ -38,8 +38,8 @@ export type Route = {
     readonly bytesMax: number;
     /** The code of a body over the limit. */
     readonly tooLarge?: string;
-    /** Requests of this route at once: each holds its body in memory. */
-    readonly atOnceMax?: number;
+    /** Requests of this route at once, of all senders and of one: each holds its body in memory. */
+    readonly atOnceMax?: { readonly all: number; readonly one: number };
     /** Checked before a byte of the body is taken: may this sender upload this much? */
     readonly admit?: (sender: Address, parameters: Readonly<Record<string, string>>, bytes: number) => void;
   };

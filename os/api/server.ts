@@ -8,7 +8,7 @@ import fastify from "fastify";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { verifyRequest } from "#chain/codec/request.ts";
 import { sha256 } from "#chain/crypto.ts";
-import { type Address, type ChainId, type PublicKey, hex, refuse } from "#chain/types.ts";
+import { type Address, type ChainId, type Hex, type PublicKey, hex, refuse } from "#chain/types.ts";
 import { codeOf } from "../error.ts";
 import type { Door } from "./door.ts";
 import { PROBLEM_TYPE, problemOf, refuseSignature, refuseWith } from "./problems.ts";
@@ -69,7 +69,7 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
 
 function addRoute(server: FastifyInstance, route: Route, options: ServerOptions, stopping: AbortSignal): void {
   const senders = new WeakMap<FastifyRequest, { sender: Address; bodyDigest: Uint8Array }>();
-  let atOnce = 0;
+  const underWay = new Map<Hex, number>();
   server.route({
     method: route.method,
     url: route.path.replaceAll(/\{([a-z]+)\}/gi, ":$1"),
@@ -81,11 +81,6 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
     },
     onRequest: async (request, reply) => {
       checkLength(route, request);
-      if (route.body?.atOnceMax !== undefined) {
-        if (atOnce >= route.body.atOnceMax) refuseWith("busy", `Cannot take more than ${route.body.atOnceMax} bodies of this kind at once: try again`);
-        atOnce += 1;
-        reply.raw.once("close", () => (atOnce -= 1));
-      }
       if (route.auth === "none") return;
       const verified = verifyRequest(request.headers.authorization, {
         chainId: options.chainId, machine: options.machine, method: request.method, path: request.url,
@@ -96,6 +91,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       const parameters = request.params as Record<string, string>;
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
       route.body?.admit?.(verified.sender, parameters, Number(request.headers["content-length"] ?? 0));
+      if (route.body?.atOnceMax !== undefined) takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);
     },
     handler: async (request, reply) => {
       const signed = senders.get(request);
@@ -118,6 +114,19 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       if (problemOf(error).status === 500) options.onFault?.(error, route.id);
       return sendProblem(reply, error);
     },
+  });
+}
+
+/** Counts a request whose body is about to be read, until its connection is done with it. */
+function takeTurn(underWay: Map<Hex, number>, { all, one }: { readonly all: number; readonly one: number }, sender: Hex, reply: FastifyReply): void {
+  const own = underWay.get(sender) ?? 0;
+  const total = underWay.values().reduce((sum, count) => sum + count, 0);
+  if (own >= one || total >= all) refuseWith("busy", `Cannot take more than ${one} such bodies of one account, ${all} of all, at once: try again`);
+  underWay.set(sender, own + 1);
+  reply.raw.once("close", () => {
+    const left = (underWay.get(sender) ?? 1) - 1;
+    if (left > 0) underWay.set(sender, left);
+    else underWay.delete(sender);
   });
 }
 

@@ -9,11 +9,13 @@ import { sha256 } from "#chain/crypto.ts";
 import { type Address, type Hex, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { parseConfiguration } from "../configuration.ts";
-import { CONFIGURATION_BYTES_MAX, UPLOADS_AT_ONCE_MAX, UPLOAD_EXPIRY_MS } from "../limits.ts";
+import { CONFIGURATION_BYTES_MAX, UPLOADS_AT_ONCE_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX, UPLOAD_EXPIRY_MS } from "../limits.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
 import { type Call, type Route, json } from "./route.ts";
 import { DIGEST_PARAMETER, ref } from "./schemas.ts";
+
+const AT_ONCE = { all: UPLOADS_AT_ONCE_MAX, one: UPLOADS_OF_ONE_AT_ONCE_MAX };
 
 export function uploadRoutes(context: Context): Route[] {
   const admit = (sender: Address, parameters: Readonly<Record<string, string>>, bytes: number): void => {
@@ -26,7 +28,7 @@ export function uploadRoutes(context: Context): Route[] {
     {
       ...shared, id: "putComponent", path: "/v1/components/{digest}",
       summary: "Upload a component: inspected and compiled at once; gone after ten minutes if no deployment names it",
-      body: { type: "application/octet-stream", bytesMax: LIMITS_DEFAULT.componentBytesMax, tooLarge: "component_too_large", atOnceMax: UPLOADS_AT_ONCE_MAX, admit },
+      body: { type: "application/octet-stream", bytesMax: LIMITS_DEFAULT.componentBytesMax, tooLarge: "component_too_large", atOnceMax: AT_ONCE, admit },
       run: async (call) => {
         const digest = checkDigest(call);
         const { kind, imports } = await context.inspect(call.body);
@@ -37,7 +39,7 @@ export function uploadRoutes(context: Context): Route[] {
     {
       ...shared, id: "putConfiguration", path: "/v1/configurations/{digest}",
       summary: "Upload the configuration of a deployment: canonical CBOR [owner, [[key, value], …]]",
-      body: { type: "application/cbor", bytesMax: CONFIGURATION_BYTES_MAX, atOnceMax: UPLOADS_AT_ONCE_MAX, admit },
+      body: { type: "application/cbor", bytesMax: CONFIGURATION_BYTES_MAX, atOnceMax: AT_ONCE, admit },
       run: async (call) => {
         const digest = checkDigest(call);
         const { owner } = parseConfiguration(call.body);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Hex } from "#chain/types.ts";
+import { FETCH_ATTEMPTS_MAX } from "../limits.ts";
 import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Route, plan, retryDelayMs, routeOf } from "./plan.ts";
 
 const BOOT = "b0".repeat(16) as Hex;
@@ -47,6 +48,14 @@ test("plan() has one action for every difference, and none where there is none",
     ["an expired upload that compiles", desired(), { blobs: new Map([[digest(1), blob("compiling", NOW)]]) }, []],
   ];
   for (const [name, want, have, expected] of cases) assert.deepEqual(keysFor(want, have), expected, name);
+});
+
+test("a component that nobody holds is asked for a few times, then its leases are failed; it is still asked for", () => {
+  const key = `fetch/${digest(1)}`;
+  const after = (count: number, nowMs: number): string[] => keysFor(desired(one), { failures: new Map([[key, { count, retryAtMs: NOW }]]) }, nowMs);
+  assert.deepEqual(after(FETCH_ATTEMPTS_MAX - 1, NOW), [key]);
+  assert.deepEqual(after(FETCH_ATTEMPTS_MAX, NOW - 1), [`failed/${id(1)}/0`]);
+  assert.deepEqual(after(FETCH_ATTEMPTS_MAX, NOW), [key, `failed/${id(1)}/0`]);
 });
 
 test("deployments of one component share its fetch and its compile", () => {

@@ -5,6 +5,7 @@
  * - Every action is idempotent, and carries the key under which it is under way or has failed: a plan made while it runs, or before
  *   its retry is due, leaves it out. After everything is carried out the next plan is empty.
  * - The order is total and does not depend on the order of the input: `up`, what frees memory, deployments by id, what frees disk.
+ * - What no machine holds, after FETCH_ATTEMPTS_MAX tries, is its deployment's fault: who deploys uploads first.
  * - Only a lease that is gone unloads anything, and only an upload that expired and that no deployment names is dropped. An error
  *   never does.
  * - Replicas of one deployment on this machine are one route with the sum of their limits (design 5).
@@ -12,6 +13,7 @@
  */
 import assert from "node:assert";
 import type { Hex } from "#chain/types.ts";
+import { FETCH_ATTEMPTS_MAX } from "../limits.ts";
 
 export type Lease = {
   readonly index: number;
@@ -139,6 +141,7 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   if (configuration !== null && !observed.blobs.has(configuration)) {
     missing.push({ kind: "fetch", key: `fetch/${configuration}`, digest: configuration });
   }
+  if (missing.some(({ key }) => (observed.failures.get(key)?.count ?? 0) >= FETCH_ATTEMPTS_MAX)) return [...missing, ...refused("component_missing")];
   if (blob?.state === "refused") return refused(blob.cause ?? "compile_failed");
   if (blob?.state === "present") return [{ kind: "compile", key: `compile/${component}`, digest: component }, ...missing];
   if (missing.length > 0 || blob?.state !== "compiled") return missing;

@@ -121,6 +121,7 @@ export class Supervisor {
 
   #forget(desired: Desired, nowMs: number): void {
     for (const [key, failure] of this.#failures) if (failure.retryAtMs + FAILURE_FORGET_MS < nowMs) this.#failures.delete(key);
+    for (const digest of this.#options.blobs().keys()) this.#failures.delete(`fetch/${digest}`);
     const here = new Set(desired.deployments.map((deployment) => deployment.id));
     for (const id of this.#refused.keys()) if (!here.has(id)) this.#refused.delete(id);
   }

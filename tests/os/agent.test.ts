@@ -13,8 +13,9 @@ import { type Hex, hex } from "#chain/types.ts";
 import { type DevelopmentAgent, openDevelopmentAccount, startDevelopment } from "#os/development.ts";
 import { keyPair } from "#os/keys.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
+import { guest } from "#tests/guests/build.ts";
 import { needs } from "#tests/require.ts";
-import { type Tenant, deploy, deploymentOf, done, get, helloComponent, idBytes, openTenant, send, until, untilReady, upload, visit } from "./grid.ts";
+import { type Tenant, deploy, deploymentOf, done, get, idBytes, openTenant, send, until, untilReady, upload, visit } from "./grid.ts";
 import { validate } from "./jsonSchema.ts";
 import { signed, temporaryFolder } from "./stage.ts";
 
@@ -44,7 +45,7 @@ const isAlive = (pid: number): boolean => {
 test("a deployment from upload to the last payment: served, logged, billed, resized, scaled, closed; the next start goes on with it", async (t) => {
   if (!needs(t, "cargo")) return;
   const directory = temporaryFolder(t);
-  const component = await helloComponent();
+  const component = await guest("hello");
   const first = await start(t, directory);
   const { tenant, agent } = first;
   const digest = await upload(tenant, component);
@@ -114,20 +115,72 @@ test("a configuration reaches its deployment; another account's is refused and f
   const digest = sha256(configuration);
   const put = await signed(stranger.signer, { method: "PUT", path: `/v1/configurations/sha256:${hex(digest)}`, body: configuration, port: tenant.apiPort, headers: { "content-type": "application/cbor" } });
   assert.equal(put.status, 201, put.text);
-  const component = await upload(tenant, await helloComponent());
+  const component = await upload(tenant, await guest("hello"));
 
   const { id: own } = await deploy(stranger, "own", component, { configurationDigest: digest });
   await untilReady(tenant, own);
   const { id: stolen } = await deploy(tenant, "stolen", component, { configurationDigest: digest });
-  const paused = await until("the pause", async () => {
-    const deployment = await deploymentOf(tenant, stolen);
-    return deployment.state === "paused" ? deployment : null;
-  });
+  const paused = await untilPaused(tenant, stolen);
   assert.equal(paused.failure, "configuration_foreign");
   assert.deepEqual(paused.leases.map((lease: { state: string }) => lease.state), ["failed"]);
   const logs = await signed(tenant.signer, { path: `/v1/deployments/${stolen}/logs`, port: tenant.apiPort });
   assert.match(logs.text, /configuration_foreign/);
   assert.equal((await signed(stranger.signer, { path: `/v1/deployments/${stolen}/logs`, port: tenant.apiPort })).json.code, "not_owner");
+});
+
+const linesOf = async (tenant: Tenant, id: Hex): Promise<{ stream: string; requestId: string | null; line: string }[]> =>
+  (await signed(tenant.signer, { path: `/v1/deployments/${id}/logs`, port: tenant.apiPort })).json.lines;
+const untilPaused = (tenant: Tenant, id: Hex): Promise<any> => until("the pause", async () => { // oxlint-disable-line typescript/no-explicit-any
+  const deployment = await deploymentOf(tenant, id);
+  return deployment.state === "paused" ? deployment : null;
+});
+
+test("faults of components stay their own: traps and output are in the log, what cannot start is failed with its cause and paused", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { tenant } = await start(t, temporaryFolder(t));
+  const [rogue, dead, task] = await Promise.all((["rogue", "deadOnArrival", "tally"] as const).map(async (name) => upload(tenant, await guest(name))));
+  const { id } = await deploy(tenant, "rogue", rogue!);
+  const { id: deadId } = await deploy(tenant, "dead", dead!);
+  const { id: taskId } = await deploy(tenant, "task", task!);
+  const { id: missingId } = await deploy(tenant, "missing", sha256(Uint8Array.of(1, 2, 3)));
+  const { host } = await untilReady(tenant, id);
+
+  assert.equal((await visit(tenant, host, "/both")).status, 200);
+  const trapped = await visit(tenant, host, "/trap");
+  assert.equal(trapped.status, 500);
+  const requestId = trapped.headers["x-request-id"];
+  const lines = await until("the trap in the log", async () => {
+    const all = await linesOf(tenant, id);
+    return all.some((line) => line.requestId === requestId) ? all : null;
+  });
+  assert(lines.some(({ stream, line }) => stream === "stdout" && line === "to stdout"));
+  assert(lines.some(({ stream, line }) => stream === "stderr" && line === "to stderr"));
+  assert(lines.some(({ requestId: of, line }) => of === requestId && /as asked: trap/.test(line)), JSON.stringify(lines));
+
+  assert.equal((await untilPaused(tenant, taskId)).failure, "load_failed");
+  assert.equal((await untilPaused(tenant, missingId)).failure, "component_missing");
+  const state = await deploymentOf(tenant, deadId);
+  if (state.leases[0].state === "ready") assert.equal((await visit(tenant, state.host)).status, 500);
+  else assert.equal((await untilPaused(tenant, deadId)).failure, "load_failed");
+  assert.equal((await visit(tenant, host)).status, 200, "the neighbour of them all");
+  assert.equal((await get(tenant, "/v1/machines")).machines[0].strikes, 0, "none of it counts against the machine");
+});
+
+test("kill -9 of the runner: a client that comes meanwhile is answered, and the bill is one segment", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { tenant, agent } = await start(t, temporaryFolder(t));
+  const { id } = await deploy(tenant, "hello", await upload(tenant, await guest("hello")));
+  const { host } = await untilReady(tenant, id);
+  const before = agent.runnerPid();
+  assert(before !== null);
+  process.kill(before, "SIGKILL");
+  const startedMs = performance.now();
+  assert.equal((await visit(tenant, host)).status, 200);
+  assert(performance.now() - startedMs < 500);
+  assert.notEqual(agent.runnerPid(), before);
+  await done(tenant, { kind: "topUp", deploymentId: idBytes(id), amount: 5n });
+  const { segments } = await get(tenant, `/v1/deployments/${id}/bill`);
+  assert.deepEqual(segments.map((segment: { end: string | null }) => segment.end), [null]);
 });
 
 test("what is not a component of ours is refused at the upload with the sandbox's code", async (t) => {
@@ -201,7 +254,7 @@ test("kill -9 of the machine: the next start serves again, the bill of the last 
   const first = await spawnAgent(t, directory);
   const key = await openDevelopmentAccount(directory);
   const tenant = await openTenant(first, key);
-  const { id } = await deploy(tenant, "hello", await upload(tenant, await helloComponent()));
+  const { id } = await deploy(tenant, "hello", await upload(tenant, await guest("hello")));
   const { host } = await untilReady(tenant, id);
   await until("a second on the bill", async () => (BigInt((await get(tenant, `/v1/deployments/${id}/bill`)).total) > 0n ? true : null));
   // A block whose second is later than that of the opening: up to it the machine is paid.

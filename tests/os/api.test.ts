@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { connect } from "node:net";
+import { once } from "node:events";
+import { type Socket, connect } from "node:net";
 import test from "node:test";
 import type { TestContext } from "node:test";
 import { addressText } from "#chain/codec/address.ts";
@@ -17,6 +18,7 @@ import type { Route } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
+import { LOG_FOLLOWERS_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
 import { LogStore } from "#os/logs.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { SandboxError } from "#sandbox/sandbox.ts";
@@ -283,6 +285,41 @@ test("an upload above the account's quota is refused before its body is read", a
   const headers = { "content-type": "application/octet-stream", "content-length": String(9 * 1024 * 1024), authorization: authorization(as(OWNER), { method: "PUT", path, body: Uint8Array.of(0) }) };
   refused(await headOnly(port, path, headers), 429, "upload_quota");
   assert.equal((await call(STRANGER, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } })).status, 201, "another account's quota is its own");
+});
+
+test("one account cannot take every turn to upload, and a turn is given back when the client goes", async (t) => {
+  const { as, port, call } = await world(t);
+  const path = `/v1/components/sha256:${hex(sha256(Uint8Array.of(0)))}`;
+  const headers = { "content-type": "application/octet-stream", "content-length": "1000", authorization: authorization(as(OWNER), { method: "PUT", path, body: Uint8Array.of(0) }) };
+  const head = `PUT ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+  const slow = Array.from({ length: UPLOADS_OF_ONE_AT_ONCE_MAX }, () => connect(port, "127.0.0.1"));
+  for (const socket of slow) socket.write(head);
+  const upload = (n: number): Promise<HttpAnswer> => call(n, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } });
+  const answers = async (n: number, status: number): Promise<void> => {
+    for (let tries = 0; tries < 100; tries += 1) if ((await upload(n)).status === status) return;
+    assert.fail(`no ${status}`);
+  };
+  await answers(OWNER, 503);
+  await answers(STRANGER, 201);
+  for (const socket of slow) socket.destroy();
+  await answers(OWNER, 201);
+});
+
+test("so many follow logs at once and no more, and one that goes makes room", async (t) => {
+  const { as, port } = await world(t);
+  const path = `/v1/deployments/${ID}/logs?follow=true`;
+  const follow = async (): Promise<{ status: number; socket: Socket }> => {
+    const socket = connect(port, "127.0.0.1");
+    t.after(() => socket.destroy());
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization(as(OWNER), { path })}\r\n\r\n`);
+    const [chunk] = (await once(socket, "data")) as [Buffer];
+    return { socket, status: Number(/^HTTP\/1\.1 (\d+)/.exec(chunk.toString())?.[1]) };
+  };
+  const followers = await Promise.all(Array.from({ length: LOG_FOLLOWERS_MAX }, follow));
+  assert(followers.every(({ status }) => status === 200));
+  assert.equal((await follow()).status, 503);
+  followers[0]?.socket.destroy();
+  for (let tries = 0; (await follow()).status !== 200; tries += 1) assert(tries < 100);
 });
 
 /** Sends the head of a request whose body never comes: the refusal must not wait for it. */

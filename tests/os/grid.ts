@@ -1,13 +1,10 @@
 /** A machine under test as its tenant sees it: signed transactions and uploads over the API, requests through the ingress. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { addressText } from "#chain/codec/address.ts";
+import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Operation, deploymentIdOf, signTransaction } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type ChainId, type Digest, type Hex, address, chainId, fromHex, hex } from "#chain/types.ts";
-import { parseAddress } from "#chain/codec/address.ts";
 import type { KeyPair } from "#os/keys.ts";
-import { buildProject } from "#workloads/sdk/build.ts";
 import { type HttpAnswer, type Signer, http, signed } from "./stage.ts";
 
 const TOKEN = 1_000_000_000n;
@@ -76,7 +73,3 @@ export const untilReady = (tenant: Tenant, id: Hex, replicas = 1): Promise<any> 
   });
 
 export const visit = (tenant: Tenant, host: string, path = "/"): Promise<HttpAnswer> => http({ path, port: tenant.httpPort, headers: { host } });
-
-/** The component of the example service, built once for all tests of this process. */
-export const helloComponent = (): Promise<Uint8Array> => (hello ??= buildProject(join(import.meta.dirname, "..", "..", "workloads", "examples", "hello")).then(({ component }) => component));
-let hello: Promise<Uint8Array> | null = null;
