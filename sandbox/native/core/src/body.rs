@@ -78,6 +78,10 @@ impl Answer {
                 // The guest broke its answer off before anything of it was sent.
                 Poll::Ready(Some(Err(_))) => return Err(call.cause().unwrap_or(Cause::GuestError)),
                 Poll::Ready(None) => {
+                    // wasi-http ends a body that was never finished as if it were complete: only we know that its guest failed.
+                    if let Some(cause) = call.cause() {
+                        return Err(cause);
+                    }
                     ended = true;
                     break;
                 }
@@ -131,6 +135,7 @@ impl Body for Answer {
                 stream.left -= bytes;
                 Poll::Ready(Some(Ok(frame)))
             }
+            None if stream.call.cause().is_some() => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
             None => {
                 stream.guest.take().map(Handle::detach);
                 Poll::Ready(None)

@@ -1,6 +1,6 @@
 //! The data plane: Host header → deployment → a fresh instance for each request. Requests never pass through JavaScript.
 use crate::{
-    account::Account,
+    account::{Account, thread_cpu_ns},
     batch::{Batch, Handle, poll_once},
     body::{Answer, Counted},
     cause::Cause,
@@ -25,7 +25,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::oneshot;
 use wasmtime::{
@@ -272,9 +272,9 @@ async fn handle(call: &Arc<Call>, guest: &mut Guest, request: Request<Incoming>,
 
 /// The first slice runs right here; most guests need no other.
 async fn start(batch: &Arc<Batch>, call: Arc<Call>, mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, mut receiver: Receiver) -> Result<Response<Answer>, Cause> {
-    let begun = Instant::now();
+    let begun_ns = thread_cpu_ns();
     let polled = poll_once(&mut work);
-    call.deployment.account.cpu_ns.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+    call.deployment.account.cpu_ns.fetch_add(thread_cpu_ns() - begun_ns, Relaxed);
     let (handle, result) = match polled {
         Poll::Ready(()) => (None, receiver.try_recv().ok()),
         Poll::Pending => {
