@@ -103,8 +103,8 @@ export class ConsensusHost {
     if (running >= CHECKS_PER_PEER_MAX) return;
     this.#checking.set(from, running + 1);
     void this.#take(from, bytes).catch((error: unknown) => {
-      // A peer that sends nonsense is wrong; that is no event in our life.
-      if (!(error instanceof CodecError)) this.#halt(error);
+      // Nonsense is the sender's mistake. Anything else is ours, but nothing was decided yet: `step` has not seen the message.
+      if (!(error instanceof CodecError)) process.emitWarning(`Cannot read a consensus message of ${from}: ${String(error)}`, { code: "godwit_message" });
     }).finally(() => {
       const left = this.#checking.get(from)! - 1;
       if (left > 0) this.#checking.set(from, left);

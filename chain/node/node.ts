@@ -44,7 +44,7 @@ export type NodeOptions = {
   /** Belongs to the node from now on: `stop` closes it. */
   readonly transport: Transport;
   readonly clock?: Clock;
-  /** The node signs nothing any more: a person must look. What it knows can still be read. */
+  /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
   readonly onHalt?: (error: NodeError) => void;
 };
 
@@ -125,7 +125,7 @@ class Node implements ChainNode {
       transport.onMessage((from, channel, bytes) => {
         if (channel === "consensus") this.#host.receive(from, bytes);
         else if (channel === "sync") this.#background(this.#sync.receive(from, bytes));
-        else for (const transaction of readBatch(bytes)) this.#background(this.#admit(transaction, false));
+        else for (const transaction of readBatch(bytes)) void this.#admit(transaction, false).catch((error: unknown) => process.emitWarning(`Cannot take a transaction of ${from}: ${String(error)}`, { code: "godwit_message" }));
       }),
       transport.onPeer((peer) => this.#gossip.greet(peer, this.#pool.all())),
     );
@@ -264,13 +264,18 @@ class Node implements ChainNode {
 
   async #validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {
     const parent = this.#executor.factsOf(held.ref.parentId);
-    const invalid = { valid: false, dueMs: null };
-    if (!parent || refusalOfHeader(held, parent, { chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash, rules: this.#rules })) return invalid;
+    if (!parent || refusalOfHeader(held, parent, { chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash, rules: this.#rules })) return this.#judgedBySync(held);
     const transactions = await openBlock(held, this.#pool, this.#checks);
-    if ("ok" in transactions) return invalid;
+    if ("ok" in transactions) return this.#judgedBySync(held);
     const executed = this.#executor.execute(held, transactions);
     this.#host.waiting(this.#pool.readyCount);
-    return "ok" in executed ? invalid : { valid: true, dueMs: executed.dueMs };
+    return "ok" in executed ? this.#judgedBySync(held) : { valid: true, dueMs: executed.dueMs };
+  }
+
+  /** A block that does not fit the state is wrong, unless sync has made it final meanwhile and the state is beyond it. */
+  #judgedBySync({ ref }: HeldBlock): { valid: boolean; dueMs: DueMs } {
+    const final = ref.height <= this.#finalRef.height ? this.block(ref.height) : null;
+    return { valid: final !== null && hex(final.id) === hex(ref.id), dueMs: null };
   }
 
   #commit(held: HeldBlock, finalization: Certificate): void {
@@ -367,7 +372,8 @@ class Node implements ChainNode {
     this.#halted = error;
     this.#host.stop();
     this.#sync.stop();
-    this.#options.onHalt?.(error);
+    if (this.#options.onHalt) this.#options.onHalt(error);
+    else process.emitWarning(error.message, { code: error.code });
   }
 }
 
