@@ -12,22 +12,38 @@ import { LEADER_SLOTS_PER_VALIDATOR } from "../constants.ts";
 export function leaderCycle(weights: readonly number[], seed: Uint8Array): readonly number[] {
   const count = weights.length;
   if (count === 1) return [0];
-  const slots = slotsOf(weights, count * LEADER_SLOTS_PER_VALIDATOR);
+  const left = slotsOf(weights, count * LEADER_SLOTS_PER_VALIDATOR);
+  const slots = left.slice();
   const order = shuffled(count, seed);
-  const length = slots.reduce((sum, n) => sum + n, 0);
+  const length = count * LEADER_SLOTS_PER_VALIDATOR;
   const credit = slots.map(() => 0);
   const cycle: number[] = [];
-  for (let at = 0; at < length; at++) {
-    let chosen = order[0]!;
-    for (const index of order) {
-      credit[index]! += slots[index]!;
-      if (credit[index]! > credit[chosen]!) chosen = index;
-    }
+  while (cycle.length < length) {
+    for (let index = 0; index < count; index++) credit[index]! += slots[index]!;
+    const able = order.filter((index) => left[index]! > 0);
+    const richest = able.reduce((best, index) => (credit[index]! > credit[best]! ? index : best));
+    // Who has more than half of the slots must follow himself: then credit alone decides.
+    const chosen = canFollow(cycle, left, richest) ? richest
+      : (able.toSorted((a, b) => credit[b]! - credit[a]!).find((index) => canFollow(cycle, left, index)) ?? richest);
     credit[chosen]! -= length;
+    left[chosen]! -= 1;
     cycle.push(chosen);
   }
-  separate(cycle);
   return cycle;
+}
+
+/** Whether this one may come next so that nobody need follow himself until the cycle is closed. */
+function canFollow(cycle: readonly number[], left: readonly number[], chosen: number): boolean {
+  if (cycle.at(-1) === chosen) return false;
+  const first = cycle[0] ?? chosen;
+  const rest = left.reduce((sum, n) => sum + n, 0) - 1;
+  if (rest === 0) return chosen !== first;
+  return left.every((n, index) => {
+    const needs = index === chosen ? n - 1 : n;
+    // Not beside the chosen one at one end of the rest, nor beside the first at the other; and every second place between.
+    const places = rest - (index === chosen ? 1 : 0) - (index === first ? 1 : 0);
+    return 2 * needs <= places + 1;
+  });
 }
 
 export function leaderAt(cycle: readonly number[], view: number): number {
@@ -45,22 +61,6 @@ function slotsOf(weights: readonly number[], length: number): number[] {
   let left = length - slots.reduce((a, b) => a + b, 0);
   for (const { index } of remainders) if (left-- > 0) slots[index]! += 1;
   return slots;
-}
-
-/** Swaps away neighbours that are alike, while there is somebody to swap with. */
-function separate(cycle: number[]): void {
-  const length = cycle.length;
-  const alike = (i: number): boolean =>
-    cycle[i] === cycle[(i + 1) % length] || cycle[i] === cycle[(i + length - 1) % length];
-  for (let i = 0; i < length; i++) {
-    if (cycle[i] !== cycle[(i + 1) % length]) continue;
-    for (let step = 2; step < length; step++) {
-      const j = (i + step) % length;
-      [cycle[i], cycle[j]] = [cycle[j]!, cycle[i]!];
-      if (!alike(i) && !alike(j)) break;
-      [cycle[i], cycle[j]] = [cycle[j]!, cycle[i]!];
-    }
-  }
 }
 
 /** Fisher–Yates with a 32-bit xorshift: the seed is public, so this need only be the same everywhere. */
