@@ -1,9 +1,11 @@
 /** A machine under test as its tenant sees it: signed transactions and uploads over the API, requests through the ingress. */
 import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Operation, deploymentIdOf, signTransaction } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type ChainId, type Digest, type Hex, address, chainId, fromHex, hex } from "#chain/types.ts";
+import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { KeyPair } from "#os/keys.ts";
 import { type HttpAnswer, type Signer, http, signed } from "./stage.ts";
 
@@ -73,3 +75,28 @@ export const untilReady = (tenant: Tenant, id: Hex, replicas = 1): Promise<any> 
   });
 
 export const visit = (tenant: Tenant, host: string, path = "/"): Promise<HttpAnswer> => http({ path, port: tenant.httpPort, headers: { host } });
+
+export type MachineUnderTest = { readonly agent: DevelopmentAgent; readonly tenant: Tenant; /** Resolves to how many ms it took; once is enough. */ readonly stop: () => Promise<number> };
+
+/** A machine in this process that is stopped after the test, with its development account as the tenant. */
+export async function startMachine(t: TestContext, directory: string): Promise<MachineUnderTest> {
+  const agent = await startDevelopment({ directory, apiPort: 0, httpPort: 0, parameters: "minimal" });
+  let stopped: Promise<number> | null = null;
+  const stop = (): Promise<number> => (stopped ??= (async () => {
+    const startedMs = performance.now();
+    await agent.stop();
+    return performance.now() - startedMs;
+  })());
+  t.after(stop);
+  return { agent, stop, tenant: await openTenant(agent, agent.account) };
+}
+
+/** Whether there is a process of that id. */
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
