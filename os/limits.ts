@@ -12,9 +12,9 @@ export const TRANSACTION_BODY_BYTES_MAX: number = 8 * 1024;
 export const CONFIGURATION_BYTES_MAX: number = 64 * 1024;
 export const CONFIGURATION_ENTRIES_MAX = 256;
 
-/** Rows of one answer. */
+/** Rows of one answer; a deployment's row may hold 256 leases, 40 KB. */
 export const PAGE_ROWS_DEFAULT = 100;
-export const PAGE_ROWS_MAX = 500;
+export const PAGE_ROWS_MAX = 200;
 
 /** An upload that no deployment names is gone after this. */
 export const UPLOAD_EXPIRY_MS: number = 10 * 60_000;

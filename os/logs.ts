@@ -5,7 +5,8 @@
  * lines and by bytes; a file is at most two halves of LOG_FILE_BYTES_MAX; a follower that does not drain never slows the writer
  * (it is told what it gets by the caller's listener, which skips). Losing the last LOG_FLUSH_MS of lines with the machine is fine.
  */
-import { appendFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { appendFile, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Hex } from "#chain/types.ts";
 import {
@@ -34,7 +35,8 @@ const ID_TEXT = /^[0-9a-f]{40}$/;
 
 export class LogStore {
   readonly #directory: string;
-  readonly #logs: Map<Hex, Log> = new Map();
+  /** null: there is a file, and nobody has asked for it since the start. */
+  readonly #logs: Map<Hex, Log | null> = new Map();
   #timer: NodeJS.Timeout | null = null;
   #flushing: Promise<void> = Promise.resolve();
 
@@ -42,7 +44,7 @@ export class LogStore {
     this.#directory = directory;
   }
 
-  /** Opens the folder and reads back the newest lines of every log in it. */
+  /** Opens the folder; a log's newest lines are read back when they are first needed. */
   static async open(directory: string): Promise<LogStore> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const store = new LogStore(directory);
@@ -52,7 +54,7 @@ export class LogStore {
       if (ID_TEXT.test(id)) found.push({ id: id as Hex, timeMs: (await stat(join(directory, name))).mtimeMs });
     }
     found.sort((a, b) => a.timeMs - b.timeMs);
-    for (const { id } of found) store.#logs.set(id, await readBack(store.#path(id)));
+    for (const { id } of found) store.#logs.set(id, null);
     store.#evict();
     return store;
   }
@@ -70,12 +72,12 @@ export class LogStore {
 
   /** The newest `count` lines, oldest first. */
   tail(id: Hex, count: number): readonly LogLine[] {
-    return count === 0 ? [] : (this.#logs.get(id)?.lines.slice(-count) ?? []);
+    return count === 0 ? [] : (this.#open(id)?.lines.slice(-count) ?? []);
   }
 
   /** At most `limit` lines after a sequence number, oldest first. */
   after(id: Hex, sequence: number, limit: number): readonly LogLine[] {
-    const lines = this.#logs.get(id)?.lines ?? [];
+    const lines = this.#open(id)?.lines ?? [];
     const start = lines.findIndex((line) => line.sequence > sequence);
     return start < 0 ? [] : lines.slice(start, start + limit);
   }
@@ -96,9 +98,17 @@ export class LogStore {
     return join(this.#directory, `${id}.log`);
   }
 
+  #open(id: Hex): Log | undefined {
+    const log = this.#logs.get(id);
+    if (log !== null) return log;
+    const read = readBack(this.#path(id));
+    this.#logs.set(id, read);
+    return read;
+  }
+
   /** The log of a deployment, moved to the end of the order in which logs are given up. */
   #touch(id: Hex): Log {
-    const log = this.#logs.get(id) ?? emptyLog();
+    const log = this.#open(id) ?? emptyLog();
     this.#logs.delete(id);
     this.#logs.set(id, log);
     this.#evict();
@@ -108,7 +118,7 @@ export class LogStore {
   #evict(): void {
     for (const [id, log] of this.#logs) {
       if (this.#logs.size <= LOGS_MAX) return;
-      if (log.listeners.size > 0) continue;
+      if ((log?.listeners.size ?? 0) > 0) continue;
       this.#logs.delete(id);
       this.#flushing = this.#flushing.then(() => removeFiles(this.#path(id)));
     }
@@ -121,7 +131,7 @@ export class LogStore {
 
   async #flush(): Promise<void> {
     for (const [id, log] of this.#logs) {
-      if (log.unwritten.length === 0) continue;
+      if (log === null || log.unwritten.length === 0) continue;
       const text = log.unwritten.join("");
       log.unwritten = [];
       try {
@@ -163,28 +173,36 @@ async function removeFiles(path: string): Promise<void> {
   await rm(`${path}.1`, { force: true });
 }
 
-/** Reads the end of a log file; a torn or foreign line is left out. */
-async function readBack(path: string): Promise<Log> {
+/** Reads the end of a log file, at once: half a MiB, once for each log. A torn or foreign line is left out. */
+function readBack(path: string): Log {
   const log = emptyLog();
-  const file = await open(path, "r");
+  let content: string;
   try {
-    const { size } = await file.stat();
-    const length = Math.min(size, LOG_MEMORY_BYTES_MAX);
-    const { buffer, bytesRead } = await file.read(new Uint8Array(length), 0, length, size - length);
-    log.fileBytes = size;
-    const content = new TextDecoder().decode(buffer.subarray(0, bytesRead));
-    // A line that a crash cut must not swallow the next one.
-    if (content !== "" && !content.endsWith("\n")) log.unwritten.push("\n");
-    for (const text of content.split("\n")) {
-      const line = parseLine(text);
-      if (line === null || line.sequence < log.nextSequence) continue;
-      remember(log, line);
-      log.nextSequence = line.sequence + 1;
-    }
-  } finally {
-    await file.close();
+    content = readEnd(path, log);
+  } catch {
+    // A file that cannot be read is a log without a past.
+    return log;
+  }
+  // A line that a crash cut must not swallow the next one.
+  if (content !== "" && !content.endsWith("\n")) log.unwritten.push("\n");
+  for (const text of content.split("\n")) {
+    const line = parseLine(text);
+    if (line === null || line.sequence < log.nextSequence) continue;
+    remember(log, line);
+    log.nextSequence = line.sequence + 1;
   }
   return log;
+}
+
+function readEnd(path: string, log: Log): string {
+  const file = openSync(path, "r");
+  try {
+    log.fileBytes = fstatSync(file).size;
+    const bytes = new Uint8Array(Math.min(log.fileBytes, LOG_MEMORY_BYTES_MAX));
+    return new TextDecoder().decode(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, log.fileBytes - bytes.length)));
+  } finally {
+    closeSync(file);
+  }
 }
 
 function parseLine(text: string): LogLine | null {

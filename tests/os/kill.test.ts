@@ -53,7 +53,7 @@ test("kill -9 of the machine: the next start serves again, the bill of the last 
   await until("a second on the bill", async () => (BigInt((await get(tenant, `/v1/deployments/${id}/bill`)).total) > 0n ? true : null));
   // A block whose second is later than that of the opening: up to it the machine is paid.
   await done(tenant, { kind: "transfer", to: keyPair(new Uint8Array(32).fill(6)).address, amount: 1n });
-  const supply = (await get(tenant, "/v1/status")).supply.total;
+  const supply = (await get(tenant, "/v1/supply")).total;
   first.process.kill("SIGKILL");
   await once(first.process, "exit");
   await until("the end of the runner", async () => (isAlive(first.runnerPid) ? null : true), 2_000);
@@ -72,7 +72,7 @@ test("kill -9 of the machine: the next start serves again, the bill of the last 
   assert.equal(ended.end, parent.header.moneySecond);
   assert(BigInt(ended.amount) > 0n);
   assert.equal(BigInt(ended.amount), BigInt(ended.rate) * (BigInt(ended.end) - BigInt(ended.openedAt)));
-  assert.equal((await get(again, "/v1/status")).supply.total, supply);
+  assert.equal((await get(again, "/v1/supply")).total, supply);
   second.process.stdin?.end();
   await once(second.process, "exit");
 });
