@@ -117,8 +117,11 @@ if (import.meta.main) {
   });
   // A reader that has enough (`godwit ps | head`) closes the pipe: that is no failure.
   for (const output of [process.stdout, process.stderr]) output.on("error", (error: NodeJS.ErrnoException) => { if (error.code === "EPIPE") process.exit(0); });
-  process.exitCode = await main(process.argv.slice(2), {
+  const code = await main(process.argv.slice(2), {
     stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, environment: process.env, homeDirectory: homedir(),
     currentDirectory: process.cwd(), signal: stop.signal, nowMs: Date.now,
   });
+  // What is printed is out first; then nothing that a library still holds open (a thread, a socket, stdin) delays the end.
+  await Promise.all([process.stdout, process.stderr].map((output) => new Promise<void>((resolve) => output.write("", () => resolve()))));
+  process.exit(code);
 }

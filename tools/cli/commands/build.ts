@@ -1,6 +1,6 @@
 /** `godwit build`: a project folder to one component file. */
 import { writeFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Command, CliError } from "../command.ts";
 import { buildComponent } from "../component.ts";
 import { print, warn } from "../table.ts";
@@ -22,7 +22,7 @@ export const build: Command = {
       throw new CliError("output_unwritable", `Cannot write ${file}: ${error instanceof Error ? error.message : String(error)}`, {}, error);
     });
     for (const warning of built.warnings) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
-    print(shell, input.json, { file, digest: `sha256:${built.digest}`, bytes: built.component.length, elapsedMs: Math.round(built.elapsedMs), name: built.manifest.name, kind: built.manifest.kind },
-      () => `${join(basename(folder), "")} → ${file}\nsha256:${built.digest}  ${built.component.length} bytes  ${Math.round(built.elapsedMs)} ms`);
+    print(shell, input.json, { file, digest: `sha256:${built.digest}`, bytes: built.component.length, elapsedMs: Math.round(built.elapsedMs), name: built.manifest.name, kind: built.manifest.kind, warnings: built.warnings },
+      () => `${built.manifest.name} → ${file}\nsha256:${built.digest}  ${built.component.length} bytes  ${Math.round(built.elapsedMs)} ms`);
   },
 };

@@ -16,8 +16,9 @@ export const chain: Command = {
     if (verb !== "replay") throw new UsageError(`chain does not know "${verb}": replay`);
     if (folder === undefined) throw new UsageError("chain replay needs a DIR");
     const { replay } = await import("#chain/node/replay.ts");
-    const end = await withProgress(shell, "replaying", replay(resolve(shell.currentDirectory, folder)));
-    const stateRoot = hex(end.stateRoot);
-    print(shell, input.json, { height: end.height, stateRoot }, () => pairsText([["height", String(end.height)], ["state root", stateRoot], ["", "every root is as it was signed"]]));
+    const { height, id, stateRoot, transactions } = await withProgress(shell, "replaying", replay(resolve(shell.currentDirectory, folder)));
+    print(shell, input.json, { height, id: hex(id), stateRoot: hex(stateRoot), transactions }, () => pairsText([
+      ["height", String(height)], ["block", hex(id)], ["state root", hex(stateRoot)], ["transactions", String(transactions)], ["verdict", "every signature holds and every state root is as it was signed"],
+    ]));
   },
 };

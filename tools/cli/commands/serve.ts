@@ -2,7 +2,7 @@
 import type { LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Command, CliError, type Shell } from "../command.ts";
 import { loadComponent } from "../component.ts";
-import { jsonText, plain, withProgress } from "../table.ts";
+import { jsonText, plain, warn, withProgress } from "../table.ts";
 import { SANDBOX_OPTIONS, environmentOf } from "./run.ts";
 
 const PORT_DEFAULT = 8080;
@@ -33,16 +33,22 @@ export const serve: Command = {
     const { compile, inspect, listen, startRunner } = await import("#sandbox/sandbox.ts");
     if ((await inspect(component)).kind !== "service") throw new CliError("not_a_service", `Cannot serve ${path}: it is a task (godwit run)`);
     const listener = await listen(input.text("address") ?? "127.0.0.1", port);
+    const lost = new AbortController();
     let runner: Runner | undefined;
     try {
       const compiled = await withProgress(shell, `compiling ${path}`, compile(component, { signal: shell.signal }));
-      runner = await startRunner({ listener, onLog: (line) => write(shell, input.json, line) });
+      runner = await startRunner({
+        listener, onLog: (line) => write(shell, input.json, line),
+        onExit: ({ pid, code, signal }) => warn(shell, `runner ${pid} ended (${signal ?? code}); the next one serves already`),
+        onLost: (_, code, message) => lost.abort(new CliError(code, message)),
+      });
       await runner.load({
         id: ID, hosts: ["*"], compiled, environment, ...(concurrency === undefined ? {} : { concurrency }), ...(memory === undefined ? {} : { limits: { memoryBytesMax: memory * MIB } }),
       });
       const url = `http://${listener.address.includes(":") ? `[${listener.address}]` : listener.address}:${listener.port}/`;
       shell.stdout.write(input.json ? `${jsonText({ url, port: listener.port, digest: `sha256:${compiled.digest}`, pid: runner.pid })}\n` : `serving ${path} at ${url}\n`);
-      await stopped(shell.signal);
+      await stopped(AbortSignal.any([shell.signal, lost.signal]));
+      lost.signal.throwIfAborted();
     } finally {
       await runner?.stop();
       listener.close();
