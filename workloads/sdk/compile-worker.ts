@@ -70,7 +70,7 @@ addLibrary(join(import.meta.dirname, "assembly"), "godwit/");
  * about 100 KiB of garbage, so a short request never pays for one.
  */
 const FLAGS = [
-  "--outFile", "core.wasm", "--exportStart", "_initialize", "--runtime", "incremental", "--initialMemory", "4",
+  "--outFile", "core.wasm", "--debug", "--exportStart", "_initialize", "--runtime", "incremental", "--initialMemory", "4",
   "--use", "abort=~lib/godwit/runtime/abort", "--use", "seed=~lib/godwit/runtime/seed", "--use", "trace=~lib/godwit/runtime/trace",
 ];
 
@@ -154,6 +154,7 @@ function renameExports(names: Readonly<Record<string, string>>): object {
 }
 
 async function readSource(path: string): Promise<string | null> {
+  if (!path.endsWith(".ts")) return null; // An asconfig.json of the project must not change what is built.
   try {
     return await readFile(path, "utf8");
   } catch {

@@ -11,7 +11,7 @@
  * `args` is what follows the program's name. wasi:cli knows success and failure only: any code but 0 arrives as 1.
  */
 import { exit as wasiExit, getStderr, getStdin, getStdout } from "./wasi/cli";
-import { InputStream, OutputStream } from "./wasi/io";
+import { InputStream, OutputStream, WRITE_BYTES_MAX } from "./wasi/io";
 
 const READ_BYTES: u64 = 65536;
 const NEWLINE: u8 = 0x0a;
@@ -87,7 +87,8 @@ export class Input {
 
 /** Standard output or standard error. Small writes are gathered; all is out when the task ends. */
 export class Output {
-  private buffer: Uint8Array = new Uint8Array(4096);
+  /** Made with the first byte: most tasks write nothing to standard error. */
+  private buffer: Uint8Array = new Uint8Array(0);
   private used: i32 = 0;
 
   constructor(private isError: bool) {}
@@ -101,6 +102,7 @@ export class Output {
   }
 
   writeBytes(bytes: Uint8Array): void {
+    if (!this.buffer.length) this.buffer = new Uint8Array(<i32>WRITE_BYTES_MAX);
     let offset = 0;
     while (offset < bytes.length) {
       const count = min(bytes.length - offset, this.buffer.length - this.used);

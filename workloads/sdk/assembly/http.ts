@@ -36,18 +36,18 @@ export class Headers {
   }
 
   has(name: string): bool {
-    return this.names.indexOf(name.toLowerCase()) >= 0;
+    return this.names.indexOf(lowerCase(name)) >= 0;
   }
 
   /** The first value under a name; null when there is none. */
   get(name: string): string | null {
-    const index = this.names.indexOf(name.toLowerCase());
+    const index = this.names.indexOf(lowerCase(name));
     return index < 0 ? null : this.values[index];
   }
 
   /** Adds a field after those that are there. */
   append(name: string, value: string): void {
-    this.names.push(name.toLowerCase());
+    this.names.push(lowerCase(name));
     this.values.push(value);
   }
 
@@ -58,7 +58,7 @@ export class Headers {
   }
 
   delete(name: string): void {
-    const lower = name.toLowerCase();
+    const lower = lowerCase(name);
     for (let i = this.names.length - 1; i >= 0; i--) {
       if (this.names[i] != lower) continue;
       this.names.splice(i, 1);
@@ -70,7 +70,7 @@ export class Headers {
   static ofRequest(request: IncomingRequest): Headers {
     const headers = new Headers();
     request.headersInto(headers.names, headers.values);
-    for (let i = 0; i < headers.names.length; i++) headers.names[i] = headers.names[i].toLowerCase();
+    for (let i = 0; i < headers.names.length; i++) headers.names[i] = lowerCase(headers.names[i]);
     return headers;
   }
 }
@@ -320,6 +320,23 @@ export function decodeQuery(text: string): string {
     target[length++] = byte;
   }
   return String.UTF8.decodeUnsafe(target.dataStart, length);
+}
+
+/** Names of header fields are ASCII; String.toLowerCase would bring five kilobytes of Unicode tables into every service. */
+function lowerCase(name: string): string {
+  let first = 0;
+  while (first < name.length && !isUpper(name.charCodeAt(first))) first++;
+  if (first == name.length) return name;
+  let lower = name.substring(0, first);
+  for (let i = first; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    lower += String.fromCharCode(isUpper(code) ? code + 32 : code);
+  }
+  return lower;
+}
+
+function isUpper(code: i32): bool {
+  return code >= 0x41 && code <= 0x5a;
 }
 
 function hexDigit(byte: u8): i32 {
