@@ -74,6 +74,8 @@ export async function listen(address: string, port: number): Promise<Listener> {
 }
 
 export type TaskOptions = {
+  /** The guest's argument 0; what a program's own arguments begin after. */
+  readonly name?: string;
   readonly arguments?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   /** Nothing given: the guest reads end of file. */
@@ -122,6 +124,8 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
   const input = new Input(options.stdin);
   const abort = (): void => task.abort();
   signal?.addEventListener("abort", abort);
+  // Native threads do not keep Node alive.
+  const alive = setInterval(() => {}, 2 ** 30);
   try {
     if (signal?.aborted) abort();
     const { exitCode, trapCode, trapMessage, fuel, wallMs, memoryBytes, writtenBytes } = await task.run();
@@ -129,6 +133,7 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
     const trap = { code: trapCode as TrapCode, message: trapMessage };
     return { exitCode, ...(trapCode !== "" && { trap }), fuel, wallMs, memoryBytes };
   } finally {
+    clearInterval(alive);
     signal?.removeEventListener("abort", abort);
     input.close();
   }
@@ -138,7 +143,7 @@ function settingsOf(code: Uint8Array, options: TaskOptions): object {
   const limits = completeLimits(options.limits, LIMITS_TASK_DEFAULT);
   return {
     code,
-    arguments: options.arguments ?? [],
+    arguments: [options.name ?? "task", ...(options.arguments ?? [])],
     environment: Object.entries(options.environment ?? {}).flat(),
     memoryBytesMax: limits.memoryBytesMax,
     fuelMax: limits.fuelPerCallMax,

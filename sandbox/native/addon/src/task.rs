@@ -77,8 +77,8 @@ pub struct TaskOutcome {
     pub written_bytes: f64,
 }
 
-/// (0, nothing): stdin is wanted; (1 or 2, bytes): written to stdout or stderr.
-type Output = ThreadsafeFunction<FnArgs<(u32, Buffer)>, (), FnArgs<(u32, Buffer)>, Status, false>;
+/// Does not keep the process alive: JavaScript does that as long as it waits. (0, nothing): stdin is wanted; (1 or 2, bytes): written to stdout or stderr.
+type Output = ThreadsafeFunction<FnArgs<(u32, Buffer)>, (), FnArgs<(u32, Buffer)>, Status, false, true>;
 
 struct Pipes {
     output: Output,
@@ -128,7 +128,7 @@ pub fn engine_version() -> &'static str {
 impl RunningTask {
     #[napi(constructor)]
     pub fn new(settings: TaskSettings, output: Function<FnArgs<(u32, Buffer)>, ()>) -> Result<RunningTask> {
-        let output = output.build_threadsafe_function().build()?;
+        let output = output.build_threadsafe_function().weak::<true>().build()?;
         let pipes = Arc::new(Pipes { output, state: Mutex::default(), changed: Notify::new() });
         Ok(RunningTask { pipes, abort: Arc::new(Notify::new()), settings: Some(settings) })
     }

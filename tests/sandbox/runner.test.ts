@@ -1,0 +1,186 @@
+/** The runner as a process: jailed, replaced at once when it dies, and gone when it should be. */
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import test, { after } from "node:test";
+import { codeDirectory } from "#sandbox/cache.ts";
+import { compile, listen, nativePaths, startRunner } from "#sandbox/sandbox.ts";
+import { guest } from "#tests/guests/build.ts";
+import { get, nativeIsThere, serving, sharedCache, until } from "./serving.ts";
+
+const ANSWERED_AFTER_KILL_MS_MAX = 500;
+const EPERM = 1;
+const cache = sharedCache();
+after(cache.remove);
+
+const alive = (pid: number): boolean => existsSync(`/proc/${pid}/stat`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+
+test("a killed runner is back with everything loaded, and a client that connects meanwhile is answered within 500 ms", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner, exits, lost } = await serving(t, cache.directory);
+  for (const id of Array.from({ length: 20 }, (_, index) => `d${index}`)) await load(id, "hello");
+  await load("a", "rogue");
+  await get("/");
+  assert.equal((await runner.usage())["a"]?.requests, 1);
+  const times: number[] = [];
+  for (let round = 0; round < 5; round += 1) {
+    const pid = runner.pid ?? 0;
+    process.kill(pid, "SIGKILL");
+    const answer = await get("/");
+    assert.equal(answer.status, 200);
+    assert.notEqual(runner.pid, pid);
+    times.push(answer.elapsedMs);
+    assert.equal((await get("/", { host: "d19.localhost" })).status, 200);
+    // Long enough for the process to count as well started.
+    if (round === 0) await new Promise((resolve) => setTimeout(resolve, 2_100));
+  }
+  t.diagnostic(`SIGKILL to answer with 21 deployments: ${times.map((ms) => `${ms.toFixed(0)} ms`).join(", ")}`);
+  assert.ok(times[0] !== undefined && times[0] < ANSWERED_AFTER_KILL_MS_MAX && times[1] !== undefined && times[1] < ANSWERED_AFTER_KILL_MS_MAX);
+  assert.equal(exits.length, 5);
+  assert.ok(exits.every((exit) => exit.signal === "SIGKILL"));
+  assert.deepEqual(lost, []);
+  assert.ok(((await runner.usage())["a"]?.requests ?? 0) >= 2, "what was counted before is kept");
+});
+
+test("calls that a dying runner did not answer are answered by the next one", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner } = await serving(t, cache.directory);
+  await load("a", "rogue");
+  process.kill(runner.pid ?? 0, "SIGKILL");
+  const [usage] = await Promise.all([runner.usage(), load("b", "hello"), runner.unload("a")]);
+  assert.equal(usage["a"] === undefined || usage["a"].requests === 0, true);
+  assert.equal((await get("/", { host: "b.localhost" })).status, 200);
+  assert.equal((await get("/")).status, 404);
+});
+
+test("changed code is not executed: not at load, and not after a respawn", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner, lost } = await serving(t, cache.directory);
+  await load("a", "rogue");
+  await load("b", "hello");
+  const component = await guest("rogue");
+  const compiled = await compile(component, { cacheDirectory: cache.directory });
+  const bytes = await readFile(compiled.path);
+  bytes[bytes.length - 100] = (bytes[bytes.length - 100] ?? 0) ^ 1;
+  await writeFile(compiled.path, bytes);
+  await assert.rejects(runner.load({ id: "c", hosts: ["c"], compiled }), { code: "artefact_corrupt" });
+  process.kill(runner.pid ?? 0, "SIGKILL");
+  assert.equal((await get("/", { host: "b.localhost" })).status, 200);
+  await until(() => lost.length === 1, "word of the loss");
+  assert.deepEqual(lost, ["a artefact_corrupt"]);
+  assert.equal((await get("/")).status, 404);
+  assert.equal((await compile(component, { cacheDirectory: cache.directory })).cached, false);
+  await load("a", "rogue");
+  assert.equal((await get("/")).status, 200);
+});
+
+test("the process has no privileges to gain, a filter on every thread, no environment, and only its own descriptors", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner } = await serving(t, cache.directory);
+  await load("a", "rogue");
+  await get("/loop", { signal: AbortSignal.timeout(100) });
+  const proc = `/proc/${runner.pid}`;
+  const threads = readdirSync(`${proc}/task`);
+  assert.ok(threads.length >= 4);
+  for (const thread of threads) {
+    const status = readFileSync(`${proc}/task/${thread}/status`, "utf8");
+    assert.match(status, /^NoNewPrivs:\s+1$/m);
+    assert.match(status, /^Seccomp:\s+2$/m);
+  }
+  assert.equal(readFileSync(`${proc}/environ`, "utf8"), "");
+  const held = readdirSync(`${proc}/fd`).map((fd) => readlinkSync(`${proc}/fd/${fd}`)).filter((name) => !/^(\/dev\/null|socket:|pipe:|anon_inode:|\/memfd:)/.test(name));
+  assert.deepEqual(held.filter((name) => !name.endsWith("/pagemap")), []);
+});
+
+test("from inside, nothing gets out: no network, no files, no processes", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const listener = await listen("127.0.0.1", 0);
+  const null_ = openSync("/dev/null", "r+");
+  const child = spawn(nativePaths().runner, [String(process.pid), codeDirectory(cache.directory), "--attack"], { stdio: ["ignore", "pipe", "pipe", "pipe", listener.fd], env: { SECRET: "x" } });
+  let [out, err] = ["", ""];
+  child.stdout?.on("data", (chunk) => (out += chunk));
+  child.stderr?.on("data", (chunk) => (err += chunk));
+  await once(child, "close");
+  closeSync(null_);
+  listener.close();
+  const report = JSON.parse(out || `{"error":${JSON.stringify(err)}}`) as { landlock: string; attempts: { name: string; errno: number }[] };
+  assert.ok(report.attempts?.length > 20, out + err);
+  assert.deepEqual(report.attempts.filter((attempt) => attempt.errno === 0), []);
+  const errno = (name: string): number | undefined => report.attempts.find((attempt) => attempt.name === name)?.errno;
+  for (const name of ["socket", "connect", "bind", "execve", "ptrace", "ioUring", "fork", "kill", "unshare"]) assert.equal(errno(name), EPERM, name);
+  t.diagnostic(`landlock ${report.landlock}; ${report.attempts.length} attempts, all refused`);
+  if (report.landlock !== "none") for (const name of ["openPasswd", "openProc", "createFile"]) assert.ok([1, 13].includes(errno(name) ?? 0), name);
+});
+
+test("stop() leaves no process, and calls after it are refused", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, runner } = await serving(t, cache.directory);
+  await load("a", "rogue");
+  const pid = runner.pid ?? 0;
+  assert.ok(alive(pid));
+  await runner.stop();
+  assert.equal(alive(pid), false);
+  assert.equal(runner.pid, null);
+  await assert.rejects(runner.usage(), { code: "runner_stopped" });
+  await runner.stop();
+});
+
+test("a parent that is killed leaves no runner", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const program = `
+    import { listen, startRunner } from "#sandbox/sandbox.ts";
+    const runner = await startRunner({ listener: await listen("127.0.0.1", 0), cacheDirectory: ${JSON.stringify(cache.directory)} });
+    console.log(runner.pid);`;
+  const parent = spawn(process.execPath, ["--input-type=module-typescript", "-e", program], { cwd: join(import.meta.dirname, "../.."), stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = (await once(parent.stdout, "data")) as [Buffer];
+  const pid = Number(line.toString());
+  assert.ok(alive(pid));
+  parent.kill("SIGKILL");
+  await until(() => !alive(pid), "the runner is gone", 2_000);
+});
+
+test("a runner that cannot start is an error at once, with its reason", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const notASocket = openSync("/dev/null", "r");
+  try {
+    await assert.rejects(startRunner({ listener: { fd: notASocket }, cacheDirectory: cache.directory }), { code: "runner_failed" });
+  } finally {
+    closeSync(notASocket);
+  }
+  const orphan = spawnSync(nativePaths().runner, ["1", codeDirectory(cache.directory)], { encoding: "utf8" });
+  assert.notEqual(orphan.status, 0);
+});
+
+test("listen(): port_in_use, address_unavailable, and both families", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const other = createServer().listen(0, "127.0.0.1");
+  await once(other, "listening");
+  const { port } = other.address() as AddressInfo;
+  await assert.rejects(listen("127.0.0.1", port), { code: "port_in_use" });
+  other.close();
+  await once(other, "close");
+  const listener = await listen("127.0.0.1", port);
+  assert.equal(listener.port, port);
+  listener.close();
+  listener.close();
+  for (const address of ["192.0.2.1", "localhost", "", "1.2.3"]) await assert.rejects(listen(address, 0), { code: "address_unavailable" }, address);
+  await assert.rejects(listen("127.0.0.1", 70_000), { code: "address_unavailable" });
+});
+
+test("a port is one runner's, and free again when it has stopped", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const listener = await listen("127.0.0.1", 0);
+  const runner = await startRunner({ listener, cacheDirectory: cache.directory });
+  await runner.load({ id: "a", hosts: ["*"], compiled: await compile(await guest("rogue"), { cacheDirectory: cache.directory }) });
+  assert.equal((await get(listener.port, "/")).status, 200);
+  await assert.rejects(listen("127.0.0.1", listener.port), { code: "port_in_use" });
+  await runner.stop();
+  listener.close();
+  const again = await listen("127.0.0.1", listener.port);
+  again.close();
+});
