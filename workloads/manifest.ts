@@ -5,10 +5,9 @@
  * (a misspelt limit that is silently ignored costs money), and amounts are decimal strings that become base units exactly.
  * README.md beside this file has the table of fields.
  */
-import { parse, TomlError, type TomlValue } from "smol-toml";
+import { parse, TomlDate, TomlError, type TomlValue } from "smol-toml";
 import { CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ENVIRONMENT_BYTES_MAX, LIMITS_DEFAULT, LIMITS_MAX, LIMITS_TASK_DEFAULT } from "#sandbox/limits.ts";
 import { U64_MAX } from "#chain/types.ts";
-import { locate, type Place } from "./places.ts";
 
 export type Manifest = {
   /** A DNS label: the first part of the deployment's host. */
@@ -244,7 +243,7 @@ class Reader {
 const own = (table: Table, key: string): TomlValue | undefined => (Object.hasOwn(table, key) ? table[key] : undefined);
 
 const isTable = (value: TomlValue): value is Extract<TomlValue, Table> =>
-  typeof value === "object" && !Array.isArray(value) && !(value instanceof Date);
+  typeof value === "object" && !Array.isArray(value) && !(value instanceof TomlDate);
 
 function ofText(value: TomlValue, valid: (text: string) => boolean, code: ManifestErrorCode): Reading<string> {
   if (typeof value !== "string") return { code: "type_wrong" };
@@ -308,3 +307,57 @@ const tooLarge = (characters: number): Pick<ManifestError, "code" | "expected" |
   expected: `at most ${MANIFEST_CHARACTERS_MAX} characters`,
   message: `the manifest has ${characters} characters; expected at most ${MANIFEST_CHARACTERS_MAX}`,
 });
+
+/**
+ * Where a key stands, for error messages; smol-toml gives values without places. Keys of inline tables are not found, and have
+ * the place of their table: a place is a help for the eye, never part of a decision.
+ */
+export type Place = { readonly line: number; readonly keyColumn: number; readonly valueColumn: number };
+
+const KEY = String.raw`(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')`;
+const HEADER = new RegExp(String.raw`^(\s*\[{1,2}\s*)(${KEY}(?:\s*\.\s*${KEY})*)\s*\]`);
+const PAIR = new RegExp(String.raw`^(\s*)(${KEY}(?:\s*\.\s*${KEY})*)(\s*=\s*)`);
+
+/** Path (`resources.memory_mib`) → place of its first appearance; lines and columns count from 1. */
+export function locate(text: string): ReadonlyMap<string, Place> {
+  const places = new Map<string, Place>();
+  const note = (path: string, place: Place): void => {
+    if (!places.has(path)) places.set(path, place);
+  };
+  let table = "";
+  let quotes: string | null = null;
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (quotes !== null) {
+      if (line.includes(quotes)) quotes = null;
+      continue;
+    }
+    const header = HEADER.exec(line);
+    if (header !== null) {
+      table = path(header[2] ?? "");
+      const column = (header[1] ?? "").length + 1;
+      note(table, { line: index + 1, keyColumn: column, valueColumn: column });
+      continue;
+    }
+    const pair = PAIR.exec(line);
+    if (pair === null) continue;
+    const keyColumn = (pair[1] ?? "").length + 1;
+    const key = path(pair[2] ?? "");
+    note(table === "" ? key : `${table}.${key}`, { line: index + 1, keyColumn, valueColumn: pair[0].length + 1 });
+    quotes = openQuotes(line.slice(pair[0].length));
+  }
+  return places;
+}
+
+/** The quotes of a multi-line string that this line opens and does not close. */
+function openQuotes(value: string): string | null {
+  for (const quotes of ['"""', "'''"]) {
+    if (value.startsWith(quotes) && !value.slice(quotes.length).includes(quotes)) return quotes;
+  }
+  return null;
+}
+
+/** Quoted and spaced parts of a dotted key as one plain path. */
+function path(key: string): string {
+  const parts = key.match(new RegExp(KEY, "g")) ?? [];
+  return parts.map((part) => (/^["']/.test(part) ? part.slice(1, -1) : part)).join(".");
+}
