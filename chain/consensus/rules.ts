@@ -80,6 +80,9 @@ export function prune(state: State): void {
 function enter(turn: Turn): boolean {
   const { state } = turn;
   if (state.highest < state.view) return false;
+  // Views that were jumped over are no silence of anybody: this node was not there to hear.
+  const jumped = state.highest - state.view;
+  for (const [index, heard] of state.heard.entries()) state.heard[index] = heard + jumped;
   state.view = next(state.highest);
   state.enteredMs = turn.nowMs;
   state.building = null;

@@ -7,7 +7,6 @@
 
 import assert from "node:assert";
 import { BLOCKS_HELD_MAX, PROPOSALS_PER_VIEW_MAX, STANDSTILL_MS } from "../constants.ts";
-import { view } from "../types.ts";
 import { admit, cast, count } from "./ballots.ts";
 import { hold, holdValid, isRequested, repeatRequests } from "./blocks.ts";
 import type { Effect, Event } from "./events.ts";
@@ -78,7 +77,7 @@ function start(turn: Turn, event: Event & { kind: "start" }): void {
   const { state, effects } = turn;
   state.phase = "running";
   state.final = event.final;
-  state.view = view(0);
+  state.view = event.final.view;
   state.highest = event.final.view;
   state.heard.fill(event.final.view);
   holdValid(state, event.final, event.dueMs);
