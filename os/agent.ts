@@ -15,6 +15,7 @@ import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import type { Transport } from "#chain/network/transport.ts";
 import { type Address, type Hex, hex } from "#chain/types.ts";
+import { codeDirectory } from "#sandbox/cache.ts";
 import * as realSandbox from "#sandbox/sandbox.ts";
 import type { Runner } from "#sandbox/sandbox.ts";
 import { type Door, bindDoor } from "./api/door.ts";
@@ -210,7 +211,7 @@ async function openParts(
 
   const named: Parts["named"] = { current: () => (names ??= readNamed(node.value.view())), forget: () => void (names = null) };
   const blobs = await BlobStore.open({
-    directory, now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
+    directory, compiledDirectory: codeDirectory(cacheDirectory), now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
     compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory, signal }),
   });
   return { node: node.value, runner: runner.value, blobs, logs, named, events };

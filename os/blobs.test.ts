@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -94,4 +94,19 @@ test("what no deployment names counts against its account, what one names does n
   await store.drop(hex(sha256(large)));
   assert(!store.has(hex(sha256(large))));
   assert.doesNotThrow(() => store.admit(OWNER, id, almost));
+});
+
+test("compiled code goes with its component, and what a crash left behind goes at the next start", async (t) => {
+  const directory = folder(t);
+  const compiledDirectory = join(directory, "code");
+  mkdirSync(compiledDirectory);
+  const other = "f".repeat(64);
+  const names = (): string[] => readdirSync(compiledDirectory).toSorted();
+  for (const name of [`${id}-engine.code`, `${other}-engine.code`, "key"]) writeFileSync(join(compiledDirectory, name), "");
+  const first = await open(directory);
+  await first.put("component", id, OWNER, bytes);
+  const store = await open(directory, { compiledDirectory });
+  assert.deepEqual(names(), [`${id}-engine.code`, "key"]);
+  await store.drop(id);
+  assert.deepEqual(names(), ["key"]);
 });

@@ -32,6 +32,8 @@ export type BlobStoreOptions = {
   readonly directory: string;
   /** Compiles in a process of its own into the cache; a refusal has one of COMPILE_REFUSALS as its code. */
   readonly compile: (component: Uint8Array, digest: Hex) => Promise<Compiled>;
+  /** Where the compiled code of component D is a file `D-…`: it goes with its component. */
+  readonly compiledDirectory?: string;
   /** Digests that a deployment names: they cost no quota. */
   readonly named: () => ReadonlySet<Hex>;
   readonly now: () => number;
@@ -44,6 +46,7 @@ const COMPILE_REFUSALS: ReadonlySet<string> = new Set([
   "compile_failed", "compile_limit", "not_wasm", "core_module", "component_invalid", "component_too_large", "import_unknown", "world_unknown",
 ]);
 const FOLDERS: Readonly<Record<BlobKind, string>> = { component: "components", configuration: "configurations" };
+const COMPILED_NAME = /^([0-9a-f]{64})-/;
 const FILE_NAME = /^([0-9a-f]{64})\.([0-9a-f]{40})$/;
 
 export class BlobStore {
@@ -69,6 +72,7 @@ export class BlobStore {
         else store.#entries.set(digest as Hex, newEntry(kind, path, owner as Hex, (await stat(path)).size, (await stat(path)).mtimeMs));
       }
     }
+    await store.#removeCompiled((digest) => !store.has(digest));
     return store;
   }
 
@@ -157,6 +161,16 @@ export class BlobStore {
     if (entry === undefined || entry.compilation !== null) return;
     this.#entries.delete(digest);
     await rm(entry.path, { force: true });
+    await this.#removeCompiled((held) => held === digest);
+  }
+
+  async #removeCompiled(isGone: (digest: Hex) => boolean): Promise<void> {
+    const folder = this.#options.compiledDirectory;
+    if (folder === undefined) return;
+    for (const name of await readdir(folder).catch((): string[] => [])) {
+      const digest = COMPILED_NAME.exec(name)?.[1];
+      if (digest !== undefined && isGone(digest as Hex)) await rm(join(folder, name), { force: true });
+    }
   }
 
   async #compile(digest: Hex, entry: Entry): Promise<Compiled> {

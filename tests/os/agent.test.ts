@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
@@ -97,4 +97,20 @@ test("a port in use and a data folder in use are refused by code, and nothing is
   assert.equal((await get(tenant, "/healthz")).state, "ok");
   for (const name of readdirSync(join(used, "keys"))) assert.equal(statSync(join(used, "keys", name)).mode & 0o777, 0o600, name);
   assert.notEqual(agent.runnerPid(), null);
+});
+
+test("a start that fails on the way takes down what is up, and the next one succeeds on the same ports", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const directory = temporaryFolder(t);
+  const { agent, stop } = await startMachine(t, directory);
+  const { apiPort, httpPort } = agent;
+  await stop();
+  const path = join(directory, "keys", "validator");
+  const key = readFileSync(path);
+  writeFileSync(path, "not a key");
+  await assert.rejects(startDevelopment({ directory, apiPort, httpPort }), { code: "key_invalid" });
+  writeFileSync(path, key);
+  const again = await startDevelopment({ directory, apiPort, httpPort });
+  assert.deepEqual([again.apiPort, again.httpPort], [apiPort, httpPort]);
+  await again.stop();
 });
