@@ -21,7 +21,7 @@ import { type Digest, type View, hex, timeMs } from "#chain/types.ts";
 import type { CertificateChecks } from "./certificateChecks.ts";
 import { NodeError } from "./errors.ts";
 import { type HeldBlock, type HeldBlocks, heldBlock } from "./heldBlocks.ts";
-import { CHECKS_PER_PEER_MAX } from "./limits.ts";
+import { CHECKS_PER_PEER_MAX, GREETED_VIEWS_MAX } from "./limits.ts";
 import { FINALIZE, NOTARIZE, NULLIFY, type VoteLog } from "./voteLog.ts";
 
 type EventBody = Event extends infer E ? (E extends Event ? Omit<E, "nowMs"> : never) : never;
@@ -95,6 +95,22 @@ export class ConsensusHost {
   }
   wantsCertificate(certificate: Certificate): boolean {
     return wantsCertificate(this.#state, certificate);
+  }
+
+  /**
+   * R9 for one peer that comes: what may have been lost while it was away. After a power cut of the whole site this, and not
+   * the standstill timer, brings together votes that are only in logs any more.
+   */
+  greet(peer: PeerId): void {
+    const { final, finalization, records, configuration } = this.#state;
+    if (finalization) this.#send(peer, { kind: "certificate", certificate: finalization });
+    const views = [...records.keys()].filter((of) => of > final.view).toSorted((a, b) => a - b).slice(0, GREETED_VIEWS_MAX);
+    for (const of of views) {
+      const record = records.get(of)!;
+      for (const certificate of [record.notarization, record.nullification]) if (certificate) this.#send(peer, { kind: "certificate", certificate });
+      const own = configuration.self === null ? undefined : record.ballots.get(configuration.self);
+      for (const vote of [own?.notarize, own?.nullify, own?.finalize]) if (vote) this.#send(peer, { kind: "vote", vote });
+    }
   }
 
   receive(from: PeerId, bytes: Uint8Array): void {

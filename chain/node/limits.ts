@@ -44,3 +44,8 @@ export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
 export const SYNC_TIMEOUT_MS: number = 5_000;
 /** Final blocks kept in memory with their outcomes, and served to peers by id. */
 export const RECORDS_CACHED_MAX: number = 256;
+/** Messages kept that come between opening and start, and the size of each: votes and certificates, no proposals. */
+export const EARLY_MESSAGES_MAX: number = 1024;
+export const EARLY_BYTES_MAX: number = 16 * 1024;
+/** Views above the final one of which a peer that comes is told; consensus asks for the rest. */
+export const GREETED_VIEWS_MAX: number = 32;

@@ -14,7 +14,7 @@ import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transac
 import type { BlockRef, DueMs } from "#chain/consensus/events.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
-import { type Transport, peerId } from "#chain/network/transport.ts";
+import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type ChainId, type Digest, type Hex, type MoneySecond, digest, epoch, hex, height, timeMs, view } from "#chain/types.ts";
 import { openBlock, refusalOfHeader, trustedTransactions } from "./blockCheck.ts";
@@ -28,7 +28,7 @@ import { Executor } from "./executor.ts";
 import { TransactionIndex, Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
-import { RECORDS_CACHED_MAX } from "./limits.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, RECORDS_CACHED_MAX } from "./limits.ts";
 import { Mempool } from "./mempool.ts";
 import { decodeResults, encodeResults } from "./results.ts";
 import { Sync } from "./sync.ts";
@@ -87,6 +87,7 @@ class Node implements ChainNode {
   readonly #unsubscribe: (() => void)[] = [];
   #finalRef: BlockRef;
   #finalization: Certificate | null = null;
+  #early: [PeerId, Channel, Uint8Array][] = [];
   #started = false;
   #stopping: Promise<void> | null = null;
   #halted: NodeError | null = null;
@@ -113,6 +114,7 @@ class Node implements ChainNode {
     this.#host = this.#createHost(set);
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
+    this.#unsubscribe.push(options.transport.onMessage((from, channel, bytes) => this.#receive(from, channel, bytes)), options.transport.onPeer((peer) => this.#greet(peer)));
   }
 
   // ---- Life ------------------------------------------------------------------------------------------------------------
@@ -120,16 +122,6 @@ class Node implements ChainNode {
   start(): void {
     if (this.#started || this.#stopping) return;
     this.#started = true;
-    const { transport } = this.#options;
-    this.#unsubscribe.push(
-      transport.onMessage((from, channel, bytes) => {
-        if (channel === "consensus") this.#host.receive(from, bytes);
-        else if (channel === "sync") this.#background(this.#sync.receive(from, bytes));
-        else for (const transaction of readBatch(bytes)) void this.#admit(transaction, false).catch((error: unknown) => process.emitWarning(`Cannot take a transaction of ${from}: ${String(error)}`, { code: "godwit_message" }));
-      }),
-      transport.onPeer((peer) => this.#gossip.greet(peer, this.#pool.all())),
-    );
-    for (const peer of transport.peers()) this.#gossip.greet(peer, this.#pool.all());
     const logged = (this.#folder.votes?.blocks() ?? []).filter((block) => block.height > this.#finalRef.height);
     const blocks = logged.map((block) => heldFromBytes(block.bytes));
     for (const block of blocks) this.#held.add(block);
@@ -139,6 +131,25 @@ class Node implements ChainNode {
       votes: votes.map((vote) => decodeSignedVote(vote.bytes)), blocks: blocks.map((block) => block.ref),
     });
     this.#host.waiting(this.#pool.readyCount);
+    for (const peer of this.#options.transport.peers()) this.#greet(peer);
+    for (const [from, channel, bytes] of this.#early) this.#receive(from, channel, bytes);
+    this.#early = [];
+  }
+
+  #receive(from: PeerId, channel: Channel, bytes: Uint8Array): void {
+    if (!this.#started) {
+      // Peers that were faster: what they said at greeting they will not say again soon.
+      if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
+    } else if (channel === "consensus") this.#host.receive(from, bytes);
+    else if (channel === "sync") this.#background(this.#sync.receive(from, bytes));
+    else for (const transaction of readBatch(bytes)) void this.#admit(transaction, false).catch((error: unknown) => process.emitWarning(`Cannot take a transaction of ${from}: ${String(error)}`, { code: "godwit_message" }));
+  }
+
+  #greet(peer: PeerId): void {
+    if (!this.#started) return;
+    // A microtask later, so that consensus has taken its first step and knows its own votes.
+    queueMicrotask(() => this.#host.greet(peer));
+    this.#gossip.greet(peer, this.#pool.all());
   }
 
   stop(): Promise<void> {
