@@ -10,7 +10,7 @@
  * `apply` is undone by `undo` with what it returned, last first: then slots, links and root are the same as before.
  */
 import assert from "node:assert";
-import { DOMAINS, hashWithDomain, sha256 } from "#chain/crypto.ts";
+import { DOMAINS, sha256 } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import type { Digest } from "#chain/types.ts";
 
@@ -18,7 +18,9 @@ export const KEY_BYTES = 25;
 const HASH_BYTES = 32;
 const HEAD = "00".repeat(KEY_BYTES);
 const EMPTY_LEAF = new Uint8Array(HASH_BYTES);
-const CAPACITY_MIN = 16;
+const CAPACITY_MIN = 64;
+/** Slots are u32s, and 2^31 of them would be 128 GiB. */
+const DEPTH_MAX = 31;
 
 /** A change of one key: a hash of its value, or null to remove it. */
 export type LeafChange = { readonly key: string; readonly valueHash: Uint8Array | null };
@@ -40,7 +42,7 @@ export class StateTree {
   readonly #dirty = new Set<number>();
   readonly #leafScratch = scratch("leaf", 2 * KEY_BYTES + HASH_BYTES);
   readonly #nodeScratch = scratch("node", 2 * HASH_BYTES);
-  readonly #zeros: Uint8Array[] = [EMPTY_LEAF];
+  readonly #rootScratch = scratch("state", 1 + HASH_BYTES);
 
   constructor() {
     this.#insert(HEAD, true);
@@ -90,7 +92,10 @@ export class StateTree {
   root(): Digest {
     this.#rehash();
     const depth = depthOf(this.#count);
-    return hashWithDomain("state", Uint8Array.of(depth, ...(this.#levels[depth] as Uint8Array).subarray(0, HASH_BYTES)));
+    const { bytes, offset } = this.#rootScratch;
+    bytes[offset] = depth;
+    bytes.set((this.#levels[depth] as Uint8Array).subarray(0, HASH_BYTES), offset + 1);
+    return sha256(bytes);
   }
 
   #insert(key: string, fresh: boolean): number {
@@ -165,7 +170,7 @@ export class StateTree {
     const depth = depthOf(capacity);
     const levels: Uint8Array[] = [];
     for (let level = 0; level <= depth; level++) {
-      const zero = (this.#zeros[level] ??= this.#zeroOf(level));
+      const zero = EMPTY_TREES[level] as Uint8Array;
       const wide = new Uint8Array((capacity >>> level) * HASH_BYTES);
       const old = this.#levels[level] ?? new Uint8Array(0);
       wide.set(old);
@@ -180,17 +185,10 @@ export class StateTree {
     this.#levels = levels;
     this.#capacity = capacity;
   }
-
-  #zeroOf(level: number): Uint8Array {
-    const below = this.#zeros[level - 1] as Uint8Array;
-    this.#nodeScratch.bytes.set(below, this.#nodeScratch.offset);
-    this.#nodeScratch.bytes.set(below, this.#nodeScratch.offset + HASH_BYTES);
-    return sha256(this.#nodeScratch.bytes);
-  }
 }
 
 /** A buffer that has the domain's bytes in front already: one hash, no copying together. */
-function scratch(domain: "leaf" | "node", length: number): { readonly bytes: Uint8Array; readonly offset: number } {
+function scratch(domain: "leaf" | "node" | "state", length: number): { readonly bytes: Uint8Array; readonly offset: number } {
   const offset = DOMAINS[domain].length;
   const bytes = new Uint8Array(offset + length);
   bytes.set(DOMAINS[domain]);
@@ -203,3 +201,16 @@ function depthOf(count: number): number {
   while (1 << depth < count) depth++;
   return depth;
 }
+
+/** The top nodes of trees without leaves, by depth. */
+const EMPTY_TREES: readonly Uint8Array[] = (() => {
+  const tops: Uint8Array[] = [EMPTY_LEAF];
+  const { bytes, offset } = scratch("node", 2 * HASH_BYTES);
+  for (let depth = 1; depth <= DEPTH_MAX; depth++) {
+    const below = tops[depth - 1] as Uint8Array;
+    bytes.set(below, offset);
+    bytes.set(below, offset + HASH_BYTES);
+    tops.push(sha256(bytes));
+  }
+  return tops;
+})();
