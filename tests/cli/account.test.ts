@@ -80,8 +80,8 @@ test("which account signs: --account, $GODWIT_ACCOUNT, the one in use, the devel
   assert.equal(await shown(), "alice");
   const bob = await terminal.json("account", "new", "bob");
   assert.deepEqual(await terminal.errorOf("account", "show"), { exit: 1, code: "account_ambiguous" });
-  mkdirSync(join(terminal.home, ".godwit", "dev"));
-  await writeAccountFile(join(terminal.home, ".godwit", "dev", "account.json"), "dev", new Uint8Array(32).fill(5));
+  mkdirSync(join(terminal.home, ".godwit", "dev", "keys"), { recursive: true });
+  writeFileSync(join(terminal.home, ".godwit", "dev", "keys", "development"), `${"05".repeat(32)}\n`, { mode: 0o600 });
   assert.equal(await shown(), "dev");
   assert.equal((await terminal.run("account", "use", "alice")).code, 0);
   assert.equal(await shown(), "alice");

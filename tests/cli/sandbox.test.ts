@@ -99,7 +99,8 @@ test("run ends with its program though stdin stays open, and on SIGINT while its
   const endless = start("--json", "trap.wasm", "forever");
   let stderr = "";
   endless.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-  await once(endless.stdout ?? assert.fail(), "data");
+  await Promise.race([once(endless.stdout ?? assert.fail(), "data"), once(endless, "close")]);
+  assert.equal(endless.exitCode, null, stderr);
   endless.kill("SIGINT");
   assert.deepEqual(await once(endless, "close"), [1, null]);
   assert.equal((JSON.parse(stderr) as { error: { code: string } }).error.code, "aborted");

@@ -29,7 +29,7 @@ export const run: Command = {
     const { inspect, runTask } = await import("#sandbox/sandbox.ts");
     if ((await inspect(component)).kind !== "task") throw new CliError("not_a_task", `Cannot run ${path}: it is a service (godwit serve)`);
     const result = await runTask(component, {
-      arguments: [path, ...args], environment, limits, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
+      name: path, arguments: args, environment, limits, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
       stdout: (chunk) => passOn(shell.stdout, chunk), stderr: (chunk) => passOn(shell.stderr, chunk),
     // A terminal that waits for a line would keep this process alive after the program has ended.
     }).finally(() => shell.stdin.destroy());
