@@ -8,7 +8,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { cacheDirectory, nativeDirectory, workspaceDirectory } from "../sandbox/native/directory.mjs";
+import { cacheDirectory, nativeDirectory, workspaceDirectory } from "#sandbox/native/directory.mjs";
 
 export { nativeDirectory };
 

@@ -25,7 +25,7 @@ function sources(directory) {
       if (entry.name !== "target") files.push(...sources(path));
     } else if (/\.(rs|toml|lock)$/.test(entry.name)) files.push(path);
   }
-  return files.sort();
+  return files.sort((a, b) => (a < b ? -1 : 1));
 }
 
 let found;

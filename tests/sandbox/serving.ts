@@ -19,8 +19,8 @@ export type Serving = {
   readonly logs: LogLine[];
   readonly exits: RunnerExit[];
   readonly lost: string[];
-  load(id: string, name: GuestName, options?: Partial<Deployment> & { limits?: Partial<Limits> }): Promise<void>;
-  get(path: string, ask?: Ask): Promise<Answer>;
+  readonly load: (id: string, name: GuestName, options?: Partial<Deployment> & { limits?: Partial<Limits> }) => Promise<void>;
+  readonly get: (path: string, ask?: Ask) => Promise<Answer>;
 };
 
 const CLIENT_TIMEOUT_MS = 15_000;
@@ -33,7 +33,7 @@ export async function nativeIsThere(t: TestContext): Promise<boolean> {
 }
 
 /** A cache of compiled code that several tests of a file share, so that each guest is compiled once. */
-export function sharedCache(): { readonly directory: string; remove(): void } {
+export function sharedCache(): { readonly directory: string; readonly remove: () => void } {
   const directory = mkdtempSync(join(tmpdir(), "godwit-sandbox-"));
   return { directory, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
