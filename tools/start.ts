@@ -1,7 +1,7 @@
 /**
  * `npm start`: one machine on loopback, the hello example deployed by the public path, and a bill that moves.
  *
- *   npm start -- [--data DIR] [--fresh] [--api-port N] [--http-port N] [--no-demo]
+ *   npm start -- [--data DIR] [--fresh] [--api-port N] [--http-port N] [--no-demo] [--parameters PRESET]
  *
  * Each step is said with its elapsed time. Ctrl-C stops everything within 2 s; the next start goes on with the same chain. Exit code
  * 0 stopped as asked, 1 failed (`error code: message`), 2 wrong usage.
@@ -13,6 +13,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { addressText } from "#chain/codec/address.ts";
+import { PRESETS, type PresetName } from "#chain/constants.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
@@ -26,7 +27,8 @@ const USAGE = `npm start -- [options]
   --fresh          begin a new chain: what the data folder holds is deleted
   --api-port N     port of the HTTP API (7480; 0: any)
   --http-port N    port of the ingress (7481; 0: any)
-  --no-demo        do not deploy the hello example`;
+  --no-demo        do not deploy the hello example
+  --parameters P   protocol parameters of a new chain: default, or minimal (short holds, for tests)`;
 const API_PORT_DEFAULT = 7480;
 const HTTP_PORT_DEFAULT = 7481;
 const EXAMPLE = join(import.meta.dirname, "..", "workloads", "examples", "hello");
@@ -40,7 +42,7 @@ const STOP_MS_MAX = 2_000;
 /** What a data folder of a development machine holds. */
 const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "keys", "logs"];
 
-type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean };
+type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName };
 class UsageError extends Error {}
 class StartError extends Error {
   readonly code: string;
@@ -60,7 +62,7 @@ function readOptions(argv: readonly string[]): Options | null {
   try {
     ({ values } = parseArgs({
       args: [...argv], strict: true,
-      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, help: { type: "boolean", short: "h" } },
+      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, help: { type: "boolean", short: "h" } },
     }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -68,8 +70,14 @@ function readOptions(argv: readonly string[]): Options | null {
   if (values.help === true) return null;
   return {
     directory: resolve(values.data ?? join(homedir(), ".godwit", "dev")), fresh: values.fresh === true, demo: values["no-demo"] !== true,
+    parameters: preset(values.parameters ?? "default"),
     apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
   };
+}
+
+function preset(name: string): PresetName {
+  if (!Object.hasOwn(PRESETS, name)) throw new UsageError(`--parameters must be one of ${Object.keys(PRESETS).join(", ")}, not "${name}"`);
+  return name as PresetName;
 }
 
 function port(option: string, text: string | undefined, otherwise: number): number {

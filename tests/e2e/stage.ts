@@ -42,18 +42,18 @@ export async function startMachine(t: TestContext, directory: string, options: r
   const child = spawn(process.execPath, [join(root, "tools", "start.ts"), "--data", directory, ...portsUnlessGiven(options), ...options], { stdio: ["ignore", "pipe", "pipe"], detached: true });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  let ended = false;
+  child.on("close", () => (ended = true));
   const closed = once(child, "close") as Promise<[number | null, string | null]>;
   t.after(() => killGroup(child));
-  const printed = async (pattern: RegExp): Promise<RegExpExecArray> => {
-    const deadline = performance.now() + START_TIMEOUT_MS;
-    for (;;) {
+  const printed = (pattern: RegExp): Promise<RegExpExecArray> =>
+    eventually(`the machine prints ${pattern}`, async () => {
       const match = pattern.exec(output);
-      if (match) return match;
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`The machine ended before it printed ${pattern}:\n${output}`);
-      if (performance.now() > deadline) throw new Error(`The machine did not print ${pattern}:\n${output}`);
-      await Promise.race([once(child.stdout, "data"), closed, new Promise((resolve) => setTimeout(resolve, 200).unref())]);
-    }
-  };
+      if (match === null && ended) throw new Error(`The machine ended before it printed ${pattern}:\n${output}`);
+      return match;
+    }, START_TIMEOUT_MS).catch((error: unknown) => {
+      throw new Error(`${String(error)}\n${output}`);
+    });
   const stop = async (signal: NodeJS.Signals = "SIGINT"): Promise<{ elapsedMs: number; code: number | null }> => {
     const startedMs = performance.now();
     child.kill(signal);
