@@ -26,6 +26,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "workloads/sdk/testing": ["sandbox", "workloads"],
   os: ["chain", "sandbox", "workloads/manifest", "os"],
   tools: ["chain", "sandbox", "workloads", "os", "tools"],
+  // The simulated world is a test's; the command runs one seed of it.
+  "tools/simulate": ["chain", "tests/simulation", "tools"],
   tests: ["chain", "sandbox", "workloads", "os", "tools", "tests"],
 };
 
