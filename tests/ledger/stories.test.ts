@@ -2,9 +2,28 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
-import { TOKEN, World, actor, deployment } from "./world.ts";
+import type { Operation } from "#chain/codec/transaction.ts";
+import type { Address } from "#chain/types.ts";
+import { TOKEN, World, actor, bootId, deployment, registration } from "./world.ts";
 
-const [tenant, operator] = [actor(1), actor(2)];
+const [tenant, operator, stranger] = [actor(1), actor(2), actor(3)];
+const firstOf = (n = 0): Address => deploymentIdOf(tenant.id, 0n, n);
+
+/** A world in which the tenant's first deployment runs on as many machines, from its ready in the last block. */
+function running(changes: Partial<Extract<Operation, { kind: "deploy" }>> = {}, machineCount = 1, options: ConstructorParameters<typeof World>[0] = {}): { world: World; id: Address; machines: ReturnType<typeof actor>[] } {
+  const world = new World({ thorough: true, ...options });
+  const machines = Array.from({ length: machineCount }, (_, i) => world.machine(i + 1, operator));
+  world.block();
+  world.send(tenant, [deployment("hello", changes)]);
+  world.block();
+  world.ready(...machines);
+  world.block();
+  return { world, id: firstOf(), machines };
+}
+const bill = (world: World, id: Address): NonNullable<ReturnType<World["view"]["bill"]>> => world.view.bill(id, world.second)!;
+const lease = (world: World, id: Address, index = 0): ReturnType<World["view"]["leasesOfDeployment"]>[number] => world.view.leasesOfDeployment(id)[index]!;
+const outcome = (world: World, i = 0): string => { const { ok, code } = world.history.at(-1)!.applied.outcomes[i]!; return ok ? "ok" : code!; };
+const kinds = (world: World): string[] => world.history.at(-1)!.applied.events.map(({ kind }) => kind);
 
 test("a deployment is placed in its block, runs from its ready, is paid by the second and gives the rest back", () => {
   const world = new World({ thorough: true });
@@ -40,4 +59,340 @@ test("a deployment is placed in its block, runs from its ready, is paid by the s
   assert.strictEqual(world.view.account(tenant.id)?.balance, 1000n * TOKEN - fees - 1640n);
   // 5 % of 1,640 is the chain's.
   assert.strictEqual(world.view.account(operator.id)?.balance, 1000n * TOKEN - 20n * TOKEN - world.history[0]!.transactions[0]!.body.fee + 1640n - 82n);
+});
+
+test("resize, scale and top-up are billed to the second they happen in, whatever the order (tfchain bills the last size for the hour)", () => {
+  const { world, id, machines } = running({ deposit: 100n * TOKEN });
+  world.block(10);
+  world.send(tenant, [{ kind: "resize", deploymentId: id, memoryMib: 1024, cpuMillis: 1000 }]);
+  world.block(5);
+  world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 2 }]);
+  world.block(1);
+  world.ready(...machines);
+  world.block(1);
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: 5n }, { kind: "resize", deploymentId: id, memoryMib: 64, cpuMillis: 100 }]);
+  world.block(10);
+  world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 1 }]);
+  world.block(10);
+  // 15 s at 164; then 2,024 on one lease for 1 + 1 + 10 s and on the other for 10 s; then 164, on two leases for 10 s.
+  assert.strictEqual(bill(world, id).total, 15n * 164n + 12n * 2024n + 10n * 2024n + 20n * 164n);
+  assert.strictEqual(bill(world, id).ratePerSecond, 164n);
+});
+
+test("a deployment that nobody touches is billed as exactly as one that is looked at every second", () => {
+  const totals = [1, 2, 5, 10].map((step) => {
+    const { world, id } = running({ deposit: 100n * TOKEN });
+    for (let second = 0; second < 100; second += step) world.block(step);
+    world.send(tenant, [{ kind: "close", deploymentId: id }]);
+    world.block(1);
+    world.block(5);
+    return { bill: bill(world, id).total, operator: world.view.account(operator.id)!.balance, pool: world.ledger.state.totals.feePool };
+  });
+  assert.strictEqual(totals[0]!.bill, 101n * 164n);
+  for (const each of totals) assert.deepStrictEqual(each, totals[0]);
+});
+
+test("a halted chain bills nobody: a block takes ten seconds of money time at most", () => {
+  const { world, id } = running();
+  world.block(3600);
+  assert.strictEqual(bill(world, id).total, 10n * 164n);
+});
+
+test("a free machine still costs one unit a second, so that nothing lives for ever for nothing", () => {
+  const world = new World();
+  const machine = world.machine(1, operator, { gib: 0n, core: 0n });
+  world.block();
+  world.send(tenant, [deployment("free", { deposit: 60n })]);
+  world.block();
+  world.ready(machine);
+  world.block();
+  assert.strictEqual(bill(world, firstOf()).ratePerSecond, 1n);
+  assert.strictEqual(world.view.nextDueMoneySecond(), world.second + 60n);
+});
+
+test("deploy is refused when the deposit is less than a minute at the cheapest rate there is", () => {
+  const world = new World();
+  world.machine(1, operator);
+  world.block();
+  world.send(tenant, [deployment("one", { deposit: 60n * 164n - 1n }), deployment("two")]);
+  world.send(tenant, [deployment("one", { deposit: 60n * 164n })]);
+  world.send(tenant, [deployment("much", { deposit: 10n ** 15n })]);
+  world.block();
+  assert.deepStrictEqual([0, 1, 2].map((i) => outcome(world, i)), ["insufficient_funds", "ok", "insufficient_funds"]);
+  assert.strictEqual(world.view.deployments().items.length, 1);
+});
+
+test("an escrow runs dry in the second that was told, pays the operator all of it, and keeps what is less than a second", () => {
+  const { world, id } = running({ deposit: 164n * 70n + 99n });
+  const { dryAt } = bill(world, id);
+  assert.strictEqual(dryAt, world.second + 70n);
+  assert.strictEqual(world.view.nextDueMoneySecond(), dryAt);
+  for (let k = 0; k < 8; k++) world.block(9);
+  assert(world.second > dryAt);
+  assert.strictEqual(lease(world, id).state, "waiting");
+  assert.strictEqual(world.view.deployment(id)!.state, "dry");
+  assert.strictEqual(bill(world, id).total, 164n * 70n);
+  assert.strictEqual(bill(world, id).balance, 99n);
+});
+
+test("a top-up in the block in which the escrow runs dry reopens the leases where they were; one later places them anew", () => {
+  for (const late of [false, true]) {
+    const { world, id, machines } = running({ replicas: 2, deposit: 328n * 60n }, 2);
+    const before = world.view.leasesOfDeployment(id).map(({ machine }) => machine!.toHex());
+    for (let k = 0; k < 5; k++) world.block(10);
+    if (late) world.block(10);
+    world.send(stranger, [{ kind: "topUp", deploymentId: id, amount: 328n * 60n }]);
+    world.block(late ? 1 : 10);
+    assert.strictEqual(world.view.deployment(id)!.state, "active");
+    assert.strictEqual(lease(world, id).state, late ? "placed" : "ready");
+    if (late) continue;
+    assert.deepStrictEqual(world.view.leasesOfDeployment(id).map(({ machine }) => machine!.toHex()), before);
+    assert.strictEqual(bill(world, id).dryAt, world.second + 60n);
+    assert.strictEqual(world.view.machine(machines[0]!.id)!.leases + world.view.machine(machines[1]!.id)!.leases, 2);
+  }
+});
+
+test("a top-up that does not pay for a minute does not reopen", () => {
+  const { world, id } = running({ deposit: 164n * 60n });
+  for (let k = 0; k < 5; k++) world.block(10);
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: 164n * 60n - 1n }]);
+  world.block(10);
+  assert.strictEqual(lease(world, id).state, "waiting");
+  assert.strictEqual(lease(world, id).lastEnd, "unfunded");
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: 1n }]);
+  world.block(1);
+  assert.strictEqual(lease(world, id).state, "placed");
+});
+
+test("a new boot id ends the old boot's leases at the second of the block before, and places them again in the same block", () => {
+  const { world, id, machines } = running();
+  const opened = world.second;
+  world.block(4);
+  const last = world.second;
+  world.send(machines[0]!, [{ kind: "up", bootId: bootId(1, 0) }]);
+  world.block(1);
+  assert.strictEqual(lease(world, id).state, "ready");
+  world.send(machines[0]!, [{ kind: "up", bootId: bootId(1, 1) }]);
+  world.block(9);
+  assert.strictEqual(lease(world, id).state, "placed");
+  assert.strictEqual(bill(world, id).total, (last + 1n - opened) * 164n);
+  assert.strictEqual(world.view.machine(machines[0]!.id)!.leases, 1);
+});
+
+test("a reboot takes back what a lease earned in this block's seconds even if it ended there", () => {
+  const { world, id, machines } = running();
+  world.block(5);
+  world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 0 }]);
+  world.send(machines[0]!, [{ kind: "up", bootId: bootId(1, 1) }]);
+  world.block(7);
+  assert.strictEqual(bill(world, id).total, 5n * 164n);
+});
+
+test("no ready in time is a strike, a rest for the machine, and a new placement elsewhere", () => {
+  const world = new World({ thorough: true });
+  const machines = [world.machine(1, operator), world.machine(2, stranger)];
+  world.block();
+  world.send(tenant, [deployment("hello")]);
+  world.block();
+  const first = lease(world, firstOf()).machine!.toHex();
+  assert.strictEqual(world.view.nextDueMoneySecond(), world.second + 5n);
+  world.block(5);
+  const struck = machines.find(({ id }) => id.toHex() === first)!;
+  assert.strictEqual(world.view.machine(struck.id)!.strikes, 1);
+  assert.strictEqual(world.view.machine(struck.id)!.placeableFrom, world.second + 10n);
+  assert.strictEqual(lease(world, firstOf()).state, "placed");
+  assert.notStrictEqual(lease(world, firstOf()).machine!.toHex(), first);
+  world.ready(...machines);
+  world.block(1);
+  assert.strictEqual(lease(world, firstOf()).state, "ready");
+});
+
+test("with one machine the lease comes back to it after its rest; twice as long after the second strike; ready forgets them", () => {
+  const world = new World({ thorough: true });
+  const machine = world.machine(1, operator);
+  world.block();
+  world.send(tenant, [deployment("hello")]);
+  world.block();
+  world.block(5);
+  assert.strictEqual(lease(world, firstOf()).state, "pending");
+  assert.strictEqual(world.view.nextDueMoneySecond(), null);
+  world.block(10);
+  assert.strictEqual(lease(world, firstOf()).state, "placed");
+  world.block(5);
+  assert.strictEqual(world.view.machine(machine.id)!.placeableFrom, world.second + 20n);
+  world.block(10);
+  world.block(10);
+  world.ready(machine);
+  world.block(1);
+  assert.strictEqual(world.view.machine(machine.id)!.strikes, 0);
+});
+
+test("a lease whose escrow cannot open it is no strike for the machine", () => {
+  const world = new World();
+  const machine = world.machine(1, operator);
+  world.block();
+  world.send(tenant, [deployment("hello", { replicas: 2, deposit: 2n * 60n * 164n })]);
+  world.block();
+  world.send(machine, [{ kind: "ready", deploymentId: firstOf(), index: 0, rate: 164n }]);
+  world.block();
+  world.block(1);
+  // A second of the first replica is gone: the second one can no longer be paid for a minute.
+  world.send(machine, [{ kind: "ready", deploymentId: firstOf(), index: 1, rate: 164n }]);
+  world.block(1);
+  assert.strictEqual(outcome(world), "insufficient_funds");
+  world.block(5);
+  assert.strictEqual(world.view.machine(machine.id)!.strikes, 0);
+  assert.strictEqual(lease(world, firstOf(), 1).state, "waiting");
+  assert.strictEqual(lease(world, firstOf(), 1).lastEnd, "unfunded");
+});
+
+test("a deployment pauses after three machines failed, says why, and goes on when its owner acts", () => {
+  const world = new World({ thorough: true });
+  const machines = [1, 2, 3, 4].map((n) => world.machine(n, operator));
+  world.block();
+  world.send(tenant, [deployment("hello")]);
+  world.block();
+  const tried = new Set<string>();
+  for (let k = 0; k < 3; k++) {
+    const at = lease(world, firstOf()).machine!.toHex();
+    tried.add(at);
+    world.send(machines.find(({ id }) => id.toHex() === at)!, [{ kind: "failed", deploymentId: firstOf(), index: 0, cause: "trap: unreachable" }]);
+    world.block();
+  }
+  assert.strictEqual(tried.size, 3);
+  assert.strictEqual(world.view.deployment(firstOf())!.state, "paused");
+  assert.strictEqual(world.view.deployment(firstOf())!.lastFailure, "trap: unreachable");
+  assert.strictEqual(lease(world, firstOf()).state, "waiting");
+  assert(kinds(world).includes("paused"));
+  world.send(stranger, [{ kind: "topUp", deploymentId: firstOf(), amount: 1n }]);
+  world.block();
+  assert.strictEqual(lease(world, firstOf()).state, "waiting");
+  world.send(tenant, [{ kind: "scale", deploymentId: firstOf(), replicas: 1 }]);
+  world.block();
+  assert.strictEqual(lease(world, firstOf()).state, "placed");
+});
+
+test("a lease that ran and failed is paid up to the failure, and on a lone machine it is tried three times", () => {
+  const { world, id, machines } = running();
+  world.block(6);
+  for (let k = 0; k < 3; k++) {
+    assert.notStrictEqual(lease(world, id).state, "waiting");
+    world.send(machines[0]!, [{ kind: "failed", deploymentId: id, index: 0, cause: "exit" }]);
+    world.block(1);
+  }
+  assert.strictEqual(world.view.deployment(id)!.state, "paused");
+  assert.strictEqual(bill(world, id).total, 7n * 164n);
+});
+
+test("an operator's raise counts for new leases only; a cut too; a resize goes by the prices of that moment", () => {
+  const { world, id, machines } = running({ deposit: 100n * TOKEN });
+  const again = (gib: bigint): void => void world.send(operator, [registration(world.ledger, machines[0]!, operator, { memoryMib: 4096, cpuMillis: 4000, gib, core: 1000n, bond: 20n * TOKEN })]);
+  again(10_240n);
+  world.block();
+  assert.strictEqual(bill(world, id).ratePerSecond, 164n);
+  world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 2 }]);
+  world.block();
+  assert.strictEqual(lease(world, id, 1).rate, 740n);
+  again(512n);
+  world.block();
+  world.send(tenant, [{ kind: "resize", deploymentId: id, memoryMib: 128, cpuMillis: 100 }]);
+  world.block();
+  assert.deepStrictEqual(world.view.leasesOfDeployment(id).map(({ rate }) => rate), [164n, 164n]);
+});
+
+test("a machine cannot say ready for another's lease, for another rate, or twice; nor claim what is not earned", () => {
+  const { world, id, machines } = running({ replicas: 2 }, 2);
+  world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 3 }]);
+  world.block();
+  const placed = lease(world, id, 2);
+  const [own, other] = placed.machine!.toHex() === machines[0]!.id.toHex() ? [machines[0]!, machines[1]!] : [machines[1]!, machines[0]!];
+  const ready = (rate: bigint): Operation => ({ kind: "ready", deploymentId: id, index: 2, rate });
+  world.send(other, [ready(placed.rate)]);
+  world.send(other, [{ kind: "failed", deploymentId: id, index: 2, cause: "" }]);
+  world.send(own, [ready(placed.rate + 1n)]);
+  world.send(own, [ready(placed.rate)]);
+  world.send(own, [ready(placed.rate)]);
+  world.send(own, [{ kind: "claim", deploymentId: id, index: 2 }], { fee: 20_000n });
+  world.send(operator, [{ kind: "claim", deploymentId: id, index: 2 }]);
+  // A machine's account has no money: its transaction with a fee cannot be in a block.
+  const refused = world.tryBlock();
+  assert(!refused.ok && refused.code === "insufficient_funds");
+  world.send(other, [ready(placed.rate)]);
+  world.send(other, [{ kind: "failed", deploymentId: id, index: 2, cause: "" }]);
+  world.send(own, [ready(placed.rate + 1n)]);
+  world.send(own, [ready(placed.rate)]);
+  world.send(own, [ready(placed.rate)]);
+  world.send(operator, [{ kind: "claim", deploymentId: id, index: 2 }]);
+  world.block();
+  assert.deepStrictEqual([0, 1, 2, 3, 4, 5].map((i) => outcome(world, i)), ["not_placed_here", "not_placed_here", "wrong_rate", "ok", "already_ready", "nothing_to_claim"]);
+});
+
+test("claim pays up to the hold ago; after a stall, and until its grace is over, only up to the block before it", () => {
+  const { world, id } = running({ deposit: 100n * TOKEN });
+  const opened = world.second;
+  world.block(6);
+  const before = world.second;
+  const claim: Operation = { kind: "claim", deploymentId: id, index: 0 };
+  world.send(operator, [claim]);
+  world.block(9);
+  assert.strictEqual(bill(world, id).paid, (before - opened) * 164n);
+  world.send(operator, [claim]);
+  world.block(6);
+  assert.strictEqual(outcome(world), "nothing_to_claim");
+  world.block(5);
+  world.send(operator, [claim]);
+  world.block(2);
+  assert.strictEqual(bill(world, id).paid, (world.second - 2n - opened) * 164n);
+});
+
+test("names are one per account while a deployment is there, and free once it is closing", () => {
+  const { world, id } = running();
+  world.send(tenant, [deployment("hello")]);
+  world.send(stranger, [deployment("hello")]);
+  world.send(tenant, [{ kind: "close", deploymentId: id }]);
+  world.send(tenant, [deployment("hello")]);
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: 1n }]);
+  world.block();
+  assert.deepStrictEqual([0, 1, 2, 3, 4].map((i) => outcome(world, i)), ["name_taken", "ok", "ok", "ok", "deployment_closing"]);
+  assert.notStrictEqual(world.view.deploymentByName(tenant.id, "hello")!.id.toHex(), id.toHex());
+  assert.strictEqual(world.view.deploymentByName(tenant.id, "hell"), null);
+});
+
+test("more due events than a block may have go on in the next, each at its own second", () => {
+  const world = new World({ balance: 10_000n * TOKEN });
+  const machine = world.machine(1, operator, { memoryMib: 65_536, cpuMillis: 64_000, bond: 200n * TOKEN });
+  world.block();
+  for (let n = 0; n < 300; n += 10) world.send(tenant, Array.from({ length: 10 }, (_, i) => deployment(`d${n + i}`, { memoryMib: 1, cpuMillis: 0, deposit: 60n })));
+  world.block();
+  assert.strictEqual(world.view.leasesOfMachine(machine.id).length, 256);
+  assert.strictEqual(world.view.nextDueMoneySecond(), world.second);
+  world.block(0);
+  assert.strictEqual(world.view.leasesOfMachine(machine.id).length, 300);
+  // 300 readies are more than a machine's free share of one block.
+  for (let left = 300; left > 0; left -= 64) {
+    const ops = world.view.leasesOfMachine(machine.id).filter(({ state }) => state === "placed").slice(0, 64);
+    for (let i = 0; i < ops.length; i += 16) world.send(machine, ops.slice(i, i + 16).map(({ deploymentId, index, rate }): Operation => ({ kind: "ready", deploymentId, index, rate })));
+    world.block(0);
+  }
+  const dry = world.view.deployments({ limit: 1000 }).items.map(({ id }) => bill(world, id).dryAt);
+  assert.strictEqual(new Set(dry).size <= 2, true);
+  for (let k = 0; k < 6; k++) world.block(10);
+  const closed = world.history.at(-1)!.applied.events.filter(({ kind }) => kind === "dry").length;
+  assert(closed > 0 && closed < 300);
+  assert(world.view.nextDueMoneySecond()! <= world.second);
+  world.block(0);
+  world.block(0);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.strictEqual(bill(world, id).total, 60n);
+});
+
+test("a machine has its share of free operations in a block, and no more", () => {
+  const world = new World();
+  const machine = world.machine(1, operator);
+  world.block();
+  for (let k = 0; k < 4; k++) world.send(machine, Array.from({ length: 16 }, (): Operation => ({ kind: "failed", deploymentId: firstOf(), index: 0, cause: "" })));
+  world.block();
+  assert.strictEqual(outcome(world), "not_placed_here");
+  for (let k = 0; k < 5; k++) world.send(machine, Array.from({ length: 16 }, (): Operation => ({ kind: "failed", deploymentId: firstOf(), index: 0, cause: "" })));
+  const refused = world.tryBlock();
+  assert(!refused.ok && refused.code === "free_share_used");
 });
