@@ -52,6 +52,21 @@ export const MUTANTS: readonly Mutant[] = [
       { file: "consensus/step.ts", from: "for (const vote of event.votes) if (vote.view > state.final.view) count(turn, vote);", to: "" }],
   },
   {
+    name: "nullify what the vote log says is finalized", scenario: "restarts", seedsMax: 60,
+    edits: [
+      { file: "consensus/rules.ts", from: "if (record.own.nullify || record.own.finalize !== null) return false;", to: "if (record.own.nullify) return false;" },
+      { file: "consensus/ballots.ts", from: "    assert(!own.nullify);\n    assert(own.finalize === null);\n    own.nullify = true;", to: "    own.nullify = true;" },
+    ],
+  },
+  {
+    name: "commit before the block has executed", scenario: "honest", seedsMax: 5,
+    edits: [{ file: "consensus/rules.ts", from: "if (!isValid(turn, child)) return child.status", to: "if (false) return child.status" }],
+  },
+  {
+    name: "a block of any height is taken", scenario: "equivocator", seedsMax: 20,
+    edits: [{ file: "consensus/blocks.ts", from: "&& child.height === parent.height + 1 &&", to: "&&" }],
+  },
+  {
     name: "no second asking for what is missing", scenario: "healing", seedsMax: 20,
     edits: [
       { file: "consensus/blocks.ts", from: "if (state.requests.size > 0) armRequestTimer(turn);", to: "" },
@@ -85,7 +100,7 @@ registerHooks({
     const entry = plant === null ? undefined : planted.get(plant);
     const loaded = nextLoad(url, context);
     if (!entry) return loaded;
-    let source = String(loaded.source);
+    let source = typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source as Uint8Array);
     for (const edit of entry.mutant.edits) {
       if (!new URL(url).pathname.endsWith(`/chain/${edit.file}`)) continue;
       if (source.split(edit.from).length !== 2) throw new Error(`the plant "${entry.mutant.name}" fits ${edit.file} ${source.split(edit.from).length - 1} times`);

@@ -154,11 +154,11 @@ export class World {
   }
 
   makeBlock(of: {
-    view: View; parent: BlockRef; parentCertificate: Certificate | null; timeMs: TimeMs; proposer: number; valid: boolean; salt: number;
+    view: View; parent: BlockRef; parentCertificate: Certificate | null; timeMs: TimeMs; proposer: number; valid: boolean; salt: number; heightStep?: number;
   }): SimulatedBlock {
-    const name = `${of.view} ${of.proposer} ${of.valid} ${of.salt} ${of.timeMs} ${of.parent.id.toHex()}`;
+    const name = `${of.view} ${of.proposer} ${of.valid} ${of.salt} ${of.heightStep ?? 1} ${of.timeMs} ${of.parent.id.toHex()}`;
     const block: SimulatedBlock = {
-      id: sha256(new TextEncoder().encode(name)), view: of.view, height: height(of.parent.height + 1), parentView: of.parent.view,
+      id: sha256(new TextEncoder().encode(name)), view: of.view, height: height(of.parent.height + (of.heightStep ?? 1)), parentView: of.parent.view,
       parentId: of.parent.id, timeMs: of.timeMs, proposer: of.proposer, valid: of.valid, parentCertificate: of.parentCertificate,
     };
     this.checkers.made(block);
