@@ -105,7 +105,8 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
 /** Parses and checks a manifest. `fileName` is only what errors call the file. */
 export function parseManifest(text: string, fileName: string): Parsed {
   if (text.length > MANIFEST_CHARACTERS_MAX) {
-    return { ok: false, errors: [{ file: fileName, line: 1, column: 1, ...tooLarge(text.length) }] };
+    const expected = `at most ${MANIFEST_CHARACTERS_MAX} characters`;
+    return { ok: false, errors: [{ file: fileName, line: 1, column: 1, code: "manifest_too_large", expected, message: `the manifest has ${text.length} characters; expected ${expected}` }] };
   }
   let root: Table;
   try {
@@ -160,6 +161,7 @@ class Reader {
   readonly #root: Table;
   readonly #file: string;
   readonly #places: ReadonlyMap<string, Place>;
+  readonly #refusedTables = new Set<string>();
 
   constructor(root: Table, file: string, places: ReadonlyMap<string, Place>) {
     this.#root = root;
@@ -227,8 +229,6 @@ class Reader {
     const [first = "", second] = path.split(".");
     return second === undefined ? own(this.#root, first) : own(this.#table(first), second);
   }
-
-  #refusedTables = new Set<string>();
 
   /** A table of the document; empty, and refused once, when something else has its name. */
   #table(key: string): Table {
@@ -301,12 +301,6 @@ function editDistance(a: string, b: string): number {
   }
   return row[b.length] ?? 0;
 }
-
-const tooLarge = (characters: number): Pick<ManifestError, "code" | "expected" | "message"> => ({
-  code: "manifest_too_large",
-  expected: `at most ${MANIFEST_CHARACTERS_MAX} characters`,
-  message: `the manifest has ${characters} characters; expected at most ${MANIFEST_CHARACTERS_MAX}`,
-});
 
 /**
  * Where a key stands, for error messages; smol-toml gives values without places. Keys of inline tables are not found, and have

@@ -55,7 +55,7 @@ export const coreModule = (): Uint8Array => new Uint8Array([0, 0x61, 0x73, 0x6d,
 
 /** A component of a world, in which every function is unreachable. */
 async function dummy(world: string, packages: string): Promise<Uint8Array> {
-  const source = `${await witSource("task")}\n${packages}`.replace("world task", `${world}\nworld task`);
+  const source = `${await witSource()}\n${packages}`.replace("world task", `${world}\nworld task`);
   return componentNew(await componentEmbed({ dummy: true, witSource: source, world: "strange" }));
 }
 
@@ -82,6 +82,7 @@ async function sourcesKey(): Promise<string> {
     const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".ts")).sort();
     for (const name of names) hash.update(name).update("\0").update(await readFile(join(folder, name))).update("\0");
   }
+  hash.update(await readFile(join(ROOT, "sandbox/wit/worlds.wit")));
   hash.update(await readFile(join(ROOT, "node_modules/assemblyscript/package.json")));
   hash.update(await readFile(join(ROOT, "node_modules/@bytecodealliance/jco-transpile/package.json")));
   return hash.digest("hex").slice(0, 16);

@@ -112,7 +112,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
   if (core === null) throw new Error("The compiler wrote no module");
 
   try {
-    const binary = await componentEmbed({ binary: core, witSource: await witSource(job.kind), world: job.kind, stringEncoding: "utf8" });
+    const binary = await componentEmbed({ binary: core, witSource: await witSource(), world: job.kind, stringEncoding: "utf8" });
     return { ok: true, component: await componentNew(binary), warnings };
   } catch (cause) {
     const unknown = unknownImport(String(cause), job, texts);

@@ -1,5 +1,5 @@
 /**
- * The worlds a program is built for, as one WIT text: Godwit's two worlds and the WASI packages they name.
+ * The worlds a program is built for, as one WIT text: those of sandbox/wit, and the WASI packages they name.
  *
  * The WASI packages are read from the installed jco, by package path: they are not ours to copy. They are nested into one
  * source (`package wasi:io@0.2.12 { … }`) because componentEmbed's `witPath` needs a preopened folder that jco 1.35 does not
@@ -16,30 +16,13 @@ export const WASI_VERSION = "0.2.12";
 
 const PACKAGES = ["io", "clocks", "random", "filesystem", "sockets", "cli", "http"] as const;
 
-/** What each kind may import and must export. No files, no sockets, no terminal: a workload has none. */
-const WORLDS: Readonly<Record<WorkloadKind, string>> = {
-  service: `world service {
-    include wasi:http/proxy@${WASI_VERSION};
-    import wasi:cli/environment@${WASI_VERSION};
-  }`,
-  task: `world task {
-    import wasi:cli/environment@${WASI_VERSION};
-    import wasi:cli/exit@${WASI_VERSION};
-    import wasi:cli/stdin@${WASI_VERSION};
-    import wasi:cli/stdout@${WASI_VERSION};
-    import wasi:cli/stderr@${WASI_VERSION};
-    import wasi:clocks/wall-clock@${WASI_VERSION};
-    import wasi:clocks/monotonic-clock@${WASI_VERSION};
-    import wasi:random/random@${WASI_VERSION};
-    import wasi:http/outgoing-handler@${WASI_VERSION};
-    export wasi:cli/run@${WASI_VERSION};
-  }`,
-};
+const WORLDS = new URL("../../sandbox/wit/worlds.wit", import.meta.url);
 
-/** The source text for componentEmbed; its world has the name of the kind. */
-export async function witSource(kind: WorkloadKind): Promise<string> {
+/** The source text for componentEmbed, with a world named after each kind. */
+export async function witSource(): Promise<string> {
+  const worlds = (await readFile(WORLDS, "utf8")).replaceAll("@0.2.0;", `@${WASI_VERSION};`);
   const packages = await Promise.all(PACKAGES.map(async (name) => nested(await readFile(witFile(name), "utf8"))));
-  return `package godwit:workload;\n${WORLDS[kind]}\n${packages.join("\n")}`;
+  return [worlds, ...packages].join("\n");
 }
 
 function witFile(name: string): string {
