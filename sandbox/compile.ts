@@ -66,15 +66,17 @@ type Place = { cacheDirectory: string; engine: string; signal: AbortSignal | und
 /** True when it was there already, and in order. */
 async function make(component: Uint8Array, digest: string, place: Place): Promise<boolean> {
   if ((await readCode(place.cacheDirectory, digest, place.engine)) !== null) return true;
-  if (running >= COMPILES_MAX) await new Promise<void>((resolve) => waiting.push(resolve));
-  running += 1;
+  if (running < COMPILES_MAX) running += 1;
+  else await new Promise<void>((resolve) => waiting.push(resolve));
   try {
     const code = await compileInProcess(component, digest, place.signal);
     await writeEntry(place.cacheDirectory, digest, place.engine, code);
     return false;
   } finally {
-    running -= 1;
-    waiting.shift()?.();
+    // Hands the place on, if somebody waits for it.
+    const next = waiting.shift();
+    if (next === undefined) running -= 1;
+    else next();
   }
 }
 
