@@ -9,7 +9,8 @@ import { type PresetName, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constant
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type ChainId, type Digest, type PublicKey, type TimeMs, U64_MAX, address, chainId, digest, publicKey, timeMs } from "#chain/types.ts";
 
-export const GENESIS_ACCOUNTS_MAX = 65_536;
+/** Three items each of the 65,536 that one CBOR message may have. */
+export const GENESIS_ACCOUNTS_MAX = 16_384;
 const NAME_BYTES_MAX = 63;
 const VERSION = 1;
 
