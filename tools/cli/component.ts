@@ -23,11 +23,6 @@ export async function buildComponent(folder: string, shell: Shell, options: { op
   });
 }
 
-/** Throws `file_missing` when there is neither a file nor a folder. */
-export async function isFolder(path: string, shell: Shell): Promise<boolean> {
-  return (await look(path, shell)).isDirectory();
-}
-
 async function look(path: string, shell: Shell): Promise<Stats> {
   const absolute = resolve(shell.currentDirectory, path);
   return stat(absolute).catch((error: unknown) => {
@@ -47,9 +42,12 @@ export async function loadComponent(path: string, shell: Shell): Promise<{ compo
   return { component: new Uint8Array(await readFile(absolute)), build: null };
 }
 
-/** The manifest at `file`, or the one beside `beside` or in the folder where one is. */
-export async function loadManifest(file: string | undefined, beside: string, shell: Shell): Promise<Manifest> {
-  const candidates = file === undefined ? [join(dirname(resolve(shell.currentDirectory, beside)), MANIFEST_FILE), join(shell.currentDirectory, MANIFEST_FILE)] : [resolve(shell.currentDirectory, file)];
+/** The manifest at `file`, else the one of the project folder `path`, else the one beside the component file `path`, else the one here. */
+export async function loadManifest(file: string | undefined, path: string, shell: Shell): Promise<Manifest> {
+  const absolute = resolve(shell.currentDirectory, path);
+  const isFolder = (await look(path, shell)).isDirectory();
+  const usual = isFolder ? [join(absolute, MANIFEST_FILE)] : [join(dirname(absolute), MANIFEST_FILE), join(shell.currentDirectory, MANIFEST_FILE)];
+  const candidates = file === undefined ? usual : [resolve(shell.currentDirectory, file)];
   for (const candidate of candidates) {
     const text = await readFile(candidate, "utf8").catch(() => null);
     if (text === null) continue;
@@ -59,5 +57,5 @@ export async function loadManifest(file: string | undefined, beside: string, she
     const lines = parsed.errors.map((error) => `${error.file}:${error.line}:${error.column}: ${error.message} (${error.code})`);
     throw new CliError("manifest_invalid", [`${candidate} has errors:`, ...lines].join("\n"), { diagnostics: parsed.errors });
   }
-  throw new CliError("manifest_missing", `A component file needs a manifest beside it: there is no ${candidates.join(" and no ")}`);
+  throw new CliError("manifest_missing", `Cannot deploy ${path} without a manifest: there is no ${candidates.join(" and no ")}`);
 }

@@ -12,6 +12,7 @@ import { ApiClient } from "./client.ts";
 import { CliError, type Input, type Shell } from "./command.ts";
 import { type Account, chooseAccount, chooseApi } from "./keys.ts";
 import { pause } from "./pause.ts";
+import { refusalText } from "./refusals.ts";
 import { withProgress } from "./table.ts";
 
 /** How long a transaction may wait for its block, by the machine's clock. */
@@ -75,7 +76,7 @@ async function sendOnce({ client, account }: Session, ops: readonly Operation[],
   const [status, nowMs] = await Promise.all([client.status(), client.machineTimeMs()]);
   const body: TransactionBody = { chainId: chainId(fromHex(status.chainId)), sender: account.address, nonce, validUntilMs: nowMs + VALID_MS, fee: 0n, ops };
   const { txid, height, ok, code } = await client.submit(signWithFee(body, account.seed, status.fees), { wait: "final" });
-  if (ok === false) throw new CliError(code ?? "refused", `The transaction was taken into block ${height} and refused: ${code}`, { txid, height });
+  if (ok === false) throw new CliError(code ?? "refused", `Refused in block ${height}: ${refusalText(code ?? "refused")}`, { txid, height });
   if (ok !== true || height === undefined || height === null) throw new CliError("not_final", `Transaction ${txid} is handed in but not final yet: look with godwit tx ${txid}`, { txid });
   return { txid, height, nonce, status };
 }

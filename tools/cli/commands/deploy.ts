@@ -1,7 +1,8 @@
 /**
  * `godwit deploy`: build, upload by digest, one signed transaction, and the wait until it serves.
  *
- * What exists only once is done last: the upload is harmless and expires by itself, the transaction is all or nothing.
+ * What is cheap to find wrong is looked at first: manifest, kind, name. What exists only once is done last: the upload is harmless
+ * and expires by itself, the transaction is all or nothing.
  */
 import type { Operation } from "#chain/codec/transaction.ts";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
@@ -10,10 +11,10 @@ import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Bill, Deployment } from "../answers.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
-import { isFolder, loadComponent, loadManifest } from "../component.ts";
+import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { WAIT_OPTIONS, waitForReplicas, waitMs } from "../ready.ts";
-import { type Done, type Session, openSession, send } from "../session.ts";
+import { type Session, openSession, send } from "../session.ts";
 import { pairsText, print, warn, withProgress } from "../table.ts";
 import { runwayText } from "./bill.ts";
 
@@ -35,10 +36,18 @@ export const deploy: Command = {
   async run(input, shell) {
     const timeoutMs = waitMs(input);
     const overrides = readOverrides(input);
-    const { component, manifest } = await loadProject(input.positionals[0] ?? ".", input, shell);
-    const wanted: Wanted = { ...manifest, ...overrides };
+    const path = input.positionals[0] ?? ".";
+    const wanted: Wanted = { ...(await loadManifest(input.text("manifest"), path, shell)), ...overrides };
+    if (wanted.kind === "task") throw taskRefusal(wanted.name);
     await using session = await openSession(input, shell);
-    const { deployment, bill, digests, done } = await deployComponent(session, shell, component, wanted, timeoutMs);
+    await refuseTakenName(session, wanted.name);
+    const { component, build } = await loadComponent(path, shell);
+    for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
+    const digests = await upload(session, shell, component, wanted);
+    const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
+    const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
+    const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
+    const bill = await session.client.bill(id);
     print(shell, input.json, {
       id: deployment.id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
       replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done.txid, height: done.height,
@@ -47,27 +56,8 @@ export const deploy: Command = {
 };
 
 /** What a deployment needs of a manifest. */
-export type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment">;
+type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment">;
 type Digests = { readonly component: Digest; readonly configuration: Digest | null };
-export type Deployed = { readonly deployment: Deployment; readonly bill: Bill; readonly digests: Digests; readonly done: Done };
-
-/** The public path from bytes to a service that answers: for this command and for `npm start`. */
-export async function deployComponent(session: Session, shell: Shell, component: Uint8Array, wanted: Wanted, timeoutMs: number): Promise<Deployed> {
-  if (wanted.kind === "task") throw taskRefusal(wanted.name);
-  await refuseTakenName(session, wanted.name);
-  const digests = await upload(session, shell, component, wanted);
-  const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
-  const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
-  const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
-  return { deployment, bill: await session.client.bill(id), digests, done };
-}
-async function loadProject(path: string, input: Input, shell: Shell): Promise<{ component: Uint8Array; manifest: Manifest }> {
-  // Of a component file the manifest first: its mistakes are found before a large file is read.
-  const beside = (await isFolder(path, shell)) ? null : await loadManifest(input.text("manifest"), path, shell);
-  const { component, build } = await loadComponent(path, shell);
-  for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
-  return { component, manifest: build?.manifest ?? beside ?? (await loadManifest(input.text("manifest"), path, shell)) };
-}
 
 function readOverrides(input: Input): Partial<Wanted> {
   const name = input.text("name");
@@ -82,7 +72,7 @@ function readOverrides(input: Input): Partial<Wanted> {
 
 const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run); a deployment is a service`);
 
-/** The chain refuses a name that is taken as well; asking first saves the upload. */
+/** The chain refuses a name that is taken as well; asking first saves the build and the upload. */
 async function refuseTakenName({ client, account }: Session, name: string): Promise<void> {
   const taken = (await client.allDeployments(account.addressText)).find((deployment) => deployment.name === name && deployment.state !== "closing");
   if (taken !== undefined) throw new CliError("name_taken", `Cannot deploy ${name}: this account has a deployment of that name (${taken.id}); godwit rm ${name} ends it`, { id: taken.id });

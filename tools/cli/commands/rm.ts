@@ -17,6 +17,6 @@ export const rm: Command = {
     const done = await send(session, shell, [{ kind: "close", deploymentId: deploymentAddress(deployment) }], "closing");
     const [{ total }, { balance }] = await Promise.all([client.bill(deployment.id), client.account(account.addressText)]);
     print(shell, input.json, { id: deployment.id, name: deployment.name, total, accountBalance: balance, txid: done.txid, height: done.height },
-      () => `${deployment.name} is closed in block ${done.height}: it cost ${tokensText(total)}, and the account holds ${tokensText(balance)}`);
+      () => `${deployment.name} is closed in block ${done.height}: it cost ${tokensText(total)}, and the account holds ${tokensText(balance)}\nIts bill stays: godwit bill ${deployment.id}`);
   },
 };

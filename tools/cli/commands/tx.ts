@@ -1,5 +1,6 @@
 /** `godwit tx`: what became of a transaction. */
 import { type Command, OPTIONS_API, UsageError } from "../command.ts";
+import { refusalText } from "../refusals.ts";
 import { openReader } from "../session.ts";
 import { print } from "../table.ts";
 
@@ -14,6 +15,6 @@ export const tx: Command = {
     if (!/^[0-9a-f]{64}$/.test(txid)) throw new UsageError(`A TXID is 64 hex digits, not "${txid}"`);
     await using client = await openReader(input, shell);
     const answer = await client.transaction(txid);
-    print(shell, input.json, answer, () => `${answer.ok ? "applied" : `refused (${answer.code})`} in block ${answer.height}, place ${answer.index}`);
+    print(shell, input.json, answer, () => `${answer.ok ? "applied" : `refused (${answer.code}: ${refusalText(answer.code ?? "")})`} in block ${answer.height}, place ${answer.index}`);
   },
 };

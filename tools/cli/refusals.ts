@@ -1,0 +1,23 @@
+/**
+ * What the ledger's refusal codes mean to a tenant. A block records the code alone: these are the sentences that go with it.
+ */
+const SENTENCES: Readonly<Record<string, string>> = {
+  bad_amount: "the amount must be more than nothing",
+  bad_concurrency: "so many requests at a time are not allowed",
+  bad_name: "a name is a DNS label: a to z, 0 to 9 and inner hyphens",
+  bad_replicas: "so many replicas are not allowed",
+  bad_resources: "so much memory or CPU is beyond the limits of a replica",
+  deployment_closing: "the deployment is closing",
+  escrow_dry: "the escrow has run dry: top it up",
+  insufficient_funds: "there is too little money: an escrow must hold at least 60 seconds of its rate, and an account what it pays",
+  name_taken: "this account has a deployment of that name",
+  no_capacity: "the machine has no room for it",
+  not_owner: "it belongs to another account",
+  nothing_to_claim: "nothing is due yet: seconds are paid out once they are old enough that no earlier end can be proven",
+  rate_above_max: "it would cost more than the manifest's maximum rate",
+  too_many_changes: "too many changes of this replica wait for their payment: try again in half a minute",
+  unknown_deployment: "there is no such deployment",
+};
+
+/** A sentence for people; the code itself when there is none. */
+export const refusalText = (code: string): string => SENTENCES[code] ?? code;
