@@ -94,6 +94,12 @@ test("a throw prints message, file, line and column, then traps", async () => {
   assert.match(stderr, /^abort: as asked: trap at assembly\/rogueTask\.ts:\d+:\d+\n$/);
 });
 
+test("what was written before a console line or a trap is out before it", async () => {
+  const { stdout, stderr } = await run("rogueTask", ["order"]);
+  assert.equal(stdout, "one\ntwo\nthree\n");
+  assert.match(stderr, /^abort: after three /);
+});
+
 test("Math.random and Date.now are the host's", async () => {
   const draws = await Promise.all(Array.from({ length: 4 }, async () => (await run("rogueTask", ["random"])).stdout));
   assert.equal(new Set(draws).size, 4);

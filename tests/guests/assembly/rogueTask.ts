@@ -14,6 +14,7 @@ export function main(args: string[]): i32 {
   else if (what == "fail") return 3;
   else if (what == "exit") leave();
   else if (what == "trap") throw new Error("as asked: trap");
+  else if (what == "order") order();
   else if (what == "loop") while (true) sink++;
   else if (what == "hog") hog();
   else if (what == "spam") while (true) stdout.writeLine("a task that talks too much");
@@ -31,6 +32,13 @@ function printEnvironment(): void {
 function both(): void {
   stdout.writeLine("to stdout");
   stderr.writeLine("to stderr");
+}
+
+function order(): void {
+  stdout.write("one\n");
+  console.log("two");
+  stdout.write("three\n");
+  throw new Error("after three");
 }
 
 function leave(): void {

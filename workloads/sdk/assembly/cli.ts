@@ -10,6 +10,7 @@
  *
  * `args` is what follows the program's name. wasi:cli knows success and failure only: any code but 0 arrives as 1.
  */
+import { setBeforeLine } from "./runtime";
 import { exit as wasiExit, getStderr, getStdin, getStdout } from "./wasi/cli";
 import { InputStream, OutputStream, WRITE_BYTES_MAX } from "./wasi/io";
 
@@ -85,7 +86,7 @@ export class Input {
   }
 }
 
-/** Standard output or standard error. Small writes are gathered; all is out when the task ends. */
+/** Standard output or standard error. Small writes are gathered; all is out when the task ends, a console line comes or it throws. */
 export class Output {
   /** Made with the first byte: most tasks write nothing to standard error. */
   private buffer: Uint8Array = new Uint8Array(0);
@@ -125,6 +126,7 @@ export class Output {
 export const stdin: Input = new Input();
 export const stdout: Output = new Output(false);
 export const stderr: Output = new Output(true);
+setBeforeLine(flushAll); // console.log comes after what was written before it, and a throw loses nothing.
 
 /** Ends the task at once with a code; `return` from `main` is the usual way. */
 export function exit(code: i32): void {

@@ -2,6 +2,18 @@
 import { getStderr, getStdout } from "./wasi/cli";
 import { randomU64 } from "./wasi/random";
 
+/** What is to be written out before the next line is: godwit/cli gathers small writes, and the order is the author's. */
+let beforeLine: (() => void) | null = null;
+
+export function setBeforeLine(write: () => void): void {
+  beforeLine = write;
+}
+
+function writeGathered(): void {
+  const write = beforeLine;
+  if (write !== null) write();
+}
+
 /** A failed assertion, a `throw`, an index out of range: one line on stderr with the place, then a trap. */
 export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
   writeError(
@@ -26,6 +38,7 @@ export function trace(message: string, n: i32 = 0, a0: f64 = 0, a1: f64 = 0, a2:
 
 /** One line on stdout, as a single write when it fits: a log line is not torn. */
 export function writeLine(text: string): void {
+  writeGathered();
   const bytes = String.UTF8.encode(text + "\n");
   const stream = getStdout();
   stream.write(bytes, 0, bytes.byteLength);
@@ -34,6 +47,7 @@ export function writeLine(text: string): void {
 
 /** One line on stderr. */
 export function writeError(text: string): void {
+  writeGathered();
   const bytes = String.UTF8.encode(text + "\n");
   const stream = getStderr();
   stream.write(bytes, 0, bytes.byteLength);
