@@ -50,6 +50,10 @@ test("a read is repeated while nobody listens, and succeeds when the machine is 
   assert.deepEqual([balance, nonce], [1n, 2n]);
 });
 
+test("a name that has several addresses, none of which listens, is a machine that is not there", async (t) => {
+  await assert.rejects(clientFor(t, `http://localhost:${await freePort()}`).account("gw1x"), { code: "api_unreachable", message: /nobody listens/ });
+});
+
 test("a transaction is handed in once: a refused connection is an answer", async (t) => {
   const startedMs = performance.now();
   await assert.rejects(clientFor(t, `http://127.0.0.1:${await freePort()}`).submit(new Uint8Array(3)), { code: "api_unreachable" });

@@ -163,6 +163,18 @@ test("a replica that fails ends the wait with its cause; one that is slow ends i
   assert.equal((await terminal.run("scale", "hello", "4", "--wait", "0")).code, 0);
 });
 
+test("a wait that is stopped says that the deployment stays", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.replicas = "slow";
+  const stop = new AbortController();
+  const waiting = terminal.runWith({ signal: stop.signal }, "scale", "hello", "2", "--json");
+  while (machine.requests.filter(({ path }) => path.endsWith("ab")).length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  stop.abort();
+  const { code, stderr } = await waiting;
+  const { error } = JSON.parse(stderr) as { error: { code: string; id: string } };
+  assert.deepEqual([code, error.code, error.id], [1, "interrupted", "ab".repeat(20)]);
+});
+
 test("tx says what the machine knows of a transaction", async (t) => {
   const { terminal } = await world(t);
   assert.deepEqual(await terminal.errorOf("tx", "00".repeat(32)), { exit: 1, code: "transaction_unknown" });

@@ -29,13 +29,18 @@ export async function waitForReplicas(client: ApiClient, id: string, shell: Shel
 async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: number): Promise<Deployment> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
-    const deployment = await client.deployment(id);
+    const deployment = await client.deployment(id).catch((error: unknown) => {
+      throw shell.signal.aborted ? new CliError("interrupted", `Stopped while waiting for deployment ${id}: it stays as it is (godwit ps)`, { id }, error) : error;
+    });
     const { leases, replicas, name } = deployment;
     const ready = leases.filter(({ state }) => state === "ready").length;
     if (ready === replicas && leases.length === replicas) return deployment;
     if (ready < replicas) refuseToWait(deployment);
-    if (shell.signal.aborted) throw new CliError("interrupted", `Stopped while waiting for ${name} (${id}): it stays deployed`, { id });
-    if (performance.now() > endMs) throw new CliError("not_ready", `Only ${ready} of ${replicas} replicas of ${name} are ready after ${timeoutMs / 1000} s: it stays deployed (godwit ps)`, { id, ready, replicas });
+    if (performance.now() > endMs) {
+      const pending = leases.filter(({ state }) => state === "pending").length;
+      const why = pending === 0 ? "" : `, and for ${pending} no machine has room`;
+      throw new CliError("not_ready", `Only ${ready} of ${replicas} replicas of ${name} are ready after ${timeoutMs / 1000} s${why}: it stays deployed (godwit ps)`, { id, ready, pending, replicas });
+    }
     await pause(POLL_INTERVAL_MS, shell.signal);
   }
 }

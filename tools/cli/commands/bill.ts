@@ -33,7 +33,7 @@ async function idOf(client: ApiClient, input: Input, shell: Shell): Promise<stri
   return (await findDeployment(client, account?.addressText, wanted)).id;
 }
 
-/** Redraws on a terminal; elsewhere prints one line a second. Ends well when it is stopped. */
+/** Redraws on a terminal; elsewhere prints one line a second. Ends when it is stopped, or when the bill can change no more. */
 async function watch(client: ApiClient, id: string, shell: Shell, json: boolean): Promise<void> {
   const isTerminal = shell.stdout.isTTY === true && !json;
   while (!shell.signal.aborted) {
@@ -44,6 +44,7 @@ async function watch(client: ApiClient, id: string, shell: Shell, json: boolean)
     if (now === null) return;
     if (json) shell.stdout.write(`${jsonText(now)}\n`);
     else shell.stdout.write(isTerminal ? `\u001b[H\u001b[2J${billText(now)}\n` : `${billLine(now)}\n`);
+    if (now.closed) return;
     await pause(WATCH_INTERVAL_MS, shell.signal);
   }
 }
