@@ -1,0 +1,44 @@
+/**
+ * Pinned bytes of the ledger: a signed transaction, and the state roots of a fixed history. When one of these changes, every chain
+ * forks: change them by hand, say so in the commit and in CHANGELOG.md.
+ */
+import assert from "node:assert";
+import { test } from "node:test";
+import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
+import { deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
+import { address } from "#chain/types.ts";
+import { TOKEN, World, actor, bootId, deployment } from "#tests/ledger/world.ts";
+
+test("a genesis, a signed transaction and the ids made from them have the bytes they always had", () => {
+  const world = new World();
+  const chain = chainIdOf(encodeGenesis(world.genesis));
+  const body: TransactionBody = {
+    chainId: chain, sender: actor(1).id, nonce: 2n ** 53n + 1n, validUntilMs: 1_700_000_060_000n, fee: 2n ** 64n - 1n,
+    ops: [{ kind: "transfer", to: address(new Uint8Array(20).fill(1)), amount: 2n ** 53n - 1n }, { kind: "close", deploymentId: address(new Uint8Array(20).fill(2)) }],
+  };
+  assert.strictEqual(chain.toHex(), "c0022382c8c95fcc");
+  assert.strictEqual(signTransaction(body, [actor(1).seed]).toHex(), "825873870148c0022382c8c95fcc5499b2f71f07dfbc504131573f72b1f4e160ec59f51b00200000000000011b0000018bcfe652601bffffffffffffffff8283015401010101010101010101010101010101010101011b001fffffffffffff820b5402020202020202020202020202020202020202028182582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b45840870010de6360295093d773d9cfc3c10d22f7fd253f2023fa4e3980ed4ee4d69e1a2c41b646195c576ba49f038f7ebdd60314bc607ab07937a3a5fdd0f6d5c901");
+  assert.strictEqual(txidOf(encodeBody(body)).toHex(), "f6f749641f1f1f134bd700e05450dae7852031bb883c80a9add85e03f895fc73");
+  assert.strictEqual(deploymentIdOf(actor(1).id, 2n ** 32n, 3).toHex(), "02cc5476d23cfcf68071363cae5a4a4736cb4073");
+});
+
+test("a fixed history has the state roots it always had", () => {
+  const world = new World({ signed: true });
+  const roots = [world.view.stateRoot.toHex()];
+  const machine = world.machine(1, actor(2));
+  roots.push(world.block().stateRoot.toHex());
+  world.send(actor(1), [deployment("hello", { replicas: 2 }), { kind: "transfer", to: actor(9).id, amount: 1n }]);
+  roots.push(world.block(3).stateRoot.toHex());
+  world.ready(machine);
+  roots.push(world.block(0).stateRoot.toHex());
+  const id = deploymentIdOf(actor(1).id, 0n, 0);
+  world.send(actor(1), [{ kind: "resize", deploymentId: id, memoryMib: 128, cpuMillis: 10 }, { kind: "scale", deploymentId: id, replicas: 1 }, { kind: "topUp", deploymentId: id, amount: TOKEN }]);
+  roots.push(world.block(7).stateRoot.toHex());
+  world.send(machine, [{ kind: "up", bootId: bootId(1, 2) }]);
+  world.send(actor(1), [{ kind: "close", deploymentId: id }]);
+  roots.push(world.block(1).stateRoot.toHex());
+  roots.push(world.block(9).stateRoot.toHex());
+  assert.deepStrictEqual(roots.map((root) => root.slice(0, 24)), [
+    "ee20f25f7662a7dbda50d4f7", "d75d59ec7f2a66be34ce0d26", "2916253148784003bf20c80a", "597a52aa9b51cc4f542b1c5d", "0faa2c0b88cac0818d9c6d3e", "dcc05ada1bf44c92447c6f42", "23ece060ec0f01b15252ae86",
+  ]);
+});
