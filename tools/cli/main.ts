@@ -36,7 +36,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Without a chain", [run, serve]],
   ["Operate", [chain, audit]],
 ];
-/** What a command may take to end after a signal. */
+/** What a command may take to end after a signal: a runner and its listener are stopped well within it. */
 const STOP_TIMEOUT_MS = 1_500;
 const all: readonly Command[] = COMMANDS.flatMap(([, commands]) => commands);
 
@@ -76,7 +76,24 @@ async function dispatch(argv: readonly string[], shell: Shell): Promise<number> 
     return 0;
   }
   const quiet = input.json && shell.stderr.isTTY !== true;
-  return (await command.run(input, { ...shell, quiet })) ?? 0;
+  const running = command.run(input, { ...shell, quiet });
+  return (await Promise.race([running, stoppedInVain(shell.signal, running)])) ?? 0;
+}
+
+/** Rejects when a command has not ended a moment after it was told to stop: a build, for one, cannot be interrupted. */
+function stoppedInVain(signal: AbortSignal, running: Promise<unknown>): Promise<never> {
+  return new Promise((_, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const begin = (): void => {
+      timer = setTimeout(() => reject(new CliError("interrupted", "Stopped in the middle of it")), STOP_TIMEOUT_MS);
+    };
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", begin);
+    };
+    signal.addEventListener("abort", begin);
+    running.then(end, end);
+  });
 }
 
 function fail(shell: Shell, json: boolean, error: unknown): number {
@@ -110,11 +127,8 @@ async function version(): Promise<string> {
 
 if (import.meta.main) {
   const stop = new AbortController();
-  // The first signal lets the command end what it began, for a moment; a second one ends the process as it would without us.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => {
-    stop.abort();
-    setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
-  });
+  // The first signal lets the command end what it began; a second one ends the process as it would without us.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   // A reader that has enough (`godwit ps | head`) closes the pipe: that is no failure.
   for (const output of [process.stdout, process.stderr]) output.on("error", (error: NodeJS.ErrnoException) => { if (error.code === "EPIPE") process.exit(0); });
   const code = await main(process.argv.slice(2), {

@@ -68,17 +68,23 @@ export async function withProgress<T>(shell: Shell, label: string, work: Promise
     stderr.write(stderr.isTTY === true ? `\r\u001b[2K${elapsed}` : `${elapsed}\n`);
   };
   let repeat: NodeJS.Timeout | undefined;
+  const wipe = (): void => {
+    clearTimeout(first);
+    if (repeat === undefined) return;
+    clearInterval(repeat);
+    repeat = undefined;
+    if (stderr.isTTY === true) stderr.write("\r\u001b[2K");
+  };
   const first = setTimeout(() => {
     show();
     repeat = setInterval(show, stderr.isTTY === true ? PROGRESS_AFTER_MS : PROGRESS_REPEAT_MS);
   }, PROGRESS_AFTER_MS);
+  // Told to stop, the command will say so: this line makes room for it.
+  shell.signal.addEventListener("abort", wipe, { once: true });
   try {
     return await work;
   } finally {
-    clearTimeout(first);
-    if (repeat !== undefined) {
-      clearInterval(repeat);
-      if (stderr.isTTY === true) stderr.write("\r\u001b[2K");
-    }
+    shell.signal.removeEventListener("abort", wipe);
+    wipe();
   }
 }
