@@ -5,7 +5,7 @@ import { encodeMessage, MessageReader, type ToRunner } from "./control.ts";
 const messages: ToRunner[] = [
   { type: "usage", call: 1 },
   { type: "unload", call: 2, id: "zwölf 🐦" },
-  { type: "start", call: 3, loads: [] },
+  { type: "start", call: 3 },
 ];
 const stream = Buffer.concat(messages.map(encodeMessage));
 

@@ -43,15 +43,14 @@ export type Usage = {
 };
 
 export type ToRunner =
-  /** The first message. The runner accepts connections when all of `loads` have been tried. */
-  | { readonly type: "start"; readonly call: number; readonly loads: readonly Load[] }
+  /** Once. What was loaded before it is there before the first connection is accepted. */
+  | { readonly type: "start"; readonly call: number }
   | { readonly type: "load"; readonly call: number; readonly load: Load }
   | { readonly type: "unload"; readonly call: number; readonly id: string }
   | { readonly type: "usage"; readonly call: number };
 
-export type Failure = { readonly code: string; readonly message: string };
 export type FromRunner =
-  | { readonly type: "started"; readonly call: number; readonly engine: string; readonly failures: readonly (Failure & { readonly id: string })[] }
+  | { readonly type: "started"; readonly call: number; readonly engine: string }
   | { readonly type: "done"; readonly call: number }
   | { readonly type: "failed"; readonly call: number; readonly code: string; readonly message: string }
   | { readonly type: "usage"; readonly call: number; readonly usage: Readonly<Record<string, Usage>> }

@@ -3,8 +3,8 @@
  *
  * The socket outlives every process: while there is none, clients wait in its backlog. A process that ends is replaced at once
  * and given everything that was loaded before it accepts its first connection; only one that dies again and again as it starts
- * is held back. `#loads` is what should be loaded, and the calls that wait for an answer are answered by whichever process has
- * it. Call from the main thread: the kernel ends a runner with the thread that started it.
+ * is held back. `#loads` is what should be loaded; a call that a dead process has not answered, the next one answers. Call from
+ * the main thread: the kernel ends a runner with the thread that started it.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -78,7 +78,7 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
   return runner;
 }
 
-type Call = { message: ToRunner; resolve: (usage: Record<string, Usage>) => void; reject: (error: Error) => void };
+type Call = { message: ToRunner; resolve: (usage: Record<string, Usage>) => void; reject: (error: SandboxError) => void };
 
 class RunnerKeeper implements Runner {
   readonly #options: RunnerOptions;
@@ -178,13 +178,15 @@ class RunnerKeeper implements Runner {
 
   #call(message: ToRunner): Promise<Record<string, Usage>> {
     if (this.#stopped) return Promise.reject(stoppedError());
+    return new Promise((resolve, reject) => this.#send({ message, resolve, reject }));
+  }
+
+  /** Without a process the call waits for the next one. */
+  #send(call: Call): void {
     this.#callNumber += 1;
-    const numbered = { ...message, call: this.#callNumber };
-    return new Promise((resolve, reject) => {
-      this.#calls.set(numbered.call, { message: numbered, resolve, reject });
-      // Before `started`, the list of loads in the start message speaks for it.
-      if (this.#started) this.#process?.control.write(encodeMessage(numbered));
-    });
+    const message = { ...call.message, call: this.#callNumber };
+    this.#calls.set(this.#callNumber, { ...call, message });
+    this.#process?.control.write(encodeMessage(message));
   }
 
   async #loadOf(deployment: Deployment): Promise<Load> {
@@ -240,13 +242,37 @@ class RunnerKeeper implements Runner {
     control.on("error", () => {});
     control.on("data", (chunk: Uint8Array) => {
       try {
-        for (const message of reader.push(chunk)) this.#take(child, message as FromRunner, onStarted);
+        for (const message of reader.push(chunk)) this.#take(child, message as FromRunner);
       } catch {
         // A runner that does not speak the protocol may be a tenant: away with it.
         child.kill("SIGKILL");
       }
     });
-    control.write(encodeMessage({ type: "start", call: 0, loads: [...this.#loads.values()] }));
+    this.#tellEverything(onStarted);
+  }
+
+  /** To a new process: everything that should be loaded, then start, then what its predecessor did not answer. */
+  #tellEverything(onStarted: () => void): void {
+    const unanswered = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const load of this.#loads.values()) {
+      const waiting = unanswered.find(({ message }) => message.type === "load" && message.load === load);
+      const lost = ({ code, message }: SandboxError): void => {
+        if (this.#stopped || this.#loads.get(load.id) !== load) return;
+        this.#loads.delete(load.id);
+        this.#options.onLost?.(load.id, code, message);
+      };
+      this.#send(waiting ?? { message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost });
+    }
+    const resolve = (): void => {
+      this.#started = true;
+      onStarted();
+    };
+    this.#send({ message: { type: "start", call: 0 }, resolve, reject: () => {} });
+    for (const call of unanswered) {
+      if (call.message.type === "usage") this.#send(call);
+      else if (call.message.type === "unload") call.resolve({});
+    }
   }
 
   #ended(exit: RunnerExit, early: boolean): void {
@@ -263,43 +289,16 @@ class RunnerKeeper implements Runner {
     this.#options.onExit?.(exit);
   }
 
-  #take(child: ChildProcess, message: FromRunner, onStarted: () => void): void {
+  #take(child: ChildProcess, message: FromRunner): void {
     if (message.type === "logs") {
       for (const line of message.lines) this.#options.onLog?.(line);
       return;
     }
-    if (this.#process?.child !== child) return;
-    if (message.type === "started") {
-      this.#started = true;
-      this.#startedWith(message);
-      onStarted();
-      return;
-    }
-    const call = this.#calls.get(message.call);
+    const call = this.#process?.child === child ? this.#calls.get(message.call) : undefined;
     if (call === undefined) return;
     this.#calls.delete(message.call);
     if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
     else call.resolve(message.type === "usage" ? message.usage : {});
-  }
-
-  /** Answers what was asked of the process before, and asks again what only a process can answer. */
-  #startedWith(message: FromRunner & { type: "started" }): void {
-    const failures = new Map(message.failures.map((failure) => [failure.id, failure]));
-    for (const [number, call] of this.#calls) {
-      if (call.message.type === "usage") {
-        this.#process?.control.write(encodeMessage(call.message));
-        continue;
-      }
-      this.#calls.delete(number);
-      const failure = call.message.type === "load" ? failures.get(call.message.load.id) : undefined;
-      if (failure === undefined) call.resolve({});
-      else call.reject(new SandboxError(failure.code as SandboxErrorCode, failure.message));
-      if (failure !== undefined) failures.delete(failure.id);
-    }
-    for (const { id, code, message: text } of failures.values()) {
-      this.#loads.delete(id);
-      this.#options.onLost?.(id, code, text);
-    }
   }
 }
 

@@ -14,7 +14,7 @@ after(cache.remove);
 test("no byte of a tenant's memory is seen by the next instance in its slot", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { runner, get } = await serving(t, cache.directory);
-  const { component } = await buildComponent(join(import.meta.dirname, "guests"), "canary.ts", "service");
+  const { component } = await buildComponent(join(import.meta.dirname, "assembly"), "canary.ts", "service");
   const compiled = await compile(component, { cacheDirectory: cache.directory });
   for (const id of ["fills", "scans"]) await runner.load({ id, hosts: [id], compiled });
   let scanned = 0;

@@ -11,6 +11,7 @@ import test, { after } from "node:test";
 import { codeDirectory } from "#sandbox/cache.ts";
 import { compile, listen, nativePaths, startRunner } from "#sandbox/sandbox.ts";
 import { guest } from "#tests/guests/build.ts";
+import { needs } from "#tests/require.ts";
 import { get, nativeIsThere, serving, sharedCache, until } from "./serving.ts";
 
 const ANSWERED_AFTER_KILL_MS_MAX = 500;
@@ -45,6 +46,17 @@ test("a killed runner is back with everything loaded, and a client that connects
   assert.ok(exits.every((exit) => exit.signal === "SIGKILL"));
   assert.deepEqual(lost, []);
   assert.ok(((await runner.usage())["a"]?.requests ?? 0) >= 2, "what was counted before is kept");
+});
+
+test("more than fits into one control message is back after a kill", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner, lost } = await serving(t, cache.directory);
+  const environment = { LARGE: "x".repeat(60_000) };
+  for (let index = 0; index < 150; index += 1) await load(`d${index}`, "hello", { environment });
+  process.kill(runner.pid ?? 0, "SIGKILL");
+  const first = await get("/", { host: "d0.localhost" });
+  assert.deepEqual([first.status, (await get("/", { host: "d149.localhost" })).status, lost.length], [200, 200, 0]);
+  t.diagnostic(`150 deployments and 9 MB of environment: ${first.elapsedMs.toFixed(0)} ms`);
 });
 
 test("calls that a dying runner did not answer are answered by the next one", async (t) => {
@@ -91,10 +103,19 @@ test("the process has no privileges to gain, a filter on every thread, no enviro
     const status = readFileSync(`${proc}/task/${thread}/status`, "utf8");
     assert.match(status, /^NoNewPrivs:\s+1$/m);
     assert.match(status, /^Seccomp:\s+2$/m);
+    assert.match(status, /^CapEff:\s+0+$/m);
+    assert.match(status, /^CapPrm:\s+0+$/m);
   }
   assert.equal(readFileSync(`${proc}/environ`, "utf8"), "");
   const held = readdirSync(`${proc}/fd`).map((fd) => readlinkSync(`${proc}/fd/${fd}`)).filter((name) => !/^(\/dev\/null|socket:|pipe:|anon_inode:|\/memfd:)/.test(name));
   assert.deepEqual(held.filter((name) => !name.endsWith("/pagemap")), []);
+});
+
+test("as root, the runner has a network of its own with nothing in it", async (t) => {
+  if (!needs(t, "root") || !(await nativeIsThere(t))) return;
+  const { runner } = await serving(t, cache.directory);
+  assert.notEqual(readlinkSync(`/proc/${runner.pid}/ns/net`), readlinkSync("/proc/self/ns/net"));
+  assert.doesNotMatch(readFileSync(`/proc/${runner.pid}/net/route`, "utf8"), /\n./);
 });
 
 test("from inside, nothing gets out: no network, no files, no processes", async (t) => {

@@ -1,4 +1,5 @@
 //! The addon: wasmtime inside Node, on threads of its own. Loaded by sandbox/sandbox.ts and nobody else.
 mod inspect;
 mod listen;
+mod pipes;
 mod task;

@@ -1,8 +1,5 @@
 //! A task: one `wasi:cli/run` from begin to end, with its streams joined to JavaScript's.
-//!
-//! What the guest writes goes to a callback, and it may be WINDOW_BYTES ahead of what JavaScript has acknowledged. What it reads
-//! is asked for when it has nothing left, and pushed from JavaScript.
-use bytes::Bytes;
+use crate::pipes::{Input, Pipes, Written};
 use godwit_core::{
     account::Account,
     cause::Cause,
@@ -11,42 +8,25 @@ use godwit_core::{
     guest::{Guest, State, linker},
     limits::Limits,
 };
-use napi::{
-    Status,
-    bindgen_prelude::*,
-    threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
-};
+use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use std::{
-    collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     task::Poll,
     time::{Duration, Instant},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    runtime::Runtime,
-    sync::Notify,
-};
+use tokio::{runtime::Runtime, sync::Notify};
 use wasmtime::{
     Engine,
     component::{Component, Linker},
 };
-use wasmtime_wasi::{
-    I32Exit, WasiCtx, async_trait,
-    cli::{IsTerminal, StdinStream, StdoutStream},
-    p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult, bindings::CommandPre},
-};
+use wasmtime_wasi::{I32Exit, WasiCtx, p2::bindings::CommandPre};
 
-const WINDOW_BYTES: usize = 256 << 10;
-const WRITE_BYTES_MAX: usize = 64 << 10;
 const THREADS: usize = 2;
 const EXIT_FAILED: i32 = 1;
 /// As a shell reports a process that was aborted.
 const EXIT_TRAPPED: i32 = 134;
-
-const STDIN: u32 = 0;
 
 #[napi(object)]
 pub struct TaskSettings {
@@ -75,23 +55,6 @@ pub struct TaskOutcome {
     pub memory_bytes: f64,
     /// How much was written to stdout and stderr together: the callback may still have to come for some of it.
     pub written_bytes: f64,
-}
-
-/// Does not keep the process alive: JavaScript does that as long as it waits. (0, nothing): stdin is wanted; (1 or 2, bytes): written to stdout or stderr.
-type Output = ThreadsafeFunction<FnArgs<(u32, Buffer)>, (), FnArgs<(u32, Buffer)>, Status, false, true>;
-
-struct Pipes {
-    output: Output,
-    state: Mutex<PipeState>,
-    changed: Notify,
-}
-#[derive(Default)]
-struct PipeState {
-    unacknowledged: [usize; 2],
-    written: usize,
-    input: VecDeque<Bytes>,
-    input_wanted: bool,
-    input_ended: bool,
 }
 
 #[napi]
@@ -129,7 +92,7 @@ impl RunningTask {
     #[napi(constructor)]
     pub fn new(settings: TaskSettings, output: Function<FnArgs<(u32, Buffer)>, ()>) -> Result<RunningTask> {
         let output = output.build_threadsafe_function().weak::<true>().build()?;
-        let pipes = Arc::new(Pipes { output, state: Mutex::default(), changed: Notify::new() });
+        let pipes = Pipes::new(output);
         Ok(RunningTask { pipes, abort: Arc::new(Notify::new()), settings: Some(settings) })
     }
 
@@ -152,23 +115,12 @@ impl RunningTask {
     /// An empty chunk is the end of input.
     #[napi]
     pub fn push_input(&self, chunk: Buffer) {
-        let mut state = self.pipes.state.lock().unwrap();
-        state.input_wanted = false;
-        if chunk.is_empty() {
-            state.input_ended = true;
-        } else {
-            state.input.push_back(Bytes::copy_from_slice(&chunk));
-        }
-        drop(state);
-        self.pipes.changed.notify_waiters();
+        self.pipes.push_input(&chunk);
     }
 
     #[napi]
     pub fn acknowledge(&self, stream: u32, bytes: u32) {
-        if let Some(unacknowledged) = self.pipes.state.lock().unwrap().unacknowledged.get_mut(stream.wrapping_sub(1) as usize) {
-            *unacknowledged = unacknowledged.saturating_sub(bytes as usize);
-        }
-        self.pipes.changed.notify_waiters();
+        self.pipes.acknowledge(stream, bytes as usize);
     }
 
     #[napi]
@@ -246,7 +198,7 @@ async fn execute(host: &'static Host, settings: Settings, code: Vec<u8>, pipes: 
     };
     let (fuel, memory_bytes) = (guest.fuel_used() as f64, guest.memory_bytes() as f64);
     drop(guest);
-    let written_bytes = pipes.state.lock().unwrap().written as f64;
+    let written_bytes = pipes.written() as f64;
     let wall_ms = begun.elapsed().as_secs_f64() * 1000.0;
     Ok(TaskOutcome { exit_code, trap_code: trap_code.into(), trap_message, fuel, wall_ms, memory_bytes, written_bytes })
 }
@@ -270,115 +222,4 @@ async fn first(mut call: Pin<&mut impl Future<Output = CallResult>>, mut late: P
         late.as_mut().poll(cx).map(|()| Ended::Late)
     })
     .await
-}
-
-impl Pipes {
-    /// Waits until `ready` says so; it is asked again after every change.
-    async fn until(&self, ready: impl Fn(&mut PipeState) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if ready(&mut self.state.lock().unwrap()) {
-                return;
-            }
-            changed.await;
-        }
-    }
-    fn call(&self, stream: u32, bytes: Vec<u8>) {
-        self.output.call((stream, Buffer::from(bytes)).into(), ThreadsafeFunctionCallMode::NonBlocking);
-    }
-}
-
-#[derive(Clone)]
-struct Written(Arc<Pipes>, u32);
-
-impl Written {
-    fn room(&self, state: &PipeState) -> usize {
-        WINDOW_BYTES.saturating_sub(state.unacknowledged[self.1 as usize - 1]).min(WRITE_BYTES_MAX)
-    }
-}
-impl IsTerminal for Written {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-impl StdoutStream for Written {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(tokio::io::sink())
-    }
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-#[async_trait]
-impl Pollable for Written {
-    async fn ready(&mut self) {
-        self.0.until(|state| self.room(state) > 0).await;
-    }
-}
-#[async_trait]
-impl OutputStream for Written {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let mut state = self.0.state.lock().unwrap();
-        state.unacknowledged[self.1 as usize - 1] += bytes.len();
-        state.written += bytes.len();
-        drop(state);
-        self.0.call(self.1, bytes.to_vec());
-        Ok(())
-    }
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(self.room(&self.0.state.lock().unwrap()))
-    }
-}
-
-#[derive(Clone)]
-struct Input(Arc<Pipes>);
-
-impl IsTerminal for Input {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-impl StdinStream for Input {
-    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
-        Box::new(tokio::io::empty())
-    }
-    fn p2_stream(&self) -> Box<dyn InputStream> {
-        Box::new(self.clone())
-    }
-}
-#[async_trait]
-impl Pollable for Input {
-    async fn ready(&mut self) {
-        let pipes = &self.0;
-        let ask = |state: &mut PipeState| {
-            let have = !state.input.is_empty() || state.input_ended;
-            if !have && !state.input_wanted {
-                state.input_wanted = true;
-                pipes.call(STDIN, Vec::new());
-            }
-            have
-        };
-        pipes.until(ask).await;
-    }
-}
-#[async_trait]
-impl InputStream for Input {
-    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let mut state = self.0.state.lock().unwrap();
-        let Some(mut chunk) = state.input.pop_front() else {
-            return if state.input_ended { Err(StreamError::Closed) } else { Ok(Bytes::new()) };
-        };
-        if chunk.len() > size {
-            state.input.push_front(chunk.split_off(size));
-        }
-        Ok(chunk)
-    }
 }

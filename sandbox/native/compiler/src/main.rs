@@ -31,6 +31,7 @@ fn run() -> Result<(), Failure> {
     jail::orphan_check(parent.parse()?)?;
     jail::close_other_descriptors(2)?;
     jail::clear_environment();
+    jail::leave_networks();
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, 0)?;
     jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
@@ -39,6 +40,7 @@ fn run() -> Result<(), Failure> {
     // Detects the processor, which reads /proc, so before the walls.
     let engine = wasmtime::Engine::new(&engine::codegen())?;
     jail::undumpable()?;
+    jail::drop_capabilities()?;
     jail::landlock(None)?;
     jail::seccomp_compiling()?;
 

@@ -1,7 +1,7 @@
 //! The walls around a process that touches tenants' bytes, in the order in which they must go up.
 //!
-//! 1. `orphan_check`, `close_other_descriptors`, `clear_environment`, `limit`: before anything else.
-//! 2. `landlock`: on the first thread, while it is the only one (threads inherit it).
+//! 1. `orphan_check`, `close_other_descriptors`, `clear_environment`, `limit`, `leave_networks`: before anything else.
+//! 2. `undumpable`, `drop_capabilities`, `landlock`: on the first thread, while it is the only one (threads inherit them).
 //! 3. `seccomp`: when all threads run (it is put on every one of them). What is not on the list fails with EPERM.
 use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
@@ -25,6 +25,33 @@ pub fn orphan_check(parent: u32) -> io::Result<()> {
 pub fn undumpable() -> io::Result<()> {
     // SAFETY: plain system call.
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+}
+
+/// A network namespace of our own with nothing in it; what was inherited stays connected to where it was made. Needs root or
+/// user namespaces: without either, seccomp alone stands between us and the network, so a refusal is no error.
+pub fn leave_networks() {
+    // SAFETY: plain system calls, before there are threads.
+    unsafe {
+        let spaces = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        if libc::unshare(spaces) != 0 {
+            libc::unshare(spaces | libc::CLONE_NEWUSER);
+        }
+    }
+}
+
+/// Root without the powers of root. Nothing is exec'd any more that could give them back.
+pub fn drop_capabilities() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    // Effective, permitted and inheritable, each in two halves.
+    let none = [0u32; 6];
+    // SAFETY: both have the layout that version 3 asks for.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) } as i32)
 }
 
 /// Keeps 0 to `last`.

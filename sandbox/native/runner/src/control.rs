@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ToRunner {
-    Start { call: u64, loads: Vec<LoadMessage> },
+    Start { call: u64 },
     Load { call: u64, load: LoadMessage },
     Unload { call: u64, id: String },
     Usage { call: u64 },
@@ -78,9 +78,12 @@ impl Writer {
     }
 }
 
-/// Answers one message; the caller has dealt with `Start`.
-pub fn carry_out(plane: &Plane, message: ToRunner) -> Value {
-    match message {
+pub fn carry_out(plane: &Plane, message: ToRunner, start: &mut dyn FnMut() -> io::Result<()>) -> io::Result<Value> {
+    Ok(match message {
+        ToRunner::Start { call } => {
+            start()?;
+            json!({ "type": "started", "call": call, "engine": godwit_core::engine::ENGINE })
+        }
         ToRunner::Load { call, load } => match try_load(plane, load) {
             Ok(()) => json!({ "type": "done", "call": call }),
             Err(LoadError(code, message)) => json!({ "type": "failed", "call": call, "code": code, "message": message }),
@@ -93,19 +96,7 @@ pub fn carry_out(plane: &Plane, message: ToRunner) -> Value {
             let usage: serde_json::Map<String, Value> = plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
             json!({ "type": "usage", "call": call, "usage": usage })
         }
-        ToRunner::Start { call, .. } => json!({ "type": "failed", "call": call, "code": "runner_failed", "message": "started already" }),
-    }
-}
-
-pub fn start(plane: &Plane, call: u64, loads: Vec<LoadMessage>) -> Value {
-    let mut failures = Vec::new();
-    for load in loads {
-        let id = load.id.clone();
-        if let Err(LoadError(code, message)) = try_load(plane, load) {
-            failures.push(json!({ "id": id, "code": code, "message": message }));
-        }
-    }
-    json!({ "type": "started", "call": call, "engine": godwit_core::engine::ENGINE, "failures": failures })
+    })
 }
 
 fn usage(deployment: &Deployment) -> Value {

@@ -5,7 +5,7 @@
 mod attack;
 mod control;
 
-use control::{Lines, ToRunner, Writer};
+use control::{Lines, Writer};
 use godwit_core::{batch::Batch, jail, plane::Plane, serve::serve};
 use std::{
     os::{fd::FromRawFd, unix::net::UnixStream},
@@ -34,6 +34,7 @@ fn run() -> Result<(), Failure> {
     jail::orphan_check(parent.parse()?)?;
     jail::close_other_descriptors(LISTENER as u32)?;
     jail::clear_environment();
+    jail::leave_networks();
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
     jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
@@ -43,6 +44,7 @@ fn run() -> Result<(), Failure> {
     let plane = Plane::new(lines.clone())?;
     let threads = std::thread::available_parallelism()?.get();
     jail::undumpable()?;
+    jail::drop_capabilities()?;
     let landlock = jail::landlock(Some(directory))?;
 
     // Every thread there will be stands at the barrier when seccomp comes down on all of them: I/O, batch, log, and this one.
@@ -68,17 +70,17 @@ fn run() -> Result<(), Failure> {
         exit(0);
     }
 
-    let ToRunner::Start { call, loads } = control::read(&mut reader)? else { return Err("the first message must be start".into()) };
-    let answer = control::start(&plane, call, loads);
-    listener.set_nonblocking(true)?;
-    let listener = {
+    // What is loaded before `start` is there before the first connection is accepted.
+    let mut listener = Some(listener);
+    let mut start = || {
+        let Some(listener) = listener.take() else { return Err(std::io::Error::other("started already")) };
+        listener.set_nonblocking(true)?;
         let _context = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
+        runtime.spawn(serve(plane.clone(), batch.clone(), tokio::net::TcpListener::from_std(listener)?));
+        Ok(())
     };
-    runtime.spawn(serve(plane.clone(), batch, listener));
-    writer.send(&answer)?;
     while let Ok(message) = control::read(&mut reader) {
-        writer.send(&control::carry_out(&plane, message))?;
+        writer.send(&control::carry_out(&plane, message, &mut start)?)?;
     }
     exit(0)
 }
