@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import { hex } from "#chain/types.ts";
-import type { Operation } from "#chain/codec/transaction.ts";
+import { type Operation, decodeTransaction } from "#chain/codec/transaction.ts";
 import { type FakeMachine, startFakeMachine } from "./fakeMachine.ts";
 import { type Terminal, openTerminal } from "./terminal.ts";
 
@@ -112,6 +112,17 @@ test("a refusal keeps its code, at the door and in a block, and is not tried aga
   machine.refuseInBlock("too_many_changes");
   assert.deepEqual(await terminal.errorOf("resize", "hello", "--cpu", "5"), { exit: 1, code: "too_many_changes" });
   assert.equal(machine.requests.filter(({ method }) => method === "POST").length, 2);
+});
+
+test("a transaction whose answer is lost is not sent again, and its id is told", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.cutNext = true;
+  const { code, stderr } = await terminal.run("topup", "hello", "1", "--json");
+  const { error } = JSON.parse(stderr) as { error: { code: string; txid: string } };
+  assert.deepEqual([code, error.code], [1, "outcome_unknown"]);
+  const sent = machine.requests.filter(({ method }) => method === "POST");
+  assert.equal(sent.length, 1);
+  assert.equal(error.txid, hex(decodeTransaction(sent[0]?.body ?? assert.fail()).txid));
 });
 
 test("times come from the machine's clock: this computer's may be wrong by days", async (t) => {

@@ -33,6 +33,8 @@ export type FakeMachine = {
   /** The next request whose `METHOD /path` starts so is answered with this problem; `taken` refuses inside a block instead. */
   refuseNext(start: string, code: string, status?: number): void;
   refuseInBlock(code: string): void;
+  /** Takes the next transaction and cuts the connection before it answers. */
+  cutNext: boolean;
   /** What the replicas of the next deployments do. */
   replicas: "ready" | "failed" | "slow";
   /** Lines of every log; a follower gets one more after each, and then the end. */
@@ -48,7 +50,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    replicas: "ready", logLines: [], clockAheadMs: 0,
+    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0,
   };
   let height = 1;
 
@@ -161,6 +163,10 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     height += 1;
     machine.nonces.set(sender, body.nonce + 1n);
     machine.balances.set(sender, (machine.balances.get(sender) ?? 0n) - body.fee);
+    if (machine.cutNext) {
+      machine.cutNext = false;
+      return void response.destroy();
+    }
     const code = inBlock.shift();
     if (code !== undefined) return json(response, 200, { txid: hex(transaction.txid), height, ok: false, code });
     for (const [i, op] of body.ops.entries()) apply(op, body.sender, body.nonce, i);

@@ -45,12 +45,14 @@ const SIGNATURE_LIFETIME_MS = 120_000;
 const PAGE_ROWS = 100;
 const PAGES_MAX = 100;
 
-/** A refusal by the machine, or that none was reached. `status` is 0 when there was no answer. */
+/** A refusal by the machine, or that none answered: then `status` is 0, and `reached` says whether the call may have come through. */
 export class ApiError extends CliError {
   readonly status: number;
-  constructor(code: string, message: string, status: number, cause?: unknown) {
-    super(code, message, status === 0 ? {} : { status }, cause);
+  readonly reached: boolean;
+  constructor(code: string, message: string, status: number, options: { cause?: unknown; reached?: boolean } = {}) {
+    super(code, message, status === 0 ? {} : { status }, options.cause);
     this.status = status;
+    this.reached = options.reached ?? true;
   }
 }
 
@@ -245,12 +247,13 @@ export class ApiClient {
     const what = `${call.method} ${this.url}${call.path.split("?")[0]}`;
     const code = codeOf(error);
     const message = error instanceof Error ? error.message : String(error);
-    if (this.#signal?.aborted === true || call.signal?.aborted === true) return new ApiError("interrupted", `Stopped while waiting for ${what}`, 0, error);
-    if (code === "ECONNREFUSED") return new ApiError("api_unreachable", `Cannot reach the machine at ${this.url}: nobody listens there (is npm start running? else give --api URL)`, 0, error);
-    if (code === "UND_ERR_CONNECT_TIMEOUT") return new ApiError("api_unreachable", `Cannot reach the machine at ${this.url} within ${this.#timeouts.connectMs} ms`, 0, error);
-    if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "TimeoutError") return new ApiError("api_timeout", `Cannot ${what}: no answer within ${call.timeoutMs} ms`, 0, error);
-    if (error instanceof SyntaxError) return new ApiError("answer_malformed", `Cannot read the answer to ${what}: it is not JSON`, 200, error);
-    return new ApiError("api_unreachable", `Cannot ${what}: ${message}`, 0, error);
+    const cause = error;
+    if (this.#signal?.aborted === true || call.signal?.aborted === true) return new ApiError("interrupted", `Stopped while waiting for ${what}`, 0, { cause });
+    if (code === "ECONNREFUSED") return new ApiError("api_unreachable", `Cannot reach the machine at ${this.url}: nobody listens there (is npm start running? else give --api URL)`, 0, { cause, reached: false });
+    if (code === "UND_ERR_CONNECT_TIMEOUT") return new ApiError("api_unreachable", `Cannot reach the machine at ${this.url} within ${this.#timeouts.connectMs} ms`, 0, { cause, reached: false });
+    if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "TimeoutError") return new ApiError("api_timeout", `Cannot ${what}: no answer within ${call.timeoutMs} ms`, 0, { cause });
+    if (error instanceof SyntaxError) return new ApiError("answer_malformed", `Cannot read the answer to ${what}: it is not JSON`, 200, { cause });
+    return new ApiError("api_unreachable", `Cannot ${what}: ${message}`, 0, { cause });
   }
 
   async #authorization(call: Call): Promise<string> {

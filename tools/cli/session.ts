@@ -5,10 +5,10 @@
  * single time and with the nonce read anew. Any other refusal is the answer.
  */
 import { parseAddress } from "#chain/codec/address.ts";
-import { type Operation, type TransactionBody, signTransaction } from "#chain/codec/transaction.ts";
-import { type Address, address, chainId, fromHex } from "#chain/types.ts";
+import { type Operation, type TransactionBody, decodeTransaction, signTransaction } from "#chain/codec/transaction.ts";
+import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
 import type { Deployment, Status } from "./answers.ts";
-import { ApiClient } from "./client.ts";
+import { ApiClient, ApiError } from "./client.ts";
 import { CliError, type Input, type Shell } from "./command.ts";
 import { type Account, chooseAccount, chooseApi } from "./keys.ts";
 import { pause } from "./pause.ts";
@@ -75,11 +75,18 @@ async function nonceAfter(session: Session, nonce: bigint, signal: AbortSignal):
 async function sendOnce({ client, account }: Session, ops: readonly Operation[], nonce: bigint): Promise<Done> {
   const [status, nowMs] = await Promise.all([client.status(), client.machineTimeMs()]);
   const body: TransactionBody = { chainId: chainId(fromHex(status.chainId)), sender: account.address, nonce, validUntilMs: nowMs + VALID_MS, fee: 0n, ops };
-  const { txid, height, ok, code } = await client.submit(signWithFee(body, account.seed, status.fees), { wait: "final" });
+  const signed = signWithFee(body, account.seed, status.fees);
+  const { txid, height, ok, code } = await client.submit(signed, { wait: "final" }).catch((error: unknown) => {
+    throw error instanceof ApiError && error.status === 0 && error.reached ? unknownOutcome(hex(decodeTransaction(signed).txid), error) : error;
+  });
   if (ok === false) throw new CliError(code ?? "refused", `Refused in block ${height}: ${refusalText(code ?? "refused")}`, { txid, height });
   if (ok !== true || height === undefined || height === null) throw new CliError("not_final", `Transaction ${txid} is handed in but not final yet: look with godwit tx ${txid}`, { txid });
   return { txid, height, nonce, status };
 }
+
+/** The connection broke after the transaction was under way: doing it again could do it twice. */
+const unknownOutcome = (txid: string, cause: ApiError): CliError =>
+  new CliError("outcome_unknown", `${cause.message}. Whether transaction ${txid} was taken is not known: look with godwit tx ${txid} before trying again`, { txid }, cause);
 
 /** Signs with the least fee that the size demands. */
 export function signWithFee(body: TransactionBody, seed: Uint8Array, fees: Status["fees"]): Uint8Array {
