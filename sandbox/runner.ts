@@ -45,6 +45,8 @@ export type RunnerOptions = {
   readonly onExit?: (exit: RunnerExit) => void;
   /** After a respawn: a deployment that could not be loaded again (its cache entry is gone or corrupt). */
   readonly onLost?: (id: string, code: string, message: string) => void;
+  /** How often the process is asked whether it lives; one that twice does not answer is ended, and so replaced. */
+  readonly askEveryMs?: number;
 };
 export type Runner = {
   /** Of the present process, or null while there is none. */
@@ -66,6 +68,8 @@ const STARTED_WELL_MS = 2_000;
 const RESPAWN_DELAY_MS = 50;
 const RESPAWN_DELAY_MS_MAX = 5_000;
 const START_TIMEOUT_MS = 10_000;
+const ASK_EVERY_MS = 5_000;
+const UNANSWERED_MAX = 2;
 const REASON_CHARACTERS_MAX = 4_096;
 
 /** Throws runner_failed when the first process does not come up, native_missing when there is none to start. */
@@ -93,6 +97,8 @@ class RunnerKeeper implements Runner {
   #started = false;
   #earlyDeaths = 0;
   #timer: NodeJS.Timeout | undefined;
+  readonly #asking: NodeJS.Timeout;
+  #unanswered = 0;
   #stopped = false;
   /** Loads and unloads one after the other: the last one called is the one that holds. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -100,6 +106,7 @@ class RunnerKeeper implements Runner {
   constructor(options: RunnerOptions, cacheDirectory: string) {
     this.#options = options;
     this.#cacheDirectory = cacheDirectory;
+    this.#asking = setInterval(() => this.#ask(), options.askEveryMs ?? ASK_EVERY_MS).unref();
   }
 
   get pid(): number | null {
@@ -161,6 +168,7 @@ class RunnerKeeper implements Runner {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#asking);
     const process = this.#process;
     if (process !== null) {
       process.child.kill("SIGKILL");
@@ -168,6 +176,17 @@ class RunnerKeeper implements Runner {
     }
     for (const call of this.#calls.values()) call.reject(stoppedError());
     this.#calls.clear();
+  }
+
+  /** Also keeps what is counted from being lost with a process. */
+  #ask(): void {
+    if (this.#process === null || !this.#started) return;
+    if (this.#unanswered >= UNANSWERED_MAX) {
+      this.#process.child.kill("SIGKILL");
+      return;
+    }
+    this.#unanswered += 1;
+    this.usage().then(() => (this.#unanswered = 0)).catch(() => {});
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -238,6 +257,7 @@ class RunnerKeeper implements Runner {
     });
     this.#process = { child, control, exited };
     this.#started = false;
+    this.#unanswered = 0;
     const reader = new MessageReader(CONTROL_MESSAGE_BYTES_MAX);
     control.on("error", () => {});
     control.on("data", (chunk: Uint8Array) => {

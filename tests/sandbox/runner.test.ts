@@ -59,6 +59,19 @@ test("more than fits into one control message is back after a kill", async (t) =
   t.diagnostic(`150 deployments and 9 MB of environment: ${first.elapsedMs.toFixed(0)} ms`);
 });
 
+test("a runner that hangs is replaced as one that died", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner, exits } = await serving(t, cache.directory, { askEveryMs: 100 });
+  await load("a", "rogue");
+  const pid = runner.pid ?? 0;
+  process.kill(pid, "SIGSTOP");
+  await until(() => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, "utf8")), "a runner that stands still");
+  const answer = await get("/");
+  assert.equal(answer.status, 200);
+  assert.notEqual(runner.pid, pid);
+  assert.equal(exits.length, 1);
+});
+
 test("calls that a dying runner did not answer are answered by the next one", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { load, get, runner } = await serving(t, cache.directory);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { Limits } from "#sandbox/limits.ts";
-import { compile, listen, startRunner, type Deployment, type LogLine, type Runner, type RunnerExit } from "#sandbox/sandbox.ts";
+import { compile, listen, startRunner, type Deployment, type LogLine, type Runner, type RunnerExit, type RunnerOptions } from "#sandbox/sandbox.ts";
 import { guest, type GuestName } from "#tests/guests/build.ts";
 import { needs } from "#tests/require.ts";
 import { buildNative } from "#tools/native.mjs";
@@ -38,12 +38,13 @@ export function sharedCache(): { readonly directory: string; readonly remove: ()
   return { directory, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
-export async function serving(t: TestContext, cacheDirectory: string): Promise<Serving> {
+export async function serving(t: TestContext, cacheDirectory: string, options: Pick<RunnerOptions, "askEveryMs"> = {}): Promise<Serving> {
   const listener = await listen("127.0.0.1", 0);
   const logs: LogLine[] = [];
   const exits: RunnerExit[] = [];
   const lost: string[] = [];
   const runner = await startRunner({
+    ...options,
     listener,
     cacheDirectory,
     onLog: (line) => logs.push(line),
