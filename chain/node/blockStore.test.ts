@@ -88,6 +88,19 @@ test("a flipped byte anywhere is an error and drops nothing", async (t) => {
   }
 });
 
+test("damage before a whole block is never taken for a torn tail, even among blank sectors", async (t) => {
+  const directory = await folder(t);
+  const path = await fill(directory, 1);
+  const store = await BlockStore.open(directory);
+  await store.append({ ...block(2), bytes: new Uint8Array(3000) });
+  await store.append(block(3));
+  await store.close();
+  const damaged = await readFile(path);
+  damaged[1000]! ^= 1;
+  await writeFile(path, damaged);
+  await assert.rejects(BlockStore.open(directory), { code: "record_corrupt" });
+});
+
 test("a byte that flips while the store is open is seen at reading", async (t) => {
   const directory = await folder(t);
   const path = await fill(directory, 1);

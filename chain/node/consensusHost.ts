@@ -266,14 +266,17 @@ export class ConsensusHost {
   #send(to: PeerId, message: ConsensusMessage): void {
     this.#options.transport.send(to, "consensus", encodeMessage(message));
   }
-  /** R10: the validator that should have it, then one after the other. */
+  /** R10: the validator that should have it, then one after the other; without any, whoever is there. */
   #request({ request, attempt, from }: { readonly request: Request; readonly attempt: number; readonly from: number }): void {
     const { validators } = this.#options.validators;
-    const connected = new Set(this.#options.transport.peers());
+    const peers = this.#options.transport.peers();
+    const connected = new Set(peers);
     for (let offset = 0; offset < validators.length; offset++) {
       const peer = peerId(validators[(from + attempt + offset) % validators.length]!.publicKey);
       if (connected.has(peer)) return this.#send(peer, request);
     }
+    const other = peers[attempt % Math.max(1, peers.length)];
+    if (other) this.#send(other, request);
   }
 
   /** Tells the chain which block the next one will have as its parent, when that changes. */

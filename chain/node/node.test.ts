@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
+import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { hex } from "#chain/types.ts";
 import { type Rig, FEE, TOKEN, chainRig, deployOf, registerOf, transactionOf, transferOf } from "#tests/compliance/chainRig.ts";
+import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { peerIdOf } from "./node.ts";
 import { replay } from "./replay.ts";
 
@@ -17,9 +19,9 @@ async function folder(t: TestContext): Promise<string> {
   t.after(() => rm(directory, { recursive: true, force: true }));
   return directory;
 }
-function open(rig: Rig, index: number, directory: string, network = new MemoryNetwork()): Promise<ChainNode> {
+function open(rig: Rig, index: number, directory: string, network = new MemoryNetwork(), clock: Clock = systemClock): Promise<ChainNode> {
   const { seed } = rig.validators[index]!;
-  return openNode({ directory, genesis: rig.genesis, validatorSeed: seed, transport: network.join(peerIdOf(seed)), onHalt: (error) => { throw error; } });
+  return openNode({ directory, genesis: rig.genesis, validatorSeed: seed, transport: network.join(peerIdOf(seed)), clock, onHalt: (error) => { throw error; } });
 }
 const send = async (node: ChainNode, bytes: Uint8Array): Promise<{ ok: boolean; code?: string; height: number }> =>
   node.whenFinal((await node.submit(bytes)).txid, { timeoutMs: 5_000 });
@@ -141,3 +143,29 @@ test("four nodes under load reach the same roots; one that stops misses nothing 
   const ends = await Promise.all(directories.map(replay));
   for (const [index, end] of ends.entries()) assert.equal(hex(end.stateRoot), hex(nodes[index]!.head().stateRoot));
 });
+
+for (const validators of [1, 4]) {
+  test(`${validators} validators whose block stores lost their tails in a power cut take the blocks from their vote logs, at once`, async (t) => {
+    const clock = new ManualClock();
+    const rig = chainRig({ validators, startMs: clock.nowMs() });
+    const directories = await Promise.all(rig.validators.map(() => folder(t)));
+    const life = async (until: (nodes: ChainNode[]) => boolean, withinMs: number): Promise<string[]> => {
+      const network = new MemoryNetwork({ clock });
+      const nodes = await Promise.all(directories.map((directory, index) => open(rig, index, directory, network, clock)));
+      for (const node of nodes) node.start();
+      for (let ms = 0; !until(nodes) && ms < withinMs; ms += 5) {
+        clock.advance(5);
+        await sleep(1);
+      }
+      assert.ok(until(nodes), "it came to that in time");
+      const ids = nodes.map((node) => hex(node.block(2)!.id));
+      for (const node of nodes) await node.stop();
+      return ids;
+    };
+    const before = await life((nodes) => nodes.every((node) => node.head().height >= 2), 60_000);
+    // All that is left of each store is the head of its first file.
+    for (const directory of directories) await truncate(join(directory, "blocks", "000001.blocks"), 16);
+    const after = await life((nodes) => nodes.every((node) => node.head().height >= 2), 2_500);
+    assert.deepEqual(after, before);
+  });
+}

@@ -89,6 +89,8 @@ class Node implements ChainNode {
   #finalization: Certificate | null = null;
   #early: [PeerId, Channel, Uint8Array][] = [];
   #started = false;
+  /** Consensus has taken its first step: messages go to it. */
+  #greeting = false;
   #stopping: Promise<void> | null = null;
   #halted: NodeError | null = null;
 
@@ -131,13 +133,17 @@ class Node implements ChainNode {
       votes: votes.map((vote) => decodeSignedVote(vote.bytes)), blocks: blocks.map((block) => block.ref),
     });
     this.#host.waiting(this.#pool.readyCount);
-    for (const peer of this.#options.transport.peers()) this.#greet(peer);
-    for (const [from, channel, bytes] of this.#early) this.#receive(from, channel, bytes);
-    this.#early = [];
+    // A microtask later, so that consensus has taken its first step: it knows its own votes, and wants those of others.
+    queueMicrotask(() => {
+      this.#greeting = true;
+      for (const peer of this.#options.transport.peers()) this.#greet(peer);
+      for (const [from, channel, bytes] of this.#early) this.#receive(from, channel, bytes);
+      this.#early = [];
+    });
   }
 
   #receive(from: PeerId, channel: Channel, bytes: Uint8Array): void {
-    if (!this.#started) {
+    if (!this.#greeting) {
       // Peers that were faster: what they said at greeting they will not say again soon.
       if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
     } else if (channel === "consensus") this.#host.receive(from, bytes);
@@ -146,9 +152,8 @@ class Node implements ChainNode {
   }
 
   #greet(peer: PeerId): void {
-    if (!this.#started) return;
-    // A microtask later, so that consensus has taken its first step and knows its own votes.
-    queueMicrotask(() => this.#host.greet(peer));
+    if (!this.#greeting || this.#stopping) return;
+    this.#host.greet(peer);
     this.#gossip.greet(peer, this.#pool.all());
   }
 

@@ -5,11 +5,16 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decode, encode } from "#chain/codec/cbor.ts";
-import { decodeCertificate } from "#chain/codec/schema.ts";
+import { validatorsHash } from "#chain/codec/certificate.ts";
+import { decodeGenesis } from "#chain/codec/genesis.ts";
+import { decodeBlock, decodeCertificate, decodeMessage, encodeCertificate, encodeMessage } from "#chain/codec/schema.ts";
+import { PRESETS } from "#chain/constants.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
-import { hex } from "#chain/types.ts";
+import { hex, timeMs, view } from "#chain/types.ts";
 import { type Rig, chainRig } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
+import { Executor } from "./executor.ts";
+import { Mempool } from "./mempool.ts";
 import { type ChainNode, openNode, peerIdOf } from "./node.ts";
 
 const STRANGER = new Uint8Array(32).fill(200);
@@ -60,27 +65,81 @@ test("a follower that is 150 blocks behind fetches them by ranges, and then foll
 });
 
 test("ranges that lie are refused: the follower goes on with an honest peer", async (t) => {
-  const { validator, network, run, follow } = await world(t);
+  const { rig, validator, network, run, follow } = await world(t);
   validator.start();
   await run(() => validator.head().height >= 70);
   const liar = network.join(peerIdOf(new Uint8Array(32).fill(201)));
-  let lies = 0;
-  liar.onMessage((from, channel, bytes) => {
-    if (channel !== "sync") return;
-    const [, kind, start] = decode(bytes) as [number, number, number];
-    if (kind !== 0) return;
-    lies++;
-    // Blocks that are there, but not a chain; a certificate that is real, but of another block; and plain nonsense.
-    const block = (at: number): Uint8Array => validator.block(at)!.bytes;
-    const certificate = validator.block(20)!.certificate;
-    assert.equal(decodeCertificate(certificate).kind, "finalize");
-    const answers = [[[block(2), block(20)], certificate], [[block(start), block(start + 1)], certificate], [[Uint8Array.of(1)], certificate], [[], certificate]];
-    const [blocks, proof] = answers[lies % answers.length]!;
-    liar.send(from, "sync", encode([1, 1, start, blocks as Uint8Array[], proof as Uint8Array]));
+  const executor = new Executor(rig.genesis, () => undefined);
+  const { finalFacts } = executor;
+  const { held: rival } = executor.build({
+    view: view(1), parentId: finalFacts.id, parentCertificate: null, timeMs: timeMs(finalFacts.timeMs + 777n), chainId: rig.chainId, epoch: 0,
+    validatorsHash: validatorsHash(decodeGenesis(rig.genesis).validators), proposer: 0, rules: PRESETS.minimal, pool: new Mempool({ account: () => null, refusalOf: () => null }),
   });
+  const forged = encodeCertificate({ ...decodeCertificate(validator.block(1)!.certificate), id: rival.ref.id });
+  const block = (at: number): Uint8Array => validator.block(at)!.bytes;
+  const certificate = (at: number): Uint8Array => validator.block(at)!.certificate;
+  // A block that would do, if the validators had agreed to it; blocks that are there, but not a chain; a real certificate of another block; nonsense.
+  const lies: [Uint8Array[], Uint8Array][] = [
+    [[rival.bytes], forged], [[rival.bytes], certificate(20)], [[block(1), block(20)], certificate(20)], [[block(2), block(3)], certificate(3)],
+    [[block(1), block(2)], certificate(20)], [[Uint8Array.of(1)], certificate(20)], [[], certificate(20)],
+  ];
+  let told = 0;
+  // Blocks can become final several at a time; then only the last has a finalization of its own.
+  let top = 40;
+  while (hex(decodeCertificate(certificate(top)).id!) !== hex(validator.block(top)!.id)) top++;
+  liar.onPeer((peer) => liar.send(peer, "consensus", encodeMessage({ kind: "certificate", certificate: decodeCertificate(certificate(top)) })));
+  liar.onMessage((from, channel, bytes) => {
+    if (channel === "consensus") {
+      const message = decodeMessage(bytes);
+      if (message.kind === "blockRequest" && hex(message.id) === hex(validator.block(top)!.id)) liar.send(from, "consensus", encodeMessage({ kind: "block", block: decodeBlock(block(top)) }));
+      return;
+    }
+    if (channel !== "sync") return;
+    const [, , start] = decode(bytes) as [number, number, number];
+    liar.send(from, "sync", encode([1, 1, start, ...lies[told++ % lies.length]!]));
+  });
+  network.cut(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
   const follower = await follow();
   follower.start();
+  await run(() => told > lies.length, 200);
+  assert.deepEqual([follower.head().height, follower.status().halted], [0, null]);
+  network.heal(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
   await run(() => follower.head().height >= 70, 200);
-  assert.ok(lies > 0);
-  assert.equal(hex(follower.block(70)!.id), hex(validator.block(70)!.id));
+  for (const height of [1, 70]) assert.equal(hex(follower.block(height)!.id), hex(validator.block(height)!.id));
+});
+
+test("consensus and sync may take the same blocks at the same time", async (t) => {
+  const { rig, validator, network, run, follow } = await world(t);
+  validator.start();
+  await run(() => validator.head().height >= 45);
+  const block = (at: number): Uint8Array => validator.block(at)!.bytes;
+  let top = 45;
+  while (top > 1 && hex(decodeCertificate(validator.block(top)!.certificate).id!) !== hex(validator.block(top)!.id)) top--;
+  const heights = new Map(Array.from({ length: top }, (_, index) => [hex(validator.block(index + 1)!.id), index + 1]));
+  network.cut(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
+  const server = network.join(peerIdOf(new Uint8Array(32).fill(201)));
+  let range: (() => void) | null = null;
+  let first: (() => void) | null = null;
+  server.onPeer((peer) => server.send(peer, "consensus", encodeMessage({ kind: "certificate", certificate: decodeCertificate(validator.block(top)!.certificate) })));
+  server.onMessage((from, channel, bytes) => {
+    if (channel === "sync") {
+      range = () => void server.send(from, "sync", encode([1, 1, 1, Array.from({ length: top }, (_, index) => block(index + 1)), validator.block(top)!.certificate]));
+      return;
+    }
+    const message = decodeMessage(bytes);
+    if (message.kind !== "blockRequest") return;
+    const at = heights.get(hex(message.id));
+    const answer = (): void => void server.send(from, "consensus", encodeMessage({ kind: "block", block: decodeBlock(block(at!)) }));
+    // The last one that consensus lacks comes when sync has made it final, and the state is beyond it.
+    if (at === 1) first = answer;
+    else if (at !== undefined) answer();
+  });
+  const follower = await follow();
+  follower.onFinal(({ height }) => { if (height === 3) first?.(); });
+  follower.start();
+  await run(() => first !== null && range !== null, 50);
+  range!();
+  await run(() => follower.head().height === top, 50);
+  await run(() => follower.status().view > validator.block(top)!.height, 50);
+  assert.equal(follower.status().halted, null);
 });
