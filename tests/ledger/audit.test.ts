@@ -85,6 +85,7 @@ const LIES: readonly (readonly [string, () => ReturnType<typeof apiOf>, RegExp])
   ["a refund is smaller than it was", () => apiOf(world, honest, field(`${other}/bill`, (b) => ({ ...b, refunded: more(b["refunded"], -5n) }))), /refunded of/],
   ["a refused transaction is said to have worked", () => apiOf(world, changed(at(({ outcomes }) => outcomes.some(({ code }) => code === "insufficient_funds")), (b) => ({ ...b, outcomes: b.outcomes.map((o) => ({ ...o, ok: true })) }))), /below zero|balance of/],
   ["a transaction that worked is said to have been refused", () => apiOf(world, changed(3, (b) => ({ ...b, outcomes: b.outcomes.map((o) => ({ ...o, ok: false })) }))), /of/],
+  ["the deploy is said to have been refused, and what ran on it not", () => apiOf(world, changed(2, (b) => ({ ...b, outcomes: b.outcomes.map((o) => ({ ...o, ok: false })) }))), /of a deployment that is not there/],
   ["outcomes are left out", () => apiOf(world, changed(1, (b) => ({ ...b, outcomes: [] }))), /outcomes is wrong/],
   ["a block has another id", () => apiOf(world, changed(2, (b) => ({ ...b, id: honest[1]!.id }))), /its id is wrong/],
   ["a block's bytes are those of another", () => apiOf(world, changed(2, (b) => ({ ...b, bytes: honest[1]!.bytes }))), /is wrong/],

@@ -12,7 +12,7 @@ const value = (n: number): Uint8Array => sha256(new TextEncoder().encode(`value 
 /** The root by the definition, from slots as a list of [key, valueHash] or null. */
 function rootByDefinition(slots: readonly (readonly [string, Uint8Array] | null)[]): string {
   const head = "00".repeat(KEY_BYTES);
-  const keys = [...slots.filter((slot) => slot !== null).map(([each]) => each)].sort();
+  const keys = slots.filter((slot) => slot !== null).map(([each]) => each).sort();
   const leafOf = (each: string, hash: Uint8Array): Uint8Array => {
     const next = each === head ? keys[0] : keys[keys.indexOf(each) + 1];
     return hashWithDomain("leaf", Uint8Array.fromHex(each + (next ?? head) + hash.toHex()));
