@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -8,7 +8,7 @@ import { sha256 } from "#chain/crypto.ts";
 import { type Hex, address, hex } from "#chain/types.ts";
 import { BlobStore, type BlobStoreOptions } from "./blobs.ts";
 import { AgentError } from "./error.ts";
-import { UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_EXPIRY_MS } from "./limits.ts";
+import { UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MIN, UPLOAD_EXPIRY_MS } from "./limits.ts";
 
 const OWNER = address(new Uint8Array(20).fill(1));
 const bytes = Uint8Array.of(0, 1, 2);
@@ -82,15 +82,17 @@ test("bytes that the disk changed are not used", async (t) => {
 
 test("what no deployment names counts against its account, what one names does not; drop() gives room", async (t) => {
   const named = new Set<Hex>();
-  const store = await open(folder(t), { named: () => named });
-  const large = new Uint8Array(1024);
+  let now = 1_000_000;
+  const store = await open(folder(t), { named: () => named, now: () => now });
+  const large = new Uint8Array(UPLOAD_BYTES_MIN);
   await store.put("configuration", hex(sha256(large)), OWNER, large);
-  const almost = UPLOAD_ACCOUNT_BYTES_MAX - 1023;
+  const almost = UPLOAD_ACCOUNT_BYTES_MAX - UPLOAD_BYTES_MIN + 1;
   assert.throws(() => store.admit(OWNER, id, almost), { code: "upload_quota" });
   assert.doesNotThrow(() => store.admit(address(new Uint8Array(20).fill(2)), id, almost));
   named.add(hex(sha256(large)));
   assert.doesNotThrow(() => store.admit(OWNER, id, almost));
   named.clear();
+  now += UPLOAD_EXPIRY_MS;
   await store.drop(hex(sha256(large)));
   assert(!store.has(hex(sha256(large))));
   assert.doesNotThrow(() => store.admit(OWNER, id, almost));
@@ -105,8 +107,57 @@ test("compiled code goes with its component, and what a crash left behind goes a
   for (const name of [`${id}-engine.code`, `${other}-engine.code`, "key"]) writeFileSync(join(compiledDirectory, name), "");
   const first = await open(directory);
   await first.put("component", id, OWNER, bytes);
-  const store = await open(directory, { compiledDirectory });
+  let now = 1_000_000;
+  const store = await open(directory, { compiledDirectory, now: () => now });
   assert.deepEqual(names(), [`${id}-engine.code`, "key"]);
+  now += UPLOAD_EXPIRY_MS;
   await store.drop(id);
   assert.deepEqual(names(), ["key"]);
+});
+
+const STRANGER = address(new Uint8Array(20).fill(2));
+
+test("the same bytes from two accounts at once are one file, and one that a crash doubled is one again", async (t) => {
+  const directory = folder(t);
+  const store = await open(directory);
+  await Promise.all([store.put("component", id, OWNER, bytes), store.put("component", id, STRANGER, bytes)]);
+  assert.equal(readdirSync(join(directory, "components")).length, 1);
+  for (const owner of [OWNER, STRANGER]) writeFileSync(join(directory, "components", `${id}.${hex(owner)}`), bytes);
+  assert.deepEqual(await (await open(directory)).read(id), bytes);
+  assert.equal(readdirSync(join(directory, "components")).length, 1);
+});
+
+test("the quota counts what is on its way, and a small upload like one of UPLOAD_BYTES_MIN", async (t) => {
+  const directory = folder(t);
+  mkdirSync(join(directory, "configurations"));
+  const countMax = UPLOAD_ACCOUNT_BYTES_MAX / UPLOAD_BYTES_MIN;
+  for (let n = 1; n < countMax; n += 1) writeFileSync(join(directory, "configurations", `${n.toString(16).padStart(64, "0")}.${hex(OWNER)}`), "");
+  const store = await open(directory);
+  const outcomes = await Promise.allSettled([1, 2].map((n) => store.put("configuration", hex(sha256(Uint8Array.of(n))), OWNER, Uint8Array.of(n))));
+  assert.deepEqual(outcomes.map(({ status }) => status), ["fulfilled", "rejected"]);
+});
+
+test("bytes that come again mend a file that the disk lost, and outlive a drop that was planned before", async (t) => {
+  const directory = folder(t);
+  let now = 1_000_000;
+  const store = await open(directory, { now: () => now });
+  await store.put("component", id, OWNER, bytes);
+  rmSync(join(directory, "components", `${id}.${hex(OWNER)}`));
+  await store.put("component", id, OWNER, bytes);
+  assert.deepEqual(await store.read(id), bytes);
+  await state(store, id);
+  now += UPLOAD_EXPIRY_MS;
+  await Promise.all([store.drop(id), store.put("component", id, OWNER, bytes)]);
+  assert.deepEqual(await store.read(id), bytes);
+  await state(store, id);
+  await store.drop(id);
+  assert.deepEqual(await store.read(id), bytes, "not due any more");
+});
+
+test("a file from the future expires like one of now: a clock that was wrong keeps no upload for ever", async (t) => {
+  const directory = folder(t);
+  const path = join(directory, "components", `${id}.${hex(OWNER)}`);
+  await (await open(directory)).put("component", id, OWNER, bytes);
+  utimesSync(path, 4_000_000_000, 4_000_000_000);
+  assert.equal((await open(directory)).observed().get(id)?.expiresAtMs, 1_000_000 + UPLOAD_EXPIRY_MS);
 });

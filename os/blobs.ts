@@ -3,7 +3,8 @@
  *
  * Rules: nothing is kept that does not hash to its name (checked again on reading, the disk is hostile); an upload that no
  * deployment names counts against its account's quota and expires (the supervisor's plan says when it goes); a component is
- * compiled as soon as it is here, once however many ask, and a refusal by the compiler is remembered with its cause.
+ * compiled as soon as it is here, once however many ask, and a refusal by the compiler is remembered with its cause. What touches
+ * the file of one digest does so one after the other: two accounts' uploads of it are one file, a drop takes nothing that just came.
  * A file is `<digest>.<account>`: quota and expiry (its time of change) survive a restart without a second file.
  */
 import { mkdir, readFile, readdir, rm, stat, utimes } from "node:fs/promises";
@@ -13,15 +14,14 @@ import { type Address, type Hex, hex } from "#chain/types.ts";
 import type { Compiled } from "#sandbox/sandbox.ts";
 import { AgentError, codeOf } from "./error.ts";
 import { writeWhole } from "./keys.ts";
-import { COMPILES_AT_ONCE_MAX, UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOAD_EXPIRY_MS } from "./limits.ts";
+import { COMPILES_AT_ONCE_MAX, UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOAD_BYTES_MIN, UPLOAD_EXPIRY_MS } from "./limits.ts";
 import type { Blob } from "./supervisor/plan.ts";
 
 export type BlobKind = "component" | "configuration";
-type Entry = {
+type Held = { readonly owner: Hex; readonly bytes: number };
+type Entry = Held & {
   readonly kind: BlobKind;
   readonly path: string;
-  readonly owner: Hex;
-  readonly bytes: number;
   state: Blob["state"];
   cause: string | null;
   expiresAtMs: number;
@@ -52,6 +52,9 @@ const FILE_NAME = /^([0-9a-f]{64})\.([0-9a-f]{40})$/;
 export class BlobStore {
   readonly #options: BlobStoreOptions;
   readonly #entries: Map<Hex, Entry> = new Map();
+  /** Uploads on their way to the disk; the quota counts them. */
+  readonly #arriving: Map<Hex, Held> = new Map();
+  readonly #turns: Map<Hex, Promise<void>> = new Map();
   readonly #queue: (() => void)[] = [];
   #compiling = 0;
 
@@ -68,8 +71,13 @@ export class BlobStore {
         const [, digest, owner] = FILE_NAME.exec(name) ?? [];
         const path = join(folder, name);
         // What is not named like a blob is the rest of a write that a crash cut short.
-        if (digest === undefined || owner === undefined) await rm(path, { recursive: true, force: true });
-        else store.#entries.set(digest as Hex, newEntry(kind, path, owner as Hex, (await stat(path)).size, (await stat(path)).mtimeMs));
+        if (digest === undefined || owner === undefined || store.has(digest as Hex)) {
+          await rm(path, { recursive: true, force: true });
+          continue;
+        }
+        const { size, mtimeMs } = await stat(path);
+        // A file from the future is of a clock that was wrong.
+        store.#entries.set(digest as Hex, newEntry(kind, path, owner as Hex, size, Math.min(mtimeMs, options.now())));
       }
     }
     await store.#removeCompiled((digest) => !store.has(digest));
@@ -94,12 +102,14 @@ export class BlobStore {
     if (this.has(digest)) return;
     const named = this.#options.named();
     const account = hex(owner);
-    let accountBytes = bytes;
-    let allBytes = bytes;
-    for (const [held, entry] of this.#entries) {
-      if (named.has(held)) continue;
-      allBytes += entry.bytes;
-      if (entry.owner === account) accountBytes += entry.bytes;
+    let accountBytes = charged(bytes);
+    let allBytes = accountBytes;
+    for (const held of [this.#entries, this.#arriving]) {
+      for (const [name, upload] of held) {
+        if (named.has(name)) continue;
+        allBytes += charged(upload.bytes);
+        if (upload.owner === account) accountBytes += charged(upload.bytes);
+      }
     }
     if (accountBytes > UPLOAD_ACCOUNT_BYTES_MAX) {
       throw new AgentError("upload_quota", `Cannot take ${bytes} bytes as uploads of this account that no deployment names would pass ${UPLOAD_ACCOUNT_BYTES_MAX} bytes`);
@@ -112,22 +122,42 @@ export class BlobStore {
   /** Keeps bytes under their digest and compiles a component in the background. Again = the expiry starts anew. */
   async put(kind: BlobKind, digest: Hex, owner: Address, bytes: Uint8Array): Promise<void> {
     if (hex(sha256(bytes)) !== digest) throw new AgentError("digest_mismatch", `Cannot keep ${kind} ${digest} as its bytes hash to ${hex(sha256(bytes))}`);
+    await this.#inTurn(digest, () => this.#keep(kind, digest, owner, bytes));
+    // What comes of it is in the entry; the supervisor tries again what was this machine's trouble.
+    if (kind === "component") void this.compile(digest).catch(() => {});
+    this.#options.onChange();
+  }
+
+  async #keep(kind: BlobKind, digest: Hex, owner: Address, bytes: Uint8Array): Promise<void> {
     this.admit(owner, digest, bytes.length);
     const now = this.#options.now();
     let entry = this.#entries.get(digest);
     if (entry === undefined) {
       const path = join(this.#options.directory, FOLDERS[kind], `${digest}.${hex(owner)}`);
-      await writeWhole(path, bytes);
-      entry = this.#entries.get(digest) ?? newEntry(kind, path, hex(owner), bytes.length, now);
+      this.#arriving.set(digest, { owner: hex(owner), bytes: bytes.length });
+      try {
+        await writeWhole(path, bytes);
+      } finally {
+        this.#arriving.delete(digest);
+      }
+      entry = newEntry(kind, path, hex(owner), bytes.length, now);
       this.#entries.set(digest, entry);
-    } else {
+    } else if (await this.read(digest).then(() => true, () => false)) {
       await utimes(entry.path, now / 1000, now / 1000);
+    } else {
+      await writeWhole(entry.path, bytes);
     }
     entry.expiresAtMs = now + UPLOAD_EXPIRY_MS;
     if (entry.state === "refused") Object.assign(entry, { state: "present", cause: null });
-    // What comes of it is in the entry; the supervisor tries again what was this machine's trouble.
-    if (kind === "component") void this.compile(digest).catch(() => {});
-    this.#options.onChange();
+  }
+
+  #inTurn(digest: Hex, work: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(digest) ?? Promise.resolve()).then(work);
+    const over = turn.catch(() => {}).then(() => {
+      if (this.#turns.get(digest) === over) this.#turns.delete(digest);
+    });
+    this.#turns.set(digest, over);
+    return turn;
   }
 
   async read(digest: Hex): Promise<Uint8Array> {
@@ -156,12 +186,15 @@ export class BlobStore {
     if (entry?.state === "compiled") Object.assign(entry, { state: "present", compiled: null });
   }
 
-  async drop(digest: Hex): Promise<void> {
-    const entry = this.#entries.get(digest);
-    if (entry === undefined || entry.compilation !== null) return;
-    this.#entries.delete(digest);
-    await rm(entry.path, { force: true });
-    await this.#removeCompiled((held) => held === digest);
+  /** Gives up an upload that is due; one that came again since the plan was made is not. */
+  drop(digest: Hex): Promise<void> {
+    return this.#inTurn(digest, async () => {
+      const entry = this.#entries.get(digest);
+      if (entry === undefined || entry.compilation !== null || entry.expiresAtMs > this.#options.now()) return;
+      this.#entries.delete(digest);
+      await rm(entry.path, { force: true });
+      await this.#removeCompiled((held) => held === digest);
+    });
   }
 
   async #removeCompiled(isGone: (digest: Hex) => boolean): Promise<void> {
@@ -196,6 +229,8 @@ export class BlobStore {
     this.#compiling += 1;
   }
 }
+
+const charged = (bytes: number): number => Math.max(bytes, UPLOAD_BYTES_MIN);
 
 const newEntry = (kind: BlobKind, path: string, owner: Hex, bytes: number, changedMs: number): Entry => ({
   kind, path, owner, bytes, state: kind === "configuration" ? "compiled" : "present", cause: null,

@@ -22,6 +22,8 @@ export const UPLOAD_EXPIRY_MS: number = 10 * 60_000;
 export const UPLOAD_ACCOUNT_BYTES_MAX: number = 128 * 1024 * 1024;
 /** Bytes of all uploads that no deployment names yet: what strangers may take of the disk. */
 export const UPLOAD_BYTES_MAX: number = 1024 * 1024 * 1024;
+/** What the smallest upload counts for: it is a file, an entry and a compile too. One account has 2,048 at most, all have 16,384. */
+export const UPLOAD_BYTES_MIN: number = 64 * 1024;
 /** Uploads being received and inspected at once, of all and of one account; each is held in memory. */
 export const UPLOADS_AT_ONCE_MAX = 16;
 export const UPLOADS_OF_ONE_AT_ONCE_MAX = 4;
