@@ -23,7 +23,12 @@ export type CompileOptions = {
   readonly digest?: string;
   readonly cacheDirectory?: string;
   readonly signal?: AbortSignal;
+  /** Of the one process; what is left out is as limits.ts says. */
+  readonly limits?: Partial<CompileLimits>;
 };
+export type CompileLimits = { readonly memoryBytesMax: number; readonly cpuSecondsMax: number; readonly wallTimeMsMax: number };
+const LIMITS: CompileLimits = { memoryBytesMax: COMPILE_MEMORY_BYTES_MAX, cpuSecondsMax: COMPILE_CPU_SECONDS_MAX, wallTimeMsMax: COMPILE_WALL_TIME_MS_MAX };
+
 /** Names an entry of the cache. `digest` is the component's sha256 in hex. */
 export type Compiled = { readonly digest: string; readonly path: string; readonly cached: boolean };
 
@@ -52,7 +57,7 @@ export async function compile(component: Uint8Array, options: CompileOptions = {
     if (other === undefined) break;
     await other.catch(() => {});
   }
-  const made = make(component, digest, { cacheDirectory, engine, signal });
+  const made = make(component, digest, { cacheDirectory, engine, signal, limits: { ...LIMITS, ...options.limits } });
   making.set(path, made);
   try {
     return { digest, path, cached: await made };
@@ -61,7 +66,7 @@ export async function compile(component: Uint8Array, options: CompileOptions = {
   }
 }
 
-type Place = { cacheDirectory: string; engine: string; signal: AbortSignal | undefined };
+type Place = { cacheDirectory: string; engine: string; signal: AbortSignal | undefined; limits: CompileLimits };
 
 /** True when it was there already, and in order. */
 async function make(component: Uint8Array, digest: string, place: Place): Promise<boolean> {
@@ -69,7 +74,7 @@ async function make(component: Uint8Array, digest: string, place: Place): Promis
   if (running < COMPILES_MAX) running += 1;
   else await new Promise<void>((resolve) => waiting.push(resolve));
   try {
-    const code = await compileInProcess(component, digest, place.signal);
+    const code = await compileInProcess(component, digest, place);
     await writeEntry(place.cacheDirectory, digest, place.engine, code);
     return false;
   } finally {
@@ -80,17 +85,16 @@ async function make(component: Uint8Array, digest: string, place: Place): Promis
   }
 }
 
-async function compileInProcess(component: Uint8Array, digest: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+async function compileInProcess(component: Uint8Array, digest: string, { signal, limits }: Place): Promise<Uint8Array> {
   if (signal?.aborted) throw aborted(digest, signal);
   const program = nativePaths().compiler;
   if (!existsSync(program)) throw missing(program);
-  const limits = [process.pid, COMPILE_MEMORY_BYTES_MAX, COMPILE_CPU_SECONDS_MAX].map(String);
-  const child = spawn(program, limits, { stdio: "pipe", env: {}, cwd: "/" });
+  const child = spawn(program, [process.pid, limits.memoryBytesMax, limits.cpuSecondsMax].map(String), { stdio: "pipe", env: {}, cwd: "/" });
   let late = false;
   const timer = setTimeout(() => {
     late = true;
     child.kill("SIGKILL");
-  }, COMPILE_WALL_TIME_MS_MAX);
+  }, limits.wallTimeMsMax);
   const onAbort = (): boolean => child.kill("SIGKILL");
   signal?.addEventListener("abort", onAbort);
   try {
@@ -106,7 +110,7 @@ async function compileInProcess(component: Uint8Array, digest: string, signal: A
     if (exit.code === 0 && code.length > 0) return code;
     const text = Buffer.from(reason).toString("utf8").trim();
     if (exit.code === 1) throw new SandboxError("compile_failed", `Cannot compile component ${digest}: ${text}`);
-    const how = late ? `still running after ${COMPILE_WALL_TIME_MS_MAX} ms` : `ended by ${exit.signal ?? `code ${exit.code}`} ${text}`;
+    const how = late ? `still running after ${limits.wallTimeMsMax} ms` : `ended by ${exit.signal ?? `code ${exit.code}`} ${text}`;
     throw new SandboxError(exit.code === 2 ? "compile_failed" : "compile_limit", `Cannot compile component ${digest}: the compiler was ${how}`);
   } finally {
     clearTimeout(timer);

@@ -112,3 +112,12 @@ test("a compiler that refuses, and one that is aborted, leave nothing behind", a
   await assert.rejects(compile(await guest("rogue"), { cacheDirectory, signal: AbortSignal.timeout(20) }), { code: "aborted" });
   assert.deepEqual(await readdir(join(cacheDirectory, "compiled")), []);
 });
+
+test("a compile that wants more memory or time than it has is compile_limit", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const cacheDirectory = join(cache.directory, "limits");
+  const component = await guest("rogue");
+  await assert.rejects(compile(component, { cacheDirectory, limits: { memoryBytesMax: 18 * 1024 * 1024 } }), { code: "compile_limit" });
+  await assert.rejects(compile(component, { cacheDirectory, limits: { wallTimeMsMax: 20 } }), { code: "compile_limit" });
+  assert.equal((await compile(component, { cacheDirectory })).cached, false);
+});
