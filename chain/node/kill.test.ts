@@ -87,9 +87,9 @@ async function killOften(t: TestContext, validators: number, times: number, line
 }
 
 describe("kill -9", { concurrency: true }, () => {
-  test("of a lone validator under load, ten times: the same root, nothing signed twice", (t) => killOften(t, 1, 10, 12));
+  test("of a lone validator under load, ten times: the same root, nothing signed twice", (t) => killOften(t, 1, 10, 9));
 
-  test("of four validators at once, four times: what was final stays, nothing signed twice", (t) => killOften(t, 4, 4, 60));
+  test("of four validators at once, four times: what was final stays, nothing signed twice", (t) => killOften(t, 4, 4, 45));
 
   test("of a vote log that is being rewritten, six times: no vote that was on the disk is forgotten", async (t) => {
     const path = join(await folder(t), "votes");

@@ -31,8 +31,6 @@ export const WAITERS_MAX: number = 10_000;
 export const BATCH_DELAY_MS: number = 20;
 /** … or this size, whichever comes first. */
 export const BATCH_BYTES_MAX: number = 64 * 1024;
-/** Blocks that are executed but not final; the branches of views without a finalization. */
-export const SPECULATIVE_BLOCKS_MAX: number = 64;
 /** Blocks one answer to a node that is behind may hold, and its bytes. */
 export const SYNC_BLOCKS_MAX: number = 64;
 export const SYNC_BYTES_MAX: number = 768 * 1024;
@@ -42,8 +40,10 @@ export const CHECKS_PER_PEER_MAX: number = 256;
 export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
 /** Without an answer for so long another peer is asked. */
 export const SYNC_TIMEOUT_MS: number = 5_000;
-/** Final blocks kept in memory with their outcomes, and served to peers by id. */
-export const RECORDS_CACHED_MAX: number = 256;
+/** Final blocks kept in memory with their outcomes; at most 16 MiB. */
+export const RECORDS_CACHED_MAX: number = 64;
+/** Newest final blocks that peers may ask for by id; who is further behind asks for ranges. */
+export const FINAL_IDS_MAX: number = 1024;
 /** Messages kept that come between opening and start, and the size of each: votes and certificates, no proposals. */
 export const EARLY_MESSAGES_MAX: number = 1024;
 export const EARLY_BYTES_MAX: number = 16 * 1024;

@@ -45,7 +45,7 @@ test("one validator: a machine comes up, a deployment is placed, gets ready and 
   assert.equal((await send(node, transactionOf(rig, rig.machine, 1n, [{ kind: "ready", deploymentId: id, index: 0, rate: lease!.rate }], 0n))).ok, true);
   assert.equal(node.view().leasesOfDeployment(id)[0]!.state, "ready");
   const first = node.view().bill(id, node.moneySecondNow())!;
-  await sleep(1_200);
+  await sleep(1_050);
   const second = node.view().bill(id, node.moneySecondNow())!;
   assert.equal(second.ratePerSecond, lease!.rate);
   assert.ok(second.total > first.total, "the bill moves without a block");
@@ -149,12 +149,12 @@ for (const validators of [1, 4]) {
     const clock = new ManualClock();
     const rig = chainRig({ validators, startMs: clock.nowMs() });
     const directories = await Promise.all(rig.validators.map(() => folder(t)));
-    const life = async (until: (nodes: ChainNode[]) => boolean, withinMs: number): Promise<string[]> => {
+    const life = async (until: (nodes: ChainNode[]) => boolean, withinMs: number, stepMs: number): Promise<string[]> => {
       const network = new MemoryNetwork({ clock });
       const nodes = await Promise.all(directories.map((directory, index) => open(rig, index, directory, network, clock)));
       for (const node of nodes) node.start();
-      for (let ms = 0; !until(nodes) && ms < withinMs; ms += 5) {
-        clock.advance(5);
+      for (let ms = 0; !until(nodes) && ms < withinMs; ms += stepMs) {
+        clock.advance(stepMs);
         await sleep(1);
       }
       assert.ok(until(nodes), "it came to that in time");
@@ -162,10 +162,10 @@ for (const validators of [1, 4]) {
       for (const node of nodes) await node.stop();
       return ids;
     };
-    const before = await life((nodes) => nodes.every((node) => node.head().height >= 2), 60_000);
+    const before = await life((nodes) => nodes.every((node) => node.head().height >= 2), 600_000, 100);
     // All that is left of each store is the head of its first file.
     for (const directory of directories) await truncate(join(directory, "blocks", "000001.blocks"), 16);
-    const after = await life((nodes) => nodes.every((node) => node.head().height >= 2), 2_500);
+    const after = await life((nodes) => nodes.every((node) => node.head().height >= 2), 2_500, 5);
     assert.deepEqual(after, before);
   });
 }

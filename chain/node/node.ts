@@ -28,7 +28,7 @@ import { Executor } from "./executor.ts";
 import { TransactionIndex, Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, RECORDS_CACHED_MAX } from "./limits.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, FINAL_IDS_MAX, RECORDS_CACHED_MAX } from "./limits.ts";
 import { Mempool } from "./mempool.ts";
 import { decodeResults, encodeResults } from "./results.ts";
 import { Sync } from "./sync.ts";
@@ -356,7 +356,7 @@ class Node implements ChainNode {
   #note(ref: BlockRef, transactions: readonly DecodedTransaction[]): void {
     this.#index.add(ref.height, transactions.map(({ txid }) => txid));
     this.#finalHeights.set(hex(ref.id), ref.height);
-    if (this.#finalHeights.size > RECORDS_CACHED_MAX) this.#finalHeights.delete(this.#finalHeights.keys().next().value!);
+    if (this.#finalHeights.size > FINAL_IDS_MAX) this.#finalHeights.delete(this.#finalHeights.keys().next().value!);
   }
 
   #remember(record: BlockRecord): BlockRecord {
