@@ -5,7 +5,7 @@
  * first one whole whatever its size; the rest is due still, and comes first in the next block, which follows at once.
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
-import { dryAt, dueSecond, isFunded, touch } from "#chain/ledger/escrow.ts";
+import { dueSecond, open, touch } from "#chain/ledger/escrow.ts";
 import { closeDry, endLease, finishClosing, paySegments } from "#chain/ledger/leases.ts";
 import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import type { Lease } from "#chain/ledger/model.ts";
@@ -55,8 +55,8 @@ function notReady(context: BlockContext, lease: Lease): number {
   const deployment = state.deployment(lease.deploymentId);
   const machine = state.machine(lease.machine as Address);
   if (!deployment || !machine) return 1;
-  const couldOpen = deployment.escrow.dry === null && isFunded(touch(deployment.escrow, second), lease.rate, rules) && dryAt(deployment.escrow) !== second;
-  if (!couldOpen) {
+  const { index, rate } = lease;
+  if (!open(deployment.escrow, second, [{ index, machine: machine.id, operator: machine.operator, rate }], rules).ok) {
     endLease(context, lease, second, "unfunded", "waiting");
     return 1;
   }

@@ -188,10 +188,7 @@ export function finishClosing(context: BlockContext, id: Address): void {
   const archive: Archive = { ...mustGet(state.archive(id)), closedHeight: context.height, refunded: amount };
   state.put(archive);
   context.events.push({ kind: "closed", deploymentId: id, owner: deployment.owner, refunded: amount });
-  const closed = state.lists.first("z");
-  if (closed !== undefined && state.listed("z", DEPLOYMENTS_ARCHIVED_MAX + 1).length > DEPLOYMENTS_ARCHIVED_MAX) {
-    state.remove(mustGet(state.archive(parseId(closed.slice(9)))));
-  }
+  if (state.sizeOf("z") > DEPLOYMENTS_ARCHIVED_MAX) state.remove(mustGet(state.archive(parseId((state.lists.first("z") as string).slice(9)))));
 }
 
 /** Adds to (or with −1, takes from) what leases use on a machine. */

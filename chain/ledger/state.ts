@@ -26,6 +26,7 @@ export class State {
   readonly rules: Parameters;
   readonly lists: OrderedSet = new OrderedSet();
   readonly #entities = new Map<string, Entity>();
+  readonly #listSizes = new Map<string, number>();
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #root: Digest;
@@ -83,6 +84,11 @@ export class State {
       found.push(entry.slice(prefix.length));
     }
     return found;
+  }
+
+  /** Entries of the list that a letter names. */
+  sizeOf(list: string): number {
+    return this.#listSizes.get(list) ?? 0;
   }
 
   put(entity: Entity): void {
@@ -149,10 +155,17 @@ export class State {
     const before = this.#entities.get(key);
     const old = before ? listEntries(before, this.rules) : [];
     const now = after ? listEntries(after, this.rules) : [];
-    for (const entry of old) if (!now.includes(entry)) this.lists.delete(entry);
-    for (const entry of now) if (!old.includes(entry)) this.lists.add(entry);
+    for (const entry of old) if (!now.includes(entry)) this.#resize(entry, -1);
+    for (const entry of now) if (!old.includes(entry)) this.#resize(entry, 1);
     if (after) this.#entities.set(key, after);
     else this.#entities.delete(key);
+  }
+
+  #resize(entry: string, by: 1 | -1): void {
+    if (by === 1) this.lists.add(entry);
+    else this.lists.delete(entry);
+    const list = entry.slice(0, 1);
+    this.#listSizes.set(list, this.sizeOf(list) + by);
   }
 }
 

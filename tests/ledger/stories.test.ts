@@ -396,3 +396,17 @@ test("a machine has its share of free operations in a block, and no more", () =>
   const refused = world.tryBlock();
   assert(!refused.ok && refused.code === "free_share_used");
 });
+
+test("closed deployments stay readable for bills, and no more than 4,096 of them", () => {
+  const world = new World({ balance: 10_000n * TOKEN });
+  const first = deploymentIdOf(tenant.id, 0n, 0);
+  for (let n = 0; n < 4112; n += 16) {
+    const { nonce } = world.view.account(tenant.id)!;
+    world.send(tenant, Array.from({ length: 16 }, (_, i) => deployment(`d${i}`, { deposit: 60n })));
+    world.send(tenant, Array.from({ length: 16 }, (_, i): Operation => ({ kind: "close", deploymentId: deploymentIdOf(tenant.id, nonce, i) })));
+    world.block(0);
+  }
+  assert.strictEqual(world.ledger.state.sizeOf("d"), 0);
+  assert.strictEqual(world.ledger.state.sizeOf("z"), 4096);
+  assert.strictEqual(world.view.bill(first, world.second), null);
+});
