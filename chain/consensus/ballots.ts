@@ -38,7 +38,14 @@ export function cast(turn: Turn, kind: VoteKind, of: View, id: Digest | null): v
     own.finalize = id;
   }
   const vote: Vote = { kind, chainId: configuration.chainId, epoch: configuration.epoch, view: of, id };
-  turn.effects.push({ kind: "persist", vote });
+  turn.effects.push({ kind: "persist", vote, certificate: permitting(turn.state, vote) });
+}
+
+/** Of a finalize vote the notarization (R5), of another the certificate that ended the view before (R1); null after genesis. */
+function permitting({ records, finalization }: State, { kind, view }: Vote): Certificate | null {
+  if (kind === "finalize") return records.get(view)!.notarization;
+  const before = records.get(view - 1);
+  return before?.notarization ?? before?.nullification ?? before?.finalization ?? (finalization?.view === view - 1 ? finalization : null);
 }
 
 /** Counts a vote whose signature holds. */

@@ -38,11 +38,12 @@ export type Event = EventBody & {
 type EventBody =
   /**
    * The first event, once. `final` is the newest block committed (genesis at first) and `finalization` the newest
-   * certificate in the store; `votes` is the whole vote log above it (R11), `blocks` what the store holds above it.
+   * certificate in the store; `votes` and `certificates` are the whole vote log above it (R11), `blocks` what the store holds
+   * above it.
    */
   | {
       readonly kind: "start"; readonly final: BlockRef; readonly dueMs: DueMs; readonly finalization: Certificate | null;
-      readonly votes: readonly SignedVote[]; readonly blocks: readonly BlockRef[];
+      readonly votes: readonly SignedVote[]; readonly certificates?: readonly Certificate[]; readonly blocks: readonly BlockRef[];
     }
   /** Signed by the view's leader. `certificates`: the parent's from the body, and the justification, as far as wanted. */
   | { readonly kind: "proposal"; readonly block: BlockRef; readonly certificates: readonly Certificate[] }
@@ -74,9 +75,11 @@ export type Request =
 export type Effect =
   /**
    * Sign this vote and append it to the vote log, file and directory flushed; then `persisted`. Of a notarize vote the
-   * block's bytes are on disk before the vote is: a finalized block that nobody holds is lost for ever.
+   * block's bytes are on disk before the vote is: a finalized block that nobody holds is lost for ever. So is `certificate`,
+   * which permits the vote: after a power cut of all, with one machine that does not come back, votes alone might not make it
+   * again, and its view would never end.
    */
-  | { readonly kind: "persist"; readonly vote: Vote }
+  | { readonly kind: "persist"; readonly vote: Vote; readonly certificate: Certificate | null }
   | { readonly kind: "broadcast"; readonly message: Outgoing }
   /** To one peer or a few: `attempt` counts from 0, `from` is a validator that has it. Each attempt asks another. */
   | { readonly kind: "request"; readonly request: Request; readonly attempt: number; readonly from: number }

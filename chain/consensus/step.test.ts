@@ -122,6 +122,29 @@ test("R11: after a restart a single validator goes on with what it had signed, w
   }
 });
 
+test("R11: with a vote goes to disk what permits it, and after a restart it is known", () => {
+  const { story, others } = follower();
+  const self = story.state.configuration.self!;
+  story.start();
+  const nullification = story.certificate("nullify", 1, null, others);
+  story.give({ kind: "certificate", certificate: nullification });
+  const [given] = of(story.give({ kind: "timer", timer: "view", view: view(2) }), "persist");
+  assert.deepStrictEqual([given?.vote.kind, given?.certificate], ["nullify", nullification]);
+  const restarted = new Story(self);
+  restarted.start({ votes: [restarted.vote(self, "nullify", 2, null)], certificates: [nullification] });
+  assert.strictEqual(restarted.state.view, 2);
+  assert.strictEqual(certificateFor(restarted.state, "nullify", view(1)), nullification);
+
+  const other = follower().story;
+  other.start();
+  const block = other.child(GENESIS, 1);
+  const [first] = of(other.proposal(block), "persist");
+  assert.deepStrictEqual([first?.vote.kind, first?.certificate], ["notarize", null]);
+  const notarization = other.certificate("notarize", 1, block.id, others);
+  const [second] = of(other.give({ kind: "certificate", certificate: notarization }), "persist");
+  assert.deepStrictEqual([second?.vote.kind, second?.certificate], ["finalize", notarization]);
+});
+
 test("R11: what was signed is not signed against: no second proposal, no nullify after finalize", () => {
   const { story, others } = follower();
   const self = story.state.configuration.self!;

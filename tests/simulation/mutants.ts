@@ -78,10 +78,14 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [{ file: "consensus/standstill.ts", from: "if (!still || state.configuration.self === null) return;", to: "return;" }],
   },
   {
+    name: "a vote on disk without the certificate that permits it", scenario: "blackout and a loss", seedsMax: 60,
+    edits: [{ file: "consensus/step.ts", from: "for (const certificate of event.certificates ?? []) admit(turn, certificate);", to: "" }],
+  },
+  {
     name: "the vote leaves before it is on disk", scenario: "restarts", seedsMax: 5,
     edits: [{
-      file: "consensus/ballots.ts", from: '  turn.effects.push({ kind: "persist", vote });\n',
-      to: '  turn.effects.push({ kind: "broadcast", message: { kind: "vote", vote: { ...vote, validator: configuration.self!, signature: new Uint8Array(64) as any } } });\n  turn.effects.push({ kind: "persist", vote });\n',
+      file: "consensus/ballots.ts", from: '  turn.effects.push({ kind: "persist", vote, certificate: permitting(turn.state, vote) });\n',
+      to: '  turn.effects.push({ kind: "broadcast", message: { kind: "vote", vote: { ...vote, validator: configuration.self!, signature: new Uint8Array(64) as any } } });\n  turn.effects.push({ kind: "persist", vote, certificate: null });\n',
     }],
   },
 ];

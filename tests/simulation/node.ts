@@ -24,6 +24,8 @@ type EventOf<E> = E extends unknown ? Omit<E, "nowMs"> : never;
 
 type Disk = {
   votes: SignedVote[];
+  /** What permitted the votes, by kind and view. */
+  certificates: Map<string, Certificate>;
   blocks: Map<Hex, SimulatedBlock>;
   /** Committed blocks, genesis first, and the newest finalization. */
   chain: BlockRef[];
@@ -53,8 +55,10 @@ export class Node {
     this.#configuration = configuration;
     this.#skewMs = skewMs;
     this.final = world.genesis;
-    this.disk = { votes: [], blocks: new Map(), chain: [world.genesis], finalization: null };
+    this.disk = { votes: [], certificates: new Map(), blocks: new Map(), chain: [world.genesis], finalization: null };
   }
+
+  get isValidator(): boolean { return this.#configuration.self !== null; }
 
   get clockMs(): TimeMs { return timeMs(this.#world.genesis.timeMs + BigInt(this.#world.nowMs + this.#skewMs)); }
 
@@ -67,7 +71,10 @@ export class Node {
     this.blocks = new Map(this.disk.blocks);
     this.#executed = new Set([hex(this.final.id)]);
     const blocks = [...this.blocks.values()].filter((b) => b.view > this.final.view);
-    this.step({ kind: "start", final: this.final, dueMs: this.#world.dueAfter(this.final), finalization: this.disk.finalization, votes: this.disk.votes, blocks });
+    const { finalization, votes, certificates } = this.disk;
+    this.step({
+      kind: "start", final: this.final, dueMs: this.#world.dueAfter(this.final), finalization, votes, certificates: [...certificates.values()], blocks,
+    });
   }
 
   crash(): void {
@@ -134,7 +141,7 @@ export class Node {
   #carryOut(effect: Effect): void {
     const world = this.#world;
     switch (effect.kind) {
-      case "persist": return this.#persist(effect.vote);
+      case "persist": return this.#persist(effect.vote, effect.certificate);
       case "broadcast": return world.broadcast(this, this.#outgoing(effect.message));
       case "request": {
         const others = world.nodes.length - 1;
@@ -207,13 +214,14 @@ export class Node {
   }
 
   /** First in, first out; what is in the queue of a disk when its machine dies is gone. */
-  #persist(vote: Vote): void {
+  #persist(vote: Vote, certificate: Certificate | null): void {
     const world = this.#world;
     const atMs = Math.max(this.#diskFreeMs, world.nowMs + 1 + world.chance.below(world.scenario.diskMsMax));
     this.#diskFreeMs = atMs;
     this.later(atMs - world.nowMs, () => {
       const signed: SignedVote = { ...vote, validator: this.index, signature: signature(new Uint8Array(64).fill(this.index + 1)) };
       if (vote.kind === "notarize") this.disk.blocks.set(hex(vote.id!), this.blocks.get(hex(vote.id!))!);
+      if (certificate) this.disk.certificates.set(`${certificate.kind} ${certificate.view}`, certificate);
       this.disk.votes.push(signed);
       world.checkers.signed(signed);
       this.step({ kind: "persisted", vote: signed });
@@ -231,6 +239,7 @@ export class Node {
       this.disk.blocks.set(hex(block.id), this.blocks.get(hex(block.id))!);
       this.disk.finalization = finalization;
       this.disk.votes = this.disk.votes.filter((v) => v.view > block.view - 8);
+      for (const [key, certificate] of this.disk.certificates) if (certificate.view <= block.view) this.disk.certificates.delete(key);
     });
   }
 

@@ -37,6 +37,8 @@ export type Scenario = {
   readonly restarts: number;
   /** All machines lose their power at once, in the middle of the bad time. */
   readonly blackout: boolean;
+  /** So many of them, of those that are not liars, never come back from it. */
+  readonly lost: number;
   readonly gstMs: number;
   readonly tailMs: number;
   readonly dropPercent: number;
@@ -71,6 +73,7 @@ export class World {
   readonly nodes: readonly Node[];
   readonly genesis: BlockRef;
   readonly byzantine: Set<number> = new Set();
+  readonly #lost: Set<number> = new Set();
   nowMs: number = 0;
   readonly #seed: number;
   #sides: number[] | null = null;
@@ -219,13 +222,16 @@ export class World {
     }
     if (!scenario.blackout) return;
     this.queue.push(scenario.gstMs >> 1, () => {
-      for (const node of this.nodes) if (node.isUp) this.#crash(node, 200 + draw.below(1_000));
+      const lost = this.#honestNodes().filter((n) => n.isValidator).slice(0, scenario.lost);
+      for (const node of this.nodes) if (node.isUp) this.#crash(node, lost.includes(node) ? null : 200 + draw.below(1_000));
     });
   }
 
-  #crash(node: Node, downMs: number): void {
+  /** Ends the life of a machine; the next one begins after so long, or never. */
+  #crash(node: Node, downMs: number | null): void {
     node.crash();
-    this.queue.push(this.nowMs + downMs, () => node.start());
+    if (downMs === null) this.#lost.add(node.index);
+    else this.queue.push(this.nowMs + downMs, () => node.start());
   }
 
   #planTransactions(): void {
@@ -278,7 +284,7 @@ export class World {
 
   #isSilent(index: number): boolean { return this.scenario.silent.includes(index); }
 
-  #honestNodes(): Node[] { return this.nodes.filter((n) => this.isHonest(n.index) && !this.#isSilent(n.index)); }
+  #honestNodes(): Node[] { return this.nodes.filter((n) => this.isHonest(n.index) && !this.#isSilent(n.index) && !this.#lost.has(n.index)); }
 
   #mix(value: number): void { this.#hash = Math.imul(this.#hash ^ value, 0x0100_0193); }
 }
