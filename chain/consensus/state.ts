@@ -9,7 +9,7 @@
 import assert from "node:assert";
 import type { Certificate, SignedVote, VoteKind } from "#chain/codec/schema.ts";
 import { quorumOf, weightSumOf } from "#chain/codec/quorum.ts";
-import { VIEWS_AHEAD_MAX, VIEWS_BEHIND_KEPT } from "../constants.ts";
+import { PROPOSALS_PER_VIEW_MAX, VIEWS_AHEAD_MAX, VIEWS_BEHIND_KEPT } from "../constants.ts";
 import { hex, timeMs, view } from "../types.ts";
 import type { ChainId, Digest, Epoch, Hex, TimeMs, View } from "../types.ts";
 import type { BlockRef, DueMs, Effect, Request } from "./events.ts";
@@ -174,9 +174,9 @@ export function certificateFor(state: State, kind: VoteKind, of: View): Certific
   return certificateIn(record, kind) ?? record.finalization ?? record.notarization ?? record.nullification;
 }
 
-/** Whether a block of this view by its leader can be of use. Ask before the signature is checked. */
+/** Whether a block of this view by its leader can be of use: the third is not, however many it signs. Ask before the signature is checked. */
 export function wantsProposal(state: State, block: BlockRef): boolean {
   if (state.phase !== "running" || block.view <= state.final.view || block.view > state.view + VIEWS_AHEAD_MAX) return false;
   const known = state.records.get(block.view)?.proposals ?? [];
-  return !known.some((p) => sameId(p.id, block.id));
+  return known.length < PROPOSALS_PER_VIEW_MAX && !known.some((p) => sameId(p.id, block.id));
 }

@@ -6,7 +6,7 @@ import { PRESETS, SILENT_LEADER_VIEWS, STANDSTILL_BYTES_MAX, VIEWS_AHEAD_MAX } f
 import { chainId, digest, epoch, height, signature, timeMs, view } from "../types.ts";
 import type { Digest, View } from "../types.ts";
 import type { BlockRef, Effect, Event } from "./events.ts";
-import { certificateFor, createState, leaderOf, recordOf, wantsCertificate, wantsVote } from "./state.ts";
+import { certificateFor, createState, leaderOf, recordOf, wantsCertificate, wantsProposal, wantsVote } from "./state.ts";
 import type { State } from "./state.ts";
 import { step } from "./step.ts";
 
@@ -396,6 +396,21 @@ test("votes and certificates that change nothing are not wanted, and need no ver
   assert.strictEqual(wantsCertificate(story.state, certificate), false);
   assert.strictEqual(wantsCertificate(story.state, story.certificate("notarize", 1, digest(new Uint8Array(32).fill(5)))), true);
   assert.deepStrictEqual(story.give({ kind: "certificate", certificate }), []);
+});
+
+test("of a leader that proposes without end two blocks are wanted, the rest costs no verification and no memory", () => {
+  const { story } = follower();
+  story.start();
+  const wanted: boolean[] = [];
+  for (let salt = 0; salt < 5; salt++) {
+    const block = story.child(GENESIS, 1, salt);
+    wanted.push(wantsProposal(story.state, block));
+    story.give({ kind: "proposal", block, certificates: [] });
+  }
+  assert.deepStrictEqual(wanted, [true, true, false, false, false]);
+  assert.strictEqual(story.state.blocks.size, 3); // Genesis is one.
+  assert.strictEqual(wantsProposal(story.state, story.child(GENESIS, 1 + VIEWS_AHEAD_MAX)), true);
+  assert.strictEqual(wantsProposal(story.state, story.child(GENESIS, 2 + VIEWS_AHEAD_MAX)), false);
 });
 
 test("a node without a key follows: it commits, and signs and sends nothing", () => {

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert";
-import { BLOCKS_HELD_MAX, PROPOSALS_PER_VIEW_MAX, STANDSTILL_MS } from "../constants.ts";
+import { BLOCKS_HELD_MAX, STANDSTILL_MS } from "../constants.ts";
 import { admit, cast, count } from "./ballots.ts";
 import { hold, holdValid, isRequested, repeatRequests } from "./blocks.ts";
 import type { Effect, Event } from "./events.ts";
@@ -117,7 +117,6 @@ function noteProposal(turn: Turn, { block, certificates }: Event & { kind: "prop
       kind: "evidence", evidence: { kind: "proposals", validator: leaderOf(state, block.view), view: block.view, a: first.id, b: block.id },
     });
   }
-  if (record.proposals.length >= PROPOSALS_PER_VIEW_MAX) return;
   record.proposals.push(block);
   hold(state, block);
 }
