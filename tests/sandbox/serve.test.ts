@@ -168,6 +168,19 @@ test("what does not fit into concurrency waits, and what does not fit into the q
   assert.equal((await first).status, 200);
 });
 
+test("instances that do not fit into the memory of the deployment together run one after the other", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner } = await serving(t, cache.directory);
+  await load("a", "rogue", { limits: { memoryBytesMax: 900 * 1024 } });
+  // From the first, the runner learns what one needs.
+  assert.equal((await get("/")).status, 200);
+  const answers = await Promise.all(Array.from({ length: 8 }, () => get("/slow?ms=100")));
+  assert.deepEqual(answers.map((answer) => answer.status), Array.from({ length: 8 }, () => 200));
+  const usage = (await runner.usage())["a"];
+  assert.ok((usage?.memoryBytesPeak ?? Infinity) <= 900 * 1024, `peak ${usage?.memoryBytesPeak}`);
+  assert.ok(answers.some((answer) => answer.elapsedMs > 250), "some of them waited");
+});
+
 test("a body over the limit is 413, announced or not", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { load, get } = await serving(t, cache.directory);
@@ -217,6 +230,8 @@ test("a client that goes takes its guest with it", async (t) => {
   gone.abort();
   await answer;
   await until(async () => (await runner.usage())["a"]?.running === 0, "the guest has ended", 2_000);
+  // The last slice is booked when it has ended.
+  await new Promise((resolve) => setTimeout(resolve, 50));
   const then = (await runner.usage())["a"];
   await new Promise((resolve) => setTimeout(resolve, 200));
   const later = (await runner.usage())["a"];

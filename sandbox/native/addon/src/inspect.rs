@@ -5,12 +5,35 @@ use wasmparser::{Encoding, Parser, Payload, Validator};
 
 /// Interfaces of WASI 0.2 that the sandbox links, all of them without anything behind them but clocks, randomness and HTTP.
 const INTERFACES: &[&str] = &[
-    "wasi:io/error", "wasi:io/poll", "wasi:io/streams", "wasi:clocks/monotonic-clock", "wasi:clocks/wall-clock", "wasi:random/random",
-    "wasi:random/insecure", "wasi:random/insecure-seed", "wasi:cli/environment", "wasi:cli/exit", "wasi:cli/stdin", "wasi:cli/stdout",
-    "wasi:cli/stderr", "wasi:cli/terminal-input", "wasi:cli/terminal-output", "wasi:cli/terminal-stdin", "wasi:cli/terminal-stdout",
-    "wasi:cli/terminal-stderr", "wasi:filesystem/types", "wasi:filesystem/preopens", "wasi:sockets/network",
-    "wasi:sockets/instance-network", "wasi:sockets/tcp", "wasi:sockets/tcp-create-socket", "wasi:sockets/udp",
-    "wasi:sockets/udp-create-socket", "wasi:sockets/ip-name-lookup", "wasi:http/types", "wasi:http/outgoing-handler",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:filesystem/types",
+    "wasi:filesystem/preopens",
+    "wasi:sockets/network",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:http/types",
+    "wasi:http/outgoing-handler",
 ];
 const VERSION: &str = "0.2.";
 
@@ -71,7 +94,10 @@ fn inspect_bytes(bytes: &[u8]) -> Inspection {
         "task"
     } else {
         let found = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
-        return refused("world_unknown", format!("It exports {found}, neither wasi:http/incoming-handler@0.2 (a service) nor wasi:cli/run@0.2 (a task)"));
+        return refused(
+            "world_unknown",
+            format!("It exports {found}, neither wasi:http/incoming-handler@0.2 (a service) nor wasi:cli/run@0.2 (a task)"),
+        );
     };
     Inspection { code: String::new(), message: String::new(), kind: kind.into(), imports, exports }
 }

@@ -1,7 +1,12 @@
 //! A listening socket as a descriptor that can be inherited: what Node has no call for.
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use std::{io, mem::size_of_val, net::SocketAddr, os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd}};
+use std::{
+    io,
+    mem::size_of_val,
+    net::SocketAddr,
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
+};
 
 /// Connections that wait while a runner is being replaced.
 const BACKLOG: i32 = 1024;
@@ -20,9 +25,13 @@ pub struct Listening {
 #[napi]
 pub fn listen(address: String, port: u32) -> Listening {
     match try_listen(&address, port) {
-        Ok((fd, local)) => {
-            Listening { fd: fd.into_raw_fd(), address: local.ip().to_string(), port: local.port().into(), code: String::new(), message: String::new() }
-        }
+        Ok((fd, local)) => Listening {
+            fd: fd.into_raw_fd(),
+            address: local.ip().to_string(),
+            port: local.port().into(),
+            code: String::new(),
+            message: String::new(),
+        },
         Err(error) => {
             let code = match error.kind() {
                 io::ErrorKind::AddrInUse => "port_in_use",
@@ -58,7 +67,13 @@ fn try_listen(address: &str, port: u32) -> io::Result<(OwnedFd, SocketAddr)> {
     let (v4, v6) = (ipv4(&address), ipv6(&address));
     // SAFETY: as above.
     unsafe {
-        check(libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, (&raw const yes).cast(), size_of_val(&yes) as u32))?;
+        check(libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_REUSEADDR,
+            (&raw const yes).cast(),
+            size_of_val(&yes) as u32,
+        ))?;
         if address.is_ipv4() {
             check(libc::bind(socket.as_raw_fd(), (&raw const v4).cast(), size_of_val(&v4) as u32))?;
         } else {

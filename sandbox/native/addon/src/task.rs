@@ -156,12 +156,18 @@ impl From<&TaskSettings> for Settings {
     }
 }
 
-async fn execute(host: &'static Host, settings: Settings, code: Vec<u8>, pipes: Arc<Pipes>, abort: Arc<Notify>) -> std::result::Result<TaskOutcome, String> {
+async fn execute(
+    host: &'static Host,
+    settings: Settings,
+    code: Vec<u8>,
+    pipes: Arc<Pipes>,
+    abort: Arc<Notify>,
+) -> std::result::Result<TaskOutcome, String> {
     let limits = settings.limits;
     // SAFETY: compile.ts has checked that our compiler made this code.
     let component = unsafe { Component::deserialize(&host.engine, &code) }.map_err(|error| format!("{error:#}"))?;
     let pre = host.linker.instantiate_pre(&component).and_then(CommandPre::new).map_err(|error| format!("{error:#}"))?;
-    let gate = Gate::new(1, limits.memory_bytes_max, 0, Duration::ZERO);
+    let gate = Gate::new(1, (0, limits.memory_bytes_max), 0, Duration::ZERO);
     let Ok(pass) = gate.enter().await else { return Err("the gate of a single task is open".into()) };
     let wasi = WasiCtx::builder()
         .args(&settings.arguments)
@@ -211,7 +217,11 @@ enum Ended {
     Aborted,
 }
 
-async fn first(mut call: Pin<&mut impl Future<Output = CallResult>>, mut late: Pin<&mut impl Future<Output = ()>>, mut aborted: Pin<&mut impl Future<Output = ()>>) -> Ended {
+async fn first(
+    mut call: Pin<&mut impl Future<Output = CallResult>>,
+    mut late: Pin<&mut impl Future<Output = ()>>,
+    mut aborted: Pin<&mut impl Future<Output = ()>>,
+) -> Ended {
     std::future::poll_fn(|cx| {
         if aborted.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ended::Aborted);

@@ -31,7 +31,8 @@ impl Body for Counted {
     type Error = Error;
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(|frame| frame.data_ref()).map_or(0, |data| data.len() as u64);
+        let bytes =
+            frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(|frame| frame.data_ref()).map_or(0, |data| data.len() as u64);
         if bytes > self.left {
             self.left = 0;
             self.call.fail(Cause::BodyTooLarge);

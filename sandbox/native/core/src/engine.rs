@@ -46,9 +46,7 @@ mod run {
             .table_elements(TABLE_ELEMENTS_MAX)
             .max_memory_size(MEMORY_BYTES_MAX);
         pool.max_unused_warm_slots(200).decommit_batch_size(16);
-        pool.linear_memory_keep_resident(KEEP_BYTES)
-            .table_keep_resident(KEEP_SMALL_BYTES)
-            .async_stack_keep_resident(KEEP_SMALL_BYTES);
+        pool.linear_memory_keep_resident(KEEP_BYTES).table_keep_resident(KEEP_SMALL_BYTES).async_stack_keep_resident(KEEP_SMALL_BYTES);
         pool.pagemap_scan(Enabled::Auto);
         let mut config = super::codegen();
         #[cfg(feature = "run")]

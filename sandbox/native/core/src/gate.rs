@@ -14,6 +14,8 @@ pub struct Gate {
     state: Mutex<State>,
     concurrency: u32,
     memory_bytes_max: u64,
+    /// What every instance needs from the start.
+    memory_bytes_min: u64,
     queue_length_max: usize,
     queue_wait: Duration,
 }
@@ -41,8 +43,12 @@ pub enum Refused {
 }
 
 impl Gate {
-    pub fn new(concurrency: u32, memory_bytes_max: u64, queue_length_max: usize, queue_wait: Duration) -> Arc<Gate> {
-        Arc::new(Gate { state: Mutex::default(), concurrency, memory_bytes_max, queue_length_max, queue_wait })
+    pub fn new(concurrency: u32, memory_bytes: (u64, u64), queue_length_max: usize, queue_wait: Duration) -> Arc<Gate> {
+        let (memory_bytes_min, memory_bytes_max) = memory_bytes;
+        // Until it is known what an instance needs, each is to have its share.
+        let share = memory_bytes_max / u64::from(concurrency.max(1));
+        let state = Mutex::new(State { expected: share.max(memory_bytes_min), ..State::default() });
+        Arc::new(Gate { state, concurrency, memory_bytes_max, memory_bytes_min, queue_length_max, queue_wait })
     }
 
     pub async fn enter(self: &Arc<Gate>) -> Result<Pass, Refused> {
@@ -92,7 +98,7 @@ impl Gate {
             let mut state = self.state.lock().unwrap();
             state.running -= 1;
             state.reserved -= reserved;
-            state.expected = used.max(state.expected - state.expected / 64);
+            state.expected = used.max(state.expected - state.expected / 64).max(self.memory_bytes_min);
             while let Some(sender) = state.waiting.front() {
                 if sender.is_closed() {
                     state.waiting.pop_front();
@@ -149,7 +155,7 @@ mod tests {
     use super::*;
 
     fn gate(concurrency: u32, memory: u64, queue: usize) -> Arc<Gate> {
-        Gate::new(concurrency, memory, queue, Duration::from_millis(50))
+        Gate::new(concurrency, (0, memory), queue, Duration::from_millis(50))
     }
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
@@ -167,6 +173,20 @@ mod tests {
             drop(first);
             assert!(second.grow(60));
             assert!(!second.grow(1));
+        });
+    }
+
+    #[test]
+    fn who_would_not_fit_waits_instead_of_failing_later() {
+        run(async {
+            let gate = Gate::new(10, (60, 100), 1, Duration::from_millis(50));
+            let mut first = gate.enter().await.ok().unwrap();
+            assert!(first.grow(60));
+            assert_eq!(gate.enter().await.err(), Some(Refused::WaitedTooLong));
+            drop(first);
+            // Alone, more than is there may be expected.
+            let alone = Gate::new(10, (600, 100), 1, Duration::from_millis(50));
+            assert!(!alone.enter().await.ok().unwrap().grow(600));
         });
     }
 

@@ -133,6 +133,7 @@ impl Plane {
         let component = unsafe { Component::deserialize(&self.engine, code) }.map_err(failed)?;
         let pre = self.linker.instantiate_pre(&component).and_then(ProxyPre::new).map_err(failed)?;
         component.initialize_copy_on_write_image().map_err(failed)?;
+        let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
 
         let mut deployments = self.deployments.lock().unwrap();
         let before = deployments.get(&load.id).cloned();
@@ -147,7 +148,7 @@ impl Plane {
         let limits = load.limits;
         let log = Log::new(id.clone(), account.clone(), self.sink.clone(), limits.log_bytes_per_second_max);
         let queue_wait = Duration::from_millis(limits.queue_wait_ms_max);
-        let gate = Gate::new(load.concurrency, limits.memory_bytes_max, limits.queue_length_max as usize, queue_wait);
+        let gate = Gate::new(load.concurrency, (memory_bytes_min, limits.memory_bytes_max), limits.queue_length_max as usize, queue_wait);
         let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
         let deployment =
             Arc::new(Deployment { id, tenant, hosts: load.hosts, pre, limits, environment: load.environment, gate, account, log });
@@ -271,7 +272,12 @@ async fn handle(call: &Arc<Call>, guest: &mut Guest, request: Request<Incoming>,
 }
 
 /// The first slice runs right here; most guests need no other.
-async fn start(batch: &Arc<Batch>, call: Arc<Call>, mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, mut receiver: Receiver) -> Result<Response<Answer>, Cause> {
+async fn start(
+    batch: &Arc<Batch>,
+    call: Arc<Call>,
+    mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut receiver: Receiver,
+) -> Result<Response<Answer>, Cause> {
     let begun_ns = thread_cpu_ns();
     let polled = poll_once(&mut work);
     call.deployment.account.cpu_ns.fetch_add(thread_cpu_ns() - begun_ns, Relaxed);
@@ -285,7 +291,11 @@ async fn start(batch: &Arc<Batch>, call: Arc<Call>, mut work: std::pin::Pin<Box<
     respond(call, handle, result)
 }
 
-fn respond(call: Arc<Call>, handle: Option<Handle>, result: Option<Result<Response<HyperOutgoingBody>, ErrorCode>>) -> Result<Response<Answer>, Cause> {
+fn respond(
+    call: Arc<Call>,
+    handle: Option<Handle>,
+    result: Option<Result<Response<HyperOutgoingBody>, ErrorCode>>,
+) -> Result<Response<Answer>, Cause> {
     // A body that went over its limit is the client's fault, whatever the guest made of it.
     if call.cause() == Some(Cause::BodyTooLarge) {
         return Err(Cause::BodyTooLarge);

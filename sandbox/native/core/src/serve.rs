@@ -53,7 +53,13 @@ fn prepare(stream: &TcpStream) {
     let timeout = STALLED_CLIENT_TIMEOUT_MS;
     // SAFETY: a valid descriptor and a c_uint, as TCP_USER_TIMEOUT wants it.
     unsafe {
-        libc::setsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, (&raw const timeout).cast(), size_of_val(&timeout) as libc::socklen_t);
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_USER_TIMEOUT,
+            (&raw const timeout).cast(),
+            size_of_val(&timeout) as libc::socklen_t,
+        );
     }
 }
 

@@ -11,10 +11,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, Condvar, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -93,7 +90,8 @@ pub fn carry_out(plane: &Plane, message: ToRunner, start: &mut dyn FnMut() -> io
             json!({ "type": "done", "call": call })
         }
         ToRunner::Usage { call } => {
-            let usage: serde_json::Map<String, Value> = plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
+            let usage: serde_json::Map<String, Value> =
+                plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
             json!({ "type": "usage", "call": call, "usage": usage })
         }
     })
