@@ -25,8 +25,8 @@ export const TRANSACTIONS_PER_BLOCK_MAX = 1000;
 export const TRANSACTION_BYTES_MAX = 4096;
 export const OPERATIONS_PER_TRANSACTION_MAX = 16;
 /** Nullifications that go along with a proposal; who misses older ones asks for them (R10). */
-export const JUSTIFICATION_CERTIFICATES_MAX = 64;
-/** Block, justification at 200 validators, and their frames. */
+export const JUSTIFICATION_CERTIFICATES_MAX = 56;
+/** Block, justification in which all of 200 validators signed everything, and their frames. */
 export const MESSAGE_BYTES_MAX: number = 1024 * 1024;
 
 // ---- Consensus, the same on every chain --------------------------------------------------------------------------------
@@ -148,5 +148,5 @@ export function assertParameters(p: Parameters): void {
 
 for (const name of Object.keys(PRESETS) as PresetName[]) assertParameters(PRESETS[name]);
 assert(BITMAP_BYTES_MAX * 8 === VALIDATORS_MAX);
-assert(BLOCK_BYTES_MAX < MESSAGE_BYTES_MAX);
+assert(BLOCK_BYTES_MAX + JUSTIFICATION_CERTIFICATES_MAX * (VALIDATORS_MAX * 64 + 128) < MESSAGE_BYTES_MAX);
 assert(VIEWS_BEHIND_KEPT < VIEWS_AHEAD_MAX);

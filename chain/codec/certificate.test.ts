@@ -1,10 +1,15 @@
 import assert from "node:assert";
 import { test } from "node:test";
+import { BODY, HEADER, PROPOSAL } from "#tests/golden/consensus.ts";
+import {
+  BITMAP_BYTES_MAX, BLOCK_BYTES_MAX, JUSTIFICATION_CERTIFICATES_MAX, MESSAGE_BYTES_MAX, TRANSACTION_BYTES_MAX, VALIDATORS_MAX,
+} from "../constants.ts";
 import { generateKey } from "../crypto.ts";
 import { chainId, digest, epoch, view } from "../types.ts";
-import { signProposal, signVote, validatorSet, verifyCertificate, verifyCertificateAsync, verifyProposal, verifyVote, verifyVoteAsync } from "./certificate.ts";
+import { CERTIFICATE_BYTES_MAX, signProposal, signVote, validatorSet, verifyCertificate, verifyCertificateAsync, verifyProposal, verifyVote, verifyVoteAsync } from "./certificate.ts";
 import type { CertificateVerdict } from "./certificate.ts";
 import { bitmapOf, quorumOf, signersOf } from "./quorum.ts";
+import { decodeMessage, encodeBlock, encodeCertificate, encodeMessage } from "./schema.ts";
 import type { Certificate, Vote, VoteKind } from "./schema.ts";
 
 const CHAIN = chainId(new Uint8Array(8).fill(1));
@@ -59,6 +64,19 @@ test("verifyCertificate() refuses a bitmap that does not fit the set or its sign
   assert.strictEqual(codeOf(verifyCertificate(SET, { ...good, bitmap: new Uint8Array(0) })), "certificate_bitmap");
   assert.strictEqual(codeOf(verifyCertificate(SET, { ...good, bitmap: new Uint8Array([0b0000_1111]) })), "certificate_signatures");
   assert.deepStrictEqual(signersOf(bitmapOf([0, 8, 15], 16), 16), [0, 8, 15]);
+});
+
+test("the largest proposal there is fits one message", () => {
+  const signatures = new Uint8Array(64 * VALIDATORS_MAX);
+  const bitmap = new Uint8Array(BITMAP_BYTES_MAX).fill(0xff);
+  const large: Certificate = { kind: "nullify", epoch: epoch(0xffff_ffff), view: view(0xffff_ffff), id: null, bitmap, signatures };
+  assert(encodeCertificate(large).length <= CERTIFICATE_BYTES_MAX);
+  const justification = Array.from({ length: JUSTIFICATION_CERTIFICATES_MAX }, () => large);
+  const body = { ...BODY, parentCertificate: { ...large, kind: "notarize" as const, id: ID }, transactions: [] as Uint8Array[] };
+  while (encodeBlock({ header: HEADER, body }).length + TRANSACTION_BYTES_MAX + 4 <= BLOCK_BYTES_MAX) body.transactions.push(new Uint8Array(TRANSACTION_BYTES_MAX));
+  const message = encodeMessage({ kind: "proposal", proposal: { ...PROPOSAL, block: { header: HEADER, body }, justification } });
+  assert(message.length <= MESSAGE_BYTES_MAX - TRANSACTION_BYTES_MAX, `${message.length} bytes`);
+  assert.strictEqual(decodeMessage(message).kind, "proposal");
 });
 
 test("votes and proposals count by their signer, chain and epoch", async () => {
