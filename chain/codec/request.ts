@@ -2,7 +2,7 @@
  * Signed API requests: the value of `Authorization: Godwit <base64url>`.
  *
  * The same envelope as a transaction under a domain of its own; body = [1, chainId, sender, method, path, bodyDigest, machine,
- * expiryMs]. It holds for one method, one path with its query, one body, one machine and at most ten minutes, so that one who
+ * expiryMs]. It holds for one method, one path with its query, one body, one machine and at most five minutes, so that one who
  * overhears it can repeat it nowhere else and not for long.
  */
 import { addressOf } from "#chain/codec/address.ts";
@@ -11,9 +11,9 @@ import { compareBytes, openEnvelope, seal, signaturesHold } from "#chain/codec/e
 import { bytes, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { type Address, type ChainId, type Digest, type PublicKey, type Refusal, address, chainId, digest, refuse } from "#chain/types.ts";
 
-export const REQUEST_SCHEME = "Godwit";
-/** Longer than any upload takes, shorter than anybody needs to repeat one. */
-export const REQUEST_LIFETIME_MS_MAX = 600_000n;
+const REQUEST_SCHEME = "Godwit";
+/** Longer than clocks are apart and a request is under way; who overhears one has no longer to repeat it. */
+const REQUEST_LIFETIME_MS_MAX = 300_000n;
 const REQUEST_BYTES_MAX = 4096;
 const METHOD_BYTES_MAX = 16;
 const PATH_BYTES_MAX = 2048;
@@ -46,8 +46,10 @@ export type RequestVerified = { readonly ok: true; readonly sender: Address; rea
 /** The whole value of the header, scheme included. */
 export function signRequest(body: RequestBody, seed: Uint8Array): string {
   const encoded = encode([VERSION, body.chainId, body.sender, body.method, body.path, body.bodyDigest, body.machine, body.expiryMs]);
-  return `${REQUEST_SCHEME} ${seal("request", encoded, [seed]).toBase64({ alphabet: "base64url", omitPadding: true })}`;
+  return `${REQUEST_SCHEME} ${base64url(seal("request", encoded, [seed]))}`;
 }
+
+const base64url = (raw: Uint8Array): string => raw.toBase64({ alphabet: "base64url", omitPadding: true });
 
 export function verifyRequest(headerText: string | undefined, expected: RequestExpected): RequestVerified | Refusal {
   if (headerText === undefined) return refuse("unsigned", "Cannot serve this without a signature: send Authorization: Godwit …");
@@ -73,7 +75,9 @@ function parseRequest(headerText: string): { body: RequestBody; envelope: Return
   const [scheme, encoded, ...rest] = headerText.split(" ");
   if (scheme !== REQUEST_SCHEME || encoded === undefined || rest.length > 0 || encoded.length > REQUEST_BYTES_MAX * 2) return null;
   try {
-    const envelope = openEnvelope(Uint8Array.fromBase64(encoded, { alphabet: "base64url", lastChunkHandling: "loose" }), REQUEST_BYTES_MAX);
+    const raw = Uint8Array.fromBase64(encoded, { alphabet: "base64url", lastChunkHandling: "loose" });
+    if (base64url(raw) !== encoded) return null;
+    const envelope = openEnvelope(raw, REQUEST_BYTES_MAX);
     const [version, chain, sender, method, path, body, machine, expiry] = tuple(decode(envelope.bodyBytes), 8);
     if (u32(version) !== VERSION) return null;
     return {

@@ -120,10 +120,13 @@ export function bytesUpTo(value: Cbor | undefined, lengthMax: number): Uint8Arra
   return value;
 }
 
-/** At most `lengthMax` UTF-16 units. */
-export function text(value: Cbor | undefined, lengthMax: number): string {
+const utf8 = new TextEncoder();
+
+/** At most `bytesMax` bytes of UTF-8. */
+export function text(value: Cbor | undefined, bytesMax: number): string {
   if (typeof value !== "string") throw new CodecError("codec_value", `${show(value)} is not a text`);
-  if (value.length > lengthMax) throw new CodecError("codec_length", `a text of ${value.length} where at most ${lengthMax} belong`);
+  const length = utf8.encode(value).length;
+  if (length > bytesMax) throw new CodecError("codec_length", `a text of ${length} bytes where at most ${bytesMax} belong`);
   return value;
 }
 

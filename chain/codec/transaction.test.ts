@@ -5,7 +5,7 @@ import { decode, encode } from "#chain/codec/cbor.ts";
 import { chainIdOf, decodeGenesis, encodeGenesis, type Genesis } from "#chain/codec/genesis.ts";
 import { signRequest, verifyRequest, type RequestBody } from "#chain/codec/request.ts";
 import {
-  decodeTransaction, signMachineProof, signTransaction, verifySignatures, type Operation, type TransactionBody,
+  CAUSE_BYTES_MAX, decodeBody, decodeTransaction, encodeBody, signMachineProof, signTransaction, verifySignatures, type Operation, type TransactionBody,
 } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { address, chainId, digest, timeMs, U64_MAX } from "#chain/types.ts";
@@ -69,6 +69,12 @@ test("the codec refuses what is not a transaction", () => {
   assert.strictEqual(code(encode([bodyBytes, [signatures[0]!, signatures[0]!]])), "codec_value");
 });
 
+test("a text is as long as its bytes, not as its characters", () => {
+  const failed = (cause: string): Uint8Array => encodeBody({ ...body, ops: [{ kind: "failed", deploymentId: id, index: 0, cause }] });
+  assert.deepStrictEqual(encodeBody(decodeBody(failed("é".repeat(CAUSE_BYTES_MAX / 2)))), failed("é".repeat(CAUSE_BYTES_MAX / 2)));
+  assert.throws(() => decodeBody(failed("é".repeat(CAUSE_BYTES_MAX / 2) + "e")), { code: "codec_length" });
+});
+
 test("no signature, and a signature by another key over the same body, hold nothing", () => {
   assert.strictEqual(verifySignatures({ ...decodeTransaction(signTransaction(body, [seed(1)])), signatures: [] }), false);
   const mine = decodeTransaction(signTransaction(body, [seed(1)]));
@@ -90,7 +96,18 @@ test("verifyRequest() takes what signRequest() made and says what is wrong with 
   assert.strictEqual(code(header, { path: "/v1/deployments/ab/logs" }), "wrong_request");
   assert.strictEqual(code(header, { nowMs: 60_001n }), "expired");
   assert.strictEqual(code(header, { bodyDigest: sha256(new Uint8Array(1)) }), "digest_mismatch");
-  assert.strictEqual(code(signRequest({ ...request, expiryMs: 700_000n }, seed(1))), "expiry_too_far");
+  assert.strictEqual(code(signRequest({ ...request, expiryMs: 301_000n }, seed(1))), "ok");
+  assert.strictEqual(code(signRequest({ ...request, expiryMs: 301_001n }, seed(1))), "expiry_too_far");
+  // The same bytes written otherwise: base64 lets one break lines, and leaves bits unused in the last character.
+  assert.strictEqual(code(`${header.slice(0, 40)}\n${header.slice(40)}`), "bad_authorization");
+  for (const pad of ["", "a", "aa"]) {
+    const padded = { ...request, path: request.path + pad };
+    const text = signRequest(padded, seed(1));
+    assert.strictEqual(code(text, { path: padded.path }), "ok");
+    for (const last of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+      if (!text.endsWith(last)) assert.notStrictEqual(code(text.slice(0, -1) + last, { path: padded.path }), "ok");
+    }
+  }
   assert.strictEqual(code(signRequest(request, seed(2))), "bad_signature");
   assert.strictEqual(code(signRequest(request, seed(2)), { keysOf: () => [publicKeyOf(seed(2))] }), "ok");
 });
