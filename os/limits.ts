@@ -27,6 +27,9 @@ export const UPLOAD_BYTES_MIN: number = 64 * 1024;
 /** Uploads being received and inspected at once, of all and of one account; each is held in memory. */
 export const UPLOADS_AT_ONCE_MAX = 16;
 export const UPLOADS_OF_ONE_AT_ONCE_MAX = 4;
+/** An upload must begin at once and come at this speed, or its turn is another's: the largest has 69 s. */
+export const UPLOAD_FIRST_MS_MAX = 5_000;
+export const UPLOAD_BYTES_PER_SECOND_MIN: number = 256 * 1024;
 /** Compiler processes at once: one core stays free for the chain. */
 export const COMPILES_AT_ONCE_MAX = 2;
 

@@ -2,8 +2,9 @@
  * The listening socket of the API, bound before anything else of the machine is touched: a port in use is an error with nothing
  * to undo. Until the routes are behind it, every request is answered 503 `starting`.
  */
-import { type IncomingMessage, type RequestListener, type Server, type ServerResponse, createServer } from "node:http";
+import { type IncomingMessage, type RequestListener, STATUS_CODES, type Server, type ServerResponse, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { AgentError, codeOf } from "../error.ts";
 import { PROBLEM_TYPE, problemOf } from "./problems.ts";
 
@@ -12,6 +13,8 @@ const CONNECTIONS_MAX = 1024;
 /** A whole request, body and all: long enough for 16 MiB over a slow line. */
 const REQUEST_TIMEOUT_MS = 120_000;
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often Node looks for requests that are over their time. */
+const TIMEOUT_CHECK_MS = 2_000;
 const HEADER_BYTES_MAX = 16 * 1024;
 
 export type Door = {
@@ -24,9 +27,10 @@ export type Door = {
 export async function bindDoor(address: string, port: number): Promise<Door> {
   let listener: RequestListener = notYet;
   const http = createServer(
-    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADER_BYTES_MAX },
+    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     (request, response) => listener(request, response),
   );
+  http.on("clientError", answerMalformed);
   http.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
     http.once("error", (error) => reject(portError(error, address, port)));
@@ -49,6 +53,20 @@ function portError(error: Error, address: string, port: number): AgentError {
   const code = codeOf(error) === "EADDRINUSE" ? "port_in_use" : "listen_failed";
   const why = code === "port_in_use" ? "another process listens on it" : error.message;
   return new AgentError(code, `Cannot listen on port ${port} of ${address}: ${why}`, { cause: error });
+}
+
+/** What the parser gave up on: no route has seen it. */
+const MALFORMED: Readonly<Record<string, readonly [string, string]>> = {
+  HPE_HEADER_OVERFLOW: ["header_too_large", `Cannot read the request as its header has more than ${HEADER_BYTES_MAX} bytes`],
+  ERR_HTTP_REQUEST_TIMEOUT: ["request_timeout", "Cannot wait for the request any longer"],
+};
+
+function answerMalformed(error: Error, socket: Duplex): void {
+  if (!socket.writable) return void socket.destroy();
+  const [code, message] = MALFORMED[codeOf(error)] ?? ["request_malformed", "Cannot read the request as it is not HTTP/1.1"];
+  const problem = problemOf(new AgentError(code, message));
+  const body = JSON.stringify(problem);
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
 }
 
 function notYet(_request: IncomingMessage, response: ServerResponse): void {

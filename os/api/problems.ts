@@ -17,12 +17,14 @@ export type Problem = {
 export const PROBLEM_TYPE = "application/problem+json";
 
 const STATUS: Readonly<Record<string, number>> = {
-  parameter_invalid: 400, body_invalid: 400, transaction_malformed: 400,
+  parameter_invalid: 400, body_invalid: 400, request_malformed: 400, transaction_malformed: 400,
   unsigned: 401,
   not_funded: 402,
   not_owner: 403,
   route_unknown: 404, deployment_unknown: 404, machine_unknown: 404, block_unknown: 404, transaction_unknown: 404,
   method_not_allowed: 405,
+  request_timeout: 408, upload_slow: 408,
+  length_required: 411,
   body_too_large: 413, component_too_large: 413, transaction_too_large: 413,
   media_type_unknown: 415,
   header_too_large: 431,
@@ -32,7 +34,7 @@ const STATUS: Readonly<Record<string, number>> = {
 };
 const TITLES: Readonly<Record<number, string>> = {
   400: "The request cannot be read", 401: "The signature is missing or does not hold", 402: "The account holds no money", 403: "Not yours to see",
-  404: "There is no such thing here", 405: "Not this method", 413: "Too large", 415: "Not this media type", 422: "The request cannot be done",
+  404: "There is no such thing here", 405: "Not this method", 408: "Too slow", 411: "The length is missing", 413: "Too large", 415: "Not this media type", 422: "The request cannot be done",
   429: "Too much at once", 431: "The header is too large", 500: "The machine failed", 503: "Not now",
 };
 /** Fastify's own refusals, said in our codes. */

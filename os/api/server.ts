@@ -1,15 +1,17 @@
 /**
  * The HTTP server of a machine: the table of routes carried out by fastify.
  *
- * At the door, in this order: route, method, parameters, signature, what the sender may upload, length of the body; only then is
- * a byte of the body read. Every refusal is a problem (problems.ts). A stop ends open streams.
+ * At the door, in this order: route, method, parameters, length of the body, signature, what the sender may upload; only then is
+ * a byte of the body read, and one that holds a turn has to come on. Every refusal is a problem (problems.ts). A stop ends open
+ * streams.
  */
 import fastify from "fastify";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { verifyRequest } from "#chain/codec/request.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, type ChainId, type Hex, type PublicKey, hex, refuse } from "#chain/types.ts";
-import { codeOf } from "../error.ts";
+import { AgentError, codeOf } from "../error.ts";
+import { UPLOAD_BYTES_PER_SECOND_MIN, UPLOAD_FIRST_MS_MAX } from "../limits.ts";
 import type { Door } from "./door.ts";
 import { PROBLEM_TYPE, problemOf, refuseSignature, refuseWith } from "./problems.ts";
 import type { Answer, Call, Route } from "./route.ts";
@@ -41,6 +43,8 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
       return options.door.http;
     },
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX, ignoreTrailingSlash: true },
+    // The door answers what is no HTTP.
+    clientErrorHandler: () => {},
     frameworkErrors: (error, _request, reply) => void sendProblem(reply, error),
     ajv: { customOptions: { coerceTypes: true, removeAdditional: false } },
   });
@@ -48,10 +52,7 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
   for (const type of new Set(options.routes.flatMap((route) => route.body?.type ?? []))) {
     server.addContentTypeParser(type, { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   }
-  server.setErrorHandler((error, request, reply) => {
-    if (problemOf(error).status === 500) options.onFault?.(error, request.routeOptions.url ?? request.url);
-    return sendProblem(reply, error);
-  });
+  server.setErrorHandler((error, request, reply) => sendFault(options, error, request, reply));
   server.setNotFoundHandler((request, reply) => sendProblem(reply, unknownRoute(options.routes, request.method, request.url)));
   server.addHook("onResponse", async (request, reply) => {
     options.onAnswer?.((request.routeOptions.config as { id?: string }).id ?? "unknown", reply.statusCode, reply.elapsedTime);
@@ -69,6 +70,7 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
 
 function addRoute(server: FastifyInstance, route: Route, options: ServerOptions, stopping: AbortSignal): void {
   const senders = new WeakMap<FastifyRequest, { sender: Address; bodyDigest: Uint8Array }>();
+  const bodyTimers = new WeakMap<FastifyRequest, NodeJS.Timeout>();
   const underWay = new Map<Hex, number>();
   server.route({
     method: route.method,
@@ -80,6 +82,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       querystring: { type: "object", properties: { ...route.query }, additionalProperties: false },
     },
     onRequest: async (request, reply) => {
+      checkParameters(request);
       checkLength(route, request);
       if (route.auth === "none") return;
       const verified = verifyRequest(request.headers.authorization, {
@@ -91,8 +94,11 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       const parameters = request.params as Record<string, string>;
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
       route.body?.admit?.(verified.sender, parameters, Number(request.headers["content-length"] ?? 0));
-      if (route.body?.atOnceMax !== undefined) takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);
+      if (route.body?.atOnceMax === undefined) return;
+      takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);
+      bodyTimers.set(request, endIfSlow(request, reply));
     },
+    preHandler: async (request) => clearTimeout(bodyTimers.get(request)),
     handler: async (request, reply) => {
       const signed = senders.get(request);
       const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
@@ -108,11 +114,10 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       return send(reply, await route.run(call), call.signal);
     },
     // An upload over its limit is told so in the words of its route.
-    errorHandler: (error, _request, reply) => {
+    errorHandler: (error, request, reply) => {
       const tooLarge = route.body?.tooLarge;
-      if (codeOf(error) === "FST_ERR_CTP_BODY_TOO_LARGE" && tooLarge !== undefined) return sendProblem(reply, Object.assign(new Error(tooLargeText(route)), { code: tooLarge }));
-      if (problemOf(error).status === 500) options.onFault?.(error, route.id);
-      return sendProblem(reply, error);
+      if (codeOf(error) === "FST_ERR_CTP_BODY_TOO_LARGE" && tooLarge !== undefined) return sendProblem(reply, new AgentError(tooLarge, tooLargeText(route)));
+      return sendFault(options, error, request, reply);
     },
   });
 }
@@ -130,11 +135,35 @@ function takeTurn(underWay: Map<Hex, number>, { all, one }: { readonly all: numb
   });
 }
 
+/** A body that holds a turn and does not come at UPLOAD_BYTES_PER_SECOND_MIN gives the turn back, and its connection. */
+function endIfSlow(request: FastifyRequest, reply: FastifyReply): NodeJS.Timeout {
+  const bytes = Number(request.headers["content-length"]);
+  const timer = setTimeout(() => {
+    reply.raw.once("finish", () => request.raw.destroy());
+    sendProblem(reply.header("connection", "close"), new AgentError("upload_slow", `Cannot wait for the body: ${bytes} bytes have to come at ${UPLOAD_BYTES_PER_SECOND_MIN} bytes a second at least`));
+  }, uploadMsMax(bytes));
+  reply.raw.once("close", () => clearTimeout(timer));
+  return timer;
+}
+
+export const uploadMsMax = (bytes: number): number => UPLOAD_FIRST_MS_MAX + Math.ceil((bytes * 1000) / UPLOAD_BYTES_PER_SECOND_MIN);
+
+/** Before the signature is looked at: what reads a parameter there finds it well formed. */
+function checkParameters(request: FastifyRequest): void {
+  for (const [part, value] of [["params", request.params], ["querystring", request.query]] as const) {
+    const validate = request.getValidationFunction(part);
+    if (validate === undefined || validate(value)) continue;
+    const [error] = validate.errors ?? [];
+    refuseWith("parameter_invalid", `${part}${error?.instancePath ?? ""} ${error?.message ?? "is not valid"}`);
+  }
+}
+
 const tooLargeText = (route: Route): string => `Cannot take the body of ${route.method} ${route.path} as ${route.body?.bytesMax ?? 0} bytes is the limit`;
 
 /** The length that a client announces is refused before anything is read; one that lies is cut by fastify. */
 function checkLength(route: Route, request: FastifyRequest): void {
   const announced = request.headers["content-length"];
+  if (announced === undefined && route.body?.atOnceMax !== undefined) refuseWith("length_required", `Cannot take the body of ${route.method} ${route.path} without a Content-Length`);
   if (announced === undefined || Number(announced) <= (route.body?.bytesMax ?? 0)) return;
   refuseWith(route.body?.tooLarge ?? "body_too_large", tooLargeText(route));
 }
@@ -142,17 +171,24 @@ function checkLength(route: Route, request: FastifyRequest): void {
 function unknownRoute(routes: readonly Route[], method: string, url: string): Error {
   const path = url.split("?")[0] ?? "";
   const methods = routes.filter((route) => pathPattern(route.path).test(path)).map((route) => route.method);
-  const [code, message] = methods.length > 0
+  const [code, message]: readonly [string, string] = methods.length > 0
     ? ["method_not_allowed", `Cannot ${method} ${path}: it takes ${methods.join(", ")}`]
     : ["route_unknown", `Cannot ${method} ${path} as there is no such route: GET /openapi.json lists them`];
-  return Object.assign(new Error(message), { code });
+  return new AgentError(code, message);
 }
 
 const pathPattern = (path: string): RegExp => new RegExp(`^${path.replaceAll(".", "\\.").replaceAll(/\{[a-z]+\}/gi, "[^/]+")}$`);
 
+/** A client that is gone is nobody's fault. */
+function sendFault({ onFault }: ServerOptions, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (problemOf(error).status === 500 && !request.raw.socket.destroyed) onFault?.(error, `${request.method} ${request.routeOptions.url ?? request.url}`);
+  return sendProblem(reply, error);
+}
+
 function sendProblem(reply: FastifyReply, error: unknown): FastifyReply {
   const problem = problemOf(error);
   if (problem.status === 401) void reply.header("www-authenticate", "Godwit");
+  if (problem.status === 503) void reply.header("retry-after", "1");
   return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 

@@ -16,7 +16,7 @@ import { createMetrics } from "#os/api/metrics.ts";
 import { createRoutes } from "#os/api/routes.ts";
 import type { Route } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
-import { serveApi } from "#os/api/server.ts";
+import { serveApi, uploadMsMax } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
 import { LOG_FOLLOWERS_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
 import { LogStore } from "#os/logs.ts";
@@ -32,7 +32,7 @@ const POOR = 9;
 const MACHINE = accountOf(3);
 const ID = hex(idOf(1));
 
-type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
+type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; faults: string[]; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
 
 const deployment = (n: number, owner = OWNER): DeploymentView => ({
   id: idOf(n), owner: accountOf(owner), name: `d${n}`, state: "active", componentDigest: sha256(Uint8Array.of(n)), configurationDigest: null, memoryMib: 64, cpuMillis: 250,
@@ -67,14 +67,15 @@ async function world(t: TestContext): Promise<World> {
   };
   const metrics = createMetrics();
   const routes = createRoutes(context, metrics);
-  const server = await serveApi({ door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, checkOwner: (id, sender) => checkOwner(context, id, sender) });
+  const faults: string[] = [];
+  const server = await serveApi({ onFault: (error) => void faults.push(String(error)), door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, checkOwner: (id, sender) => checkOwner(context, id, sender) });
   const stop = async (): Promise<void> => {
     await server.stop();
     await logs.close();
   };
   t.after(stop);
   const as = (n: number): Signer => ({ seed: seedOf(n), chainId: node.chainId, machine: MACHINE });
-  return { node, port: door.port, logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
+  return { node, port: door.port, faults, logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
 }
 
 const refused = (answer: HttpAnswer, status: number, code: string): void => {
@@ -287,8 +288,8 @@ test("an upload above the account's quota is refused before its body is read", a
   assert.equal((await call(STRANGER, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } })).status, 201, "another account's quota is its own");
 });
 
-test("one account cannot take every turn to upload, and a turn is given back when the client goes", async (t) => {
-  const { as, port, call } = await world(t);
+test("one account cannot take every turn to upload, and a turn is given back when the client goes, which is no fault", async (t) => {
+  const { as, port, call, faults } = await world(t);
   const path = `/v1/components/sha256:${hex(sha256(Uint8Array.of(0)))}`;
   const headers = { "content-type": "application/octet-stream", "content-length": "1000", authorization: authorization(as(OWNER), { method: "PUT", path, body: Uint8Array.of(0) }) };
   const head = `PUT ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
@@ -303,6 +304,7 @@ test("one account cannot take every turn to upload, and a turn is given back whe
   await answers(STRANGER, 201);
   for (const socket of slow) socket.destroy();
   await answers(OWNER, 201);
+  assert.deepEqual(faults, []);
 });
 
 test("so many follow logs at once and no more, and one that goes makes room", async (t) => {
@@ -320,6 +322,41 @@ test("so many follow logs at once and no more, and one that goes makes room", as
   assert.equal((await follow()).status, 503);
   followers[0]?.socket.destroy();
   for (let tries = 0; (await follow()).status !== 200; tries += 1) assert(tries < 100);
+});
+
+test("a body that holds a turn has a length and comes on, or the turn is another's", async (t) => {
+  const { as, port, call } = await world(t);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const path = `/v1/components/sha256:${hex(sha256(Uint8Array.of(0)))}`;
+  const headers = { "content-type": "application/octet-stream", authorization: authorization(as(OWNER), { method: "PUT", path, body: Uint8Array.of(0) }) };
+  refused(await headOnly(port, path, { ...headers, "transfer-encoding": "chunked" }), 411, "length_required");
+  const slow = Array.from({ length: UPLOADS_OF_ONE_AT_ONCE_MAX }, () => headOnly(port, path, { ...headers, "content-length": "1000" }));
+  const upload = (): Promise<HttpAnswer> => call(OWNER, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } });
+  for (let tries = 0; (await upload()).status !== 503; tries += 1) assert(tries < 100);
+  t.mock.timers.tick(uploadMsMax(1000) - 1);
+  refused(await upload(), 503, "busy");
+  t.mock.timers.tick(1);
+  for (const answer of await Promise.all(slow)) refused(answer, 408, "upload_slow");
+  for (let tries = 0; (await upload()).status !== 201; tries += 1) assert(tries < 100);
+});
+
+test("what is no HTTP, or names nothing, is a problem too and no fault of the machine", async (t) => {
+  const { as, port, faults } = await world(t);
+  const answerTo = async (text: string): Promise<HttpAnswer> => {
+    const socket = connect(port, "127.0.0.1");
+    t.after(() => socket.destroy());
+    socket.write(text);
+    let whole = "";
+    for await (const chunk of socket) whole += String(chunk);
+    const [head = "", body = ""] = whole.split("\r\n\r\n");
+    return { status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]), headers: { "content-type": /content-type: (.*)/i.exec(head)?.[1] ?? "" }, text: body, json: JSON.parse(body) };
+  };
+  refused(await answerTo("GARBAGE\r\n\r\n"), 400, "request_malformed");
+  refused(await answerTo("GET /v1/\u009b31m HTTP/1.1\r\nhost: x\r\n\r\n"), 400, "request_malformed");
+  refused(await answerTo(`GET /v1/status HTTP/1.1\r\nhost: x\r\nx: ${"a".repeat(20_000)}\r\n\r\n`), 431, "header_too_large");
+
+  for (const id of ["zzz", "abc", "__proto__"]) refused(await http({ path: `/v1/deployments/${id}/logs`, port, headers: { authorization: authorization(as(OWNER), { path: `/v1/deployments/${id}/logs` }) } }), 400, "parameter_invalid");
+  assert.deepEqual(faults, []);
 });
 
 /** Sends the head of a request whose body never comes: the refusal must not wait for it. */
