@@ -51,8 +51,9 @@ export const LOGS_MAX = 1024;
 export const LOG_UNWRITTEN_LINES_MAX = 4096;
 /** Lines are on disk after this. */
 export const LOG_FLUSH_MS = 200;
-/** Clients that follow logs at once, and what may wait unsent for one of them before lines are skipped. */
+/** Clients that follow logs at once, of all accounts and of one, and what may wait unsent for one of them before lines are skipped. */
 export const LOG_FOLLOWERS_MAX = 64;
+export const LOG_FOLLOWERS_OF_ONE_MAX = 8;
 export const LOG_FOLLOWER_BYTES_MAX: number = 1024 * 1024;
 /** A silent stream says something this often, so that a dead client is noticed. */
 export const LOG_HEARTBEAT_MS = 15_000;

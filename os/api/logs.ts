@@ -5,8 +5,8 @@
  * bytes lines are left out and a line of the stream `system` says how many.
  */
 import type { ServerResponse } from "node:http";
-import type { Hex } from "#chain/types.ts";
-import { LOG_FOLLOWERS_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import { type Hex, hex } from "#chain/types.ts";
+import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
 import type { LogLine, LogStore } from "../logs.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
@@ -14,7 +14,8 @@ import { type Route, json } from "./route.ts";
 import { DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
 
 export function logRoute({ logs }: Context): Route {
-  let followers = 0;
+  /** One entry for each client that follows: whose it is. */
+  const followers: Hex[] = [];
   return {
     id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner",
     summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams them as events `line`",
@@ -26,7 +27,7 @@ export function logRoute({ logs }: Context): Route {
       limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
     },
     answers: { 200: { description: "Lines", types: ["application/json", "text/event-stream"], schema: page("lines", ref("LogLine")) } },
-    run: ({ parameters, query }) => {
+    run: ({ parameters, query, sender, signal }) => {
       const id = parameters["id"] as Hex;
       const after = query["after"] as number | undefined;
       const tail = (query["tail"] as number | undefined) ?? PAGE_ROWS_DEFAULT;
@@ -35,17 +36,16 @@ export function logRoute({ logs }: Context): Route {
         const lines = after === undefined ? logs.tail(id, tail) : logs.after(id, after, limit);
         return json({ lines: [...lines], next: lines.length === 0 ? null : String(lines.at(-1)?.sequence) });
       }
-      if (followers >= LOG_FOLLOWERS_MAX) refuseWith("busy", `Cannot follow the log as ${LOG_FOLLOWERS_MAX} clients follow logs here already`);
+      const account = sender === null ? refuseWith("unsigned", "Cannot follow a log without a signature") : hex(sender);
+      if (followers.length >= LOG_FOLLOWERS_MAX || followers.filter((follower) => follower === account).length >= LOG_FOLLOWERS_OF_ONE_MAX) {
+        refuseWith("busy", `Cannot follow the log as ${LOG_FOLLOWERS_OF_ONE_MAX} clients of one account, ${LOG_FOLLOWERS_MAX} of all, may follow logs here at once`);
+      }
+      // Counted in the turn in which it was checked: requests that come in one packet are not all let in.
+      followers.push(account);
+      signal.addEventListener("abort", () => followers.splice(followers.indexOf(account), 1), { once: true });
       return {
         kind: "stream", type: "text/event-stream",
-        write: async (response, signal) => {
-          followers += 1;
-          try {
-            await follow(logs, id, after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX), response, signal);
-          } finally {
-            followers -= 1;
-          }
-        },
+        write: (response) => follow(logs, id, after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX), response, signal),
       };
     },
   };

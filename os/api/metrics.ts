@@ -25,7 +25,10 @@ export function createMetrics(): Metrics {
     memoryBytes: gauge("godwit_runner_memory_bytes", "Memory of tenants now"),
     residentBytes: gauge("godwit_agent_resident_bytes", "Resident memory of the agent"),
   };
-  const collect = async (context: Context): Promise<void> => {
+  let collecting: Promise<void> | null = null;
+  /** The runner is asked once at a time, however many look. */
+  const collect = (context: Context): Promise<void> => (collecting ??= look(context).finally(() => (collecting = null)));
+  const look = async (context: Context): Promise<void> => {
     const head = context.node.head();
     gauges.height.set(head.height);
     gauges.moneySecond.set(Number(head.moneySecond));

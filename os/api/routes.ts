@@ -7,7 +7,7 @@ import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import type { DeploymentView, LedgerView, PageRequest } from "#chain/ledger/view.ts";
-import { type Address, type Hex, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
+import { type Address, type Digest, type Hex, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
 import type { Usage } from "#sandbox/sandbox.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
@@ -93,7 +93,8 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
     ...uploadRoutes(context),
     { id: "getOpenapi", method: "GET", path: "/openapi.json", auth: "none", summary: "This document", answers: answers({ type: "object" }), run: () => json(document as Json) },
     {
-      id: "getHealth", method: "GET", path: "/healthz", auth: "none", summary: "200 while the chain goes on", answers: answers(ref("Health")),
+      id: "getHealth", method: "GET", path: "/healthz", auth: "none", summary: "200 while the chain goes on", 
+      answers: { ...answers(ref("Health")), 503: { description: "It stands still", types: ["application/json"], schema: ref("Health") } },
       run: () => {
         const head = context.node.head();
         const state = context.node.status().halted !== null ? "halted" : BigInt(context.now()) - head.timeMs > STALL_MS ? "stalled" : "ok";
@@ -126,21 +127,25 @@ function transactionRoute({ node }: Context): Route {
     },
     run: async ({ body, query, signal }): Promise<Answer> => {
       if (query["wait"] === "final" && waits >= FINAL_WAITS_MAX) refuseWith("busy", "Cannot wait for one more transaction: ask for it by its id");
-      const { txid } = await node.submit(body);
-      const id = hex(txid);
-      if (query["wait"] !== "final") return json({ txid: id }, 202);
+      if (query["wait"] !== "final") return json({ txid: hex((await node.submit(body)).txid) }, 202);
       waits += 1;
       try {
-        const { height, ok, code } = await node.whenFinal(txid, { timeoutMs: FINAL_WAIT_MS_MAX, signal });
-        return json({ txid: id, height, ok, ...(code === undefined ? {} : { code }) });
-      } catch (error) {
-        if (isTimeout(error)) return json({ txid: id }, 202);
-        throw error;
+        return await answerWhenFinal(node, (await node.submit(body)).txid, signal);
       } finally {
         waits -= 1;
       }
     },
   };
+}
+
+async function answerWhenFinal(node: Context["node"], txid: Digest, signal: AbortSignal): Promise<Answer> {
+  try {
+    const { height, ok, code } = await node.whenFinal(txid, { timeoutMs: FINAL_WAIT_MS_MAX, signal });
+    return json({ txid: hex(txid), height, ok, ...(code === undefined ? {} : { code }) });
+  } catch (error) {
+    if (isTimeout(error)) return json({ txid: hex(txid) }, 202);
+    throw error;
+  }
 }
 
 const isTimeout = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "timeout";

@@ -18,7 +18,7 @@ import type { Route } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi, uploadMsMax } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
-import { LOG_FOLLOWERS_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
+import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
 import { LogStore } from "#os/logs.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { SandboxError } from "#sandbox/sandbox.ts";
@@ -307,21 +307,32 @@ test("one account cannot take every turn to upload, and a turn is given back whe
   assert.deepEqual(faults, []);
 });
 
-test("so many follow logs at once and no more, and one that goes makes room", async (t) => {
-  const { as, port } = await world(t);
-  const path = `/v1/deployments/${ID}/logs?follow=true`;
-  const follow = async (): Promise<{ status: number; socket: Socket }> => {
+test("so many follow logs at once and no more, of one account fewer, and one that goes makes room", async (t) => {
+  const { as, port, node, logs } = await world(t);
+  const ownersMax = LOG_FOLLOWERS_MAX / LOG_FOLLOWERS_OF_ONE_MAX;
+  for (let n = 0; n <= ownersMax; n += 1) node.deploymentMap.set(hex(idOf(100 + n)), deployment(100 + n, 100 + n));
+  const follow = async (owner: number): Promise<{ status: number; socket: Socket }> => {
+    const path = `/v1/deployments/${hex(idOf(owner))}/logs?follow=true`;
     const socket = connect(port, "127.0.0.1");
     t.after(() => socket.destroy());
-    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization(as(OWNER), { path })}\r\n\r\n`);
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization(as(owner), { path })}\r\n\r\n`);
     const [chunk] = (await once(socket, "data")) as [Buffer];
     return { socket, status: Number(/^HTTP\/1\.1 (\d+)/.exec(chunk.toString())?.[1]) };
   };
-  const followers = await Promise.all(Array.from({ length: LOG_FOLLOWERS_MAX }, follow));
-  assert(followers.every(({ status }) => status === 200));
-  assert.equal((await follow()).status, 503);
-  followers[0]?.socket.destroy();
-  for (let tries = 0; (await follow()).status !== 200; tries += 1) assert(tries < 100);
+  // More than one account may have, in one packet.
+  const { mock } = t.mock.method(logs, "follow");
+  const packet = connect(port, "127.0.0.1");
+  t.after(() => packet.destroy());
+  const path = `/v1/deployments/${hex(idOf(100))}/logs?follow=true`;
+  packet.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization(as(100), { path })}\r\n\r\n`.repeat(LOG_FOLLOWERS_OF_ONE_MAX + 4));
+  await once(packet, "data");
+  assert.equal((await follow(100)).status, 503);
+  assert.equal(mock.callCount(), LOG_FOLLOWERS_OF_ONE_MAX);
+  const others = await Promise.all(Array.from({ length: LOG_FOLLOWERS_MAX - LOG_FOLLOWERS_OF_ONE_MAX }, (_, n) => follow(101 + Math.floor(n / LOG_FOLLOWERS_OF_ONE_MAX))));
+  assert(others.every(({ status }) => status === 200));
+  assert.equal((await follow(100 + ownersMax)).status, 503);
+  packet.destroy();
+  for (let tries = 0; (await follow(100 + ownersMax)).status !== 200; tries += 1) assert(tries < 100);
 });
 
 test("a body that holds a turn has a length and comes on, or the turn is another's", async (t) => {
@@ -401,6 +412,8 @@ test("a stalled chain is unhealthy, and metrics count", async (t) => {
   node.headMs -= 31_000n;
   const stalled = await get("/healthz");
   assert.deepEqual([stalled.status, stalled.json.state], [503, "stalled"]);
+  const answers = (await get("/openapi.json")).json.paths["/healthz"].get.responses;
+  assert.deepEqual(Object.keys(answers["503"].content), ["application/json"]);
   const { text } = await get("/metrics");
   assert.match(text, /^godwit_api_answers_total\{route="getHealth",status="503"\} 1$/m);
   assert.match(text, /^godwit_runner_requests_total 3$/m);
