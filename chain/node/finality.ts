@@ -67,12 +67,12 @@ export class Waiters {
     return this.#byTransaction.has(txid);
   }
   resolve(txid: Hex, status: TransactionStatus): void {
-    for (const waiter of [...(this.#byTransaction.get(txid) ?? [])]) waiter.resolve(status);
+    for (const waiter of this.#byTransaction.get(txid) ?? []) waiter.resolve(status);
   }
   reject(txid: Hex, code: string, message: string): void {
-    for (const waiter of [...(this.#byTransaction.get(txid) ?? [])]) waiter.reject(new NodeError(code, message));
+    for (const waiter of this.#byTransaction.get(txid) ?? []) waiter.reject(new NodeError(code, message));
   }
   rejectAll(code: string, message: string): void {
-    for (const txid of [...this.#byTransaction.keys()]) this.reject(txid, code, message);
+    for (const txid of this.#byTransaction.keys()) this.reject(txid, code, message);
   }
 }

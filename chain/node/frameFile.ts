@@ -135,7 +135,7 @@ export class FrameFile {
 
   async #drain(): Promise<void> {
     // One turn later, so that everything appended in this turn shares a frame.
-    await null;
+    await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = takeFrame(this.#waiting);
       try {

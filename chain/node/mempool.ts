@@ -160,7 +160,7 @@ export class Mempool {
     for (const { body, txid } of transactions) {
       const account = this.#accounts.get(hex(body.sender));
       if (!account) continue;
-      for (const entry of [...account.entries.values()]) {
+      for (const entry of account.entries.values()) {
         if (entry.transaction.body.nonce > body.nonce) continue;
         this.#remove(entry, entry.key === hex(txid) ? null : "wrong_nonce");
       }
@@ -168,7 +168,7 @@ export class Mempool {
     // A walk over all of them, so not at every block.
     if (timeMs < this.#sweptMs + SWEEP_INTERVAL_MS) return;
     this.#sweptMs = timeMs;
-    for (const entry of [...this.#entries.values()]) if (entry.transaction.body.validUntilMs < timeMs) this.#remove(entry, "expired");
+    for (const entry of this.#entries.values()) if (entry.transaction.body.validUntilMs < timeMs) this.#remove(entry, "expired");
   }
 
   /** It cannot be in any block on this tip. */

@@ -10,27 +10,26 @@ import { hashWithDomain, publicKeyOf } from "#chain/crypto.ts";
 import { type Validator, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type Certificate, decodeCertificate, decodeSignedVote, encodeCertificate, genesisId } from "#chain/codec/schema.ts";
-import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
+import { decodeTransaction } from "#chain/codec/transaction.ts";
 import type { BlockRef, DueMs } from "#chain/consensus/events.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type Hex, type MoneySecond, digest, epoch, hex, height, timeMs, view } from "#chain/types.ts";
+import { type ChainId, type Digest, type MoneySecond, digest, epoch, hex, height, timeMs, view } from "#chain/types.ts";
 import { openBlock, refusalOfHeader, trustedTransactions } from "./blockCheck.ts";
-import type { StoredBlock } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, TransactionStatus } from "./chainNode.ts";
 import { ConsensusHost } from "./consensusHost.ts";
 import { type DataFolder, openDataFolder } from "./dataFolder.ts";
 import { NodeError } from "./errors.ts";
 import { Executor } from "./executor.ts";
-import { TransactionIndex, Waiters } from "./finality.ts";
+import { FinalBlocks, statusOf } from "./finalBlocks.ts";
+import { Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, FINAL_IDS_MAX, RECORDS_CACHED_MAX } from "./limits.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX } from "./limits.ts";
 import { Mempool } from "./mempool.ts";
-import { decodeResults, encodeResults } from "./results.ts";
 import { Sync } from "./sync.ts";
 
 export type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, Outcome, TransactionStatus } from "./chainNode.ts";
@@ -79,11 +78,9 @@ class Node implements ChainNode {
   readonly #host: ConsensusHost;
   readonly #gossip: Gossip;
   readonly #sync: Sync;
-  readonly #index = new TransactionIndex();
+  readonly #final: FinalBlocks;
   readonly #waiters = new Waiters();
   readonly #listeners = new Set<(block: FinalBlock) => void>();
-  readonly #records = new Map<number, BlockRecord>();
-  readonly #finalHeights = new Map<Hex, number>();
   readonly #unsubscribe: (() => void)[] = [];
   #finalRef: BlockRef;
   #finalization: Certificate | null = null;
@@ -102,6 +99,7 @@ class Node implements ChainNode {
     this.#rules = { ...PRESETS[genesis.parameters], deltaMs: genesis.deltaMs };
     this.#validator = validator;
     this.#folder = folder;
+    this.#final = new FinalBlocks(folder.blocks, options.genesis);
     const validators: readonly Validator[] = genesis.validators;
     const set = validatorSet(chainId, epoch(0), validators);
     this.#validatorsHash = validatorsHash(validators);
@@ -205,21 +203,11 @@ class Node implements ChainNode {
   }
 
   block(at: number): BlockRecord | null {
-    if (at === 0) return { height: height(0), id: genesisId(this.#options.genesis), bytes: this.#options.genesis, certificate: new Uint8Array(0), outcomes: [], events: [] };
-    const cached = this.#records.get(at);
-    if (cached) return cached;
-    const stored = at > this.#finalRef.height ? null : this.#folder.blocks.read(at);
-    return stored && this.#remember({ ...stored, ...decodeResults(stored.results) });
+    return this.#final.record(at);
   }
-
   transaction(txid: Uint8Array): TransactionStatus | null {
-    const place = this.#index.find(txid);
-    if (!place) return null;
-    const outcome = this.block(place.height)?.outcomes[place.index];
-    if (!outcome || Buffer.compare(outcome.txid, txid) !== 0) return null;
-    return { height: height(place.height), index: place.index, ok: outcome.ok, ...(outcome.code === undefined ? {} : { code: outcome.code }) };
+    return this.#final.transaction(txid);
   }
-
   onFinal(listener: (block: FinalBlock) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -243,7 +231,7 @@ class Node implements ChainNode {
   /** Sending what is final already is no mistake: the answer was lost. */
   #finalTxid(bytes: Uint8Array): Digest | null {
     const { txid } = decodeTransaction(bytes);
-    return this.#index.find(txid) ? txid : null;
+    return this.#final.has(txid) ? txid : null;
   }
 
   // ---- Blocks ----------------------------------------------------------------------------------------------------------------
@@ -259,7 +247,7 @@ class Node implements ChainNode {
       onHalt: (error) => this.#halt(error),
     }, {
       held: this.#held,
-      blockById: (id) => this.#blockById(id),
+      blockById: (id) => this.#held.get(id) ?? this.#final.heldById(id),
       validate: (held) => this.#validate(held),
       build: ({ view: of, parent, parentCertificate, timeMs: time }) => {
         const built = this.#executor.build({
@@ -301,19 +289,14 @@ class Node implements ChainNode {
     const { transactions, results } = this.#executor.commit(ref.id);
     this.#finalRef = ref;
     this.#finalization = finalization;
-    const stored: StoredBlock = { height: ref.height, id: ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults(results) };
-    this.#background(this.#folder.blocks.append(stored).then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
-    this.#remember({ ...stored, ...results });
-    this.#note(ref, transactions);
+    const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
+    this.#background(written.then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
     this.#held.prune(ref.height);
     this.#pool.final(transactions, ref.timeMs);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
-    for (const [index, outcome] of results.outcomes.entries()) {
-      const { ok, code, txid } = outcome;
-      this.#waiters.resolve(hex(txid), { height: ref.height, index, ok, ...(code === undefined ? {} : { code }) });
-    }
+    for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
     const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
-    for (const listener of [...this.#listeners]) listener(final);
+    for (const listener of this.#listeners) listener(final);
   }
 
   async #takeSynced(blocks: readonly HeldBlock[], finalization: Certificate): Promise<boolean> {
@@ -348,31 +331,9 @@ class Node implements ChainNode {
       if ("ok" in executed) throw new NodeError("state_root_differs", `Cannot open block ${at} of ${this.#options.directory}: ${executed.message}`);
       this.#executor.commit(held.ref.id);
       this.#finalRef = held.ref;
-      this.#note(held.ref, transactions);
+      this.#final.note(held.ref, transactions);
       if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
     }
-  }
-
-  #note(ref: BlockRef, transactions: readonly DecodedTransaction[]): void {
-    this.#index.add(ref.height, transactions.map(({ txid }) => txid));
-    this.#finalHeights.set(hex(ref.id), ref.height);
-    if (this.#finalHeights.size > FINAL_IDS_MAX) this.#finalHeights.delete(this.#finalHeights.keys().next().value!);
-  }
-
-  #remember(record: BlockRecord): BlockRecord {
-    const { height: at, id, bytes, certificate, outcomes, events } = record;
-    const kept = { height: at, id, bytes, certificate, outcomes, events };
-    this.#records.set(at, kept);
-    if (this.#records.size > RECORDS_CACHED_MAX) this.#records.delete(this.#records.keys().next().value!);
-    return kept;
-  }
-
-  #blockById(id: Digest): HeldBlock | null {
-    const held = this.#held.get(id);
-    if (held) return held;
-    const at = this.#finalHeights.get(hex(id));
-    const stored = at === undefined ? null : this.#folder.blocks.read(at);
-    return stored && heldFromBytes(stored.bytes);
   }
 
   #genesisRef(): BlockRef {
