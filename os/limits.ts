@@ -66,8 +66,10 @@ export const RETRY_MS_MAX = 30_000;
  * machine five seconds at least to be ready before it counts against the machine.
  */
 export const FETCH_ATTEMPTS_MAX = 4;
-/** Actions of the supervisor under way at once. */
-export const ACTIONS_AT_ONCE_MAX = 16;
+/** Actions of one kind (loads, compiles, `ready`, …) under way at once: no kind waits for the slowness of another. */
+export const ACTIONS_OF_ONE_KIND_MAX = 16;
+/** The supervisor looks at least this often while something is due later: a clock that jumps makes no wait longer. */
+export const WAKE_MS_MAX = 60_000;
 /** A transaction of the machine that is not final by then is sent anew. */
 export const MACHINE_TRANSACTION_VALID_MS = 30_000;
 /** A start waits this long for its `up`; a chain without a quorum must not keep the API shut. */

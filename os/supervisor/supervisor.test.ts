@@ -5,7 +5,7 @@ import type { Operation } from "#chain/codec/transaction.ts";
 import { type Hex, hex } from "#chain/types.ts";
 import type { Deployment } from "#sandbox/sandbox.ts";
 import { AgentError } from "../error.ts";
-import { RETRY_MS_FIRST } from "../limits.ts";
+import { ACTIONS_OF_ONE_KIND_MAX, RETRY_MS_FIRST, WAKE_MS_MAX } from "../limits.ts";
 import { type Hands, execute } from "./execute.ts";
 import { type Blob, type DeploymentHere, type Desired, routeOf } from "./plan.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -18,13 +18,13 @@ const deployment: DeploymentHere = {
   leases: [{ index: 0, stage: "placed", rate: 7n }],
 };
 
-type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null }; supervisor: Supervisor };
+type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null }; compiles: Hands["blobs"]["compile"]; supervisor: Supervisor };
 
 function stage(t: TestContext): Stage {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
   const it: Omit<Stage, "supervisor"> = {
     desired: { isRegistered: true, bootId: BOOT, deployments: [deployment], named: new Set([COMPONENT]) }, blobs: new Map([[COMPONENT, { state: "compiled", expiresAtMs: 0 }]]),
-    loads: [], sent: [], told: [], failures: [], errors: { load: null, submit: null },
+    loads: [], sent: [], told: [], failures: [], errors: { load: null, submit: null }, compiles: async (digest) => ({ digest, path: "p", cached: true }),
   };
   const hands: Hands = {
     submit: async (operation) => {
@@ -35,7 +35,7 @@ function stage(t: TestContext): Stage {
     },
     fetch: async () => { throw new AgentError("blob_missing", "nowhere"); },
     tell: (_id, line) => void it.told.push(line),
-    blobs: { compile: async (digest) => ({ digest, path: "p", cached: true }), read: async () => new Uint8Array(0), drop: async (digest) => void it.blobs.delete(digest), forgetCompiled: () => {} },
+    blobs: { compile: (digest) => it.compiles(digest), read: async () => new Uint8Array(0), drop: async (digest) => void it.blobs.delete(digest), forgetCompiled: () => {} },
     runner: {
       load: async (loaded) => {
         if (it.errors.load !== null) throw new AgentError(it.errors.load, "as the test says");
@@ -153,4 +153,34 @@ test("a route is loaded with the summed limits of its replicas, capped by what o
   const leases = Array.from({ length: 3 }, (_, index) => ({ index, stage: "ready" as const, rate: 1n }));
   for (const memoryMib of [64, 1000]) await execute({ kind: "load", key: "k", route: routeOf({ ...deployment, memoryMib, leases }) }, hands);
   assert.deepEqual(loads.map(({ limits, concurrency }) => [limits?.memoryBytesMax, concurrency]), [[192 * 1024 * 1024, 12], [1024 * 1024 * 1024, 12]]);
+});
+
+test("slow compiles of many keep no other deployment from its load", async (t) => {
+  const it = stage(t);
+  const many = Array.from({ length: ACTIONS_OF_ONE_KIND_MAX + 4 }, (_, n): DeploymentHere => ({ ...deployment, id: `00${n.toString(16).padStart(38, "0")}` as Hex, component: n.toString(16).padStart(64, "0") as Hex }));
+  for (const { component } of many) it.blobs.set(component, { state: "present", expiresAtMs: 0 });
+  it.desired = { ...it.desired, deployments: [...many, deployment], named: new Set([COMPONENT, ...many.map(({ component }) => component)]) };
+  it.compiles = (digest) => (digest === COMPONENT ? Promise.resolve({ digest, path: "p", cached: true }) : new Promise(() => {}));
+  it.supervisor.poke();
+  await settle();
+  assert.deepEqual(it.loads.map(({ id }) => id), [ID]);
+  assert.equal(it.supervisor.observed().underWay.size, ACTIONS_OF_ONE_KIND_MAX, "and no more of them than that");
+});
+
+test("a clock that is set back delays no retry beyond the longest wait, and one far ahead makes no busy loop", async (t) => {
+  const it = stage(t);
+  it.errors.load = "runner_stopped";
+  it.supervisor.poke();
+  await settle();
+  t.mock.timers.setTime(1_000);
+  it.supervisor.poke();
+  await settle();
+  assert.equal(it.failures.length, 2, "a wait longer than any of ours is over");
+
+  it.blobs.set("09".repeat(32) as Hex, { state: "present", expiresAtMs: 4_000_000_000_000 });
+  const { mock } = t.mock.method(globalThis, "setTimeout");
+  it.supervisor.poke();
+  await settle();
+  assert(mock.callCount() > 0);
+  for (const { arguments: [, delayMs] } of mock.calls) assert((delayMs as number) <= WAKE_MS_MAX, String(delayMs));
 });

@@ -6,7 +6,7 @@
  */
 import type { Hex } from "#chain/types.ts";
 import { codeOf } from "../error.ts";
-import { ACTIONS_AT_ONCE_MAX, RETRY_MS_FIRST, RETRY_MS_MAX } from "../limits.ts";
+import { ACTIONS_OF_ONE_KIND_MAX, RETRY_MS_FIRST, RETRY_MS_MAX, WAKE_MS_MAX } from "../limits.ts";
 import { type Hands, type Outcome, execute } from "./execute.ts";
 import { type Action, type Blob, type Desired, type Failure, type Observed, type Route, plan, retryDelayMs } from "./plan.ts";
 
@@ -79,11 +79,14 @@ export class Supervisor {
     this.#forget(desired, nowMs);
     const { actions, wakeAtMs } = plan(desired, this.observed(), nowMs);
     for (const action of actions) {
-      if (this.#underWay.size >= ACTIONS_AT_ONCE_MAX) break;
-      this.#underWay.set(action.key, this.#carryOut(action));
+      if (this.#underWayOf(kindOf(action.key)) < ACTIONS_OF_ONE_KIND_MAX) this.#underWay.set(action.key, this.#carryOut(action));
     }
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = wakeAtMs === null ? null : setTimeout(() => this.poke(), Math.max(1, wakeAtMs - nowMs));
+    this.#timer = wakeAtMs === null ? null : setTimeout(() => this.poke(), Math.min(Math.max(1, wakeAtMs - nowMs), WAKE_MS_MAX));
+  }
+
+  #underWayOf(kind: string): number {
+    return this.#underWay.keys().reduce((count, key) => (kindOf(key) === kind ? count + 1 : count), 0);
   }
 
   async #carryOut(action: Action): Promise<void> {
@@ -120,9 +123,16 @@ export class Supervisor {
   }
 
   #forget(desired: Desired, nowMs: number): void {
-    for (const [key, failure] of this.#failures) if (failure.retryAtMs + FAILURE_FORGET_MS < nowMs) this.#failures.delete(key);
+    for (const [key, { count, retryAtMs }] of this.#failures) {
+      if (retryAtMs + FAILURE_FORGET_MS < nowMs) this.#failures.delete(key);
+      // The clock was set back: no wait of ours is so long.
+      else if (retryAtMs > nowMs + RETRY_MS_MAX) this.#failures.set(key, { count, retryAtMs: nowMs });
+    }
     for (const digest of this.#options.blobs().keys()) this.#failures.delete(`fetch/${digest}`);
     const here = new Set(desired.deployments.map((deployment) => deployment.id));
     for (const id of this.#refused.keys()) if (!here.has(id)) this.#refused.delete(id);
   }
 }
+
+/** A key is `kind/…`; what must not run side by side has one key, so `resize` and `unload` count as `load`. */
+const kindOf = (key: string): string => key.slice(0, key.indexOf("/"));
