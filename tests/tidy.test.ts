@@ -24,6 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "workloads/manifest": ["chain/types", "sandbox/limits"],
   "workloads/sdk": ["sandbox/wit", "workloads/manifest", "workloads/sdk"],
   "workloads/sdk/testing": ["sandbox", "workloads"],
+  // Projects of their own, which are copied to where nothing of ours is.
+  "workloads/templates": ["workloads/templates"],
   os: ["chain", "sandbox", "workloads/manifest", "os"],
   tools: ["chain", "sandbox", "workloads", "os", "tools"],
   // The simulated world is a test's; the command runs one seed of it.
@@ -105,7 +107,7 @@ test("every source file opens by saying what it is", () => {
 });
 
 test("every folder of the layout has a README", () => {
-  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tests"];
+  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "workloads/templates", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tests"];
   assert.deepEqual(FOLDERS.filter((folder) => !existsSync(join(root, folder, "README.md"))), []);
 });
 

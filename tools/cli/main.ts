@@ -15,6 +15,7 @@ import { chain } from "./commands/chain.ts";
 import { claim } from "./commands/claim.ts";
 import { deploy } from "./commands/deploy.ts";
 import { logs } from "./commands/logs.ts";
+import { newProject } from "./commands/new.ts";
 import { ps } from "./commands/ps.ts";
 import { resize } from "./commands/resize.ts";
 import { rm } from "./commands/rm.ts";
@@ -28,8 +29,9 @@ import { tx } from "./commands/tx.ts";
 import { commandHelp, nearest, overview } from "./help.ts";
 import { jsonText, paint, plain } from "./table.ts";
 
-/** In the order in which they are listed: to author, to look, to pay, to hold, to run alone, to operate. */
+/** In the order in which they are listed: to begin, to author, to look, to pay, to hold, to run alone, to operate. */
 export const COMMANDS: readonly (readonly [group: string, commands: readonly Command[]])[] = [
+  ["Begin", [newProject]],
   ["Deploy", [build, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, claim, tx, status]],
