@@ -31,6 +31,7 @@ import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { LogStore } from "./logs.ts";
+import { printable } from "./printable.ts";
 import { readDesired, readNamed } from "./supervisor/desired.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 
@@ -80,7 +81,7 @@ export type RunningAgent = {
 const LOOPBACK = "127.0.0.1";
 
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
-  const log = options.onLog ?? (() => {});
+  const log = (line: string): void => options.onLog?.(printable(line));
   const address = options.address ?? LOOPBACK;
   await using started = new AsyncDisposableStack();
 

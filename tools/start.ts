@@ -11,6 +11,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { addressText } from "#chain/codec/address.ts";
 import { PRESETS, type PresetName } from "#chain/constants.ts";
@@ -39,8 +40,8 @@ const BILL_LINE_EVERY = 10;
 const PARENT_CHECK_INTERVAL_MS = 1_000;
 /** Everything is stopped in steps that end by themselves; this is for a step that does not. */
 const STOP_MS_MAX = 2_000;
-/** What a data folder of a development machine holds. */
-const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "keys", "logs"];
+/** What a data folder of a development machine holds; its keys, by which it is known for one, go last. */
+const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "logs", "keys"];
 
 type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName };
 class UsageError extends Error {}
@@ -141,20 +142,18 @@ async function showBill(client: ApiClient, id: string, signal: AbortSignal): Pro
       if (isTerminal) process.stdout.write(`\r\u001b[K${"bill".padEnd(9)} ${billText(bill)}`);
       else if (tick % BILL_LINE_EVERY === 0) say("bill", billText(bill));
     }
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, BILL_INTERVAL_MS);
-      signal.addEventListener("abort", () => (clearTimeout(timer), resolve(null)), { once: true });
-    });
+    await sleep(BILL_INTERVAL_MS, undefined, { signal }).catch(() => {});
   }
 }
 
-/** Aborted by Ctrl-C, by SIGTERM, and when whoever started us is gone without a word. */
-function stopSignal(): AbortSignal {
+/** Aborted by Ctrl-C, by SIGTERM, and when whoever started us is gone without a word. From then on there are STOP_MS_MAX, whatever is under way. */
+function stopOnSignals(): AbortController {
   const stop = new AbortController();
+  stop.signal.addEventListener("abort", () => setTimeout(() => process.exit(1), STOP_MS_MAX).unref(), { once: true });
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort());
   const parent = process.ppid;
   setInterval(() => process.ppid !== parent && stop.abort(), PARENT_CHECK_INTERVAL_MS).unref();
-  return stop.signal;
+  return stop;
 }
 
 async function main(): Promise<number> {
@@ -163,7 +162,8 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
-  const signal = stopSignal();
+  const stop = stopOnSignals();
+  const { signal } = stop;
   if (options.fresh) await clear(options.directory);
   await mkdir(join(options.directory, ".."), { recursive: true });
   const agent = await startDevelopment({ ...options, onLog: (line) => say("machine", line) });
@@ -181,7 +181,7 @@ async function main(): Promise<number> {
     else if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   } finally {
     say("stopping", "…");
-    setTimeout(() => process.exit(1), STOP_MS_MAX).unref();
+    stop.abort();
     await client.close();
     await agent.stop();
     say("stopped", "the next start goes on from here");
