@@ -18,7 +18,7 @@ export type BlockContext = {
   readonly parentSecond: bigint;
   readonly previousId: Uint8Array;
   readonly events: LedgerEvent[];
-  /** Deployments whose leases are in state `dry` until this block's placement step. */
+  /** Deployments that ran dry in this block: what is still `dry` of their leases at its placement step gives its capacity up. */
   readonly dry: Set<Hex>;
   /** Free operations of each machine in this block. */
   readonly freeOperations: Map<Hex, number>;

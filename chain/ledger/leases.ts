@@ -102,7 +102,6 @@ export function reopenDry(context: BlockContext, id: Address): void {
     state.put({ ...lease, state: "ready", lastEnd: "" });
     context.events.push({ kind: "opened", deploymentId: id, index: lease.index, machine: lease.machine as Address, rate: lease.rate, second });
   }
-  context.dry.delete(hex(id));
 }
 
 /** Before placement: leases that ran dry and were not put back give their capacity up. */

@@ -18,7 +18,7 @@ import { type BlockContext, accountOf, takeFreeShare } from "#chain/ledger/block
 import { runDueEvents } from "#chain/ledger/due.ts";
 import { faultOf } from "#chain/ledger/escrow.ts";
 import { releaseDry } from "#chain/ledger/leases.ts";
-import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS } from "#chain/ledger/limits.ts";
+import { BOND_MIN, CHANGES_PER_BLOCK_MAX, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS } from "#chain/ledger/limits.ts";
 import { moneyOf } from "#chain/ledger/model.ts";
 import { applyOperation, isFreeOperation } from "#chain/ledger/operations.ts";
 import { placePending } from "#chain/ledger/placement.ts";
@@ -53,6 +53,7 @@ export type Built = Applied & {
   readonly rejected: readonly { readonly txid: Digest; readonly code: string; readonly message: string }[];
 };
 
+const BLOCK_FULL = refuse("block_full", "Cannot take another transaction as the block has as many, or as much work, as one may have");
 /** Header, parent certificate and frames: what of a block is not transactions. 200 validators sign 12.8 KB. */
 const BLOCK_BYTES_RESERVED = 16_384;
 
@@ -109,14 +110,18 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   const outcomes: Outcome[] = [];
   const transactions: DecodedTransaction[] = [];
   const rejected: Built["rejected"][number][] = [];
+  const changesBefore = state.savepoint();
   let bytes = 0;
   for (const transaction of input.transactions) {
-    const full = transactions.length >= context.rules.transactionsPerBlockMax || bytes + transaction.sizeBytes > BLOCK_BYTES_MAX - BLOCK_BYTES_RESERVED;
-    if (full && skips) break;
-    const refusal = full ? refuse("block_full", "Cannot apply a block of more transactions than one may have") : applyTransaction(ledger, context, transaction, outcomes);
+    const taken = state.savepoint();
+    const hasRoom = transactions.length < context.rules.transactionsPerBlockMax && bytes + transaction.sizeBytes <= BLOCK_BYTES_MAX - BLOCK_BYTES_RESERVED;
+    const refusal = hasRoom ? applyTransaction(ledger, context, transaction, outcomes, changesBefore + CHANGES_PER_BLOCK_MAX) : BLOCK_FULL;
     if (refusal === null) {
       transactions.push(transaction);
       bytes += transaction.sizeBytes;
+    } else if (refusal === BLOCK_FULL && skips) {
+      state.rollback(taken);
+      break;
     } else if (skips) rejected.push({ txid: transaction.txid, code: refusal.code, message: refusal.message });
     else {
       state.rollback(savepoint);
@@ -153,7 +158,7 @@ function startBlock({ state, rules, chainId }: Ledger, { height, timeMs, moneySe
   };
 }
 
-function applyTransaction(ledger: Ledger, context: BlockContext, transaction: DecodedTransaction, outcomes: Outcome[]): Refusal | null {
+function applyTransaction(ledger: Ledger, context: BlockContext, transaction: DecodedTransaction, outcomes: Outcome[], changesMax: number): Refusal | null {
   const { state } = ledger;
   const { body, txid } = transaction;
   const refusal = refusalOfEnvelope(ledger, transaction, context.timeMs);
@@ -168,13 +173,15 @@ function applyTransaction(ledger: Ledger, context: BlockContext, transaction: De
   if (body.fee > 0n) state.put({ ...state.totals, feePool: state.totals.feePool + body.fee });
   const savepoint = state.savepoint();
   const eventCount = context.events.length;
-  const dry = [...context.dry];
   for (const [opIndex, op] of body.ops.entries()) {
     const result = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
+    if (state.savepoint() > changesMax) {
+      context.events.length = eventCount;
+      return BLOCK_FULL;
+    }
     if (result.ok) continue;
     state.rollback(savepoint);
     context.events.length = eventCount;
-    for (const name of dry) context.dry.add(name);
     outcomes.push({ txid, ok: false, code: result.code, message: result.message });
     return null;
   }

@@ -11,6 +11,12 @@ export const BOND_MIN = 1_000_000_000n;
 /** Free operations of one machine in one block: 32 leases start in one block and the next takes more. */
 export const FREE_OPERATIONS_PER_MACHINE_MAX = 64;
 
+/**
+ * Changes of entities that the transactions of one block may make: half a second of work. One transaction makes at most 16,500 (16
+ * operations on 256 leases each), so that any of them fits a block of its own.
+ */
+export const CHANGES_PER_BLOCK_MAX = 32_768;
+
 /** 16 TiB and 1,048 cores: larger than a machine of today, small enough that a product is an exact number. */
 export const MEMORY_MIB_MAX: number = 2 ** 24;
 export const CPU_MILLIS_MAX: number = 2 ** 20;

@@ -177,8 +177,6 @@ export class StateTree {
       for (let at = old.length; at < wide.length; at += HASH_BYTES) wide.set(zero, at);
       levels.push(wide);
     }
-    // The new top joins the old root and an empty half; every slot that is dirty anyway leads to it.
-    if (this.#capacity > 0) this.#dirty.add(0);
     const valueHashes = new Uint8Array(capacity * HASH_BYTES);
     valueHashes.set(this.#valueHashes);
     this.#valueHashes = valueHashes;

@@ -65,6 +65,32 @@ test("buildBlock() leaves out what cannot be in a block, says why, and gives the
   assert.deepStrictEqual(applied.stateRoot, built.stateRoot);
 });
 
+test("a block has so much work and no more: what did not fit is not rejected, and comes in the next", () => {
+  const world = new World({ balance: 10n ** 15n });
+  world.machine(1, operator, { memoryMib: 1024, gib: 0n, core: 0n });
+  world.block();
+  const heavy = (n: number): unknown => world.send(tenant, Array.from({ length: 8 }, (_, i) => deployment(`d${n}-${i}`, { memoryMib: 1, cpuMillis: 0, replicas: 256, deposit: 256n * 60n })));
+  const wanted = Array.from({ length: 20 }, (_, n) => heavy(n)) as ReturnType<World["send"]>[];
+  const { ledger, view } = world;
+  const at = world.genesis.timeMs + 2000n;
+  const input = { height: 2, timeMs: at, moneySecond: nextMoneySecond(ledger, at), previousId: view.stateRoot, transactions: wanted };
+  const refused = applyBlock(ledger, input);
+  assert(!refused.ok && refused.code === "block_full");
+  const built = buildBlock(ledger, input);
+  assert(built.ok);
+  assert.deepStrictEqual(built.rejected, []);
+  assert(built.transactions.length > 10 && built.transactions.length < 20);
+  assert.deepStrictEqual(built.transactions, wanted.slice(0, built.transactions.length));
+  assert.strictEqual(view.account(tenant.id)!.nonce, BigInt(built.transactions.length));
+  assert.strictEqual(built.outcomes.length, built.transactions.length);
+  revert(ledger, built.undo);
+  const applied = applyBlock(ledger, { ...input, transactions: built.transactions });
+  assert(applied.ok);
+  assert.deepStrictEqual(applied.stateRoot, built.stateRoot);
+  const next = buildBlock(ledger, { ...input, height: 3, timeMs: at + 200n, moneySecond: nextMoneySecond(ledger, at + 200n), transactions: wanted.slice(built.transactions.length) });
+  assert(next.ok && next.transactions.length === 20 - built.transactions.length);
+});
+
 test("refusalOf() lets a mempool hold transactions that come after those that wait, and no further ahead", () => {
   const world = new World();
   const check = (nonce: bigint): string | undefined => refusalOf(world.ledger, world.send(tenant, [pay], { nonce }), world.genesis.timeMs, 16n)?.code;
