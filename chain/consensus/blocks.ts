@@ -93,9 +93,12 @@ export function repeatRequests(turn: Turn): void {
   const { state, nowMs, effects } = turn;
   state.requestTimer = false;
   for (const open of state.requests.values()) {
-    if (open.againMs > nowMs) continue;
+    const { pace } = state.configuration;
+    const leftMs = open.againMs - nowMs;
+    // More than was ever set: the clock was set back meanwhile.
+    if (leftMs > 0n && leftMs <= BigInt(graceMs(pace, open.attempt))) continue;
     open.attempt += 1;
-    open.againMs = timeMs(nowMs + BigInt(graceMs(state.configuration.pace, open.attempt)));
+    open.againMs = timeMs(nowMs + BigInt(graceMs(pace, open.attempt)));
     effects.push({ kind: "request", request: open.request, attempt: open.attempt, from: open.from });
   }
   if (state.requests.size > 0) armRequestTimer(turn);

@@ -6,18 +6,20 @@
  */
 
 import type { Certificate } from "#chain/codec/schema.ts";
-import { JUSTIFICATION_CERTIFICATES_MAX, STANDSTILL_BYTES_MAX } from "../constants.ts";
+import { BLOCK_BYTES_MAX, JUSTIFICATION_CERTIFICATES_MAX, STANDSTILL_BYTES_MAX } from "../constants.ts";
 import type { BlockRef, Outgoing } from "./events.ts";
 import { leaderOf, next } from "./state.ts";
 import type { State, Turn, ViewRecord } from "./state.ts";
 
-/** Bytes of a message without its signatures, roughly. */
+/** Bytes of a message without its signatures and its block, roughly. */
 const FRAME_BYTES = 128;
 
 export function resend(turn: Turn): void {
   const { state, nowMs, effects } = turn;
   const { standstill } = state;
-  const still = standstill.finalView === state.final.view && nowMs >= state.wantedMs;
+  // A clock that reads less than when the view began was set back: then its word on what is wanted counts for nothing.
+  const due = nowMs >= state.wantedMs || nowMs < state.enteredMs;
+  const still = standstill.finalView === state.final.view && due;
   standstill.finalView = state.final.view;
   if (!still || state.configuration.self === null) return;
   let bytes = 0;
@@ -45,8 +47,8 @@ function resendView(state: State, record: ViewRecord, send: (message: Outgoing) 
   }
   const { self } = state.configuration;
   const ballot = record.ballots.get(self!);
-  // A notarized block can be had by its id; until then only its leader's word makes others vote.
-  if (leaderOf(state, record.view) === self && ballot?.notarize && !notarization) {
+  // A notarized block can be had by its id, and a nullified view needs none; until then only its leader's word makes others vote.
+  if (leaderOf(state, record.view) === self && ballot?.notarize && !notarization && !nullification) {
     const [block] = record.proposals;
     if (block) send({ kind: "proposal", id: block.id, justification: justificationOf(state, block) });
   }
@@ -63,8 +65,9 @@ export function justificationOf(state: State, block: BlockRef): readonly Certifi
   return nullifications.slice(-JUSTIFICATION_CERTIFICATES_MAX);
 }
 
+/** A proposal counts as if its block were full: consensus does not know its size. */
 function bytesOf(message: Outgoing): number {
   if (message.kind === "vote") return FRAME_BYTES + 64;
   if (message.kind === "certificate") return FRAME_BYTES + message.certificate.signatures.length;
-  return FRAME_BYTES + message.justification.reduce((sum, c) => sum + FRAME_BYTES + c.signatures.length, 0);
+  return FRAME_BYTES + BLOCK_BYTES_MAX + message.justification.reduce((sum, c) => sum + FRAME_BYTES + c.signatures.length, 0);
 }

@@ -70,7 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no second asking for what is missing", scenario: "healing", seedsMax: 20,
     edits: [
       { file: "consensus/blocks.ts", from: "if (state.requests.size > 0) armRequestTimer(turn);", to: "" },
-      { file: "consensus/blocks.ts", from: "if (open.againMs > nowMs) continue;", to: "continue;" },
+      { file: "consensus/blocks.ts", from: "if (leftMs > 0n && leftMs <= BigInt(graceMs(pace, open.attempt))) continue;", to: "continue;" },
     ],
   },
   {
