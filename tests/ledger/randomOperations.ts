@@ -57,7 +57,7 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
   const u32 = (): number => r.pick([0, 1, 2, 3, 255, 256, 257, 1024, 2 ** 24, 2 ** 31, U32_MAX, r.int(1000)]);
   const u64 = (): bigint => r.pick([0n, 1n, 59n, 60n, TOKEN, 2n ** 40n, 2n ** 53n, 2n ** 63n, U64_MAX - 1n, U64_MAX, BigInt(r.int(100_000))]);
   const id = (): Address => r.pick([...known, ...TENANTS.map((one) => one.id), ...MACHINES.map((one) => one.id), address(new Uint8Array(20)), address(new Uint8Array(20).fill(255))]);
-  const text = (most: number): string => r.pick(["", "a", "-", "a-", "Ä", "\u0000", "a:b", ":", "x".repeat(most), "é".repeat(most), "😀".repeat(most / 2)]);
+  const text = (most: number): string => r.pick(["", "a", "-", "a-", "Ä", "\u0000", "a:b", ":", "x".repeat(most), "é".repeat(most >> 1), "😀".repeat(most >> 2)]);
   const deploymentId = id();
   return r.pick<() => Operation>([
     () => ({ kind: "transfer", to: id(), amount: u64() }),
