@@ -27,6 +27,7 @@ export class State {
   readonly lists: OrderedSet = new OrderedSet();
   readonly #entities = new Map<string, Entity>();
   readonly #listSizes = new Map<string, number>();
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #root: Digest;
@@ -89,6 +90,11 @@ export class State {
   /** Entries of the list that a letter names. */
   sizeOf(list: string): number {
     return this.#listSizes.get(list) ?? 0;
+  }
+
+  /** All the money in entities of one kind. */
+  potOf(kind: Entity["kind"]): bigint {
+    return this.#pots[kind];
   }
 
   put(entity: Entity): void {
@@ -157,6 +163,8 @@ export class State {
     const now = after ? listEntries(after, this.rules) : [];
     for (const entry of old) if (!now.includes(entry)) this.#resize(entry, -1);
     for (const entry of now) if (!old.includes(entry)) this.#resize(entry, 1);
+    const kind = (after ?? before)?.kind;
+    if (kind !== undefined) this.#pots[kind] += moneyOf(after) - moneyOf(before);
     if (after) this.#entities.set(key, after);
     else this.#entities.delete(key);
   }

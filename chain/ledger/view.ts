@@ -8,7 +8,7 @@ import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
-import { type Account, type Deployment, type Lease, type Machine, moneyOf } from "#chain/ledger/model.ts";
+import { type Account, type Deployment, type Lease, type Machine } from "#chain/ledger/model.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import type { Address, Digest, Hex, PublicKey } from "#chain/types.ts";
 
@@ -253,12 +253,7 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
 }
 
 function supplyView(state: State): SupplyView {
-  let [balances, escrows, bonds] = [0n, 0n, 0n];
-  for (const entity of state.entities()) {
-    if (entity.kind === "account") balances += moneyOf(entity);
-    else if (entity.kind === "deployment") escrows += moneyOf(entity);
-    else if (entity.kind === "machine") bonds += moneyOf(entity);
-  }
+  const [balances, escrows, bonds] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine")];
   const { feePool, burnt } = state.totals;
   return { balances, escrows, bonds, feePool, burnt, total: balances + escrows + bonds + feePool + burnt };
 }

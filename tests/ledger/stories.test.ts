@@ -288,6 +288,17 @@ test("a deployment pauses after three machines failed, says why, and goes on whe
   assert.strictEqual(lease(world, firstOf()).state, "placed");
 });
 
+test("failures that lie an hour apart do not add up", () => {
+  const { world, id, machines } = running({ deposit: 100n * TOKEN }, 1, { thorough: false });
+  for (let k = 0; k < 4; k++) {
+    world.send(machines[0]!, [{ kind: "failed", deploymentId: id, index: 0, cause: "exit" }]);
+    world.block(1);
+    assert.strictEqual(world.view.deployment(id)!.state, "active");
+    world.ready(machines[0]!);
+    for (let second = 0; second < 3610; second += 10) world.block(10);
+  }
+});
+
 test("a lease that ran and failed is paid up to the failure, and on a lone machine it is tried three times", () => {
   const { world, id, machines } = running();
   world.block(6);

@@ -114,6 +114,7 @@ export class World {
       return applied;
     }
     assert.strictEqual(faultOfLedger(this.ledger), null);
+    assert.strictEqual(this.view.supply().total, this.ledger.state.totals.supply);
     if (this.#thorough) {
       revert(this.ledger, applied.undo);
       assert.strictEqual(this.ledger.state.root.toHex(), before.toHex());
