@@ -1,7 +1,7 @@
 /**
  * The agent: one machine put together from its parts, started in one order and stopped in the reverse.
  *
- *     lock → ports → keys and genesis → logs → chain node, runner → blobs → supervisor → `up` → consensus → API
+ *     lock → ports → keys and genesis → logs → chain node → blobs → runner → supervisor → `up` → consensus → API
  *
  * Rules: a data folder or port in use is an error before anything is changed; whatever fails on the way up takes down what is up
  * already; `stop()` takes at most 2 s and leaves no process. kill -9 at any point needs no repair: the next start goes on.
@@ -188,34 +188,32 @@ async function openParts(
   const logs = await LogStore.open(join(directory, "logs"));
   started.defer(() => logs.close());
 
-  let names: ReadonlySet<Hex> | null = null;
-  const nodeOpening = openNode({
+  const node = await openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });
-  const runnerStarting = sandbox.startRunner({
+  started.defer(() => node.stop());
+
+  let names: ReadonlySet<Hex> | null = null;
+  const named: Parts["named"] = { current: () => (names ??= readNamed(node.view())), forget: () => void (names = null) };
+  const blobs = await BlobStore.open({
+    directory, compiledDirectory: codeDirectory(cacheDirectory), now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
+    compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory, signal }),
+  });
+
+  // Last of all: until it accepts, clients wait in the backlog of the listener; after, a host that is not loaded yet is unknown.
+  const runner = await sandbox.startRunner({
     listener, cacheDirectory,
     onLog: ({ id, timeMs, stream, requestId, line }) => logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line }),
-    onExit: ({ pid, code, signal }) => log(`The runner ${pid} ended (${signal ?? code}); the next one is on its way`),
+    onExit: ({ pid, code, signal: by }) => log(`The runner ${pid} ended (${by ?? code}); the next one is on its way`),
     onLost: (id, code, message) => {
       log(`The runner came back without ${id} (${code}): ${message}`);
       events.onLost(id as Hex);
     },
   });
-  // Whichever of the two fails, the other is taken down as well.
-  const [node, runner] = await Promise.allSettled([nodeOpening, runnerStarting]);
-  if (node.status === "fulfilled") started.defer(() => node.value.stop());
-  if (runner.status === "fulfilled") started.defer(() => runner.value.stop());
-  if (node.status === "rejected") throw node.reason;
-  if (runner.status === "rejected") throw runner.reason;
-
-  const named: Parts["named"] = { current: () => (names ??= readNamed(node.value.view())), forget: () => void (names = null) };
-  const blobs = await BlobStore.open({
-    directory, compiledDirectory: codeDirectory(cacheDirectory), now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
-    compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory, signal }),
-  });
-  return { node: node.value, runner: runner.value, blobs, logs, named, events };
+  started.defer(() => runner.stop());
+  return { node, runner, blobs, logs, named, events };
 }
 
 /** The operator's registration of this machine: made once, and again when what it offers has changed. */

@@ -7,6 +7,7 @@ import test from "node:test";
 import { addressText } from "#chain/codec/address.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { startDevelopment } from "#os/development.ts";
+import * as sandbox from "#sandbox/sandbox.ts";
 import { guest } from "#tests/guests/build.ts";
 import { needs } from "#tests/require.ts";
 import { deploy, done, get, idBytes, isAlive, startMachine, until, untilReady, upload, visit } from "./grid.ts";
@@ -113,4 +114,20 @@ test("a start that fails on the way takes down what is up, and the next one succ
   const again = await startDevelopment({ directory, apiPort, httpPort });
   assert.deepEqual([again.apiPort, again.httpPort], [apiPort, httpPort]);
   await again.stop();
+});
+
+test("the ingress takes no request before the chain is read back: clients wait, and no known host is unknown for that long", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const directory = temporaryFolder(t);
+  await (await startMachine(t, directory)).stop();
+  const path = join(directory, "chain", "genesis");
+  const genesis = readFileSync(path);
+  writeFileSync(path, "no genesis");
+  const startRunner = t.mock.fn(sandbox.startRunner);
+  await assert.rejects(startDevelopment({ directory, apiPort: 0, httpPort: 0, sandbox: { ...sandbox, startRunner } }));
+  assert.equal(startRunner.mock.callCount(), 0);
+  writeFileSync(path, genesis);
+  const agent = await startDevelopment({ directory, apiPort: 0, httpPort: 0, sandbox: { ...sandbox, startRunner } });
+  await agent.stop();
+  assert.equal(startRunner.mock.callCount(), 1);
 });
