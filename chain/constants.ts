@@ -78,7 +78,7 @@ export type Parameters = {
   readonly operationsPerTransactionMax: number;
   /** `validUntil` lies at most this far ahead: a lost transaction is dead within the hour. */
   readonly validityWindowMs: bigint;
-  /** Base units a transaction costs, and each of its bytes. A transfer is about 151 bytes. */
+  /** Base units (10^9 are a token) a transaction costs, and each of its bytes. A transfer is about 151 bytes. */
   readonly feeBase: bigint;
   readonly feePerByte: bigint;
 
@@ -130,7 +130,7 @@ export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
 });
 
 /** The relations that the rules lean on; a preset that breaks one does not load. */
-export function assertParameters(p: Parameters): void {
+function assertParameters(p: Parameters): void {
   assert(Number.isInteger(p.deltaMs) && p.deltaMs > 0);
   assert(p.blockIntervalMsMin > 0 && p.blockIntervalMsMin <= p.idleIntervalMs);
   // A due event and an idle block must not wait for each other across a jump of money time.

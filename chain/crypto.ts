@@ -18,7 +18,7 @@ import { digest, publicKey as brandPublicKey, signature as brandSignature } from
 import type { Digest, PublicKey, Signature } from "./types.ts";
 
 /** What each hash or signature is about; the bytes before the message are `godwit/<what>/1\0`. */
-export const DOMAIN_NAMES = [
+const DOMAIN_NAMES = [
   "chain", "address", "block", "body", "vote", "proposal", "validators", "transaction", "txid", "deployment", "machine",
   "request", "leaf", "node", "state", "placement", "leaders",
 ] as const;

@@ -14,8 +14,6 @@ export type Height = Branded<number, "Height">;
 export type View = Branded<number, "View">;
 /** u32: a span of blocks with one validator set. */
 export type Epoch = Branded<number, "Epoch">;
-/** u64: base units of money; one token is 10^9 of them. */
-export type Amount = Branded<bigint, "Amount">;
 /** u64: seconds of money time (design 4.1), which stands still while the chain does. */
 export type MoneySecond = Branded<bigint, "MoneySecond">;
 /** u64: milliseconds since 1970 as headers carry them. */
@@ -52,7 +50,6 @@ const sized = (name: string, bytes: Uint8Array, length: number): Uint8Array => {
 export const height = (n: number): Height => u32("height", n) as Height;
 export const view = (n: number): View => u32("view", n) as View;
 export const epoch = (n: number): Epoch => u32("epoch", n) as Epoch;
-export const amount = (n: bigint): Amount => u64("amount", n) as Amount;
 export const moneySecond = (n: bigint): MoneySecond => u64("money second", n) as MoneySecond;
 export const timeMs = (n: bigint): TimeMs => u64("time", n) as TimeMs;
 export const address = (bytes: Uint8Array): Address => sized("address", bytes, 20) as Address;

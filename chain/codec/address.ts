@@ -7,7 +7,7 @@
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type PublicKey, address } from "#chain/types.ts";
 
-export const ADDRESS_BYTES = 20;
+const ADDRESS_BYTES = 20;
 const PREFIX = "gw";
 const ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 const GENERATOR = [0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3];

@@ -30,7 +30,7 @@ export class CodecError extends Error {
 /** Arrays within arrays: a proposal inside a message needs 6; the stack has room for far more. */
 export const CBOR_DEPTH_MAX = 16;
 /** Items in one message: bounds what a few bytes of input can make us allocate. A full block has about 1,100. */
-export const CBOR_ITEMS_MAX = 65_536;
+const CBOR_ITEMS_MAX = 65_536;
 
 const UINT = 0;
 const BYTES = 2;

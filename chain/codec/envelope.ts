@@ -10,7 +10,7 @@ import { type Domain, publicKeyOf, sign, verify } from "#chain/crypto.ts";
 import { type PublicKey, type Signature, publicKey, signature } from "#chain/types.ts";
 
 /** A key set has at most this many keys; more would only make a transaction dear to check. */
-export const SIGNATURES_MAX = 16;
+const SIGNATURES_MAX = 16;
 
 export type SignedBy = { readonly key: PublicKey; readonly signature: Signature };
 export type Envelope = { readonly bodyBytes: Uint8Array; readonly signatures: readonly SignedBy[] };

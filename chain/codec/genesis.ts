@@ -7,7 +7,7 @@ import { compareBytes } from "#chain/codec/envelope.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { type PresetName, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
-import { type Address, type ChainId, type Digest, type PublicKey, type TimeMs, U64_MAX, address, chainId, digest, publicKey, timeMs } from "#chain/types.ts";
+import { type Address, type ChainId, type PublicKey, type TimeMs, U64_MAX, address, chainId, publicKey, timeMs } from "#chain/types.ts";
 
 /** Three items each of the 65,536 that one CBOR message may have. */
 export const GENESIS_ACCOUNTS_MAX = 16_384;
@@ -76,6 +76,5 @@ function checkGenesis({ validators, accounts, deltaMs }: Genesis): void {
   if (supply > U64_MAX) no("its supply is more than a u64");
 }
 
-export const genesisDigest = (raw: Uint8Array): Digest => digest(hashWithDomain("chain", raw));
 /** The first eight bytes of the genesis' hash. */
-export const chainIdOf = (raw: Uint8Array): ChainId => chainId(genesisDigest(raw).slice(0, 8));
+export const chainIdOf = (raw: Uint8Array): ChainId => chainId(hashWithDomain("chain", raw).slice(0, 8));

@@ -293,7 +293,6 @@ function proposalFrom(value: Cbor | undefined): Proposal {
 }
 
 export const encodeProposal = (proposal: Proposal): Uint8Array => encode(proposalItems(proposal));
-export const decodeProposal = (input: Uint8Array): Proposal => proposalFrom(decode(sizedUpTo(input, MESSAGE_BYTES_MAX)));
 
 function messageItems(m: ConsensusMessage): Cbor {
   switch (m.kind) {

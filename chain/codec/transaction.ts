@@ -15,9 +15,9 @@ import {
 
 /** A DNS label. */
 export const NAME_BYTES_MAX = 63;
-export const REGION_BYTES_MAX = 32;
+const REGION_BYTES_MAX = 32;
 export const CAUSE_BYTES_MAX = 64;
-export const BOOT_ID_BYTES = 16;
+const BOOT_ID_BYTES = 16;
 const VERSION = 1;
 
 export type Transfer = { readonly kind: "transfer"; readonly to: Address; readonly amount: bigint };

@@ -28,8 +28,6 @@ export class Checkers {
     this.#honest = honest;
   }
 
-  get heights(): number { return this.#committed.size; }
-
   isSigned(validator: number, kind: string, view: number, id: Uint8Array | null): boolean {
     return this.#signed.has(`${validator} ${kind} ${view} ${id ? hex(id) : ""}`);
   }
