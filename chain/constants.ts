@@ -45,6 +45,10 @@ export const BLOCKS_HELD_MAX = 1024;
 export const BEHIND_BLOCKS = 32;
 /** The view timer grows by half with each view since the last final one, up to this. */
 export const VIEW_GRACE_MS_MAX = 20_000;
+/** A view has four delays of the network at least, and that is what its grace allows. */
+export const DELTA_MS_MAX = 5_000;
+/** The year 10889: arithmetic on times of blocks that honest validators vote for never leaves the u64, nor Date. */
+export const GENESIS_TIME_MS_MAX: bigint = 2n ** 48n;
 /** Without a new finalization for so long, what one holds is sent again (R9). */
 export const STANDSTILL_MS = 3_000;
 /** Sent again at one standstill: at n = 200 about 30 certificates. An asynchronous hour must not fill the links. */
@@ -131,7 +135,7 @@ export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
 
 /** The relations that the rules lean on; a preset that breaks one does not load. */
 function assertParameters(p: Parameters): void {
-  assert(Number.isInteger(p.deltaMs) && p.deltaMs > 0);
+  assert(Number.isInteger(p.deltaMs) && p.deltaMs > 0 && p.deltaMs <= DELTA_MS_MAX);
   assert(p.blockIntervalMsMin > 0 && p.blockIntervalMsMin <= p.idleIntervalMs);
   // A due event and an idle block must not wait for each other across a jump of money time.
   assert(BigInt(p.idleIntervalMs) < p.moneyStepSecondsMax * 1000n);
@@ -149,4 +153,5 @@ function assertParameters(p: Parameters): void {
 for (const name of Object.keys(PRESETS) as PresetName[]) assertParameters(PRESETS[name]);
 assert(BITMAP_BYTES_MAX * 8 === VALIDATORS_MAX);
 assert(BLOCK_BYTES_MAX + JUSTIFICATION_CERTIFICATES_MAX * (VALIDATORS_MAX * 64 + 128) < MESSAGE_BYTES_MAX);
+assert(4 * DELTA_MS_MAX <= VIEW_GRACE_MS_MAX);
 assert(VIEWS_BEHIND_KEPT < VIEWS_AHEAD_MAX);

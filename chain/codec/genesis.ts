@@ -5,7 +5,7 @@
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { compareBytes } from "#chain/codec/envelope.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
-import { type PresetName, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
+import { DELTA_MS_MAX, GENESIS_TIME_MS_MAX, type PresetName, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type ChainId, type PublicKey, type TimeMs, U64_MAX, address, chainId, publicKey, timeMs } from "#chain/types.ts";
 
@@ -61,12 +61,13 @@ export function decodeGenesis(raw: Uint8Array): Genesis {
   return genesis;
 }
 
-function checkGenesis({ validators, accounts, deltaMs }: Genesis): void {
+function checkGenesis({ validators, accounts, deltaMs, timeMs: time }: Genesis): void {
   const no = (why: string): never => { throw new CodecError("codec_value", `Cannot use genesis as ${why}`); };
   if (validators.length === 0 || validators.some(({ weight }) => weight === 0)) no("it has no validators, or one without weight");
   if (new Set(validators.map(({ publicKey: key }) => key.toHex())).size !== validators.length) no("a validator is there twice");
   if (validators.reduce((sum, { weight }) => sum + weight, 0) > WEIGHT_SUM_MAX) no(`the validators weigh more than ${WEIGHT_SUM_MAX}`);
-  if (deltaMs === 0) no("delta is zero");
+  if (deltaMs === 0 || deltaMs > DELTA_MS_MAX) no(`delta is not 1 to ${DELTA_MS_MAX} ms`);
+  if (time > GENESIS_TIME_MS_MAX) no("its time lies after the year 10000");
   let supply = 0n;
   for (const [i, { address: id, balance }] of accounts.entries()) {
     supply += balance;

@@ -7,6 +7,7 @@ import { signRequest, verifyRequest, type RequestBody } from "#chain/codec/reque
 import {
   CAUSE_BYTES_MAX, decodeBody, decodeTransaction, encodeBody, signMachineProof, signTransaction, verifySignatures, type Operation, type TransactionBody,
 } from "#chain/codec/transaction.ts";
+import { DELTA_MS_MAX, GENESIS_TIME_MS_MAX } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { address, chainId, digest, timeMs, U64_MAX } from "#chain/types.ts";
 
@@ -124,5 +125,8 @@ test("genesis is canonical: the order in which accounts are given does not matte
   assert.strictEqual(chainIdOf(one).length, 8);
   assert.throws(() => encodeGenesis(genesis([account(1), account(1)])), { code: "codec_value" });
   assert.throws(() => encodeGenesis({ ...genesis([]), validators: [] }), { code: "codec_value" });
+  for (const deltaMs of [0, DELTA_MS_MAX + 1]) assert.throws(() => encodeGenesis({ ...genesis([]), deltaMs }), { code: "codec_value" });
+  assert.strictEqual(decodeGenesis(encodeGenesis({ ...genesis([]), deltaMs: DELTA_MS_MAX })).deltaMs, DELTA_MS_MAX);
+  assert.throws(() => encodeGenesis({ ...genesis([]), timeMs: timeMs(GENESIS_TIME_MS_MAX + 1n) }), { code: "codec_value" });
   assert.throws(() => encodeGenesis(genesis([{ ...account(1), balance: U64_MAX }, account(2)])), { code: "codec_value" });
 });
