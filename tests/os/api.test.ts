@@ -400,7 +400,7 @@ test("transactions: refusals keep the chain's code, waiting gives what became of
   refused(await post(Uint8Array.of(1, 2, 3)), 400, "transaction_malformed");
   refused(await post(new Uint8Array(0)), 400, "transaction_malformed");
   refused(await post(transaction, "/v1/transactions?wait=forever"), 400, "parameter_invalid");
-  for (const [code, status] of [["insufficient_funds", 422], ["nonce_used", 422], ["wrong_chain", 422], ["expired", 422], ["signature_invalid", 422], ["mempool_full", 503]] as const) {
+  for (const [code, status] of [["insufficient_funds", 422], ["wrong_nonce", 422], ["wrong_chain", 422], ["expired", 422], ["bad_signature", 422], ["too_many_pending", 429], ["mempool_full", 503], ["node_halted", 503]] as const) {
     node.refusal = code;
     refused(await post(transaction), status, code);
   }
