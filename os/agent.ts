@@ -26,7 +26,7 @@ import { createRoutes } from "./api/routes.ts";
 import { serveApi } from "./api/server.ts";
 import { BlobStore } from "./blobs.ts";
 import { ChainSender, FREE } from "./chainSender.ts";
-import { AgentError, messageOf } from "./error.ts";
+import { AgentError, codeOf, messageOf } from "./error.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
@@ -185,7 +185,7 @@ async function openParts(
   const cacheDirectory = join(directory, "compiled");
   const events: Parts["events"] = { onChange: () => {}, onLost: () => {} };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
-  const logs = await LogStore.open(join(directory, "logs"));
+  const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
   started.defer(() => logs.close());
 
   const node = await openNode({

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import type { TestContext } from "node:test";
 import type { Hex } from "#chain/types.ts";
-import { LOG_FILE_BYTES_MAX, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX } from "./limits.ts";
+import { LOG_FILE_BYTES_MAX, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX } from "./limits.ts";
 import { type LogLine, LogStore } from "./logs.ts";
 
 const id = "0a".repeat(20) as Hex;
@@ -70,4 +70,35 @@ test("a follower gets each line that comes, once, until it leaves", async (t) =>
   leave();
   store.append(id, entry("c"));
   assert.deepEqual(got, ["a", "b"]);
+});
+
+test("a disk that fails is told once, costs its lines only on disk, and is written to again when it works", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const directory = folder(t);
+  const faults: unknown[] = [];
+  const store = await LogStore.open(directory, (error) => void faults.push(error));
+  const write = (count: number): void => {
+    for (let n = 0; n < count; n += 1) store.append(id, entry("z".repeat(8000)));
+    t.mock.timers.tick(LOG_FLUSH_MS);
+  };
+  const until = async (look: () => boolean): Promise<void> => {
+    for (let tries = 0; !look(); tries += 1) {
+      assert(tries < 1000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const size = (): number => statSync(join(directory, `${id}.log`), { throwIfNoEntry: false })?.size ?? 0;
+  // Over its cap: the next write turns it over, and finds nothing to turn.
+  write(200);
+  await until(() => size() > LOG_FILE_BYTES_MAX);
+  rmSync(directory, { recursive: true });
+  write(1);
+  await until(() => faults.length > 0);
+  write(1);
+  await until(() => store.tail(id, 1)[0]?.sequence === 202);
+  mkdirSync(directory);
+  write(1);
+  await store.close();
+  assert.equal(faults.length, 1);
+  assert.match(readFileSync(join(directory, `${id}.log`), "utf8"), /"sequence":203/);
 });

@@ -9,6 +9,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { appendFile, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Hex } from "#chain/types.ts";
+import { codeOf } from "./error.ts";
 import {
   LOGS_MAX, LOG_FILE_BYTES_MAX, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX, LOG_UNWRITTEN_LINES_MAX,
 } from "./limits.ts";
@@ -39,15 +40,18 @@ export class LogStore {
   readonly #logs: Map<Hex, Log | null> = new Map();
   #timer: NodeJS.Timeout | null = null;
   #flushing: Promise<void> = Promise.resolve();
+  readonly #onFault: (error: unknown) => void;
+  #isFaulty = false;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, onFault: (error: unknown) => void) {
     this.#directory = directory;
+    this.#onFault = onFault;
   }
 
-  /** Opens the folder; a log's newest lines are read back when they are first needed. */
-  static async open(directory: string): Promise<LogStore> {
+  /** Opens the folder; a log's newest lines are read back when they are first needed. A disk that fails is told once, until it works again. */
+  static async open(directory: string, onFault: (error: unknown) => void = () => {}): Promise<LogStore> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const store = new LogStore(directory);
+    const store = new LogStore(directory, onFault);
     const found: { id: Hex; timeMs: number }[] = [];
     for (const name of await readdir(directory)) {
       const id = name.replace(/\.log$/, "");
@@ -136,8 +140,11 @@ export class LogStore {
       log.unwritten = [];
       try {
         log.fileBytes = await appendTurning(this.#path(id), text, log.fileBytes);
-      } catch {
+        this.#isFaulty = false;
+      } catch (error) {
         // A full disk must not end the agent: the lines are still in memory.
+        if (!this.#isFaulty) this.#onFault(error);
+        this.#isFaulty = true;
       }
     }
   }
@@ -161,7 +168,9 @@ function cut(line: string): string {
 async function appendTurning(path: string, text: string, fileBytes: number): Promise<number> {
   let bytes = fileBytes;
   if (bytes > LOG_FILE_BYTES_MAX) {
-    await rename(path, `${path}.1`);
+    await rename(path, `${path}.1`).catch((error: unknown) => {
+      if (codeOf(error) !== "ENOENT") throw error;
+    });
     bytes = 0;
   }
   await appendFile(path, text, { mode: 0o600 });

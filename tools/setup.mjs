@@ -38,9 +38,13 @@ function quietly(command, args, what) {
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output = (output + chunk).slice(-20_000)));
     const timer = setInterval(() => say(`${what} … ${elapsed()}`), PROGRESS_INTERVAL_MS);
+    // A terminal's Ctrl-C reaches both; whoever ends only us must not leave npm behind.
+    const end = () => child.kill();
+    process.once("SIGTERM", end).once("SIGHUP", end);
     child.on("error", (error) => fail(`Cannot run ${command} for ${what}: ${error.message}`));
     child.on("close", (code) => {
       clearInterval(timer);
+      process.off("SIGTERM", end).off("SIGHUP", end);
       if (code !== 0) process.stderr.write(output);
       resolve(code);
     });
@@ -82,6 +86,7 @@ function runPinned(args, environment = {}) {
       process.on(signal, () => {
         if (!(signal === "SIGINT" && process.stdin.isTTY)) child.kill(signal);
       });
+    child.on("error", (error) => fail(`Cannot run ${pinnedNode}: ${error.message}; delete node_modules and try again`));
     child.on("close", (code, signal) => resolve(signal ? 1 : (code ?? 1)));
   });
 }

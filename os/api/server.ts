@@ -2,8 +2,7 @@
  * The HTTP server of a machine: the table of routes carried out by fastify.
  *
  * At the door, in this order: route, method, parameters, length of the body, signature, what the sender may upload; only then is
- * a byte of the body read, and one that holds a turn has to come on. Every refusal is a problem (problems.ts). A stop ends open
- * streams.
+ * a byte of the body read, and it has to come on. Every refusal is a problem (problems.ts). A stop ends open streams.
  */
 import fastify from "fastify";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -84,6 +83,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
     onRequest: async (request, reply) => {
       checkParameters(request);
       checkLength(route, request);
+      if (route.body !== undefined) bodyTimers.set(request, endIfSlow(route.body.bytesMax, request, reply));
       if (route.auth === "none") return;
       const verified = verifyRequest(request.headers.authorization, {
         chainId: options.chainId, machine: options.machine, method: request.method, path: request.url,
@@ -94,9 +94,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       const parameters = request.params as Record<string, string>;
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
       route.body?.admit?.(verified.sender, parameters, Number(request.headers["content-length"] ?? 0));
-      if (route.body?.atOnceMax === undefined) return;
-      takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);
-      bodyTimers.set(request, endIfSlow(request, reply));
+      if (route.body?.atOnceMax !== undefined) takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);
     },
     preHandler: async (request) => clearTimeout(bodyTimers.get(request)),
     handler: async (request, reply) => {
@@ -135,9 +133,9 @@ function takeTurn(underWay: Map<Hex, number>, { all, one }: { readonly all: numb
   });
 }
 
-/** A body that holds a turn and does not come at UPLOAD_BYTES_PER_SECOND_MIN gives the turn back, and its connection. */
-function endIfSlow(request: FastifyRequest, reply: FastifyReply): NodeJS.Timeout {
-  const bytes = Number(request.headers["content-length"]);
+/** A body that does not come at UPLOAD_BYTES_PER_SECOND_MIN gives its turn back, and its connection. */
+function endIfSlow(bytesMax: number, request: FastifyRequest, reply: FastifyReply): NodeJS.Timeout {
+  const bytes = Number(request.headers["content-length"] ?? bytesMax);
   const timer = setTimeout(() => {
     reply.raw.once("finish", () => request.raw.destroy());
     sendProblem(reply.header("connection", "close"), new AgentError("upload_slow", `Cannot wait for the body: ${bytes} bytes have to come at ${UPLOAD_BYTES_PER_SECOND_MIN} bytes a second at least`));

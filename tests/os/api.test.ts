@@ -341,13 +341,14 @@ test("a body that holds a turn has a length and comes on, or the turn is another
   const path = `/v1/components/sha256:${hex(sha256(Uint8Array.of(0)))}`;
   const headers = { "content-type": "application/octet-stream", authorization: authorization(as(OWNER), { method: "PUT", path, body: Uint8Array.of(0) }) };
   refused(await headOnly(port, path, { ...headers, "transfer-encoding": "chunked" }), 411, "length_required");
+  const unsigned = headOnly(port, "/v1/transactions", { "content-type": "application/cbor", "content-length": "10" }, "POST");
   const slow = Array.from({ length: UPLOADS_OF_ONE_AT_ONCE_MAX }, () => headOnly(port, path, { ...headers, "content-length": "1000" }));
   const upload = (): Promise<HttpAnswer> => call(OWNER, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } });
   for (let tries = 0; (await upload()).status !== 503; tries += 1) assert(tries < 100);
   t.mock.timers.tick(uploadMsMax(1000) - 1);
   refused(await upload(), 503, "busy");
   t.mock.timers.tick(1);
-  for (const answer of await Promise.all(slow)) refused(answer, 408, "upload_slow");
+  for (const answer of await Promise.all([unsigned, ...slow])) refused(answer, 408, "upload_slow");
   for (let tries = 0; (await upload()).status !== 201; tries += 1) assert(tries < 100);
 });
 
@@ -371,7 +372,7 @@ test("what is no HTTP, or names nothing, is a problem too and no fault of the ma
 });
 
 /** Sends the head of a request whose body never comes: the refusal must not wait for it. */
-function headOnly(port: number, path: string, headers: Readonly<Record<string, string>>): Promise<HttpAnswer> {
+function headOnly(port: number, path: string, headers: Readonly<Record<string, string>>, method = "PUT"): Promise<HttpAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
   const socket = connect(port, "127.0.0.1");
   let text = "";
@@ -383,7 +384,7 @@ function headOnly(port: number, path: string, headers: Readonly<Record<string, s
     socket.destroy();
     resolve({ status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]), headers: { "content-type": /content-type: (.*)/i.exec(head)?.[1] ?? "" }, text: body, json: JSON.parse(body) });
   });
-  socket.write(`PUT ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
+  socket.write(`${method} ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
   return promise;
 }
 
