@@ -66,7 +66,8 @@ function answerMalformed(error: Error, socket: Duplex): void {
   const [code, message] = MALFORMED[codeOf(error)] ?? ["request_malformed", "Cannot read the request as it is not HTTP/1.1"];
   const problem = problemOf(new AgentError(code, message));
   const body = JSON.stringify(problem);
-  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
+  // A client that does not close its half would keep the connection, and the last of them is everybody's.
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`, () => socket.destroy());
 }
 
 function notYet(_request: IncomingMessage, response: ServerResponse): void {

@@ -32,7 +32,7 @@ const POOR = 9;
 const MACHINE = accountOf(3);
 const ID = hex(idOf(1));
 
-type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; faults: string[]; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
+type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; faults: string[]; connections: () => Promise<number>; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
 
 const deployment = (n: number, owner = OWNER): DeploymentView => ({
   id: idOf(n), owner: accountOf(owner), name: `d${n}`, state: "active", componentDigest: sha256(Uint8Array.of(n)), configurationDigest: null, memoryMib: 64, cpuMillis: 250,
@@ -75,7 +75,7 @@ async function world(t: TestContext): Promise<World> {
   };
   t.after(stop);
   const as = (n: number): Signer => ({ seed: seedOf(n), chainId: node.chainId, machine: MACHINE });
-  return { node, port: door.port, faults, logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
+  return { node, port: door.port, faults, connections: () => new Promise((resolve) => door.http.getConnections((_error, count) => resolve(count))), logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
 }
 
 const refused = (answer: HttpAnswer, status: number, code: string): void => {
@@ -353,7 +353,7 @@ test("a body that holds a turn has a length and comes on, or the turn is another
 });
 
 test("what is no HTTP, or names nothing, is a problem too and no fault of the machine", async (t) => {
-  const { as, port, faults } = await world(t);
+  const { as, port, faults, connections } = await world(t);
   const answerTo = async (text: string): Promise<HttpAnswer> => {
     const socket = connect(port, "127.0.0.1");
     t.after(() => socket.destroy());
@@ -363,6 +363,11 @@ test("what is no HTTP, or names nothing, is a problem too and no fault of the ma
     const [head = "", body = ""] = whole.split("\r\n\r\n");
     return { status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]), headers: { "content-type": /content-type: (.*)/i.exec(head)?.[1] ?? "" }, text: body, json: JSON.parse(body) };
   };
+  const stubborn = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  t.after(() => stubborn.destroy());
+  stubborn.on("error", () => {}).resume().write("GARBAGE\r\n\r\n");
+  await once(stubborn, "end");
+  for (let tries = 0; (await connections()) > 0; tries += 1) assert(tries < 100, "its connection is given up");
   refused(await answerTo("GARBAGE\r\n\r\n"), 400, "request_malformed");
   refused(await answerTo("GET /v1/\u009b31m HTTP/1.1\r\nhost: x\r\n\r\n"), 400, "request_malformed");
   refused(await answerTo(`GET /v1/status HTTP/1.1\r\nhost: x\r\nx: ${"a".repeat(20_000)}\r\n\r\n`), 431, "header_too_large");
