@@ -3,12 +3,12 @@
  * to undo. Until the routes are behind it, every request is answered 503 `starting`.
  */
 import { type IncomingMessage, type RequestListener, STATUS_CODES, type Server, type ServerResponse, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { AgentError, codeOf } from "../error.ts";
 import { PROBLEM_TYPE, problemOf } from "./problems.ts";
 
-/** Connections at once; the ones above are closed. */
+/** Connections at once: for one more, the one that has been silent for longest goes. */
 const CONNECTIONS_MAX = 1024;
 /** A whole request, body and all: long enough for 16 MiB over a slow line. */
 const REQUEST_TIMEOUT_MS = 120_000;
@@ -24,14 +24,14 @@ export type Door = {
   close(): Promise<void>;
 };
 
-export async function bindDoor(address: string, port: number): Promise<Door> {
+export async function bindDoor(address: string, port: number, connectionsMax: number = CONNECTIONS_MAX): Promise<Door> {
   let listener: RequestListener = notYet;
   const http = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     (request, response) => listener(request, response),
   );
   http.on("clientError", answerMalformed);
-  http.maxConnections = CONNECTIONS_MAX;
+  makeRoom(http, connectionsMax);
   await new Promise<void>((resolve, reject) => {
     http.once("error", (error) => reject(portError(error, address, port)));
     http.listen({ host: address, port, exclusive: true }, resolve);
@@ -47,6 +47,30 @@ export async function bindDoor(address: string, port: number): Promise<Door> {
         setImmediate(() => http.closeAllConnections());
       }),
   };
+}
+
+/** Strangers who hold connections and ask nothing keep nobody out. Node's own maxConnections would close the newcomer. */
+function makeRoom(http: Server, connectionsMax: number): void {
+  const open = new Set<Socket>();
+  /** Those whose request is not here, longest first. */
+  const silent = new Set<Socket>();
+  http.on("connection", (socket) => {
+    open.add(socket);
+    silent.add(socket);
+    socket.once("close", () => {
+      open.delete(socket);
+      silent.delete(socket);
+    });
+    if (open.size <= connectionsMax) return;
+    const [longest = socket] = silent;
+    longest.destroy();
+  });
+  http.on("request", ({ socket }, response) => {
+    silent.delete(socket);
+    response.once("close", () => {
+      if (open.has(socket)) silent.add(socket);
+    });
+  });
 }
 
 function portError(error: Error, address: string, port: number): AgentError {

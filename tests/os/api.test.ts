@@ -439,3 +439,24 @@ test("before the routes are behind it, the door answers 503, and a second door o
   refused(await http({ path: "/v1/status", port: door.port }), 503, "starting");
   await assert.rejects(bindDoor("127.0.0.1", door.port), { code: "port_in_use", message: new RegExp(String(door.port)) });
 });
+
+test("strangers who hold every connection and ask nothing keep nobody out, and who is being answered stays", async (t) => {
+  const connectionsMax = 8;
+  const door = await bindDoor("127.0.0.1", 0, connectionsMax);
+  t.after(() => door.close());
+  const [slow, arrived] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  door.open((request, response) => {
+    if (request.url !== "/slow") return void response.end("{}");
+    arrived.resolve();
+    void slow.promise.then(() => response.end("{}"));
+  });
+  const answered = http({ path: "/slow", port: door.port });
+  await arrived.promise;
+  const silent = Array.from({ length: 3 * connectionsMax }, () => connect(door.port, "127.0.0.1").on("error", () => {}));
+  t.after(() => silent.forEach((socket) => socket.destroy()));
+  for (const socket of silent) socket.write("GET / HTTP/1.1\r\nhost: ");
+  await Promise.all(silent.slice(0, -connectionsMax).map((socket) => once(socket, "close")));
+  assert.equal((await http({ path: "/", port: door.port })).status, 200);
+  slow.resolve();
+  assert.equal((await answered).status, 200);
+});
