@@ -1,0 +1,43 @@
+/**
+ * WIT names → AssemblyScript names. Kebab case makes every camel case name come from one WIT name only; names of our own begin
+ * with `_`, which no WIT name does, and a WIT name that means something to AssemblyScript or to the code around it ends in `_`.
+ */
+
+const RESERVED = new Set([
+  // Words of the language.
+  ..."abstract any as async await break case catch class const constructor continue debugger declare default delete do else enum export extends false finally for from function get if implements import in instanceof interface is keyof let module namespace never new null of package private protected public readonly return set static super switch this throw true try type typeof undefined var void while with yield".split(" "),
+  // Types and functions that the generated code uses.
+  ..."bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 isize usize v128 string symbol externref anyref memory load store changetype reinterpret unreachable assert idof offsetof instantiate abort trace isDefined arguments eval".split(" "),
+  "Array", "StaticArray", "Uint8Array", "ArrayBuffer", "Object", "String",
+]);
+/** Members of every resource class. */
+const RESERVED_MEMBERS = new Set(["handle", "take", "drop", "dropped", "prototype", "name", "length", "toString", "valueOf"]);
+
+const safe = (name: string): string => (RESERVED.has(name) ? `${name}_` : name);
+
+/** `blocking-read` → `blockingRead` */
+export function camel(name: string): string {
+  const [first = "", ...rest] = name.toLowerCase().split("-");
+  return first + rest.map((word) => (/^\d/.test(word) ? `_${word}` : capital(word))).join("");
+}
+
+const capital = (word: string): string => word.slice(0, 1).toUpperCase() + word.slice(1);
+
+/** A function, parameter, field or namespace. */
+export const valueName = (name: string): string => safe(camel(name));
+
+/** A class or enum, and a case of an enum. */
+export const typeName = (name: string): string => safe(capital(camel(name)));
+
+/** A method of a resource. */
+export const methodName = (name: string): string => (RESERVED_MEMBERS.has(camel(name)) ? `${camel(name)}_` : valueName(name));
+
+/** `wasi:io/streams@0.2.12` → `wasi-io-streams`, with the version when another one has taken that. */
+export function fileName(id: string, taken: ReadonlySet<string>): string {
+  const [path = "", version = ""] = id.split("@");
+  const plain = path.replace(/[:/]/g, "-").toLowerCase();
+  return taken.has(plain) ? `${plain}-${version.replace(/[^0-9A-Za-z]/g, "_")}` : plain;
+}
+
+/** The last word of an interface's id. */
+export const interfaceName = (id: string): string => (id.split("@")[0] ?? id).split("/").at(-1) ?? id;
