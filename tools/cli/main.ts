@@ -14,6 +14,7 @@ import { build } from "./commands/build.ts";
 import { chain } from "./commands/chain.ts";
 import { claim } from "./commands/claim.ts";
 import { deploy } from "./commands/deploy.ts";
+import { dev } from "./commands/dev.ts";
 import { logs } from "./commands/logs.ts";
 import { newProject } from "./commands/new.ts";
 import { ps } from "./commands/ps.ts";
@@ -31,7 +32,7 @@ import { jsonText, paint, plain } from "./table.ts";
 
 /** In the order in which they are listed: to begin, to author, to look, to pay, to hold, to run alone, to operate. */
 export const COMMANDS: readonly (readonly [group: string, commands: readonly Command[]])[] = [
-  ["Begin", [newProject]],
+  ["Begin", [newProject, dev]],
   ["Deploy", [build, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, claim, tx, status]],

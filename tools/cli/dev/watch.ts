@@ -1,0 +1,145 @@
+/**
+ * Tells when the sources of a project were saved.
+ *
+ * One watch for each folder and none for a file: an editor that writes a new file and renames it over the old one, and a checkout
+ * that replaces a folder, are seen like any other save. What an editor leaves beside (`.swp`, `~`, dotted names) is no source.
+ * Saves that come together are one change: it is told when nothing more has come for a moment.
+ */
+import { type FSWatcher, lstatSync, readdirSync, watch } from "node:fs";
+import { join, relative, sep } from "node:path";
+import { CliError } from "../command.ts";
+import { MANIFEST_FILE } from "../component.ts";
+import { pause } from "../pause.ts";
+
+/** An editor that empties a file and then fills it is done within this. */
+const QUIET_MS = 20;
+/** A program that writes without an end is not waited for. */
+const QUIET_WAIT_MS_MAX = 500;
+/** Each takes one of the user's inotify watches. */
+const FOLDERS_MAX = 1_000;
+const FOLDERS_IGNORED = ["node_modules"];
+
+export type Change = {
+  /** When the first of it was seen, by performance.now(). */
+  readonly savedMs: number;
+  /** Paths from the project's folder, in order. */
+  readonly files: readonly string[];
+};
+export type SourceWatch = {
+  /** Waits for the next change; null when the signal ends the wait. Throws watch_failed when a new folder cannot be watched. */
+  next(signal: AbortSignal): Promise<Change | null>;
+  close(): void;
+};
+
+/** Begins to watch; what is saved from now on is a change, also while nobody waits. Throws watch_failed. */
+export function watchSources(project: string): SourceWatch {
+  return new FolderWatch(project);
+}
+
+export const isSource = (name: string): boolean => (name.endsWith(".ts") && !name.startsWith(".")) || name === MANIFEST_FILE;
+
+class FolderWatch implements SourceWatch {
+  readonly #project: string;
+  readonly #watchers = new Map<string, FSWatcher>();
+  #files = new Set<string>();
+  #firstMs = 0;
+  #lastMs = 0;
+  #failure: unknown;
+  #wake: () => void = () => {};
+
+  constructor(project: string) {
+    this.#project = project;
+    try {
+      this.#add(project, false);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  async next(signal: AbortSignal): Promise<Change | null> {
+    if (this.#files.size === 0 && this.#failure === undefined && !signal.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      signal.addEventListener("abort", this.#wake);
+      await promise;
+      signal.removeEventListener("abort", this.#wake);
+    }
+    for (;;) {
+      if (signal.aborted) return null;
+      if (this.#failure !== undefined) throw this.#failure;
+      const nowMs = performance.now();
+      const untilQuietMs = Math.min(this.#lastMs + QUIET_MS, this.#firstMs + QUIET_WAIT_MS_MAX) - nowMs;
+      if (untilQuietMs <= 0) break;
+      await pause(Math.ceil(untilQuietMs), signal);
+    }
+    const files = [...this.#files].toSorted();
+    this.#files = new Set();
+    return { savedMs: this.#firstMs, files };
+  }
+
+  close(): void {
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+  }
+
+  /** Watches a folder and those in it. In one that has just appeared, what is there already was saved too. */
+  #add(folder: string, isNew: boolean): void {
+    if (this.#watchers.size >= FOLDERS_MAX) throw new CliError("watch_failed", `Cannot watch ${this.#project}: it has more than ${FOLDERS_MAX} folders`);
+    try {
+      const watcher = watch(folder, (_, name) => {
+        try {
+          if (name !== null) this.#seen(folder, name);
+        } catch (error) {
+          this.#failure = error;
+          this.#wake();
+        }
+      });
+      // A folder that goes away is seen by the one that it was in.
+      watcher.on("error", () => watcher.close());
+      this.#watchers.set(folder, watcher);
+      for (const entry of readdirSync(folder, { withFileTypes: true })) {
+        if (entry.isDirectory() && !isIgnored(entry.name)) this.#add(join(folder, entry.name), isNew);
+        else if (isNew && isSource(entry.name)) this.#changed(join(folder, entry.name));
+      }
+    } catch (error) {
+      // One that has gone again is no longer the project's; the project's own folder has to be there.
+      if (folder === this.#project || !isGone(error)) throw failure(folder, error);
+    }
+  }
+
+  #seen(folder: string, name: string): void {
+    const path = join(folder, name);
+    if (isSource(name)) this.#changed(path);
+    if (isIgnored(name)) return;
+    const isFolder = lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+    const wasFolder = this.#watchers.has(path);
+    if (!isFolder && !wasFolder) return;
+    // Another folder may have its name by now.
+    if (wasFolder) this.#forget(path);
+    if (isFolder) this.#add(path, true);
+    else this.#changed(path);
+  }
+
+  #forget(folder: string): void {
+    for (const [path, watcher] of this.#watchers) {
+      if (path !== folder && !path.startsWith(folder + sep)) continue;
+      watcher.close();
+      this.#watchers.delete(path);
+    }
+  }
+
+  #changed(path: string): void {
+    this.#lastMs = performance.now();
+    if (this.#files.size === 0) this.#firstMs = this.#lastMs;
+    this.#files.add(relative(this.#project, path));
+    this.#wake();
+  }
+}
+
+const isIgnored = (name: string): boolean => name.startsWith(".") || FOLDERS_IGNORED.includes(name);
+
+const isGone = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
+
+const failure = (folder: string, error: unknown): CliError =>
+  error instanceof CliError ? error : new CliError("watch_failed", `Cannot watch ${folder}: ${error instanceof Error ? error.message : String(error)}`, {}, error);
