@@ -174,9 +174,14 @@ export function certificateFor(state: State, kind: VoteKind, of: View): Certific
   return certificateIn(record, kind) ?? record.finalization ?? record.notarization ?? record.nullification;
 }
 
-/** Whether a block of this view by its leader can be of use: the third is not, however many it signs. Ask before the signature is checked. */
+/**
+ * Whether a block of this view by its leader can be of use. Ask before the signature is checked. The third of a view is not,
+ * however many are signed; nor is one higher than a block a view can reach: it would stay in memory until the chain is there.
+ */
 export function wantsProposal(state: State, block: BlockRef): boolean {
-  if (state.phase !== "running" || block.view <= state.final.view || block.view > state.view + VIEWS_AHEAD_MAX) return false;
+  const { final } = state;
+  if (state.phase !== "running" || block.view <= final.view || block.view > state.view + VIEWS_AHEAD_MAX) return false;
+  if (block.height <= final.height || block.height - final.height > block.view - final.view) return false;
   const known = state.records.get(block.view)?.proposals ?? [];
   return known.length < PROPOSALS_PER_VIEW_MAX && !known.some((p) => sameId(p.id, block.id));
 }

@@ -173,7 +173,6 @@ test("R3: a proposal is notarized once it has executed, and only the first one",
 test("R3, R7: a block that is wrong, too early, too late or on the wrong parent is answered with nullify", () => {
   const cases: [string, (story: Story) => BlockRef, boolean][] = [
     ["does not execute", (s) => s.child(GENESIS, 1), false],
-    ["height", (s) => ({ ...s.child(GENESIS, 1), height: height(2) }), true],
     ["sooner than its parent allows", (s) => ({ ...s.child(GENESIS, 1), timeMs: timeMs(GENESIS.timeMs + 199n) }), true],
     ["ahead of the clock", (s) => ({ ...s.child(GENESIS, 1), timeMs: timeMs(s.nowMs + 2_001n) }), true],
     ["another parent", (s) => ({ ...s.child(GENESIS, 1), parentId: digest(new Uint8Array(32).fill(99)) }), true],
@@ -432,6 +431,17 @@ test("votes and certificates that change nothing are not wanted, and need no ver
   assert.strictEqual(wantsCertificate(story.state, certificate), false);
   assert.strictEqual(wantsCertificate(story.state, story.certificate("notarize", 1, digest(new Uint8Array(32).fill(5)))), true);
   assert.deepStrictEqual(story.give({ kind: "certificate", certificate }), []);
+});
+
+test("R3: a block whose height is not its parent's and one is answered with nullify; one that no chain reaches so early is not wanted", () => {
+  const { story } = follower();
+  story.start();
+  for (const skipped of [1, 2]) story.give({ kind: "certificate", certificate: story.certificate("nullify", skipped, null) });
+  const block = story.child(GENESIS, 3);
+  for (const [claimed, wanted] of [[0, false], [1, true], [2, true], [3, true], [4, false], [0xffff_ffff, false]] as const) {
+    assert.strictEqual(wantsProposal(story.state, { ...block, height: height(claimed) }), wanted, `height ${claimed}`);
+  }
+  assert.deepStrictEqual(votesIn(story.proposal({ ...block, height: height(2) })), ["nullify 3"]);
 });
 
 test("of a leader that proposes without end two blocks are wanted, the rest costs no verification and no memory", () => {

@@ -47,7 +47,7 @@ function otherBlock(world: World, liar: Node, block: SimulatedBlock): SimulatedB
   }
   return world.makeBlock({
     view: block.view, parent, parentCertificate, timeMs: timeMs(block.timeMs + 1n), proposer: liar.index,
-    valid: world.chance.percent(70), salt: 1_000, heightStep: world.chance.percent(85) ? 1 : 2,
+    valid: world.chance.percent(70), salt: 1_000, heightStep: world.chance.percent(85) ? 1 : world.chance.pick([0, 2]),
   });
 }
 
