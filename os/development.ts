@@ -40,7 +40,7 @@ const OPERATOR_BALANCE = 10_000n * TOKEN;
 const DELTA_MS = 100;
 
 /** 64 MiB and a quarter of a core cost about a token a day. */
-export const DEVELOPMENT_OFFER: Offer = {
+const DEVELOPMENT_OFFER: Offer = {
   region: "local",
   pricePerGibSecond: 20_000n,
   pricePerCoreSecond: 40_000n,
@@ -64,7 +64,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
 }
 
 export const openDevelopmentAccount = (directory: string): Promise<KeyPair> => openKey(developmentKeyPath(directory));
-export const developmentKeyPath = (directory: string): string => join(directory, "keys", "development");
+const developmentKeyPath = (directory: string): string => join(directory, "keys", "development");
 
 async function joinAlone(directory: string, account: KeyPair, parameters: PresetName): Promise<Membership> {
   const validator = await openKey(join(directory, "keys", "validator"));

@@ -23,7 +23,7 @@ export async function takeInventory(region: string): Promise<Inventory> {
   return { memoryMib: offeredMemoryMib(present / MIB), cpuMillis: availableParallelism() * 1000, cpuModel: cpus()[0]?.model ?? "unknown", region };
 }
 
-export function offeredMemoryMib(presentMib: number): number {
+function offeredMemoryMib(presentMib: number): number {
   const offered = Math.floor((presentMib * (100 - MEMORY_HEADROOM_PERCENT)) / 100) - MEMORY_RESERVED_MIB;
   return Math.max(0, offered);
 }

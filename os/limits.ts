@@ -4,8 +4,6 @@
  * Rule: a queue, list, body or wait of `os/` has its maximum here, with its unit and its reason; the door checks it.
  */
 
-/** JSON and query bodies: nothing of ours is larger, and none is read before the limit is known. */
-export const BODY_BYTES_DEFAULT: number = 4 * 1024;
 /** A signed transaction (the protocol's own limit) and a little for its envelope. */
 export const TRANSACTION_BODY_BYTES_MAX: number = 8 * 1024;
 /** Environment variables of one deployment: they are held in memory by every lease holder. */
@@ -80,4 +78,5 @@ export const STOP_STEP_MS_MAX = 600;
 
 /** Memory that leases never get: the agent's own and the runner's. */
 export const MEMORY_RESERVED_MIB = 64;
+/** Of all memory, for the kernel, its caches and compiles. */
 export const MEMORY_HEADROOM_PERCENT = 25;

@@ -82,8 +82,8 @@ test("a disk that fails is told once, costs its lines only on disk, and is writt
     t.mock.timers.tick(LOG_FLUSH_MS);
   };
   const until = async (look: () => boolean): Promise<void> => {
-    for (let tries = 0; !look(); tries += 1) {
-      assert(tries < 1000);
+    for (const deadline = performance.now() + 10_000; !look();) {
+      assert(performance.now() < deadline);
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
@@ -95,7 +95,6 @@ test("a disk that fails is told once, costs its lines only on disk, and is writt
   write(1);
   await until(() => faults.length > 0);
   write(1);
-  await until(() => store.tail(id, 1)[0]?.sequence === 202);
   mkdirSync(directory);
   write(1);
   await store.close();

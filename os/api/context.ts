@@ -27,7 +27,7 @@ export type Context = {
 };
 
 /** The owner of a deployment, of a closed one too as long as the ledger knows its bill. */
-export function ownerOf(context: Context, id: string): Address {
+function ownerOf(context: Context, id: string): Address {
   const view = context.node.view();
   const deploymentId = brand(fromHex(id));
   return view.deployment(deploymentId)?.owner ?? view.bill(deploymentId, view.moneySecond)?.owner ?? deploymentUnknown(id);

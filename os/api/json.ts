@@ -26,7 +26,7 @@ export const machineJson = (machine: MachineView): Json => ({
   bond: decimal(machine.bond), strikes: machine.strikes, placeableFrom: decimal(machine.placeableFrom),
 });
 
-export const leaseJson = (lease: LeaseView): Json => ({
+const leaseJson = (lease: LeaseView): Json => ({
   index: lease.index,
   // A lease that waits because it failed is what a tenant looks for first.
   state: lease.state === "waiting" && lease.lastEnd === "failed" ? "failed" : lease.state,

@@ -56,7 +56,7 @@ export function refuseSignature({ code, message }: Refusal): never {
   throw new SignatureRefusal(code, message);
 }
 
-export function statusOf(code: string): number {
+function statusOf(code: string): number {
   return STATUS[code] ?? (code.startsWith("codec_") ? 400 : 422);
 }
 

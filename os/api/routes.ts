@@ -172,7 +172,7 @@ function describe(context: Context, deployment: DeploymentView): Json {
   return deploymentJson(deployment, context.node.view().leasesOfDeployment(deployment.id), host, `http://${host}${port}/`);
 }
 
-export const hostOf = (deployment: { readonly name: string; readonly owner: Address }, zone: string): string => `${deployment.name}.${addressText(deployment.owner)}.${zone}`;
+const hostOf = (deployment: { readonly name: string; readonly owner: Address }, zone: string): string => `${deployment.name}.${addressText(deployment.owner)}.${zone}`;
 
 function blockJson({ node }: Context, text: string): Json {
   const at = text === "latest" ? node.head().height : Number(text);

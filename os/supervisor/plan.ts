@@ -180,7 +180,7 @@ export function routeOf(deployment: DeploymentHere): Route {
   };
 }
 
-export function sameRoute(a: Route, b: Route): boolean {
+function sameRoute(a: Route, b: Route): boolean {
   return (
     a.id === b.id &&
     a.component === b.component &&

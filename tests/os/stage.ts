@@ -37,7 +37,7 @@ export function http({ method = "GET", path, body, headers = {}, port }: Call): 
 }
 
 export type Signer = { readonly seed: Uint8Array; readonly chainId: ChainId; readonly machine: Address };
-export const ONE_MINUTE_MS = 60_000;
+const ONE_MINUTE_MS = 60_000;
 
 export function authorization(signer: Signer, { method = "GET", path, body }: Omit<Call, "port">, changes: { expiryMs?: number; sender?: Address; bodyDigest?: Uint8Array; machine?: Address } = {}): string {
   return signRequest({
