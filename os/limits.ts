@@ -39,6 +39,8 @@ export const FINAL_WAITS_MAX = 1024;
 /** Lines and bytes of one deployment's log in memory: what `tail` can give at once. */
 export const LOG_LINES_MAX = 1000;
 export const LOG_MEMORY_BYTES_MAX: number = 512 * 1024;
+/** Lines of all logs in memory: above it the ones written to longest ago are on disk only, until somebody asks. */
+export const LOGS_MEMORY_BYTES_MAX: number = 64 * 1024 * 1024;
 /** One line; the rest is cut. */
 export const LOG_LINE_BYTES_MAX: number = 8 * 1024;
 /** A log file is turned over at this size, and one older file is kept. */

@@ -101,3 +101,21 @@ test("a disk that fails is told once, costs its lines only on disk, and is writt
   assert.equal(faults.length, 1);
   assert.match(readFileSync(join(directory, `${id}.log`), "utf8"), /"sequence":203/);
 });
+
+test("of all logs together only so much is in memory, the newest; the rest is read back when it is asked for", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const directory = folder(t);
+  const ids = [1, 2, 3].map((n) => n.toString(16).padStart(40, "0") as Hex);
+  const store = await LogStore.open(directory, () => {}, 40_000);
+  for (const log of ids) {
+    store.append(log, entry("first"));
+    store.append(log, entry("x".repeat(8000)));
+  }
+  await store.close();
+  assert.deepEqual(ids.map((log) => store.tail(log, 2)[0]?.line), ["first", "first", "first"]);
+  store.append(ids[0]!, entry("goes on"));
+  assert.equal(store.tail(ids[0]!, 1)[0]?.sequence, 3);
+  await store.close();
+  rmSync(directory, { recursive: true });
+  assert.deepEqual(ids.map((log) => store.tail(log, 2).length), [2, 0, 2], "the one written to longest ago was on disk only");
+});

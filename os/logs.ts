@@ -2,7 +2,7 @@
  * The log of each deployment on this machine: a bounded ring of lines in memory and a file with a size cap beside it.
  *
  * Invariants: `sequence` grows by one per line of a deployment and goes on after a restart; memory per deployment is bounded by
- * lines and by bytes; a file is at most two halves of LOG_FILE_BYTES_MAX; a follower that does not drain never slows the writer
+ * lines and by bytes, and of all by LOGS_MEMORY_BYTES_MAX while the disk works; a file is at most two halves of LOG_FILE_BYTES_MAX; a follower that does not drain never slows the writer
  * (it is told what it gets by the caller's listener, which skips). Losing the last LOG_FLUSH_MS of lines with the machine is fine.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
@@ -11,7 +11,7 @@ import { join } from "node:path";
 import type { Hex } from "#chain/types.ts";
 import { codeOf } from "./error.ts";
 import {
-  LOGS_MAX, LOG_FILE_BYTES_MAX, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX, LOG_UNWRITTEN_LINES_MAX,
+  LOGS_MAX, LOGS_MEMORY_BYTES_MAX, LOG_FILE_BYTES_MAX, LOG_FLUSH_MS, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_MEMORY_BYTES_MAX, LOG_UNWRITTEN_LINES_MAX,
 } from "./limits.ts";
 
 export type LogStream = "stdout" | "stderr" | "system";
@@ -41,17 +41,20 @@ export class LogStore {
   #timer: NodeJS.Timeout | null = null;
   #flushing: Promise<void> = Promise.resolve();
   readonly #onFault: (error: unknown) => void;
+  readonly #memoryBytesMax: number;
+  #memoryBytes = 0;
   #isFaulty = false;
 
-  private constructor(directory: string, onFault: (error: unknown) => void) {
+  private constructor(directory: string, onFault: (error: unknown) => void, memoryBytesMax: number) {
     this.#directory = directory;
     this.#onFault = onFault;
+    this.#memoryBytesMax = memoryBytesMax;
   }
 
   /** Opens the folder; a log's newest lines are read back when they are first needed. A disk that fails is told once, until it works again. */
-  static async open(directory: string, onFault: (error: unknown) => void = () => {}): Promise<LogStore> {
+  static async open(directory: string, onFault: (error: unknown) => void = () => {}, memoryBytesMax: number = LOGS_MEMORY_BYTES_MAX): Promise<LogStore> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const store = new LogStore(directory, onFault);
+    const store = new LogStore(directory, onFault, memoryBytesMax);
     const found: { id: Hex; timeMs: number }[] = [];
     for (const name of await readdir(directory)) {
       const id = name.replace(/\.log$/, "");
@@ -68,10 +71,12 @@ export class LogStore {
     const text = cut(entry.line);
     const line: LogLine = { sequence: log.nextSequence, timeMs: entry.timeMs, stream: entry.stream, requestId: entry.requestId, line: text };
     log.nextSequence += 1;
+    const before = log.memoryBytes;
     remember(log, line);
+    this.#memoryBytes += log.memoryBytes - before;
     if (log.unwritten.length < LOG_UNWRITTEN_LINES_MAX) log.unwritten.push(`${JSON.stringify(line)}\n`);
     for (const listener of log.listeners) listener(line);
-    this.#timer ??= setTimeout(() => this.#flushSoon(), LOG_FLUSH_MS);
+    this.#flushLater();
   }
 
   /** The newest `count` lines, oldest first. */
@@ -107,6 +112,8 @@ export class LogStore {
     if (log !== null) return log;
     const read = readBack(this.#path(id));
     this.#logs.set(id, read);
+    this.#memoryBytes += read.memoryBytes;
+    this.#flushLater();
     return read;
   }
 
@@ -124,8 +131,13 @@ export class LogStore {
       if (this.#logs.size <= LOGS_MAX) return;
       if ((log?.listeners.size ?? 0) > 0) continue;
       this.#logs.delete(id);
+      this.#memoryBytes -= log?.memoryBytes ?? 0;
       this.#flushing = this.#flushing.then(() => removeFiles(this.#path(id)));
     }
+  }
+
+  #flushLater(): void {
+    this.#timer ??= setTimeout(() => this.#flushSoon(), LOG_FLUSH_MS);
   }
 
   #flushSoon(): void {
@@ -146,6 +158,17 @@ export class LogStore {
         if (!this.#isFaulty) this.#onFault(error);
         this.#isFaulty = true;
       }
+    }
+    if (!this.#isFaulty) this.#spill();
+  }
+
+  /** What is on disk need not be in memory. */
+  #spill(): void {
+    for (const [id, log] of this.#logs) {
+      if (this.#memoryBytes <= this.#memoryBytesMax) return;
+      if (log === null || log.listeners.size > 0 || log.unwritten.length > 0) continue;
+      this.#logs.set(id, null);
+      this.#memoryBytes -= log.memoryBytes;
     }
   }
 }
