@@ -5,7 +5,7 @@
  * into a slot of another type by its bits.
  */
 import { casesOf, flatten, partsOf, type CoreType } from "./layout.ts";
-import { isScalar, type Type } from "./model.ts";
+import { isScalar, type ScalarType, type Type } from "./model.ts";
 import { choose, fieldName, holdList, liftHandle, liftList, lowerHandle, payloadName } from "./memory.ts";
 import { isBoxed, SCALARS, typeText } from "./type-text.ts";
 import { indented, type ModuleWriter } from "./writer.ts";
@@ -54,29 +54,48 @@ export class Lowering {
     return `_v${this.#names++}`;
   }
 
-  /** The flat values of a value, as expressions that hold after the statements so far. */
-  lower(type: Type, value: string): string[] {
-    if (isScalar(type)) {
-      const [core] = flatten(type);
-      return [core === "i32" || core === "i64" ? `<${core}>${value}` : value];
-    }
+  /** The flat values of a value, as expressions that hold after the statements so far; each is of the type of its slot. */
+  lower(type: Type, value: string, slots: readonly CoreType[] = flatten(type)): string[] {
+    if (isScalar(type)) return [toSlot(flatten(type)[0] ?? "i32", slots[0] ?? "i32", this.#number(type, value))];
     switch (type.kind) {
       case "string": {
         const bytes = this.#declare(`${this.writer.abi}encode(${value})`);
-        return [`<i32>changetype<usize>(${bytes})`, `${bytes}.byteLength`];
+        return this.#wide([`<u32>changetype<usize>(${bytes})`, `<u32>${bytes}.byteLength`], slots);
       }
       case "list": {
         const list = this.#declare(value);
-        return [`<i32>${holdList(type, list, this.writer)}`, `${list}.length`];
+        return this.#wide([`<u32>${holdList(type, list, this.writer)}`, `<u32>${list}.length`], slots);
       }
-      case "own": case "borrow": return [this.#declare(lowerHandle(type, value, this.writer))];
+      case "own": case "borrow": return this.#wide([`<u32>${this.#declare(lowerHandle(type, value, this.writer))}`], slots);
       case "record": case "tuple": {
         const whole = this.#declare(value);
-        return partsOf(type).flatMap((part, i) => this.lower(part, `${whole}.${fieldName(type, i)}`));
+        let used = 0;
+        return partsOf(type).flatMap((part, i) => {
+          const count = flatten(part).length;
+          used += count;
+          return this.lower(part, `${whole}.${fieldName(type, i)}`, slots.slice(used - count, used));
+        });
       }
-      case "variant": case "option": case "result": return this.#lowerVariant(type, value);
-      case "enum": case "flags": return [`<i32>${value}`];
+      case "variant": case "option": case "result": return this.#lowerVariant(type, value, slots);
+      case "enum": case "flags": return this.#wide([`<u32>${value}`], slots);
     }
+  }
+
+  /**
+   * A number as a core value. What is signed keeps its sign in a wider slot, though the ABI looks at the low half only: some
+   * hosts (jco 1.35) look at all of it.
+   */
+  #number(type: ScalarType, value: string): string {
+    switch (type.kind) {
+      case "f32": case "f64": return value;
+      case "u64": case "s64": return `<i64>${value}`;
+      case "s8": case "s16": case "s32": return `<i32>${value}`;
+      case "bool": case "u8": case "u16": case "u32": case "char": return `<u32>${value}`;
+    }
+  }
+
+  #wide(values: readonly string[], slots: readonly CoreType[]): string[] {
+    return values.map((value, i) => toSlot("i32", slots[i] ?? "i32", value));
   }
 
   #declare(value: string): string {
@@ -85,43 +104,37 @@ export class Lowering {
     return name;
   }
 
-  #lowerVariant(type: Extract<Type, { kind: "variant" | "option" | "result" }>, value: string): string[] {
+  #lowerVariant(type: Extract<Type, { kind: "variant" | "option" | "result" }>, value: string, slots: readonly CoreType[]): string[] {
     const whole = this.#declare(value);
-    const slots = flatten(type).map((core) => ({ core, name: this.fresh() }));
-    for (const { core, name } of slots) this.statements.push(`let ${name}: ${core} = 0;`);
-    const [discriminant] = slots;
-    if (discriminant === undefined) throw new Error("A variant has a discriminant");
+    const names = slots.map(() => this.fresh());
+    const discriminant = names[0] ?? "";
+    slots.forEach((core, i) => this.statements.push(`let ${names[i]}: ${core} = 0;`));
     const cases = casesOf(type);
     const values = payloads(type, whole);
-    const set = (tag: number): void => void this.statements.push(`  ${discriminant.name} = ${tag};`);
     const arm = (tag: number): void => {
       const payload = cases[tag] ?? null;
       if (payload === null) return;
-      const flat = this.#indented(() => this.lower(payload, values[tag] ?? ""));
-      flatten(payload).forEach((core, i) => {
-        const slot = slots[i + 1];
-        if (slot !== undefined) this.statements.push(`  ${slot.name} = ${toSlot(core, slot.core, flat[i] ?? "0")};`);
-      });
+      const flat = this.#indented(() => this.lower(payload, values[tag] ?? "", slots.slice(1, 1 + flatten(payload).length)));
+      flat.forEach((expression, i) => this.statements.push(`  ${names[i + 1]} = ${expression};`));
     };
     if (type.kind === "variant") {
-      this.statements.push(`${discriminant.name} = ${whole}.tag;`);
+      this.statements.push(`${discriminant} = ${whole}.tag;`);
       cases.forEach((payload, tag) => {
         if (payload === null) return;
         this.statements.push(`if (${whole}.tag == ${tag}) {`);
         arm(tag);
         this.statements.push("}");
       });
-    } else {
-      this.statements.push(type.kind === "option" ? `if (${whole} !== null) {` : `if (!${whole}.isOk) {`);
-      set(1);
-      arm(1);
-      if (type.kind === "result" && type.ok !== null) {
-        this.statements.push("} else {");
-        arm(0);
-      }
-      this.statements.push("}");
+      return names;
     }
-    return slots.map(({ name }) => name);
+    this.statements.push(type.kind === "option" ? `if (${whole} !== null) {` : `if (!${whole}.isOk) {`, `  ${discriminant} = 1;`);
+    arm(1);
+    if (type.kind === "result" && type.ok !== null) {
+      this.statements.push("} else {");
+      arm(0);
+    }
+    this.statements.push("}");
+    return names;
   }
 
   #indented<T>(write: () => T): T {
@@ -142,7 +155,7 @@ function payloads(type: Extract<Type, { kind: "variant" | "option" | "result" }>
 function toSlot(from: CoreType, to: CoreType, value: string): string {
   if (from === to) return value;
   if (to === "i32") return `reinterpret<i32>(${value})`;
-  if (from === "i32") return `<i64><u32>(${value})`;
+  if (from === "i32") return `<i64>(${value})`;
   return from === "f64" ? `reinterpret<i64>(${value})` : `<i64>reinterpret<u32>(${value})`;
 }
 

@@ -69,7 +69,8 @@ export class Reader {
   name(what: string): Name {
     const { at } = this;
     const token = this.peek();
-    if (token.kind !== "word" || KEYWORDS.has(token.text)) throw this.unexpected(what);
+    if (KEYWORDS.has(token.text)) throw this.unexpected(`${what} (a name that is a keyword needs a %: "%${token.text}")`);
+    if (token.kind !== "word") throw this.unexpected(what);
     const text = token.text.replace(/^%/, "");
     if (!KEBAB.test(text)) throw new WitError("wit_name_invalid", at, `"${text}" is not a name in kebab case, such as "input-stream"`);
     this.#next++;

@@ -1,0 +1,70 @@
+/**
+ * An echo through both sides: the host calls `guest.f(x…)`, which calls `host.f(x…)`, which gives x back. Each value is lifted
+ * from parameters, lowered into parameters, lifted from a result and lowered into one, and compared twice.
+ */
+import assert from "node:assert/strict";
+import type { Func, World } from "#workloads/sdk/bindgen/model.ts";
+import { camel, valueName } from "#workloads/sdk/bindgen/names.ts";
+import { typeText } from "#workloads/sdk/bindgen/type-text.ts";
+import { Bindings, ModuleWriter } from "#workloads/sdk/bindgen/writer.ts";
+import { generateBindings } from "#workloads/sdk/bindgen/generate.ts";
+import { cached, compileCore, component, instantiate, sources, type CompileOptions } from "./compile.ts";
+import { createHash } from "node:crypto";
+import { Chance, plain, randomValue } from "./values.ts";
+
+export type Echo = {
+  readonly functions: readonly Func[];
+  /** Calls one function with random values, or those given. */
+  call(func: Func, chance: Chance, length?: number): void;
+  memoryBytes(): number;
+};
+
+/** The world for an interface's types and functions: `types` is WIT, `functions` are lines of it that mention the types. */
+export function echoWorld(types: string, names: readonly string[], functions: readonly string[]): string {
+  const use = names.length === 0 ? "" : `use types.{${names.join(", ")}};`;
+  const body = `{ ${use}\n    ${functions.join("\n    ")}\n  }`;
+  return `package test:echo@1.0.0;\n\ninterface types {\n  ${types}\n}\n\ninterface host ${body}\n\ninterface guest ${body}\n\nworld echo {\n  import host;\n  export guest;\n}\n`;
+}
+
+/** Builds and instantiates it. */
+export async function startEcho(wit: string, options: CompileOptions = {}): Promise<Echo> {
+  const source = sources(wit);
+  const { world } = generateBindings(source);
+  const { core, generated } = await compileCore(source, { ...options, modules: { "program.ts": echoProgram(world) } });
+  const bytes = await cached(`${createHash("sha256").update(core).update(wit).digest("hex").slice(0, 32)}.wasm`, () => component(core, source, generated));
+  const functions = world.exports.get("test:echo/guest@1.0.0")?.functions ?? [];
+  let expected: unknown[] = [];
+  const host = Object.fromEntries(functions.map((func) => [camel(func.name), (...values: unknown[]): unknown => {
+    assert.deepEqual(values.map(plain), expected.map(plain), `host.${func.name}`);
+    return answer(func, values);
+  }]));
+  const { exports, memoryBytes } = await instantiate(bytes, { "test:echo/host": host, "test:echo/types": {} });
+  const guest = exports["guest"] as Record<string, (...values: unknown[]) => unknown>; // The world says so.
+  return {
+    functions,
+    memoryBytes,
+    call(func, chance, length) {
+      expected = func.parameters.map(({ type }) => randomValue(type, chance, length));
+      const result = guest[camel(func.name)]?.(...expected);
+      assert.deepEqual(plain(result), plain(answer(func, expected)), `guest.${func.name}`);
+    },
+  };
+}
+
+/** What comes back: nothing, the one value, or a tuple of all. */
+function answer(func: Func, values: readonly unknown[]): unknown {
+  if (func.result === null) return undefined;
+  return func.result === func.parameters[0]?.type ? values[0] : [...values];
+}
+
+/** program.ts: each function of the guest calls the host's. */
+function echoProgram(world: World): string {
+  const writer = new ModuleWriter(new Bindings(world, null), "stub", "export");
+  const lines = [...world.exports.values()].flatMap(({ functions }) => functions).map((func) => {
+    const parameters = func.parameters.map(({ name, type }) => `${valueName(name)}: ${typeText(type, writer)}`).join(", ");
+    const call = `${writer.from("imports/test-echo-host")}${valueName(func.name)}(${func.parameters.map(({ name }) => valueName(name)).join(", ")})`;
+    return `  export function ${valueName(func.name)}(${parameters}): ${func.result === null ? "void" : typeText(func.result, writer)} {\n    ${func.result === null ? "" : "return "}${call};\n  }`;
+  });
+  writer.body.push(`export namespace guest {\n${lines.join("\n")}\n}`);
+  return writer.text("Echoes.").replaceAll('from "./', 'from "./gen/');
+}
