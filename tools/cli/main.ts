@@ -10,6 +10,7 @@ import { type Command, CliError, type Shell, UsageError, parseInput } from "./co
 import { account } from "./commands/account.ts";
 import { audit } from "./commands/audit.ts";
 import { bill } from "./commands/bill.ts";
+import { bindgen } from "./commands/bindgen.ts";
 import { build } from "./commands/build.ts";
 import { chain } from "./commands/chain.ts";
 import { claim } from "./commands/claim.ts";
@@ -36,7 +37,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Deploy", [build, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, claim, tx, status]],
-  ["Without a chain", [run, serve]],
+  ["Without a chain", [run, serve, bindgen]],
   ["Operate", [chain, audit]],
 ];
 /** What a command may take to end after a signal: a runner and its listener are stopped well within it. */

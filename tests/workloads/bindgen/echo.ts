@@ -10,7 +10,7 @@ import { Bindings, ModuleWriter } from "#workloads/sdk/bindgen/writer.ts";
 import { generateBindings } from "#workloads/sdk/bindgen/generate.ts";
 import { cached, compileCore, component, instantiate, sources, type CompileOptions } from "./compile.ts";
 import { createHash } from "node:crypto";
-import { Chance, plain, randomValue } from "./values.ts";
+import { plain, randomValue, type Chance } from "./values.ts";
 
 export type Echo = {
   readonly functions: readonly Func[];

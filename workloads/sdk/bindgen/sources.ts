@@ -96,3 +96,8 @@ function split(file: SourceFile): { name: string | null; body: string } {
   const end = file.text.indexOf(";", offset) + 1;
   return { name: packageText(first.name), body: file.text.slice(0, offset) + file.text.slice(end) };
 }
+
+/** The text of canonical.ts, which goes beside the generated modules. */
+export function readRuntime(): Promise<string> {
+  return readFile(new URL("../assembly/canonical.ts", import.meta.url), "utf8");
+}
