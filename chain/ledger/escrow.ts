@@ -52,9 +52,19 @@ export const isFunded = (escrow: Escrow, more: bigint, rules: MoneyRules): boole
 
 /** The next second in which something must happen to it by itself: running dry, or paying an ended segment. */
 export function dueSecond(escrow: Escrow, rules: MoneyRules): bigint | null {
-  let due = escrow.dry ?? dryAt(escrow);
-  for (const { end } of escrow.ended) if (due === null || end + rules.holdSeconds < due) due = end + rules.holdSeconds;
-  return due;
+  const due = escrow.dry ?? dryAt(escrow);
+  const firstEnd = firstEndOf(escrow.ended);
+  return firstEnd === null || (due !== null && due <= firstEnd + rules.holdSeconds) ? due : firstEnd + rules.holdSeconds;
+}
+const firstEnds = new WeakMap<readonly Segment[], bigint | null>();
+/** Kept by the list's identity: an escrow changes often, and its up to 2,048 unpaid segments seldom. */
+function firstEndOf(ended: readonly Segment[]): bigint | null {
+  const known = firstEnds.get(ended);
+  if (known !== undefined) return known;
+  let first: bigint | null = null;
+  for (const { end } of ended) if (first === null || end < first) first = end;
+  firstEnds.set(ended, first);
+  return first;
 }
 
 /** Brings the escrow to second t; every operation starts with it. Past dryAt all streams have ended at dryAt. */

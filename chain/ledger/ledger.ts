@@ -18,7 +18,7 @@ import { type BlockContext, accountOf, takeFreeShare } from "#chain/ledger/block
 import { runDueEvents } from "#chain/ledger/due.ts";
 import { faultOf } from "#chain/ledger/escrow.ts";
 import { releaseDry } from "#chain/ledger/leases.ts";
-import { BOND_MIN, CHANGES_PER_BLOCK_MAX, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS } from "#chain/ledger/limits.ts";
+import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS, WORK_PER_BLOCK_MAX, WORK_PER_TRANSACTION_MAX } from "#chain/ledger/limits.ts";
 import { moneyOf } from "#chain/ledger/model.ts";
 import { applyOperation, isFreeOperation } from "#chain/ledger/operations.ts";
 import { placePending } from "#chain/ledger/placement.ts";
@@ -53,6 +53,7 @@ export type Built = Applied & {
   readonly rejected: readonly { readonly txid: Digest; readonly code: string; readonly message: string }[];
 };
 
+const TOO_MUCH_WORK = refuse("too_much_work", `Cannot do all of the transaction as it is more than ${WORK_PER_TRANSACTION_MAX} changes; send its operations one by one`);
 const BLOCK_FULL = refuse("block_full", "Cannot take another transaction as the block has as many, or as much work, as one may have");
 /** Header, parent certificate and frames: what of a block is not transactions. 200 validators sign 12.8 KB. */
 const BLOCK_BYTES_RESERVED = 16_384;
@@ -110,19 +111,16 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   const outcomes: Outcome[] = [];
   const transactions: DecodedTransaction[] = [];
   const rejected: Built["rejected"][number][] = [];
-  const changesBefore = state.savepoint();
+  const workBefore = state.work;
   let bytes = 0;
   for (const transaction of input.transactions) {
-    const taken = state.savepoint();
     const hasRoom = transactions.length < context.rules.transactionsPerBlockMax && bytes + transaction.sizeBytes <= BLOCK_BYTES_MAX - BLOCK_BYTES_RESERVED;
-    const refusal = hasRoom ? applyTransaction(ledger, context, transaction, outcomes, changesBefore + CHANGES_PER_BLOCK_MAX) : BLOCK_FULL;
+    const refusal = hasRoom && state.work - workBefore < WORK_PER_BLOCK_MAX ? applyTransaction(ledger, context, transaction, outcomes) : BLOCK_FULL;
     if (refusal === null) {
       transactions.push(transaction);
       bytes += transaction.sizeBytes;
-    } else if (refusal === BLOCK_FULL && skips) {
-      state.rollback(taken);
-      break;
-    } else if (skips) rejected.push({ txid: transaction.txid, code: refusal.code, message: refusal.message });
+    } else if (refusal === BLOCK_FULL && skips) break;
+    else if (skips) rejected.push({ txid: transaction.txid, code: refusal.code, message: refusal.message });
     else {
       state.rollback(savepoint);
       return refusal;
@@ -158,7 +156,7 @@ function startBlock({ state, rules, chainId }: Ledger, { height, timeMs, moneySe
   };
 }
 
-function applyTransaction(ledger: Ledger, context: BlockContext, transaction: DecodedTransaction, outcomes: Outcome[], changesMax: number): Refusal | null {
+function applyTransaction(ledger: Ledger, context: BlockContext, transaction: DecodedTransaction, outcomes: Outcome[]): Refusal | null {
   const { state } = ledger;
   const { body, txid } = transaction;
   const refusal = refusalOfEnvelope(ledger, transaction, context.timeMs);
@@ -172,13 +170,11 @@ function applyTransaction(ledger: Ledger, context: BlockContext, transaction: De
   state.put({ ...account, keys, nonce: account.nonce + 1n, balance: account.balance - body.fee });
   if (body.fee > 0n) state.put({ ...state.totals, feePool: state.totals.feePool + body.fee });
   const savepoint = state.savepoint();
+  const workMax = state.work + WORK_PER_TRANSACTION_MAX;
   const eventCount = context.events.length;
   for (const [opIndex, op] of body.ops.entries()) {
-    const result = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
-    if (state.savepoint() > changesMax) {
-      context.events.length = eventCount;
-      return BLOCK_FULL;
-    }
+    const applied = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
+    const result = state.work > workMax ? TOO_MUCH_WORK : applied;
     if (result.ok) continue;
     state.rollback(savepoint);
     context.events.length = eventCount;

@@ -12,10 +12,17 @@ export const BOND_MIN = 1_000_000_000n;
 export const FREE_OPERATIONS_PER_MACHINE_MAX = 64;
 
 /**
- * Changes of entities that the transactions of one block may make: half a second of work. One transaction makes at most 16,500 (16
- * operations on 256 leases each), so that any of them fits a block of its own.
+ * Work is counted in changes of an entity (15 µs), what a refusal takes back counts twice. Once its transactions have made up so much, a block takes
+ * no more of them: with the last one that is half a second at most.
  */
-export const CHANGES_PER_BLOCK_MAX = 32_768;
+export const WORK_PER_BLOCK_MAX = 16_384;
+/** A transaction of more is refused, so that there is none that no block could take: 16 resizes of 256 leases are 13,500. */
+export const WORK_PER_TRANSACTION_MAX = 16_384;
+/** Leases looked up, machines asked for a price, and unpaid segments written again, for one unit of work each. */
+export const LOOKUPS_PER_WORK = 8;
+export const SEGMENTS_PER_WORK = 64;
+/** A signature that an operation checks. */
+export const PROOF_WORK = 8;
 
 /** 16 TiB and 1,048 cores: larger than a machine of today, small enough that a product is an exact number. */
 export const MEMORY_MIB_MAX: number = 2 ** 24;

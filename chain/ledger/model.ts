@@ -179,7 +179,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
       if (entity.state !== "closing") entries.push(`n${entity.owner.toHex()}:${entity.name}:${id}`);
       const due = dueSecond(entity.escrow, rules);
       if (due !== null) entries.push(`t${hex20(due)}0${id}`);
-      for (const machine of new Set(entity.escrow.ended.map((segment) => segment.machine.toHex()))) entries.push(`u${machine}${id}`);
+      for (const machine of machinesOf(entity.escrow.ended)) entries.push(`u${machine}${id}`);
       return entries;
     }
     case "lease": {
@@ -198,6 +198,16 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     }
     case "archive": return entity.closedHeight === null ? [] : [`z${hex8(entity.closedHeight)}${entity.deploymentId.toHex()}`];
   }
+}
+
+const machinesKnown = new WeakMap<readonly Segment[], readonly string[]>();
+/** Machines with unpaid segments; kept by the list's identity, as most changes of a deployment leave it alone. */
+function machinesOf(ended: readonly Segment[]): readonly string[] {
+  const known = machinesKnown.get(ended);
+  if (known) return known;
+  const machines = [...new Set(ended.map((segment) => segment.machine.toHex()))];
+  machinesKnown.set(ended, machines);
+  return machines;
 }
 
 export const hex8 = (n: number): string => n.toString(16).padStart(8, "0");

@@ -9,7 +9,7 @@ import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { bondFor, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
-import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX } from "#chain/ledger/limits.ts";
+import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { parseId } from "#chain/ledger/state.ts";
@@ -90,6 +90,7 @@ function registerMachine(context: BlockContext, op: RegisterMachine, { sender }:
   if (op.memoryMib > MEMORY_MIB_MAX || op.cpuMillis > CPU_MILLIS_MAX) return refuse("bad_resources", `Cannot register ${op.memoryMib} MiB and ${op.cpuMillis} m as that is beyond the limits`);
   if (op.pricePerGibSecond > PRICE_MAX || op.pricePerCoreSecond > PRICE_MAX) return refuse("bad_price", `Cannot register a price above ${PRICE_MAX}`);
   if (op.bond < BOND_MIN) return refuse("bond_too_small", `Cannot register with a bond of ${op.bond} as ${BOND_MIN} is the least`);
+  state.spend(PROOF_WORK);
   if (!verify("machine", op.proof, machineProofMessage(chainId, sender), op.machineKey)) return refuse("bad_proof", "Cannot register the machine as its key did not sign for this operator");
   if (known && !sameBytes(known.operator, sender)) return refuse("not_owner", "Cannot change a machine of another operator");
   if (known && op.bond < bondFor(known.memoryMibUsed, known.cpuMillisUsed)) return refuse("bond_in_use", "Cannot lower the bond below what covers the leases that run");

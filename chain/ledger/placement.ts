@@ -11,7 +11,7 @@ import { compareBytes } from "#chain/codec/envelope.ts";
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { hasRoom, place, rateOf } from "#chain/ledger/leases.ts";
-import { LEASES_PER_MACHINE_MAX, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, PLACEMENT_VISITS_MAX } from "#chain/ledger/limits.ts";
+import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, PLACEMENT_VISITS_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
@@ -53,7 +53,9 @@ function isAffordable({ second, rules }: BlockContext, deployment: Deployment, r
 /** The least rate that one replica can have at present: what `deploy` and `scale` must be able to pay for. 1 when nothing qualifies. */
 export function cheapestRate(state: State, memoryMib: number, cpuMillis: number): bigint {
   let least: bigint | null = null;
-  for (const entry of state.listed("c", MACHINES_ESTIMATED_MAX)) {
+  const entries = state.listed("c", MACHINES_ESTIMATED_MAX);
+  state.spend(entries.length / LOOKUPS_PER_WORK);
+  for (const entry of entries) {
     const machine = state.machine(parseId(entry.slice(20))) as Machine;
     const rate = rateOf(machine, memoryMib, cpuMillis);
     if (hasRoom(machine, memoryMib, cpuMillis) && (least === null || rate < least)) least = rate;

@@ -14,6 +14,7 @@ import {
   type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, TOTALS_KEY, type Totals,
   accountKey, archiveKey, deploymentKey, isHashed, leafOf, leaseKey, listEntries, machineKey, moneyOf,
 } from "#chain/ledger/model.ts";
+import { LOOKUPS_PER_WORK, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
 import { type Address, type Digest, address } from "#chain/types.ts";
@@ -30,6 +31,7 @@ export class State {
   readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
+  #work = 0;
   #root: Digest;
 
   constructor(rules: Parameters) {
@@ -66,6 +68,7 @@ export class State {
 
   /** Leases of a deployment, by index. */
   leasesOf(deploymentId: Address, replicas: number): Lease[] {
+    this.spend(replicas / LOOKUPS_PER_WORK);
     const leases: Lease[] = [];
     for (let index = 0; index < replicas; index++) {
       const lease = this.lease(deploymentId, index);
@@ -104,12 +107,21 @@ export class State {
     this.#change(keyOf(entity), undefined);
   }
 
+  /** Work done since the block began; what is rolled back was work, and so is rolling back. */
+  get work(): number {
+    return this.#work;
+  }
+  spend(work: number): void {
+    this.#work += Math.floor(work);
+  }
+
   savepoint(): number {
     return this.#journal.length;
   }
   rollback(savepoint: number): void {
     while (this.#journal.length > savepoint) {
       const { key, before } = this.#journal.pop() as JournalEntry;
+      this.#work++;
       this.#replace(key, before);
     }
   }
@@ -131,6 +143,7 @@ export class State {
     const tree = this.#tree.apply(this.#leafChanges([...first.keys()]));
     const undo = { journal: this.#journal, tree, rootBefore: this.#root, rootAfter: this.#tree.root() };
     this.#journal = [];
+    this.#work = 0;
     this.#root = undo.rootAfter;
     return undo;
   }
@@ -153,7 +166,9 @@ export class State {
   }
 
   #change(key: string, after: Entity | undefined): void {
-    this.#journal.push({ key, before: this.#entities.get(key) });
+    const before = this.#entities.get(key);
+    this.#journal.push({ key, before });
+    this.#work += 1 + workOfSegments(before, after);
     this.#replace(key, after);
   }
 
@@ -175,6 +190,12 @@ export class State {
     const list = entry.slice(0, 1);
     this.#listSizes.set(list, this.sizeOf(list) + by);
   }
+}
+
+/** The lists of a deployment follow from its unpaid segments, 2,048 at most: what is as it was costs nothing again. */
+function workOfSegments(before: Entity | undefined, after: Entity | undefined): number {
+  if (after?.kind !== "deployment" || (before?.kind === "deployment" && before.escrow.ended === after.escrow.ended)) return 0;
+  return Math.floor(after.escrow.ended.length / SEGMENTS_PER_WORK);
 }
 
 function keyOf(entity: Entity): string {
