@@ -10,6 +10,8 @@ export type Failure = { readonly code: string; readonly message: string; readonl
 export class Report {
   readonly #shell: Shell;
   readonly #json: boolean;
+  /** A chunk may end inside a character. */
+  readonly #decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
 
   constructor(shell: Shell, json: boolean) {
     this.#shell = shell;
@@ -17,7 +19,7 @@ export class Report {
   }
 
   building(project: string): void {
-    if (!this.#json) this.#say(this.#shell.stderr, `building ${project}, not optimised (godwit build and deploy optimise)`);
+    if (!this.#json) this.#say(this.#shell.stderr, `building ${plain(project)}, not optimised (godwit build and deploy optimise)`);
   }
 
   warnings(build: Build): void {
@@ -26,13 +28,13 @@ export class Report {
 
   /** The first version serves. */
   serving(url: string, port: number, build: Build): void {
-    const facts = { url, port, name: build.manifest.name, digest: `sha256:${build.digest}`, bytes: build.component.length };
+    const facts = { url, port, name: build.manifest.name, digest: `sha256:${build.digest}`, bytes: build.component.length, warnings: build.warnings };
     this.#event("serving", facts, `serving ${build.manifest.name} at ${url}; builds again at each save, Ctrl-C ends`);
   }
 
   served(change: Change, build: Build, loadMs: number): void {
     const sinceSaveMs = sinceMs(change);
-    const facts = { files: change.files, digest: `sha256:${build.digest}`, bytes: build.component.length, buildMs: build.elapsedMs, loadMs: Math.round(loadMs), sinceSaveMs };
+    const facts = { files: change.files, digest: `sha256:${build.digest}`, bytes: build.component.length, warnings: build.warnings, buildMs: build.elapsedMs, loadMs: Math.round(loadMs), sinceSaveMs };
     this.#event("served", facts, `${this.#paint("green", "served")} ${namesOf(change)}, ${sinceSaveMs} ms after it was saved`);
   }
 
@@ -42,7 +44,7 @@ export class Report {
 
   failed(failure: Failure, isServing: boolean, what: string): void {
     if (this.#json) return this.#event("failed", { ...failure, isServing }, "");
-    this.#say(this.#shell.stderr, `${paint(this.#shell, this.#shell.stderr, "red", "error")} ${failure.code}: ${failure.message.split("\n").map(plain).join("\n")}`);
+    this.#say(this.#shell.stderr, `${paint(this.#shell, this.#shell.stderr, "red", "error")} ${failure.code}: ${plainLines(failure.message)}`);
     this.#say(this.#shell.stderr, what);
   }
 
@@ -50,19 +52,20 @@ export class Report {
     const { requestId, stream } = line;
     if (this.#json) return this.#event("log", line, "");
     const output = stream === "stdout" ? this.#shell.stdout : this.#shell.stderr;
-    const text = stream === "system" ? paint(this.#shell, output, "red", this.#plain(line.line)) : this.#plain(line.line);
+    const own = output.isTTY === true ? plain(line.line) : line.line;
+    const text = stream === "system" ? paint(this.#shell, output, "red", own) : own;
     this.#say(output, requestId === "" ? text : `${paint(this.#shell, output, "dim", requestId)} ${text}`);
   }
 
   /** What a task writes goes through as it is, and waits for a slow reader. */
   output(stream: "stdout" | "stderr", bytes: Uint8Array): void | Promise<void> {
-    if (this.#json) return this.#event("output", { stream, text: Buffer.from(bytes).toString() }, "");
+    if (this.#json) return this.#event("output", { stream, text: this.#decoders[stream].decode(bytes, { stream: true }) }, "");
     const output = this.#shell[stream];
     if (!output.write(bytes)) return new Promise((resolve) => output.once("drain", resolve));
   }
 
   ended(name: string, exitCode: number, wallMs: number, trap: { readonly code: string; readonly message: string } | undefined): void {
-    const how = trap === undefined ? `ended with ${exitCode}` : `was ended: ${paint(this.#shell, this.#shell.stderr, "red", trap.code)}: ${trap.message}`;
+    const how = trap === undefined ? `ended with ${exitCode}` : `was ended: ${paint(this.#shell, this.#shell.stderr, "red", trap.code)}: ${plainLines(trap.message)}`;
     this.#event("ended", { exitCode, wallMs: Math.round(wallMs), ...(trap === undefined ? {} : { trap }) }, `${name} ${how} after ${Math.round(wallMs)} ms; runs again at each save, Ctrl-C ends`, this.#shell.stderr);
   }
 
@@ -79,14 +82,12 @@ export class Report {
     output.write(`${text}\n`);
   }
 
-  #plain(text: string): string {
-    return this.#shell.stdout.isTTY === true ? plain(text) : text;
-  }
-
   #paint(style: "green", text: string): string {
     return paint(this.#shell, this.#shell.stdout, style, text);
   }
 }
+
+const plainLines = (text: string): string => text.split("\n").map(plain).join("\n");
 
 const sinceMs = (change: Change): number => Math.round(performance.now() - change.savedMs);
 

@@ -3,7 +3,8 @@
  *
  * One watch for each folder and none for a file: an editor that writes a new file and renames it over the old one, and a checkout
  * that replaces a folder, are seen like any other save. What an editor leaves beside (`.swp`, `~`, dotted names) is no source.
- * Saves that come together are one change: it is told when nothing more has come for a moment.
+ * Saves that come together are one change: it is told when nothing more has come for a moment. What a project imports from outside
+ * its folder or from node_modules is not watched.
  */
 import { type FSWatcher, lstatSync, readdirSync, watch } from "node:fs";
 import { join, relative, sep } from "node:path";
