@@ -11,7 +11,7 @@ const RESERVED = new Set([
   "Array", "StaticArray", "Uint8Array", "ArrayBuffer", "Object", "String",
 ]);
 /** Members of every resource class. */
-const RESERVED_MEMBERS = new Set(["handle", "take", "drop", "dropped", "prototype", "name", "length", "toString", "valueOf"]);
+const RESERVED_MEMBERS = new Set(["handle", "take", "drop", "dropped"]);
 
 const safe = (name: string): string => (RESERVED.has(name) ? `${name}_` : name);
 
