@@ -9,7 +9,7 @@ import { chainId, digest, epoch, view } from "../types.ts";
 import { CERTIFICATE_BYTES_MAX, signProposal, signVote, validatorSet, verifyCertificate, verifyCertificateAsync, verifyProposal, verifyVote, verifyVoteAsync } from "./certificate.ts";
 import type { CertificateVerdict } from "./certificate.ts";
 import { bitmapOf, quorumOf, signersOf } from "./quorum.ts";
-import { decodeMessage, encodeBlock, encodeCertificate, encodeMessage } from "./schema.ts";
+import { bodyRoot, decodeMessage, encodeBlock, encodeCertificate, encodeMessage } from "./schema.ts";
 import type { Certificate, Vote, VoteKind } from "./schema.ts";
 
 const CHAIN = chainId(new Uint8Array(8).fill(1));
@@ -74,7 +74,8 @@ test("the largest proposal there is fits one message", () => {
   const justification = Array.from({ length: JUSTIFICATION_CERTIFICATES_MAX }, () => large);
   const body = { ...BODY, parentCertificate: { ...large, kind: "notarize" as const, id: ID }, transactions: [] as Uint8Array[] };
   while (encodeBlock({ header: HEADER, body }).length + TRANSACTION_BYTES_MAX + 4 <= BLOCK_BYTES_MAX) body.transactions.push(new Uint8Array(TRANSACTION_BYTES_MAX));
-  const message = encodeMessage({ kind: "proposal", proposal: { ...PROPOSAL, block: { header: HEADER, body }, justification } });
+  const block = { header: { ...HEADER, bodyRoot: bodyRoot(body) }, body };
+  const message = encodeMessage({ kind: "proposal", proposal: { ...PROPOSAL, block, justification } });
   assert(message.length <= MESSAGE_BYTES_MAX - TRANSACTION_BYTES_MAX, `${message.length} bytes`);
   assert.strictEqual(decodeMessage(message).kind, "proposal");
 });

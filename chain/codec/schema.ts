@@ -4,7 +4,8 @@
  *
  * Everything is an array in a fixed order (`cbor.ts`); what is hashed or signed begins with the version. A type that is not
  * what the field demands is a CodecError; a decoded u64 is always a bigint and a u32 always a number.
- * Absent ids and certificates are h''. Decoding checks shape and limits only: who signed is `certificate.ts`.
+ * Absent ids and certificates are h''. Decoding checks shape and limits, and in messages that a block's body is the one its
+ * header names: who signed is `certificate.ts`.
  */
 
 import {
@@ -196,6 +197,13 @@ function blockFrom(value: Cbor | undefined): Block {
   return { header: headerFrom(header), body: bodyFrom(body) };
 }
 
+/** From a peer a body that is not its header's makes no block: else who passes one on could change it under its leader's signature. */
+function whole(block: Block): Block {
+  const { header, body } = block;
+  if (types.hex(bodyRoot(body)) !== types.hex(header.bodyRoot)) throw new CodecError("codec_value", `the body is not that of block ${header.height}`);
+  return block;
+}
+
 export const encodeHeader = (header: BlockHeader): Uint8Array => encode(headerItems(header));
 export const decodeHeader = (input: Uint8Array): BlockHeader => headerFrom(decode(input));
 export const encodeBody = (body: BlockBody): Uint8Array => encode(bodyItems(body));
@@ -287,7 +295,7 @@ const proposalItems = (p: Proposal): Cbor =>
 function proposalFrom(value: Cbor | undefined): Proposal {
   const f = tuple(value, 4);
   return {
-    block: { header: headerFrom(f[0]), body: bodyFrom(f[1]) }, signature: types.signature(bytes(f[2], SIGNATURE_BYTES)),
+    block: whole({ header: headerFrom(f[0]), body: bodyFrom(f[1]) }), signature: types.signature(bytes(f[2], SIGNATURE_BYTES)),
     justification: list(f[3], JUSTIFICATION_CERTIFICATES_MAX).map(certificateFrom),
   };
 }
@@ -315,7 +323,7 @@ export function decodeMessage(input: Uint8Array): ConsensusMessage {
     case 1: return { kind: "vote", vote: signedVoteFrom(content) };
     case 2: return { kind: "certificate", certificate: certificateFrom(content) };
     case 3: return { kind: "blockRequest", id: digestOf(content) };
-    case 4: return { kind: "block", block: blockFrom(content) };
+    case 4: return { kind: "block", block: whole(blockFrom(content)) };
     case 5: {
       const [certificateKind, view] = tuple(content, 2);
       return { kind: "certificateRequest", certificateKind: voteKind(certificateKind), view: types.view(u32(view)) };

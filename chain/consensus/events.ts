@@ -3,7 +3,7 @@
  *
  * The shell does the cryptography, the disk, the clock and the network; consensus decides. What the shell promises:
  * - Votes, certificates and proposals come in with their signatures checked (`codec/certificate.ts`), for this chain and
- *   epoch, and with ids that were computed from the bytes. Before it checks, it asks `wantsVote` and `wantsCertificate`: what
+ *   epoch, and with ids that were computed from the bytes; a block's body is the one its header names. Before it checks, it asks `wantsVote` and `wantsCertificate`: what
  *   is held already or too old is dropped unread.
  * - Effects of one step are carried out in their order. `persist` is answered by `persisted` when the vote is safe on disk;
  *   `validate` by `validated`, `build` by `built`, whenever they are done, and never from inside the effect's own step.

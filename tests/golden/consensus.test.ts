@@ -15,6 +15,8 @@ const sha256 = (...parts: (string | Uint8Array)[]): string => parts.reduce((hash
 
 const HEADER = `8f0148${run("c1", 8)}0119012c1a0001117019012a5820${run("a1", 32)}4107` + "1b00200000000000011bffffffffffffffff"
   + `5820${run("b1", 32)}5820${run("b2", 32)}5820${run("b3", 32)}5820${run("b4", 32)}03`;
+/** The same, with the root of BODY: what is decoded as a block must be whole. */
+const OF_BODY = HEADER.replace(run("b1", 32), "8f86ce1adb915d500ec73bcca1f8e5159c05058b1065fbf1ad70eda9325ff976");
 const NOTARIZATION = `8701000119012a5820${run("a1", 32)}410758c0${run("52", 192)}`;
 const NULLIFICATION = `8701010119012b40410758c0${run("52", 192)}`;
 const VOTE = `86010048${run("c1", 8)}0119012c5820${run("a2", 32)}`;
@@ -25,19 +27,19 @@ test("headers, bodies, votes and certificates have these bytes", () => {
   assert.strictEqual(hex(schema.encodeHeader(golden.HEADER)), HEADER);
   assert.strictEqual(hex(schema.encodeBody(golden.BODY)), BODY);
   assert.strictEqual(hex(schema.encodeBody(golden.FIRST_BODY)), "8440808080");
-  assert.strictEqual(hex(schema.encodeBlock(golden.BLOCK)), `82${HEADER}${BODY}`);
+  assert.strictEqual(hex(schema.encodeBlock(golden.BLOCK)), `82${OF_BODY}${BODY}`);
   assert.strictEqual(hex(schema.encodeVote(golden.VOTE)), VOTE);
   assert.strictEqual(hex(schema.encodeVote(golden.NULLIFY)), `86010148${run("c1", 8)}0119012c40`);
   assert.strictEqual(hex(schema.encodeSignedVote(golden.SIGNED)), SIGNED);
   assert.strictEqual(hex(schema.encodeCertificate(golden.NOTARIZATION)), NOTARIZATION);
   assert.strictEqual(hex(schema.encodeCertificate(golden.NULLIFICATION)), NULLIFICATION);
-  assert.strictEqual(hex(schema.encodeProposal(golden.PROPOSAL)), `84${HEADER}${BODY}5840${run("53", 64)}81${NULLIFICATION}`);
+  assert.strictEqual(hex(schema.encodeProposal(golden.PROPOSAL)), `84${OF_BODY}${BODY}5840${run("53", 64)}81${NULLIFICATION}`);
 });
 
 test("messages have these bytes", () => {
   const expected = [
-    `83010084${HEADER}${BODY}5840${run("53", 64)}81${NULLIFICATION}`, `830101${SIGNED}`, `830102${NULLIFICATION}`,
-    `8301035820${run("a1", 32)}`, `83010482${HEADER}${BODY}`, "830105820207",
+    `83010084${OF_BODY}${BODY}5840${run("53", 64)}81${NULLIFICATION}`, `830101${SIGNED}`, `830102${NULLIFICATION}`,
+    `8301035820${run("a1", 32)}`, `83010482${OF_BODY}${BODY}`, "830105820207",
   ];
   assert.deepStrictEqual(golden.MESSAGES.map((message) => hex(schema.encodeMessage(message))), expected);
 });
@@ -69,6 +71,15 @@ function changed(bytes: Uint8Array, path: readonly number[], item: Cbor): Uint8A
     index === undefined ? item : (value as Cbor[]).map((part, i) => (i === index ? at(part, rest) : part));
   return encode(at(decode(bytes), path));
 }
+
+test("a block with another body under its header is none, as a block and as a proposal", () => {
+  for (const message of golden.MESSAGES) {
+    if (message.kind !== "block" && message.kind !== "proposal") continue;
+    const bytes = schema.encodeMessage(message);
+    assert.strictEqual(schema.decodeMessage(bytes).kind, message.kind);
+    assert.throws(() => schema.decodeMessage(changed(bytes, [2, 1, 1], [new Uint8Array(3)])), { code: "codec_value" });
+  }
+});
 
 test("an item of the wrong type, length or range is a CodecError", () => {
   const header = schema.encodeHeader(golden.HEADER);

@@ -1,5 +1,6 @@
 /** One of each message of consensus, with fixed contents: what the golden bytes are of. */
 
+import { bodyRoot } from "#chain/codec/schema.ts";
 import type { Block, BlockBody, BlockHeader, Certificate, ConsensusMessage, Proposal, SignedVote, Vote } from "#chain/codec/schema.ts";
 import { chainId, digest, epoch, height, moneySecond, signature, timeMs, view } from "#chain/types.ts";
 
@@ -23,7 +24,7 @@ export const NULLIFICATION: Certificate = { ...NOTARIZATION, kind: "nullify", vi
 
 export const BODY: BlockBody = { parentCertificate: NOTARIZATION, transactions: [new Uint8Array([1, 2, 3]), new Uint8Array(0)], evidence: [], suspicions: [] };
 export const FIRST_BODY: BlockBody = { parentCertificate: null, transactions: [], evidence: [], suspicions: [] };
-export const BLOCK: Block = { header: HEADER, body: BODY };
+export const BLOCK: Block = { header: { ...HEADER, bodyRoot: bodyRoot(BODY) }, body: BODY };
 export const PROPOSAL: Proposal = { block: BLOCK, signature: signature(filled(64, 0x53)), justification: [NULLIFICATION] };
 
 export const MESSAGES: readonly ConsensusMessage[] = [
