@@ -25,7 +25,7 @@ import { placePending } from "#chain/ledger/placement.ts";
 import { State, type Undo } from "#chain/ledger/state.ts";
 import { moneySecondAfter } from "#chain/ledger/time.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type Refusal, U64_MAX, refuse } from "#chain/types.ts";
+import { type ChainId, type Digest, type Hex, type Refusal, U64_MAX, hex, refuse } from "#chain/types.ts";
 
 export type { Undo } from "#chain/ledger/state.ts";
 export type Ledger = { readonly chainId: ChainId; readonly rules: Parameters; readonly state: State };
@@ -53,7 +53,7 @@ export type Built = Applied & {
   readonly rejected: readonly { readonly txid: Digest; readonly code: string; readonly message: string }[];
 };
 
-const TOO_MUCH_WORK = refuse("too_much_work", `Cannot do all of the transaction as it is more than ${WORK_PER_TRANSACTION_MAX} changes; send its operations one by one`);
+const TOO_MUCH_WORK = refuse("too_much_work", `Cannot do all of the transaction as it is more than ${WORK_PER_TRANSACTION_MAX.paid} changes, or ${WORK_PER_TRANSACTION_MAX.free} for nothing; send its operations one by one`);
 const BLOCK_FULL = refuse("block_full", "Cannot take another transaction as the block has as many, or as much work, as one may have");
 /** Header, parent certificate and frames: what of a block is not transactions. 200 validators sign 12.8 KB. */
 const BLOCK_BYTES_RESERVED = 16_384;
@@ -111,15 +111,20 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   const outcomes: Outcome[] = [];
   const transactions: DecodedTransaction[] = [];
   const rejected: Built["rejected"][number][] = [];
-  const workBefore = state.work;
+  const work = { paid: 0, free: 0 };
+  const heldOver = new Set<Hex>();
   let bytes = 0;
   for (const transaction of input.transactions) {
+    // An account's later ones wait for those that had no room.
+    if (skips && heldOver.has(hex(transaction.body.sender))) continue;
+    const [purse, workBefore] = [purseOf(transaction), state.work];
     const hasRoom = transactions.length < context.rules.transactionsPerBlockMax && bytes + transaction.sizeBytes <= BLOCK_BYTES_MAX - BLOCK_BYTES_RESERVED;
-    const refusal = hasRoom && state.work - workBefore < WORK_PER_BLOCK_MAX ? applyTransaction(ledger, context, transaction, outcomes) : BLOCK_FULL;
+    const refusal = hasRoom && work[purse] < WORK_PER_BLOCK_MAX[purse] ? applyTransaction(ledger, context, transaction, outcomes) : BLOCK_FULL;
+    work[purse] += state.work - workBefore;
     if (refusal === null) {
       transactions.push(transaction);
       bytes += transaction.sizeBytes;
-    } else if (refusal === BLOCK_FULL && skips) break;
+    } else if (refusal === BLOCK_FULL && skips) heldOver.add(hex(transaction.body.sender));
     else if (skips) rejected.push({ txid: transaction.txid, code: refusal.code, message: refusal.message });
     else {
       state.rollback(savepoint);
@@ -170,7 +175,7 @@ function applyTransaction(ledger: Ledger, context: BlockContext, transaction: De
   state.put({ ...account, keys, nonce: account.nonce + 1n, balance: account.balance - body.fee });
   if (body.fee > 0n) state.put({ ...state.totals, feePool: state.totals.feePool + body.fee });
   const savepoint = state.savepoint();
-  const workMax = state.work + WORK_PER_TRANSACTION_MAX;
+  const workMax = state.work + WORK_PER_TRANSACTION_MAX[purseOf(transaction)];
   const eventCount = context.events.length;
   for (const [opIndex, op] of body.ops.entries()) {
     const applied = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
@@ -203,6 +208,9 @@ function refusalOfEnvelope(ledger: Ledger, transaction: DecodedTransaction, time
   if (account.balance < body.fee) return refuse("insufficient_funds", `Cannot take a fee of ${body.fee} as the account has ${account.balance}`);
   return null;
 }
+
+/** What pays nothing is free, or not in a block. */
+const purseOf = ({ body }: DecodedTransaction): "paid" | "free" => (body.fee === 0n ? "free" : "paid");
 
 /** A bonded machine says up, ready and failed for nothing. */
 function isFree(state: State, { body }: DecodedTransaction): boolean {

@@ -12,12 +12,16 @@ export const BOND_MIN = 1_000_000_000n;
 export const FREE_OPERATIONS_PER_MACHINE_MAX = 64;
 
 /**
- * Work is counted in changes of an entity (15 µs), what a refusal takes back counts twice. Once its transactions have made up so much, a block takes
- * no more of them: with the last one that is half a second at most.
+ * Work is counted in changes of an entity (15 µs); what a refusal takes back counts twice. Once transactions that pay have made up so
+ * much, a block takes no more of them, and of free ones likewise: neither can keep the other out. With the last of each that is 41,000 and
+ * half a second at most.
  */
-export const WORK_PER_BLOCK_MAX = 16_384;
-/** A transaction of more is refused, so that there is none that no block could take: 16 resizes of 256 leases are 13,500. */
-export const WORK_PER_TRANSACTION_MAX = 16_384;
+export const WORK_PER_BLOCK_MAX = { paid: 12_288, free: 4_096 } as const;
+/**
+ * A transaction of more is refused, so that there is none that no block could take: 16 resizes of 256 leases are 13,500, the `up` that
+ * ends 1,024 leases 4,100.
+ */
+export const WORK_PER_TRANSACTION_MAX = { paid: 16_384, free: 8_192 } as const;
 /** Leases looked up, machines asked for a price, and unpaid segments written again, for one unit of work each. */
 export const LOOKUPS_PER_WORK = 8;
 export const SEGMENTS_PER_WORK = 64;

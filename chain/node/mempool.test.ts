@@ -127,6 +127,25 @@ test("without room the lowest fee per byte leaves, and lower ones are refused", 
   assert.equal(small.bytesTotal, sent().length * 2);
 });
 
+test("what can change all leases of a deployment stands behind what changes two balances, for the same fee", async () => {
+  const { pool } = rig();
+  const id = senderOf(9);
+  assert.equal(await codeOf(pool, sent({ who: 1, fee: 2_000n, ops: Array.from({ length: 16 }, (): Operation => ({ kind: "resize", deploymentId: id, memoryMib: 1, cpuMillis: 0 })) })), "ok");
+  assert.equal(await codeOf(pool, sent({ who: 2, fee: 500n })), "ok");
+  assert.deepEqual(pool.select(10, 100_000).map(({ body }) => body.fee), [500n, 2_000n]);
+});
+
+test("free operations fill half a block where others wait for it, and all of it where nobody does", async () => {
+  const { pool } = rig();
+  for (let nonce = 0n; nonce < 8n; nonce++) assert.equal(await codeOf(pool, sent({ who: 7, fee: 0n, nonce, ops: [UP] })), "ok");
+  assert.equal(pool.select(4, 100_000).length, 4);
+  for (const who of [1, 2]) assert.equal(await codeOf(pool, sent({ who })), "ok");
+  const fees = (count: number, bytes: number): bigint[] => pool.select(count, bytes).map(({ body }) => body.fee);
+  assert.deepEqual(fees(4, 100_000), [0n, 0n, 1000n, 1000n]);
+  assert.deepEqual(fees(6, 100_000), [0n, 0n, 0n, 1000n, 1000n, 0n]);
+  assert.deepEqual(fees(100, sent().length * 3).slice(-2), [1000n, 1000n]);
+});
+
 test("select() takes by fee per byte among accounts, by nonce within one, without gaps, within its limits", async () => {
   const { pool } = rig();
   for (const [who, nonce, fee] of [[1, 1n, 9000n], [1, 0n, 200n], [2, 0n, 500n], [2, 2n, 900n], [3, 0n, 300n], [1, 2n, 150n]] as const) {

@@ -70,7 +70,7 @@ test("a block has so much work and no more: what did not fit is not rejected, an
   world.machine(1, operator, { memoryMib: 1024, gib: 0n, core: 0n });
   world.block();
   const heavy = (n: number): unknown => world.send(tenant, Array.from({ length: 8 }, (_, i) => deployment(`d${n}-${i}`, { memoryMib: 1, cpuMillis: 0, replicas: 256, deposit: 256n * 60n })));
-  const wanted = Array.from({ length: 14 }, (_, n) => heavy(n)) as ReturnType<World["send"]>[];
+  const wanted = Array.from({ length: 11 }, (_, n) => heavy(n)) as ReturnType<World["send"]>[];
   const { ledger, view } = world;
   const at = world.genesis.timeMs + 2000n;
   const input = { height: 2, timeMs: at, moneySecond: nextMoneySecond(ledger, at), previousId: view.stateRoot, transactions: wanted };
@@ -79,7 +79,7 @@ test("a block has so much work and no more: what did not fit is not rejected, an
   const built = buildBlock(ledger, input);
   assert(built.ok);
   assert.deepStrictEqual(built.rejected, []);
-  assert(built.transactions.length > 6 && built.transactions.length < 14);
+  assert(built.transactions.length > 5 && built.transactions.length < 11);
   assert.deepStrictEqual(built.transactions, wanted.slice(0, built.transactions.length));
   assert.strictEqual(view.account(tenant.id)!.nonce, BigInt(built.transactions.length));
   assert.strictEqual(built.outcomes.length, built.transactions.length);
@@ -88,7 +88,7 @@ test("a block has so much work and no more: what did not fit is not rejected, an
   assert(applied.ok);
   assert.deepStrictEqual(applied.stateRoot, built.stateRoot);
   const next = buildBlock(ledger, { ...input, height: 3, timeMs: at + 200n, moneySecond: nextMoneySecond(ledger, at + 200n), transactions: wanted.slice(built.transactions.length) });
-  assert(next.ok && next.transactions.length === 14 - built.transactions.length);
+  assert(next.ok && next.transactions.length === 11 - built.transactions.length);
 });
 
 test("refusalOf() lets a mempool hold transactions that come after those that wait, and no further ahead", () => {
