@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { validatorSet } from "#chain/codec/certificate.ts";
-import { type BlockHeader, type ConsensusMessage, decodeMessage, encodeMessage, genesisId } from "#chain/codec/schema.ts";
+import { type BlockHeader, type ConsensusMessage, bodyRoot, decodeMessage, encodeMessage, genesisId } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { systemClock } from "#chain/network/clock.ts";
@@ -50,11 +50,12 @@ function lone(votes: VoteLog): { host: ConsensusHost; said: ConsensusMessage[]; 
     held, blockById: (id) => held.get(id),
     validate: async () => ({ valid: true, dueMs: null }),
     build: ({ view: of, parent, timeMs: time }) => {
+      const body = { parentCertificate: null, transactions: [], evidence: [], suspicions: [] };
       const header: BlockHeader = {
         chainId: CHAIN, epoch: epoch(0), view: of, height: height(parent.height + 1), parentView: parent.view, parentId: parent.id, parentBitmap: new Uint8Array(0), timeMs: time,
-        moneySecond: moneySecond(0n), bodyRoot: NOTHING, stateRoot: NOTHING, validatorsHash: NOTHING, nextValidatorsHash: NOTHING, proposer: 0,
+        moneySecond: moneySecond(0n), bodyRoot: bodyRoot(body), stateRoot: NOTHING, validatorsHash: NOTHING, nextValidatorsHash: NOTHING, proposer: 0,
       };
-      return { held: heldBlock({ header, body: { parentCertificate: null, transactions: [], evidence: [], suspicions: [] } }, null), dueMs: null };
+      return { held: heldBlock({ header, body }, null), dueMs: null };
     },
     commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined,
   });

@@ -143,3 +143,29 @@ test("consensus and sync may take the same blocks at the same time", async (t) =
   await run(() => follower.status().view > validator.block(top)!.height, 50);
   assert.equal(follower.status().halted, null);
 });
+
+test("a block that comes with another body under its header halts nobody", async (t) => {
+  const { rig, validator, network, run, follow } = await world(t);
+  validator.start();
+  await run(() => validator.head().height >= 3);
+  let top = 1;
+  while (hex(decodeCertificate(validator.block(top)!.certificate).id!) !== hex(validator.block(top)!.id)) top++;
+  const { header, body } = decodeBlock(validator.block(top)!.bytes);
+  network.cut(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
+  const liar = network.join(peerIdOf(new Uint8Array(32).fill(202)));
+  const lie = (peer: Parameters<typeof liar.send>[0]): void => {
+    liar.send(peer, "consensus", encodeMessage({ kind: "certificate", certificate: decodeCertificate(validator.block(top)!.certificate) }));
+    liar.send(peer, "consensus", encodeMessage({ kind: "block", block: { header, body: { ...body, transactions: [new Uint8Array(1)] } } }));
+  };
+  liar.onPeer(lie);
+  const follower = await follow();
+  follower.start();
+  for (const peer of liar.peers()) lie(peer);
+  let turns = 0;
+  await run(() => {
+    for (const peer of liar.peers()) lie(peer);
+    return turns++ > 50;
+  }, 200);
+  network.heal(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
+  await run(() => follower.head().height >= top, 200);
+});
