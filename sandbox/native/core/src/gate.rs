@@ -197,11 +197,14 @@ mod tests {
             let pass = gate.enter().await.ok().unwrap();
             let waiting = tokio::time::timeout(Duration::from_millis(5), gate.enter()).await;
             assert!(waiting.is_err());
-            let (next, _) = tokio::join!(gate.enter(), async {
-                tokio::task::yield_now().await;
-                assert_eq!(gate.enter().await.err(), Some(Refused::QueueFull));
-                drop(pass);
+            let waiter = tokio::spawn({
+                let gate = gate.clone();
+                async move { gate.enter().await }
             });
+            tokio::task::yield_now().await;
+            assert_eq!(gate.enter().await.err(), Some(Refused::QueueFull));
+            drop(pass);
+            let next = waiter.await.unwrap();
             assert!(next.is_ok());
             assert_eq!(gate.load(), (1, 0));
             assert_eq!(gate.enter().await.err(), Some(Refused::WaitedTooLong));
