@@ -36,7 +36,12 @@ export async function startEcho(wit: string, options: CompileOptions = {}): Prom
   let expected: unknown[] = [];
   const host = Object.fromEntries(functions.map((func) => [camel(func.name), (...values: unknown[]): unknown => {
     assert.deepEqual(values.map(plain), expected.map(plain), `host.${func.name}`);
-    return answer(func, values);
+    const result = answer(func, values);
+    if (func.result?.kind !== "result") return result;
+    // The result of a function is a value or a throw.
+    const { tag, val } = result as { tag: string; val: unknown };
+    if (tag === "err") throw Object.assign(new Error("an error"), { payload: val });
+    return val;
   }]));
   const { exports, memoryBytes } = await instantiate(bytes, { "test:echo/host": host, "test:echo/types": {} });
   const guest = exports["guest"] as Record<string, (...values: unknown[]) => unknown>; // The world says so.
@@ -45,10 +50,22 @@ export async function startEcho(wit: string, options: CompileOptions = {}): Prom
     memoryBytes,
     call(func, chance, length) {
       expected = func.parameters.map(({ type }) => randomValue(type, chance, length));
-      const result = guest[camel(func.name)]?.(...expected);
+      const result = outcome(func, () => guest[camel(func.name)]?.(...expected));
       assert.deepEqual(plain(result), plain(answer(func, expected)), `guest.${func.name}`);
     },
   };
+}
+
+/** What a call returned or threw, as a result where the function has one. */
+function outcome(func: Func, call: () => unknown): unknown {
+  if (func.result?.kind !== "result") return call();
+  try {
+    return { tag: "ok", val: call() };
+  } catch (error) {
+    // jco throws the payload as it is; an Error is a failure of somebody's.
+    if (error instanceof Error) throw error;
+    return { tag: "err", val: error };
+  }
 }
 
 /** What comes back: nothing, the one value, or a tuple of all. */

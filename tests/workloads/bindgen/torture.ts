@@ -26,6 +26,7 @@ const ONE = [
   "list<bool>", "list<char>", "list<string>", "list<list<string>>", "list<list<u8>>", "point", "nested", "%record", "colour", "wide-enum", "rights", "rights9", "rights32", "any", "choice", "bare", "names", "perhaps",
   "option<bool>", "option<string>", "option<point>", "option<option<u32>>", "option<option<option<string>>>", "option<list<u8>>", "option<any>", "list<option<u8>>", "list<option<string>>", "list<any>", "list<nested>", "list<colour>", "list<rights>",
   "list<tuple<string, u16>>", "tuple<u8>", "tuple<u8, u64, string>", "tuple<bool, tuple<f32, tuple<s64, char>>>", "tuple<u8, u8, u8, u8, u8, u8, u8, u8, u8, u8>", "list<result<u8, string>>", "list<result>", "list<result<_, f64>>", "list<result<names>>",
+  "result", "result<u8>", "result<_, colour>", "result<string, any>", "result<list<point>, u64>", "result<nested, option<string>>",
   "tuple<option<u64>, result<string, any>>", "list<list<list<option<tuple<colour, rights32>>>>>",
 ];
 
