@@ -8,7 +8,7 @@ import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
-import { bondFor, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { bondFor, closeDry, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
@@ -42,8 +42,11 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     if (deployment.state === "closing") return closing(deploymentId);
     if (amount === 0n) return refuse("bad_amount", "Cannot top up by nothing");
     if (!debit(state, sender, amount)) return unfunded(`top up ${amount}`);
-    state.put({ ...deployment, escrow: topUp(deployment.escrow, second, amount) });
+    const escrow = topUp(deployment.escrow, second, amount);
+    state.put({ ...deployment, escrow });
     context.events.push({ kind: "toppedUp", deploymentId, amount });
+    // It ran dry in this second, and had no room among the block's due events.
+    if (escrow.dry !== null) closeDry(context, deploymentId);
     reopenDry(context, deploymentId);
     wake(context, deploymentId);
     return OK;

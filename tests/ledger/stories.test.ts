@@ -385,7 +385,8 @@ test("names are one per account while a deployment is there, and free once it is
   assert.strictEqual(world.view.deploymentByName(tenant.id, "hell"), null);
 });
 
-test("more due events than a block may have go on in the next, each at its own second", () => {
+/** 150 deployments of two leases that all run dry in the sixth block of ten seconds from now: 128 in that, 22 in the next. */
+function manyThatRunDry(): World {
   const world = new World({ balance: 10_000n * TOKEN });
   const machine = world.machine(1, operator, { memoryMib: 65_536, cpuMillis: 64_000, bond: 200n * TOKEN });
   world.block();
@@ -401,6 +402,21 @@ test("more due events than a block may have go on in the next, each at its own s
     for (let i = 0; i < ops.length; i += 16) world.send(machine, ops.slice(i, i + 16).map(({ deploymentId, index, rate }): Operation => ({ kind: "ready", deploymentId, index, rate })));
     world.block(0);
   }
+  return world;
+}
+
+test("a top-up in the second in which an escrow runs dry reopens its leases even when that block had too many due events to close them", () => {
+  const world = manyThatRunDry();
+  for (let k = 0; k < 5; k++) world.block(10);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) world.send(stranger, [{ kind: "topUp", deploymentId: id, amount: 120n }]);
+  world.block(10);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.deepStrictEqual(world.view.leasesOfDeployment(id).map(({ state }) => state), ["ready", "ready"]);
+  world.block(0);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.strictEqual(bill(world, id).ratePerSecond, 2n);
+});
+
+test("more due events than a block may have go on in the next, each at its own second", () => {
+  const world = manyThatRunDry();
   const dry = world.view.deployments({ limit: 1000 }).items.map(({ id }) => bill(world, id).dryAt);
   assert.strictEqual(new Set(dry).size <= 2, true);
   for (let k = 0; k < 6; k++) world.block(10);
