@@ -6,12 +6,12 @@
  */
 import { access } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import type { Build } from "#workloads/sdk/build.ts";
 import { type Command, CliError, type Input, type Shell, UsageError } from "../command.ts";
 import { writeEditorTypes } from "../dev/editorTypes.ts";
 import { type Failure, Report } from "../dev/report.ts";
 import { type Change, type SourceWatch, watchSources } from "../dev/watch.ts";
 import { withProgress } from "../table.ts";
-import type { Build } from "#workloads/sdk/build.ts";
 import { environmentOf } from "./run.ts";
 
 const PORT_DEFAULT = 8080;
@@ -23,6 +23,8 @@ type Stage = {
   stop(): Promise<void>;
   /** The step before it built, and what it built serves or ran. */
   took(build: Build, change: Change | null, loadMs: number): void;
+  /** The last good version is in use, so that the same program again is nothing new. */
+  isServing(): boolean;
   /** A build failed. */
   missed(failure: Failure): Promise<void>;
 };
@@ -98,7 +100,7 @@ async function step(state: State, change: Change | null): Promise<void> {
     if (shell.signal.aborted) return;
     report.warnings(build);
     const program = JSON.stringify([build.digest, build.manifest], (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
-    if (program === state.last && change !== null && state.kind === "service") return report.unchanged(change);
+    if (program === state.last && change !== null && stage.isServing()) return report.unchanged(change);
     const startedMs = performance.now();
     await stage.take(build);
     state.last = program;
@@ -120,6 +122,7 @@ async function openService(input: Input, shell: Shell, report: Report): Promise<
   return {
     take: (build) => service.take(build),
     stop: () => service.stop(),
+    isServing: () => service.isServing,
     took(build, change, loadMs) {
       if (!announced || change === null) report.serving(service.url, service.port, build);
       else report.served(change, build, loadMs);
@@ -139,6 +142,7 @@ async function openTask(input: Input, shell: Shell, report: Report, args: readon
   return {
     take: (build) => task.take(build),
     stop: () => task.stop(),
+    isServing: () => false,
     took: () => undefined,
     missed: (failure) => Promise.resolve(report.failed(failure, false, "runs again when it builds")),
   };
