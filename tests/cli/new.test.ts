@@ -35,15 +35,14 @@ test("each template, from an empty folder, is a project whose own test passes", 
   })));
 });
 
-test("an editor knows the types: no error in a template, and one where a mistake is", { concurrency: 2 }, async (t) => {
+test("an editor knows the types: it finds the mistake that is made, and none in the template", { concurrency: 2 }, async (t) => {
   await Promise.all(TEMPLATES.map((template) => t.test(template, async (inner) => {
     const terminal = openTerminal(inner);
     await terminal.run("new", "shop", "-t", template);
     const folder = join(terminal.home, "shop");
-    const check = (): Promise<{ code: number; output: string }> => ran(join(root, "node_modules", ".bin", "tsc"), ["-p", "assembly"], folder);
-    assert.deepEqual(await check(), { code: 0, output: "" });
     writeFileSync(join(folder, "assembly", "wrong.ts"), 'import { variable } from "godwit/environment";\nexport const wrong: i32 = variable("A");\n');
-    assert.match((await check()).output, /^assembly\/wrong\.ts\(2,14\): error TS2322/);
+    const { output } = await ran(join(root, "node_modules", ".bin", "tsc"), ["-p", "assembly"], folder);
+    assert.deepEqual(output.split("\n").filter((line) => line.includes("error TS")).map((line) => line.split(": ").slice(0, 2).join(": ")), ["assembly/wrong.ts(2,14): error TS2322"]);
   })));
 });
 
@@ -53,7 +52,7 @@ test("new without a template is a web service; its files say its name, and it sa
   assert.equal(code, 0);
   assert.match(stdout, /^ {2}cd shop\n {2}godwit dev\n {2}godwit deploy\n$/m);
   const folder = join(terminal.home, "shop");
-  assert.deepEqual(readdirSync(folder).toSorted(), [".gitignore", ".godwit", "README.md", "assembly", "godwit.toml", "test"]);
+  assert.deepEqual(readdirSync(folder).toSorted(), [".gitignore", ".godwit", "README.md", "assembly", "godwit.toml", "tests"]);
   assert.equal((await readManifest(folder)).name, "shop");
   assert.match(readFileSync(join(folder, "README.md"), "utf8"), /^# shop$/m);
   for (const file of readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()))
