@@ -43,7 +43,7 @@ type EventBody =
    */
   | {
       readonly kind: "start"; readonly final: BlockRef; readonly dueMs: DueMs; readonly finalization: Certificate | null;
-      readonly votes: readonly SignedVote[]; readonly certificates?: readonly Certificate[]; readonly blocks: readonly BlockRef[];
+      readonly votes: readonly SignedVote[]; readonly certificates: readonly Certificate[]; readonly blocks: readonly BlockRef[];
     }
   /** Signed by the view's leader. `certificates`: the parent's from the body, and the justification, as far as wanted. */
   | { readonly kind: "proposal"; readonly block: BlockRef; readonly certificates: readonly Certificate[] }

@@ -34,7 +34,7 @@ class Story {
   }
 
   start(more: Partial<Event & { kind: "start" }> = {}): Effect[] {
-    return this.give({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], blocks: [], ...more });
+    return this.give({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], ...more });
   }
 
   later(ms: number): this {

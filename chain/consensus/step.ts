@@ -94,7 +94,7 @@ function start(turn: Turn, event: Event & { kind: "start" }): void {
     else if (vote.kind === "nullify") own.nullify = true;
     else own.finalize = vote.id;
   }
-  for (const certificate of event.certificates ?? []) admit(turn, certificate);
+  for (const certificate of event.certificates) admit(turn, certificate);
   for (const vote of event.votes) if (vote.view > state.final.view) count(turn, vote);
   for (const block of event.blocks) {
     // What it proposed before it proposes again, word for word; nothing else in that view.

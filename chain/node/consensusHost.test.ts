@@ -59,7 +59,7 @@ function lone(votes: VoteLog): { host: ConsensusHost; said: ConsensusMessage[]; 
     },
     commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined,
   });
-  const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], blocks: [] });
+  const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [] });
   return { host, said, committed, halted, start };
 }
 

@@ -14,7 +14,7 @@ import { step } from "#chain/consensus/step.ts";
 import { BLOCK_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type ValidatorSet, signProposal, signVote, verifyProposal, verifyVoteAsync } from "#chain/codec/certificate.ts";
-import { type Certificate, type ConsensusMessage, type Proposal, type SignedVote, type Vote, decodeMessage, encodeMessage, encodeSignedVote } from "#chain/codec/schema.ts";
+import { type Certificate, type ConsensusMessage, type Proposal, type SignedVote, decodeMessage, encodeCertificate, encodeMessage, encodeSignedVote } from "#chain/codec/schema.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import { type Digest, type View, hex, timeMs } from "#chain/types.ts";
@@ -26,6 +26,7 @@ import { FINALIZE, NOTARIZE, NULLIFY, type VoteLog } from "./voteLog.ts";
 
 type EventBody = Event extends infer E ? (E extends Event ? Omit<E, "nowMs"> : never) : never;
 type Build = Effect & { kind: "build" };
+const KINDS = { notarize: NOTARIZE, nullify: NULLIFY, finalize: FINALIZE } as const;
 
 /** What the host needs of the chain around it. */
 export type HostChain = {
@@ -199,7 +200,7 @@ export class ConsensusHost {
   #carryOut(effect: Effect): void {
     if (this.#stopped) return;
     switch (effect.kind) {
-      case "persist": return this.#persist(effect.vote);
+      case "persist": return this.#persist(effect);
       case "broadcast": return this.#broadcast(effect.message);
       case "request": return this.#request(effect);
       case "timer": return this.#setTimer(effect.timer, effect.view, effect.delayMs);
@@ -220,19 +221,20 @@ export class ConsensusHost {
     }
   }
 
-  /** R11: on the disk first. */
-  #persist(vote: Vote): void {
+  /** R11: on the disk first, with what a restart needs to go on from it. */
+  #persist({ vote, certificate }: Effect & { kind: "persist" }): void {
     const { seed, votes, configuration } = this.#options;
     if (seed === null || votes === null || configuration.self === null) throw new NodeError("not_a_validator", "Cannot sign a vote: this node has no validator key");
-    const kind = { notarize: NOTARIZE, nullify: NULLIFY, finalize: FINALIZE }[vote.kind];
+    const kind = KINDS[vote.kind];
     const id = vote.id ?? new Uint8Array(0);
     const refusal = votes.refusal({ epoch: vote.epoch, view: vote.view, kind, id });
     if (refusal !== null) throw new NodeError(refusal, `Cannot sign ${vote.kind} in view ${vote.view}: the vote log has something else`);
     const signed: SignedVote = signVote(seed, vote, configuration.self);
     const held = vote.kind === "notarize" && vote.id ? this.#blockOf({ id: vote.id }) : null;
     const block = held ? { epoch: vote.epoch, view: vote.view, height: held.ref.height, id: held.ref.id, bytes: held.bytes } : undefined;
+    const permit = certificate ? { epoch: certificate.epoch, view: certificate.view, kind: KINDS[certificate.kind], bytes: encodeCertificate(certificate) } : undefined;
     this.#later(async () => {
-      await votes.record({ epoch: vote.epoch, view: vote.view, kind, id, bytes: encodeSignedVote(signed) }, block);
+      await votes.record({ epoch: vote.epoch, view: vote.view, kind, id, bytes: encodeSignedVote(signed) }, block, permit);
       this.#dispatch({ kind: "persisted", vote: signed });
     });
   }

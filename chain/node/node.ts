@@ -126,9 +126,10 @@ class Node implements ChainNode {
     const blocks = logged.map((block) => heldFromBytes(block.bytes));
     for (const block of blocks) this.#held.add(block);
     const votes = (this.#folder.votes?.votes() ?? []).filter((vote) => vote.view > this.#finalRef.view);
+    const certificates = (this.#folder.votes?.certificates() ?? []).filter((certificate) => certificate.view > this.#finalRef.view);
     this.#host.start({
       kind: "start", final: this.#finalRef, dueMs: this.#executor.finalDueMs(), finalization: this.#finalization,
-      votes: votes.map((vote) => decodeSignedVote(vote.bytes)), blocks: blocks.map((block) => block.ref),
+      votes: votes.map((vote) => decodeSignedVote(vote.bytes)), certificates: certificates.map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref),
     });
     this.#host.waiting(this.#pool.readyCount);
     // A microtask later, so that consensus has taken its first step: it knows its own votes, and wants those of others.

@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { chainId } from "#chain/types.ts";
-import { FINALIZE, type LoggedBlock, type LoggedVote, NOTARIZE, NULLIFY, VoteLog, type VoteLogOptions } from "./voteLog.ts";
+import { FINALIZE, type LoggedBlock, type LoggedCertificate, type LoggedVote, NOTARIZE, NULLIFY, VoteLog, type VoteLogOptions } from "./voteLog.ts";
 
 const OPTIONS: VoteLogOptions = { chainId: chainId(new Uint8Array(8).fill(7)), publicKey: publicKeyOf(new Uint8Array(32).fill(1)), mustExist: false };
 const id = (n: number): Uint8Array => sha256(Uint8Array.of(n));
 const vote = (view: number, kind: number, of = view): LoggedVote => ({ epoch: 0, view, kind, id: kind === NULLIFY ? new Uint8Array(0) : id(of), bytes: new Uint8Array(20).fill(view) });
 const blockOf = (view: number): LoggedBlock => ({ epoch: 0, view, height: view, id: id(view), bytes: new Uint8Array(40).fill(view) });
+const certificateOf = (view: number, kind = NOTARIZE): LoggedCertificate => ({ epoch: 0, view, kind, bytes: new Uint8Array(100).fill(view) });
 
 async function logPath(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "godwit-votes-"));
@@ -62,14 +63,14 @@ test("a vote that waits for the disk already counts", async (t) => {
   await log.close();
 });
 
-test("a vote and its block torn at any byte are gone together or there together", async (t) => {
+test("a vote, its block and what permits it, torn at any byte, are gone together or there together", async (t) => {
   const path = await logPath(t);
   let log = await VoteLog.open(path, OPTIONS);
-  await log.record(vote(1, NOTARIZE), blockOf(1));
+  await log.record(vote(1, NOTARIZE), blockOf(1), certificateOf(1));
   await log.close();
   const sizeOne = (await stat(path)).size;
   log = await VoteLog.open(path, OPTIONS);
-  await log.record(vote(2, NOTARIZE), blockOf(2));
+  await log.record(vote(2, NOTARIZE), blockOf(2), certificateOf(2));
   await log.close();
   const whole = await readFile(path);
   for (let size = 0; size <= whole.length; size++) {
@@ -77,6 +78,7 @@ test("a vote and its block torn at any byte are gone together or there together"
     const torn = await VoteLog.open(path, OPTIONS);
     const views = torn.votes().map((one) => one.view);
     assert.deepEqual(torn.blocks().map((one) => one.view), views);
+    assert.deepEqual(torn.certificates(), views.map((view) => certificateOf(view)));
     if (size >= sizeOne) assert.deepEqual(views, size === whole.length ? [1, 2] : [1]);
     await torn.close();
   }
@@ -85,7 +87,7 @@ test("a vote and its block torn at any byte are gone together or there together"
 test("a flipped byte is an error, for a lost vote could be given twice", async (t) => {
   const path = await logPath(t);
   const log = await VoteLog.open(path, OPTIONS);
-  await log.record(vote(1, NOTARIZE), blockOf(1));
+  await log.record(vote(1, NOTARIZE), blockOf(1), certificateOf(1));
   await log.close();
   const whole = await readFile(path);
   for (let at = 0; at < whole.length; at++) {
@@ -110,6 +112,34 @@ test("forget() rewrites the log, keeps what is above the floor, and nothing is s
   await log.record(vote(41, NOTARIZE));
   log = await reopen(log);
   assert.equal(log.votes().length, 11);
+  await log.close();
+});
+
+test("a certificate is written once per kind and view, survives a rewrite, and goes when its view is final on the disk", async (t) => {
+  let log = await VoteLog.open(await logPath(t), { ...OPTIONS, bytesMax: 1000 });
+  await log.record(vote(10, NOTARIZE), undefined, certificateOf(9));
+  const [first] = log.certificates();
+  await log.record(vote(10, FINALIZE), undefined, certificateOf(10));
+  await log.record(vote(11, NOTARIZE), undefined, certificateOf(10, NULLIFY));
+  const before = log.bytesTotal;
+  await log.record(vote(11, NULLIFY), undefined, { ...certificateOf(10, NULLIFY), bytes: new Uint8Array(100) });
+  assert.ok(log.bytesTotal < before + 100, "the vote alone is written");
+  const all = [certificateOf(9), certificateOf(10), certificateOf(10, NULLIFY)];
+  assert.deepEqual([first, log.certificates()], [all[0], all]);
+  log = await reopen(log, { ...OPTIONS, bytesMax: 1000 });
+  assert.deepEqual(log.certificates(), all);
+  await log.forget(0, 9, 0);
+  assert.deepEqual(log.certificates(), all.slice(1));
+  // Now what is of no use outweighs the rest: the log is rewritten.
+  for (let view = 1; view < 30; view++) await log.record({ ...vote(view + 40, NOTARIZE) }, { ...blockOf(view + 40), height: 1 });
+  const bytesBefore = log.bytesTotal;
+  await log.forget(0, 9, 1);
+  assert.ok(log.bytesTotal < bytesBefore);
+  log = await reopen(log);
+  assert.deepEqual(log.certificates(), all.slice(1));
+  await log.forget(0, 10, 1);
+  await log.record(vote(90, NOTARIZE), undefined, certificateOf(10));
+  assert.deepEqual(log.certificates(), [], "of a view that is final on the disk nothing is written again");
   await log.close();
 });
 

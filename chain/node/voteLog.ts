@@ -7,6 +7,8 @@
  *   block  [2, epoch, view, height, id, block]     a block that is voted for, in the same fsync as the vote: when every
  *                                                  machine loses power at once, what was notarized is still somewhere
  *   floor  [3, epoch, view]                        everything up to this view was dropped: nothing is signed there any more
+ *   certificate [4, epoch, view, kind, certificate]  what permits a vote, in the same fsync; once per kind and view, and not
+ *                                                  for views that are final on the disk
  *
  * `record` refuses whatever contradicts the log, however sure the caller is: one notarize and one finalize per view, never
  * finalize and nullify in one view. Signing the same again is no contradiction and costs no write.
@@ -24,6 +26,8 @@ export const NULLIFY = 1;
 export const FINALIZE = 2;
 export type LoggedVote = { readonly epoch: number; readonly view: number; readonly kind: number; readonly id: Uint8Array; readonly bytes: Uint8Array };
 export type LoggedBlock = { readonly epoch: number; readonly view: number; readonly height: number; readonly id: Uint8Array; readonly bytes: Uint8Array };
+/** View and kind are the certificate's own: of a finalize vote the same view's, of another the one's before. */
+export type LoggedCertificate = { readonly epoch: number; readonly view: number; readonly kind: number; readonly bytes: Uint8Array };
 type Floor = { readonly epoch: number; readonly view: number };
 
 export type VoteLogOptions = {
@@ -42,7 +46,10 @@ export class VoteLog {
   /** By epoch, view and kind. */
   readonly #votes = new Map<string, LoggedVote>();
   readonly #blocks = new Map<string, LoggedBlock>();
+  readonly #certificates = new Map<string, LoggedCertificate>();
   #floor: Floor = { epoch: 0, view: 0 };
+  /** View of a final block that the block store has on its disk, with its finalization. */
+  #viewDurable = 0;
   #owned = false;
   #droppedBytes = 0;
   /** Writes and rewrites, one after the other. */
@@ -79,6 +86,9 @@ export class VoteLog {
   blocks(): readonly LoggedBlock[] {
     return [...this.#blocks.values()];
   }
+  certificates(): readonly LoggedCertificate[] {
+    return [...this.#certificates.values()];
+  }
 
   /** The code of what stands against this vote, or null. */
   refusal(vote: Pick<LoggedVote, "epoch" | "view" | "kind" | "id">): "vote_conflict" | "vote_below_floor" | null {
@@ -93,8 +103,8 @@ export class VoteLog {
     return null;
   }
 
-  /** Resolves when vote and block are on the disk; only then may the vote leave. Throws at once when it may not be signed. */
-  record(vote: LoggedVote, block?: LoggedBlock): Promise<void> {
+  /** Resolves when vote, block and certificate are on the disk; only then may the vote leave. Rejects when it may not be signed. */
+  record(vote: LoggedVote, block?: LoggedBlock, certificate?: LoggedCertificate): Promise<void> {
     const code = this.refusal(vote);
     if (code !== null) return Promise.reject(new NodeError(code, `Cannot sign kind ${vote.kind} of view ${vote.view}: the vote log says otherwise`));
     const key = voteKey(vote.epoch, vote.view, vote.kind);
@@ -102,6 +112,10 @@ export class VoteLog {
     if (block && !this.#blocks.has(blockKey(block))) {
       this.#blocks.set(blockKey(block), block);
       items.push(encodeBlock(block));
+    }
+    if (certificate && certificate.view > this.#viewDurable && !this.#certificates.has(certificateKey(certificate))) {
+      this.#certificates.set(certificateKey(certificate), certificate);
+      items.push(encodeCertificate(certificate));
     }
     if (!this.#votes.has(key)) {
       this.#votes.set(key, vote);
@@ -113,12 +127,17 @@ export class VoteLog {
     });
   }
 
-  /** Drops what is final: views more than VOTE_LOG_VIEWS_KEPT below it, and blocks that the block store has on its disk. */
+  /**
+   * Drops what is final and in the block store, on its disk, up to this view and height: votes VOTE_LOG_VIEWS_KEPT views below,
+   * blocks and certificates at once, for the store has the blocks and a finalization.
+   */
   forget(epoch: number, viewFinal: number, heightDurable: number): Promise<void> {
+    if (viewFinal > this.#viewDurable) this.#viewDurable = viewFinal;
     const view = viewFinal - VOTE_LOG_VIEWS_KEPT;
     if (view > this.#floor.view) this.#floor = { epoch, view };
     for (const [key, vote] of this.#votes) if (vote.view <= this.#floor.view) this.#drop(this.#votes, key, vote.bytes);
     for (const [key, block] of this.#blocks) if (block.height <= heightDurable) this.#drop(this.#blocks, key, block.bytes);
+    for (const [key, certificate] of this.#certificates) if (certificate.view <= this.#viewDurable) this.#drop(this.#certificates, key, certificate.bytes);
     const bytes = this.#file.bytesTotal;
     if (bytes < (this.#options.bytesMax ?? VOTE_LOG_BYTES_MAX) || this.#droppedBytes * 2 < bytes) return Promise.resolve();
     this.#droppedBytes = 0;
@@ -146,6 +165,7 @@ export class VoteLog {
     const { chainId, publicKey, sync } = this.#options;
     const items = [encode([0, chainId, publicKey]), encode([3, this.#floor.epoch, this.#floor.view])];
     for (const block of this.#blocks.values()) items.push(encodeBlock(block));
+    for (const certificate of this.#certificates.values()) items.push(encodeCertificate(certificate));
     for (const vote of this.#votes.values()) items.push(encodeVote(vote));
     await this.#file.close();
     await replaceFrameFile(this.path, items);
@@ -181,18 +201,26 @@ export class VoteLog {
         this.#floor = { epoch, view };
         break;
       }
+      case 4: {
+        const [epoch, view, certificateKind, bytes] = fields as [number, number, number, Uint8Array];
+        const certificate = { epoch, view, kind: certificateKind, bytes };
+        this.#certificates.set(certificateKey(certificate), certificate);
+        break;
+      }
       default:
         throw new NodeError("record_corrupt", `Cannot open vote log ${this.path}: there is no item of kind ${String(kind)}`);
     }
   }
 }
 
-/** Frame and item headers, and the fields around the bytes of a vote or a block: about this much. */
+/** Frame and item headers, and the fields around the bytes of a vote, a block or a certificate: about this much. */
 const ITEM_OVERHEAD_BYTES = 64;
 const voteKey = (epoch: number, view: number, kind: number): string => `${epoch}/${view}/${kind}`;
 const blockKey = (block: LoggedBlock): string => `${block.epoch}/${block.view}/${block.id.toHex()}`;
+const certificateKey = ({ epoch, view, kind }: LoggedCertificate): string => `${epoch}/${view}/${kind}`;
 const encodeVote = ({ epoch, view, kind, id, bytes }: LoggedVote): Uint8Array => encode([1, epoch, view, kind, id, bytes]);
 const encodeBlock = ({ epoch, view, height, id, bytes }: LoggedBlock): Uint8Array => encode([2, epoch, view, height, id, bytes]);
+const encodeCertificate = ({ epoch, view, kind, bytes }: LoggedCertificate): Uint8Array => encode([4, epoch, view, kind, bytes]);
 
 async function exists(path: string): Promise<boolean> {
   try {

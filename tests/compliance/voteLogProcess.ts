@@ -15,7 +15,7 @@ if (import.meta.main) {
   for (;;) {
     view++;
     const block = { epoch: 0, view, height: view, id: sha256(Uint8Array.of(view & 0xff)), bytes: new Uint8Array(400) };
-    await log.record({ epoch: 0, view, kind: NOTARIZE, id: block.id, bytes: new Uint8Array(90) }, block);
+    await log.record({ epoch: 0, view, kind: NOTARIZE, id: block.id, bytes: new Uint8Array(90) }, block, { epoch: 0, view, kind: NOTARIZE, bytes: new Uint8Array(200) });
     writeSync(1, `${view}\n`);
     await log.forget(0, view - 1, view - 1);
   }

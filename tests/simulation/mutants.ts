@@ -55,7 +55,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "nullify what the vote log says is finalized", scenario: "restarts", seedsMax: 60,
     // The notarization on disk with a finalize vote would end the view before: without it the rule stands alone.
     edits: [
-      { file: "consensus/step.ts", from: "for (const certificate of event.certificates ?? []) admit(turn, certificate);", to: "" },
+      { file: "consensus/step.ts", from: "for (const certificate of event.certificates) admit(turn, certificate);", to: "" },
       { file: "consensus/rules.ts", from: "if (record.own.nullify || record.own.finalize !== null) return false;", to: "if (record.own.nullify) return false;" },
       { file: "consensus/ballots.ts", from: "    assert(!own.nullify);\n    assert(own.finalize === null);\n    own.nullify = true;", to: "    own.nullify = true;" },
     ],
@@ -81,7 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a vote on disk without the certificate that permits it", scenario: "blackout and a loss", seedsMax: 60,
-    edits: [{ file: "consensus/step.ts", from: "for (const certificate of event.certificates ?? []) admit(turn, certificate);", to: "" }],
+    edits: [{ file: "consensus/step.ts", from: "for (const certificate of event.certificates) admit(turn, certificate);", to: "" }],
   },
   {
     name: "the vote leaves before it is on disk", scenario: "restarts", seedsMax: 5,
