@@ -140,8 +140,8 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
   }
 }
 const NONE = new Uint8Array(0);
-const DEPLOYMENT_STATES = ["active", "paused", "dry", "closing"] as const satisfies readonly DeploymentState[];
-const LEASE_STATES = ["pending", "placed", "ready", "waiting", "dry"] as const satisfies readonly Lease["state"][];
+export const DEPLOYMENT_STATES: readonly DeploymentState[] = ["active", "paused", "dry", "closing"];
+export const LEASE_STATES: readonly Lease["state"][] = ["pending", "placed", "ready", "waiting", "dry"];
 const streamLeaf = (s: Stream): Cbor[] => [s.index, s.machine, s.operator, s.rate, s.openedAt, s.paidUntil];
 const escrowLeaf = (e: Escrow): Cbor =>
   [e.balance, e.owed, e.rate, e.at, e.dry === null ? [] : [e.dry], e.streams.map(streamLeaf), e.ended.map((segment: Segment) => [...streamLeaf(segment), segment.end])];

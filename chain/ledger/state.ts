@@ -16,6 +16,7 @@ import {
 } from "#chain/ledger/model.ts";
 import { LOOKUPS_PER_WORK, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
+import type { Image } from "#chain/ledger/snapshot.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
 import { type Address, type Digest, address } from "#chain/types.ts";
 
@@ -64,6 +65,10 @@ export class State {
   /** All entities, in no order that means anything: for sums and copies only. */
   entities(): Iterable<Entity> {
     return this.#entities.values();
+  }
+
+  get entityCount(): number {
+    return this.#entities.size;
   }
 
   /** Leases of a deployment, by index. */
@@ -133,6 +138,23 @@ export class State {
     this.#root = this.#tree.root();
   }
 
+  /** All of it between two blocks, to be written down while others follow (snapshot.ts). */
+  image(): Image {
+    assert(this.#journal.length === 0, "no block is being applied");
+    const { keys, free } = this.#tree.layout();
+    const archives: Archive[] = [];
+    for (const entity of this.#entities.values()) if (entity.kind === "archive") archives.push(entity);
+    return { slots: keys.map((key) => (key === "" ? null : (this.#entities.get(key) as Exclude<Entity, Archive>))), free, archives };
+  }
+
+  /** Fills a new state as `image` told it. */
+  restore({ slots, free, archives }: Image): void {
+    assert(this.#entities.size === 0, "only a new state is restored");
+    for (const entity of [...slots, ...archives]) if (entity !== null) this.#replace(keyOf(entity), entity);
+    this.#tree.restore(slots.map((entity) => (entity === null ? "" : keyOf(entity))), free, (key) => this.#valueHashOf(key) as Uint8Array);
+    this.#root = this.#tree.root();
+  }
+
   /** Ends a block: brings the tree up to date. Money must not have come or gone. */
   commit(): Undo {
     const first = new Map<string, Entity | undefined>();
@@ -159,10 +181,11 @@ export class State {
 
   /** In the order of the keys, so that slots do not depend on the order of work. */
   #leafChanges(keys: string[]): LeafChange[] {
-    return keys.filter(isHashed).sort().map((key) => {
-      const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
-      return { key, valueHash: entity === undefined ? null : sha256(encode(leafOf(entity))) };
-    });
+    return keys.filter(isHashed).sort().map((key) => ({ key, valueHash: this.#valueHashOf(key) }));
+  }
+  #valueHashOf(key: string): Uint8Array | null {
+    const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
+    return entity === undefined ? null : sha256(encode(leafOf(entity)));
   }
 
   #change(key: string, after: Entity | undefined): void {

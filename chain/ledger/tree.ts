@@ -89,6 +89,33 @@ export class StateTree {
     for (const { key, valueHash } of changes) if (valueHash !== null) this.#set(key, valueHash);
   }
 
+  /** Keys by slot from 1, "" where it is free, and the free slots in the order they were freed: what a root depends on. */
+  layout(): { readonly keys: readonly string[]; readonly free: readonly number[] } {
+    return { keys: this.#keyAt.slice(1, this.#count), free: [...this.#free] };
+  }
+
+  /** Fills a new tree as `layout` told it. */
+  restore(keys: readonly string[], free: readonly number[], valueHashOf: (key: string) => Uint8Array): void {
+    assert(this.#count === 1, "only a new tree is restored");
+    this.#count += keys.length;
+    while (this.#count > this.#capacity) this.#grow();
+    for (const [index, key] of keys.entries()) {
+      this.#keyAt[index + 1] = key;
+      this.#nextOf[index + 1] = "";
+      if (key !== "") this.#slots.set(key, index + 1);
+    }
+    let before = 0;
+    for (const key of keys.filter((one) => one !== "").sort()) {
+      this.#order.add(key);
+      this.#nextOf[before] = key;
+      before = this.#slots.get(key) as number;
+      this.#set(key, valueHashOf(key));
+    }
+    this.#nextOf[before] = HEAD;
+    this.#dirty.add(0);
+    this.#free = [...free];
+  }
+
   root(): Digest {
     this.#rehash();
     const depth = depthOf(this.#count);

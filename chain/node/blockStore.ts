@@ -89,6 +89,11 @@ export class BlockStore {
     return block;
   }
 
+  /** Resolves when all that was appended is on the disk. */
+  settled(): Promise<void> {
+    return this.#appends;
+  }
+
   async close(): Promise<void> {
     await this.#appends.catch(() => undefined);
     for (const segment of this.#segments) await segment.close();

@@ -13,12 +13,14 @@ import { decodeGenesis } from "#chain/codec/genesis.ts";
 import type { DecodedTransaction } from "#chain/codec/transaction.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { type BlockInput, type Ledger, type Undo, applyBlock, buildBlock, nextMoneySecond, openLedger, refusalOf, revert } from "#chain/ledger/ledger.ts";
+import { type Image, imageOf, ledgerFrom } from "#chain/ledger/snapshot.ts";
 import { type LedgerView, viewOf } from "#chain/ledger/view.ts";
 import { type ChainId, type Digest, type Hex, type MoneySecond, type Refusal, type TimeMs, type View, epoch, height, hex, moneySecond, refuse, timeMs } from "#chain/types.ts";
 import type { ParentFacts } from "./blockCheck.ts";
 import { type HeldBlock, heldBlock } from "./heldBlocks.ts";
 import type { Mempool } from "./mempool.ts";
 import type { Results } from "./results.ts";
+import type { StoredSnapshot } from "./snapshotFile.ts";
 
 export type Executed = {
   readonly facts: ParentFacts;
@@ -56,18 +58,26 @@ export class Executor {
   #finalFacts: ParentFacts;
 
 
-  constructor(genesisBytes: Uint8Array, onTipMoved: (transactions: readonly DecodedTransaction[]) => void) {
+  /** From genesis, or from the state that a final block left. */
+  constructor(genesisBytes: Uint8Array, onTipMoved: (transactions: readonly DecodedTransaction[]) => void, from: Pick<StoredSnapshot, "image" | "ledger" | "facts"> | null = null) {
     const genesis = decodeGenesis(genesisBytes);
-    this.#tipLedger = openLedger(genesis);
-    this.#finalLedger = openLedger(genesis);
+    this.#tipLedger = from?.ledger ?? openLedger(genesis);
+    this.#finalLedger = from ? ledgerFrom(genesis, from.image) : openLedger(genesis);
     this.tip = viewOf(this.#tipLedger);
     this.final = viewOf(this.#finalLedger);
     this.#onTipMoved = onTipMoved;
-    this.#finalFacts = { id: genesisId(genesisBytes), height: 0, view: 0, timeMs: genesis.timeMs, moneySecond: moneySecond(0n) };
+    this.#finalFacts = from?.facts ?? { id: genesisId(genesisBytes), height: 0, view: 0, timeMs: genesis.timeMs, moneySecond: moneySecond(0n) };
   }
 
   refusalOf(transaction: DecodedTransaction, nowMs: bigint, noncesAhead: bigint): Refusal | null {
     return refusalOf(this.#tipLedger, transaction, nowMs, noncesAhead);
+  }
+  get entityCount(): number {
+    return this.#finalLedger.state.entityCount;
+  }
+  /** The final state at this moment, to be written down while it changes. */
+  image(): Image {
+    return imageOf(this.#finalLedger);
   }
   get finalFacts(): ParentFacts {
     return this.#finalFacts;

@@ -34,6 +34,16 @@ export class FinalBlocks {
     return written;
   }
 
+  /** The transaction index as it is now, for a snapshot. */
+  dumpIndex(): Uint8Array[] {
+    return [...this.#index.dump()];
+  }
+  /** Takes the index from a snapshot of `to`, and the ids of its newest blocks from the store. */
+  restoreIndex(items: readonly Uint8Array[], to: number): void {
+    for (const item of items) this.#index.load(item);
+    for (let at = Math.max(1, to - FINAL_IDS_MAX + 1); at <= to; at++) this.#heights.set(hex(this.#store.read(at)!.id), at);
+  }
+
   /** Indexes a block that is in the store already. */
   note(ref: BlockRef, transactions: readonly DecodedTransaction[]): void {
     this.#index.add(ref.height, transactions.map(({ txid }) => txid));

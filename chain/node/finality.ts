@@ -23,12 +23,33 @@ export class TransactionIndex {
     for (const [index, txid] of txids.entries()) this.#places.set(shortKey(txid), height * PLACES_PER_BLOCK + index);
     while (this.#places.size > this.#countMax) this.#places.delete(this.#places.keys().next().value!);
   }
+  /** All of it, oldest first: 16 bytes of id and the place, again and again. */
+  *dump(): Generator<Uint8Array, void> {
+    const entries = [...this.#places];
+    for (let at = 0; at < entries.length; at += ENTRIES_PER_ITEM) {
+      const some = entries.slice(at, at + ENTRIES_PER_ITEM);
+      const item = new Uint8Array(some.length * ENTRY_BYTES);
+      const view = new DataView(item.buffer);
+      for (const [index, [key, place]] of some.entries()) {
+        item.set(Buffer.from(key, "latin1"), index * ENTRY_BYTES);
+        view.setFloat64(index * ENTRY_BYTES + KEY_BYTES, place);
+      }
+      yield item;
+    }
+  }
+  load(item: Uint8Array): void {
+    const view = new DataView(item.buffer, item.byteOffset, item.byteLength);
+    for (let at = 0; at + ENTRY_BYTES <= item.length; at += ENTRY_BYTES) this.#places.set(shortKey(item.subarray(at)), view.getFloat64(at + KEY_BYTES));
+  }
   find(txid: Uint8Array): { height: number; index: number } | null {
     const place = this.#places.get(shortKey(txid));
     return place === undefined ? null : { height: Math.floor(place / PLACES_PER_BLOCK), index: place % PLACES_PER_BLOCK };
   }
 }
-const shortKey = (txid: Uint8Array): string => Buffer.from(txid.buffer, txid.byteOffset, 16).toString("latin1");
+const KEY_BYTES = 16;
+const ENTRY_BYTES = 24;
+const ENTRIES_PER_ITEM = 4_096;
+const shortKey = (txid: Uint8Array): string => Buffer.from(txid.buffer, txid.byteOffset, KEY_BYTES).toString("latin1");
 
 const aborted = (txid: Hex): NodeError => new NodeError("aborted", `Cannot wait for transaction ${txid} any longer: the caller gave up`);
 

@@ -14,6 +14,13 @@ export const VOTE_LOG_BYTES_MAX: number = 4 * 1024 * 1024;
 /** Views kept below the last final one (R11): late messages about them still find the vote that was given. */
 export const VOTE_LOG_VIEWS_KEPT: number = 8;
 
+/** A snapshot of the state every so many final blocks: what a start executes again is half a second of idle ones. */
+export const SNAPSHOT_BLOCKS: number = 4_096;
+/** At a stop one is written too, after a sixteenth of them, if the state has no more entities than half a second writes. */
+export const SNAPSHOT_STOP_ENTITIES_MAX: number = 50_000;
+/** Work on a snapshot at one time: votes wait for it. */
+export const SNAPSHOT_SLICE_MS: number = 4;
+
 /** Bytes of all transactions that wait; 64 full blocks. */
 export const MEMPOOL_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Transactions that wait; a burst of ten seconds at 5,000/s. */

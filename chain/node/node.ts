@@ -28,8 +28,9 @@ import { FinalBlocks, statusOf } from "./finalBlocks.ts";
 import { Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX } from "./limits.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
 import { Mempool } from "./mempool.ts";
+import { type StoredSnapshot, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
 import { Sync } from "./sync.ts";
 
 export type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, Outcome, TransactionStatus } from "./chainNode.ts";
@@ -43,6 +44,8 @@ export type NodeOptions = {
   /** Belongs to the node from now on: `stop` closes it. */
   readonly transport: Transport;
   readonly clock?: Clock;
+  /** A snapshot of the state every so many final blocks. */
+  readonly snapshotBlocks?: number;
   /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
   readonly onHalt?: (error: NodeError) => void;
 };
@@ -55,7 +58,7 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   const validator = index < 0 ? null : index;
   const folder = await openDataFolder(options.directory, options.genesis, chainId, validator === null ? null : key);
   try {
-    return new Node(options, genesis, chainId, validator, folder);
+    return new Node(options, genesis, chainId, validator, folder, await readSnapshot(options.directory, genesis, chainId, folder.blocks));
   } catch (error) {
     await folder.close();
     throw error;
@@ -84,6 +87,10 @@ class Node implements ChainNode {
   readonly #unsubscribe: (() => void)[] = [];
   #finalRef: BlockRef;
   #finalization: Certificate | null = null;
+  #snapshotHeight = 0;
+  #snapshots: Promise<void> | null = null;
+  readonly #snapshotBlocks: number;
+  readonly #stopSignal = new AbortController();
   #early: [PeerId, Channel, Uint8Array][] = [];
   #started = false;
   /** Consensus has taken its first step: messages go to it. */
@@ -91,7 +98,7 @@ class Node implements ChainNode {
   #stopping: Promise<void> | null = null;
   #halted: NodeError | null = null;
 
-  constructor(options: NodeOptions, genesis: Genesis, chainId: ChainId, validator: number | null, folder: DataFolder) {
+  constructor(options: NodeOptions, genesis: Genesis, chainId: ChainId, validator: number | null, folder: DataFolder, snapshot: StoredSnapshot | null) {
     this.chainId = chainId;
     this.genesis = genesis;
     this.#options = options;
@@ -99,18 +106,19 @@ class Node implements ChainNode {
     this.#rules = { ...PRESETS[genesis.parameters], deltaMs: genesis.deltaMs };
     this.#validator = validator;
     this.#folder = folder;
+    this.#snapshotBlocks = options.snapshotBlocks ?? SNAPSHOT_BLOCKS;
     this.#final = new FinalBlocks(folder.blocks, options.genesis);
     const validators: readonly Validator[] = genesis.validators;
     const set = validatorSet(chainId, epoch(0), validators);
     this.#validatorsHash = validatorsHash(validators);
     this.#checks = new CertificateChecks(set);
-    this.#executor = new Executor(options.genesis, (transactions) => this.#pool?.tipMoved(transactions));
+    this.#executor = new Executor(options.genesis, (transactions) => this.#pool?.tipMoved(transactions), snapshot);
     this.#pool = new Mempool({
       account: (sender) => this.#executor.tip.account(sender),
       refusalOf: (transaction, noncesAhead) => this.#executor.refusalOf(transaction, BigInt(this.#clock.nowMs()), noncesAhead),
     }, { onDrop: ({ txid }, code) => this.#waiters.reject(hex(txid), code, `Cannot make transaction ${hex(txid)} final: ${code}`) });
     this.#finalRef = this.#genesisRef();
-    this.#restore();
+    this.#restore(snapshot);
     this.#host = this.#createHost(set);
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
@@ -164,6 +172,10 @@ class Node implements ChainNode {
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
       this.#waiters.rejectAll("node_stopped", "Cannot wait any longer: the node stops");
       await this.#options.transport.close();
+      this.#stopSignal.abort();
+      await this.#snapshots;
+      const isShort = this.#executor.entityCount <= SNAPSHOT_STOP_ENTITIES_MAX && this.#finalRef.height >= this.#snapshotHeight + this.#snapshotBlocks / 16;
+      if (isShort && !this.#halted) await this.#snapshot(this.#folder.blocks.settled(), new AbortController().signal);
       await this.#folder.close();
     })();
     return this.#stopping;
@@ -292,6 +304,7 @@ class Node implements ChainNode {
     this.#finalization = finalization;
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
     this.#background(written.then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
+    if (ref.height >= this.#snapshotHeight + this.#snapshotBlocks) this.#snapshots ??= this.#snapshot(written, this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
     this.#held.prune(ref.height);
     this.#pool.final(transactions, ref.timeMs);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
@@ -321,20 +334,32 @@ class Node implements ChainNode {
     return true;
   }
 
-  /** Replays the store. Its blocks were checked when they came, and the checksums say that they are the same. */
-  #restore(): void {
+  /** Replays the store, after the snapshot if there is one. Its blocks were checked when they came, and the checksums say that they are the same. */
+  #restore(snapshot: StoredSnapshot | null): void {
     const { blocks } = this.#folder;
-    for (let at = 1; at <= blocks.height; at++) {
+    this.#snapshotHeight = snapshot?.height ?? 0;
+    if (snapshot) this.#final.restoreIndex(snapshot.index, snapshot.height);
+    for (let at = Math.max(1, this.#snapshotHeight); at <= blocks.height; at++) {
       const stored = blocks.read(at)!;
       const held = heldFromBytes(stored.bytes);
+      if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
+      this.#finalRef = held.ref;
+      if (at === this.#snapshotHeight) continue;
       const transactions = trustedTransactions(held);
       const executed = this.#executor.execute(held, transactions);
       if ("ok" in executed) throw new NodeError("state_root_differs", `Cannot open block ${at} of ${this.#options.directory}: ${executed.message}`);
       this.#executor.commit(held.ref.id);
-      this.#finalRef = held.ref;
       this.#final.note(held.ref, transactions);
-      if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
     }
+  }
+
+  /** Of the newest final state, once its block is on the disk. A disk that has no room for it costs time at the next start, and nothing else. */
+  #snapshot(written: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const { height: at, id } = this.#finalRef;
+    const snapshot = { height: at, id, image: this.#executor.image(), index: this.#final.dumpIndex() };
+    return written.then(() => writeSnapshot(this.#options.directory, this.chainId, snapshot, signal))
+      .then(() => { this.#snapshotHeight = at; })
+      .catch((error: unknown) => process.emitWarning(`Cannot write a snapshot of block ${at}: ${String(error)}`, { code: "godwit_snapshot" }));
   }
 
   #genesisRef(): BlockRef {

@@ -41,7 +41,7 @@ function load(node: ChainNode): void {
 
 const nodes = await Promise.all(rig.validators.map(({ seed }, index) => openNode({
   directory: join(directory!, String(index)), genesis: rig.genesis, validatorSeed: seed, transport: observed(network.join(peerIdOf(seed)), index),
-  onHalt: (error) => { say(`halt ${index} ${error.message}`); process.exit(3); },
+  snapshotBlocks: 3, onHalt: (error) => { say(`halt ${index} ${error.message}`); process.exit(3); },
 })));
 for (const [index, node] of nodes.entries()) {
   say(`open ${index} ${node.head().height} ${hex(node.head().stateRoot)}`);
