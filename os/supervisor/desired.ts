@@ -42,6 +42,7 @@ const deploymentHere = (deployment: DeploymentView, leases: readonly Lease[], zo
   memoryMib: deployment.memoryMib,
   cpuMillis: deployment.cpuMillis,
   concurrency: deployment.concurrency,
+  isolation: deployment.isolation === 1 ? "process" : "shared",
   leases,
 });
 

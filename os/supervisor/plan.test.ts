@@ -11,7 +11,7 @@ const NOW = 1_000_000;
 const LATER = NOW + 60_000;
 
 const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "placed", rate: 7n }], changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
-  id: id(n), owner: id(900), hosts: [`d${n}.gw1.localhost`], component: digest(n), configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, leases, ...changes,
+  id: id(n), owner: id(900), hosts: [`d${n}.gw1.localhost`], component: digest(n), configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, isolation: "shared", leases, ...changes,
 });
 const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
 
@@ -41,6 +41,7 @@ test("plan() has one action for every difference, and none where there is none",
     ["another component of it did not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(9), cause: "load_failed" }]]) }, [`load/${id(1)}`]],
     ["it is loaded, the ledger does not know", desired(one), { blobs: compiled, routes: loaded }, [`ready/${id(1)}/0/7`]],
     ["it is loaded and paid", desired(deployment(1, [{ index: 0, stage: "ready", rate: 7n }])), { blobs: compiled, routes: loaded }, []],
+    ["it asks for a runner of its own", desired(deployment(1, undefined, { isolation: "process" })), { blobs: compiled }, [`failed/${id(1)}/0`]],
     ["the lease is gone", desired(), { blobs: compiled, routes: loaded }, [`load/${id(1)}`]],
     ["an upload expired", desired(), { blobs: new Map([[digest(1), blob("compiled", NOW)]]) }, [`drop/${digest(1)}`]],
     ["an upload has not expired", desired(), { blobs: new Map([[digest(1), blob("compiled", NOW + 1)]]) }, []],

@@ -30,6 +30,7 @@ export type DeploymentHere = {
   readonly memoryMib: number;
   readonly cpuMillis: number;
   readonly concurrency: number;
+  readonly isolation: "shared" | "process";
   readonly leases: readonly Lease[];
 };
 export type Desired = {
@@ -135,6 +136,8 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   assert(deployment.leases.length > 0);
   const { id, component, configuration } = deployment;
   const refused = (cause: string): Action[] => (bootRegistered ? failAll(deployment, cause) : []);
+  // A machine has one runner so far: to run it there all the same would break what its tenant was promised.
+  if (deployment.isolation === "process") return refused("isolation_unavailable");
   const blob = observed.blobs.get(component);
   const missing: Action[] = [];
   if (blob === undefined) missing.push({ kind: "fetch", key: `fetch/${component}`, digest: component });
