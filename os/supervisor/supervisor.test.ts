@@ -14,7 +14,7 @@ const BOOT = "b0".repeat(16) as Hex;
 const ID = "01".repeat(20) as Hex;
 const COMPONENT = "02".repeat(32) as Hex;
 const deployment: DeploymentHere = {
-  id: ID, owner: "03".repeat(20) as Hex, hosts: ["d.gw1.localhost"], component: COMPONENT, configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4,
+  id: ID, owner: "03".repeat(20) as Hex, hosts: ["d.gw1.localhost"], component: COMPONENT, configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, isolation: "shared",
   leases: [{ index: 0, stage: "placed", rate: 7n }],
 };
 

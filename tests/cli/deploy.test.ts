@@ -18,7 +18,7 @@ memory_mib = 32
 cpu_millis = 250
 concurrency = 4
 replicas = 2
-isolation = "process"
+isolation = "shared"
 
 [budget]
 deposit = "2.5"
@@ -55,7 +55,7 @@ test("everything of the manifest is signed, after component and configuration ar
   const op = deployOf(machine);
   const { name, memoryMib, cpuMillis, concurrency, replicas, deposit, rateMax, isolation } = op;
   assert.deepEqual({ name, memoryMib, cpuMillis, concurrency, replicas, deposit, rateMax, isolation },
-    { name: "greeter", memoryMib: 32, cpuMillis: 250, concurrency: 4, replicas: 2, deposit: 2_500_000_000n, rateMax: 100_000n, isolation: 1 });
+    { name: "greeter", memoryMib: 32, cpuMillis: 250, concurrency: 4, replicas: 2, deposit: 2_500_000_000n, rateMax: 100_000n, isolation: 0 });
   assert.equal(hex(op.componentDigest), hex(sha256(COMPONENT)));
   assert.deepEqual(machine.configurations.get(`sha256:${hex(op.configurationDigest ?? assert.fail())}`), { owner: address, environment: [["ANSWER", "42"], ["WHOM", "world"]] });
   assert.deepEqual(machine.requests.map(({ method, path }) => `${method} ${path.split("/")[2]?.split("?")[0]}`).filter((call) => !call.startsWith("GET")), ["PUT components", "PUT configurations", "POST transactions"]);
