@@ -10,7 +10,7 @@
  * `apply` is undone by `undo` with what it returned, last first: then slots, links and root are the same as before.
  */
 import assert from "node:assert";
-import { DOMAINS, sha256 } from "#chain/crypto.ts";
+import { DOMAINS, sha256, sha256Into } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import type { Digest } from "#chain/types.ts";
 
@@ -164,7 +164,7 @@ export class StateTree {
 
   #rehash(): void {
     const leaves = this.#levels[0] as Uint8Array;
-    for (const slot of this.#dirty) leaves.set(this.#leafHash(slot), slot * HASH_BYTES);
+    for (const slot of this.#dirty) this.#hashLeaf(slot, leaves.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES));
     let changed = [...this.#dirty].sort((a, b) => a - b);
     this.#dirty.clear();
     const depth = depthOf(this.#capacity);
@@ -177,19 +177,19 @@ export class StateTree {
         if (parents.at(-1) === parent) continue;
         parents.push(parent);
         this.#nodeScratch.bytes.set(below.subarray(parent * 2 * HASH_BYTES, (parent * 2 + 2) * HASH_BYTES), this.#nodeScratch.offset);
-        above.set(sha256(this.#nodeScratch.bytes), parent * HASH_BYTES);
+        sha256Into(above.subarray(parent * HASH_BYTES, (parent + 1) * HASH_BYTES), this.#nodeScratch.bytes);
       }
       changed = parents;
     }
   }
 
-  #leafHash(slot: number): Uint8Array {
+  #hashLeaf(slot: number, target: Uint8Array): void {
     const key = this.#keyAt[slot] as string;
-    if (key === "") return EMPTY_LEAF;
+    if (key === "") return void target.set(EMPTY_LEAF);
     const { bytes, offset } = this.#leafScratch;
     bytes.subarray(offset).setFromHex(key + (this.#nextOf[slot] as string));
     bytes.set(this.#valueHashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES), offset + 2 * KEY_BYTES);
-    return sha256(bytes);
+    sha256Into(target, bytes);
   }
 
   #grow(): void {
