@@ -4,18 +4,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { validatorSet } from "#chain/codec/certificate.ts";
-import { type BlockHeader, type ConsensusMessage, bodyRoot, decodeMessage, encodeMessage, genesisId } from "#chain/codec/schema.ts";
-import { PRESETS } from "#chain/constants.ts";
+import { signProposal, signVote, validatorSet, verifyVoteAsync } from "#chain/codec/certificate.ts";
+import { type BlockHeader, type Certificate, type ConsensusMessage, type SignedVote, type VoteKind, bodyRoot, decodeMessage, encodeMessage, genesisId } from "#chain/codec/schema.ts";
+import type { BlockRef } from "#chain/consensus/events.ts";
+import { createState, leaderOf } from "#chain/consensus/state.ts";
+import { BLOCKS_HELD_MAX, PRESETS } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
-import { systemClock } from "#chain/network/clock.ts";
+import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
-import { type Transport, peerId } from "#chain/network/transport.ts";
-import { chainId, digest, epoch, height, moneySecond, timeMs, view } from "#chain/types.ts";
+import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
+import { type Digest, type TimeMs, type View, chainId, digest, epoch, height, hex, moneySecond, timeMs, view } from "#chain/types.ts";
+import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import { ConsensusHost } from "./consensusHost.ts";
 import type { NodeError } from "./errors.ts";
-import { HeldBlocks, heldBlock } from "./heldBlocks.ts";
+import { type HeldBlock, HeldBlocks, heldBlock } from "./heldBlocks.ts";
+import { CERTIFICATE_CHECKS_AT_ONCE, PEER_MUTED_MS } from "./limits.ts";
 import { NOTARIZE, VoteLog, type VoteLogOptions } from "./voteLog.ts";
 
 const CHAIN = chainId(new Uint8Array(8).fill(3));
@@ -34,34 +38,55 @@ async function until(holds: () => boolean): Promise<void> {
   for (let waited = 0; !holds() && waited < 5_000; waited += 5) await sleep(5);
 }
 
-/** A lone validator on a chain of empty blocks; what it says to the network, and what it commits. */
-function lone(votes: VoteLog): { host: ConsensusHost; said: ConsensusMessage[]; committed: number[]; halted: NodeError[]; start(): void } {
+type Member = { host: ConsensusHost; held: HeldBlocks; said: ConsensusMessage[]; committed: number[]; validated: string[]; halted: NodeError[]; start(): void };
+type MemberOptions = { readonly seeds?: readonly Uint8Array[]; readonly self?: number; readonly clock?: Clock; readonly held?: HeldBlocks; readonly verify?: typeof verifyVoteAsync };
+
+/** A validator, alone unless told otherwise, on a chain of empty blocks; what it says to the network, and what it commits. */
+function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, held = new HeldBlocks(), verify = verifyVoteAsync }: MemberOptions = {}): Member {
   const said: ConsensusMessage[] = [];
   const committed: number[] = [];
+  const validated: string[] = [];
   const halted: NodeError[] = [];
   const transport: Transport = new MemoryNetwork().join(peerId(publicKeyOf(SEED)));
   transport.broadcast = (_, bytes) => said.push(decodeMessage(bytes));
-  const set = validatorSet(CHAIN, epoch(0), [{ publicKey: publicKeyOf(SEED), weight: 1 }]);
-  const held = new HeldBlocks();
+  const set = validatorSet(CHAIN, epoch(0), seeds.map((seed) => ({ publicKey: publicKeyOf(seed), weight: 1 })));
   const host = new ConsensusHost({
-    configuration: { chainId: CHAIN, epoch: epoch(0), weights: [1], self: 0, pace: PRESETS.minimal, leaderSeed: CHAIN },
-    validators: set, seed: SEED, votes, transport, clock: systemClock, checks: new CertificateChecks(set), onHalt: (error) => halted.push(error),
+    configuration: { chainId: CHAIN, epoch: epoch(0), weights: seeds.map(() => 1), self, pace: PRESETS.minimal, leaderSeed: CHAIN },
+    validators: set, seed: seeds[self]!, votes, transport, clock, checks: new CertificateChecks(set, verify), onHalt: (error) => halted.push(error),
   }, {
     held, blockById: (id) => held.get(id),
-    validate: async () => ({ valid: true, dueMs: null }),
-    build: ({ view: of, parent, timeMs: time }) => {
-      const body = { parentCertificate: null, transactions: [], evidence: [], suspicions: [] };
-      const header: BlockHeader = {
-        chainId: CHAIN, epoch: epoch(0), view: of, height: height(parent.height + 1), parentView: parent.view, parentId: parent.id, parentBitmap: new Uint8Array(0), timeMs: time,
-        moneySecond: moneySecond(0n), bodyRoot: bodyRoot(body), stateRoot: NOTHING, validatorsHash: NOTHING, nextValidatorsHash: NOTHING, proposer: 0,
-      };
-      return { held: heldBlock({ header, body }, null), dueMs: null };
+    validate: async ({ ref }) => {
+      validated.push(hex(ref.id));
+      return { valid: true, dueMs: null };
     },
+    build: ({ view: of, parent, timeMs: time }) => ({ held: emptyBlock(of, parent, time, self), dueMs: null }),
     commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined,
   });
   const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [] });
-  return { host, said, committed, halted, start };
+  return { host, held, said, committed, validated, halted, start };
 }
+function emptyBlock(of: View, parent: BlockRef, time: TimeMs, proposer: number): HeldBlock {
+  const body = { parentCertificate: null, transactions: [], evidence: [], suspicions: [] };
+  const header: BlockHeader = {
+    chainId: CHAIN, epoch: epoch(0), view: of, height: height(parent.height + 1), parentView: parent.view, parentId: parent.id, parentBitmap: new Uint8Array(0), timeMs: time,
+    moneySecond: moneySecond(0n), bodyRoot: bodyRoot(body), stateRoot: NOTHING, validatorsHash: NOTHING, nextValidatorsHash: NOTHING, proposer,
+  };
+  return heldBlock({ header, body }, null);
+}
+
+const SEEDS = [1, 2, 3, 4].map((fill) => new Uint8Array(32).fill(fill));
+/** Who leads view 1 of the four. */
+const LEADER = leaderOf(createState({ chainId: CHAIN, epoch: epoch(0), weights: [1, 1, 1, 1], self: null, pace: PRESETS.minimal, leaderSeed: CHAIN }), view(1));
+const FOLLOWERS = [0, 1, 2, 3].filter((index) => index !== LEADER);
+const SELF = FOLLOWERS[0]!;
+const peerAt = (index: number): PeerId => peerId(publicKeyOf(SEEDS[index]!));
+const voteOf = (index: number, kind: VoteKind, of: number, id: Digest | null): SignedVote =>
+  signVote(SEEDS[index]!, { kind, chainId: CHAIN, epoch: epoch(0), view: view(of), id }, index);
+function nullificationOf(of: number): Certificate {
+  const votes = [0, 1, 2, 3].map((index) => voteOf(index, "nullify", of, null));
+  return { kind: "nullify", epoch: epoch(0), view: view(of), id: null, bitmap: Uint8Array.of(0b1111), signatures: new Uint8Array(Buffer.concat(votes.map((vote) => vote.signature))) };
+}
+const bytesOf = (certificate: Certificate): Uint8Array => encodeMessage({ kind: "certificate", certificate });
 
 test("no vote and no proposal leaves, and none counts, before it is on the disk", async (t) => {
   let release = (): void => undefined;
@@ -113,5 +138,100 @@ test("nonsense from a peer changes nothing", async (t) => {
   await until(() => committed.length > 0);
   host.stop();
   assert.deepEqual([committed, halted], [[1], []]);
+  await votes.close();
+});
+
+test("a block that a final rival has pushed out between a step and its effect halts nobody", async (t) => {
+  const votes = await voteLog(t);
+  const clock = new ManualClock();
+  /** After the step that wants the block executed, before that is carried out, what sync commits pushes the block out. */
+  class Pruned extends HeldBlocks {
+    override add(held: HeldBlock): boolean {
+      queueMicrotask(() => queueMicrotask(() => this.prune(held.ref.height, held.ref.view - 1)));
+      return super.add(held);
+    }
+  }
+  const { host, held, validated, halted, said, start } = lone(votes, { seeds: SEEDS, self: SELF, clock, held: new Pruned() });
+  start();
+  await sleep(5);
+  const { block, ref } = emptyBlock(view(1), GENESIS, timeMs(BigInt(clock.nowMs())), LEADER);
+  let asked = 0;
+  const get = held.get.bind(held);
+  held.get = (id) => (asked++, get(id));
+  host.receive(peerAt(LEADER), encodeMessage({ kind: "proposal", proposal: { block, signature: signProposal(SEEDS[LEADER]!, ref.id), justification: [] } }));
+  await until(() => asked > 0);
+  await sleep(5);
+  assert.deepEqual([asked > 0, held.get(ref.id), validated, halted], [true, null, [], []]);
+  // It goes on: the view ends by its timer.
+  clock.advance(10_000);
+  await until(() => said.some(({ kind }) => kind === "vote"));
+  assert.deepEqual(said.flatMap((message) => (message.kind === "vote" ? [message.vote.kind] : [])), ["nullify"]);
+  host.stop();
+  await votes.close();
+});
+
+test("a leader whose store of blocks is full gives its view up, and proposes again when there is room", async (t) => {
+  const votes = await voteLog(t);
+  const clock = new ManualClock();
+  const held = new HeldBlocks();
+  for (let at = 1; at <= BLOCKS_HELD_MAX; at++) held.add(emptyBlock(view(1_000 + at), GENESIS, GENESIS.timeMs, 1));
+  const { host, said, committed, halted, start } = lone(votes, { clock, held });
+  start();
+  const given = (kind: string): boolean => said.some((message) => message.kind === "vote" && message.vote.kind === kind);
+  for (let steps = 0; steps < 200 && !given("nullify"); steps++) {
+    clock.advance(50);
+    await sleep(2);
+  }
+  assert.deepEqual([given("nullify"), given("notarize"), halted], [true, false, []]);
+  held.prune(1, 0);
+  for (let steps = 0; steps < 400 && committed.length === 0; steps++) {
+    clock.advance(50);
+    await sleep(2);
+  }
+  assert.deepEqual([committed, halted], [[1], []]);
+  host.stop();
+  await votes.close();
+});
+
+test("who sends a forged certificate costs one check, and is not heard for a while; others are", async (t) => {
+  const votes = await voteLog(t);
+  const clock = new ManualClock();
+  let verified = 0;
+  const { host, halted, start } = lone(votes, { seeds: SEEDS, self: SELF, clock, verify: (set, vote) => (verified++, verifyVoteAsync(set, vote)) });
+  start();
+  await sleep(5);
+  const [, liar, honest] = FOLLOWERS.map(peerAt);
+  for (let n = 0; n < 50; n++) {
+    const { signatures, ...rest } = nullificationOf(1 + n);
+    host.receive(liar!, bytesOf({ ...rest, signatures: signatures.with(200, signatures[200]! ^ 1) }));
+  }
+  await sleep(50);
+  assert.ok(verified > 0 && verified <= CERTIFICATE_CHECKS_AT_ONCE, `${verified} signatures checked`);
+  host.receive(liar!, bytesOf(nullificationOf(1)));
+  await sleep(20);
+  assert.equal(host.view, 1, "the liar is not heard, even when it is right");
+  host.receive(honest!, bytesOf(nullificationOf(1)));
+  await until(() => host.view === 2);
+  assert.equal(host.view, 2);
+  clock.advance(PEER_MUTED_MS);
+  host.receive(liar!, bytesOf(nullificationOf(2)));
+  await until(() => host.view === 3);
+  assert.deepEqual([host.view, halted], [3, []]);
+  host.stop();
+  await votes.close();
+});
+
+test("a certificate of another epoch is not taken, and its sender is heard", async (t) => {
+  const votes = await voteLog(t);
+  const { host, start } = lone(votes, { seeds: SEEDS, self: SELF, clock: new ManualClock() });
+  start();
+  await sleep(5);
+  host.receive(peerAt(LEADER), bytesOf({ ...nullificationOf(1), epoch: epoch(1) }));
+  await sleep(20);
+  assert.equal(host.view, 1);
+  host.receive(peerAt(LEADER), bytesOf(nullificationOf(1)));
+  await until(() => host.view === 2);
+  assert.equal(host.view, 2);
+  host.stop();
   await votes.close();
 });

@@ -5,7 +5,8 @@
  * - `step` never runs inside `step`: events queue, and what an effect starts answers in a later turn.
  * - A vote is signed, written to the vote log and flushed, its block before it; only then consensus hears `persisted`, and
  *   only that makes it broadcast or count the vote. So nothing that holds an unsaved vote of ours can leave.
- * - What comes from a peer is decoded, asked for (`wants…`) and checked, in this order; checks of one peer are bounded.
+ * - What comes from a peer is decoded, asked for (`wants…`) and checked, in this order; checks of one peer are bounded, its
+ *   certificates come one after the other, and after one that is forged it is not heard for a while (`PEER_MUTED_MS`).
  * - After a failed write, a refused vote or a broken assertion the host stops signing for good (`onHalt`).
  */
 import type { BlockRef, DueMs, Effect, Event, Evidence, Outgoing, Request, TimerName } from "#chain/consensus/events.ts";
@@ -21,7 +22,7 @@ import { type Digest, type View, hex, timeMs } from "#chain/types.ts";
 import type { CertificateChecks } from "./certificateChecks.ts";
 import { NodeError } from "./errors.ts";
 import { type HeldBlock, type HeldBlocks, heldBlock } from "./heldBlocks.ts";
-import { CHECKS_PER_PEER_MAX, GREETED_VIEWS_MAX } from "./limits.ts";
+import { CHECKS_PER_PEER_MAX, GREETED_VIEWS_MAX, PEERS_MUTED_MAX, PEER_MUTED_MS } from "./limits.ts";
 import { FINALIZE, NOTARIZE, NULLIFY, type VoteLog } from "./voteLog.ts";
 
 type EventBody = Event extends infer E ? (E extends Event ? Omit<E, "nowMs"> : never) : never;
@@ -34,7 +35,8 @@ export type HostChain = {
   /** Final blocks too, as far back as peers may still ask. */
   blockById(id: Digest): HeldBlock | null;
   validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }>;
-  build(effect: Build): { held: HeldBlock; dueMs: DueMs };
+  /** Null when sync has left that parent behind. */
+  build(effect: Build): { held: HeldBlock; dueMs: DueMs } | null;
   commit(held: HeldBlock, finalization: Certificate): void;
   /** The newest notarized block changed: the next one will be its child. */
   tipWanted(id: Digest): void;
@@ -59,6 +61,10 @@ export class ConsensusHost {
   readonly #validatorOf = new Map<PeerId, number>();
   readonly #timers = new Map<TimerName, () => void>();
   readonly #checking = new Map<PeerId, number>();
+  /** Of each peer the check of its newest certificate. */
+  readonly #certificateChecks = new Map<PeerId, Promise<boolean>>();
+  /** What cancels the end of each. */
+  readonly #muted = new Map<PeerId, () => void>();
   #events: EventBody[] = [];
   #turning = false;
   #stopped = false;
@@ -81,8 +87,9 @@ export class ConsensusHost {
   }
   stop(): void {
     this.#stopped = true;
-    for (const cancel of this.#timers.values()) cancel();
+    for (const cancel of [...this.#timers.values(), ...this.#muted.values()]) cancel();
     this.#timers.clear();
+    this.#muted.clear();
     this.#events = [];
   }
   /** Transactions that a child of the tip could take; consensus hears of it when none turn into some, and back. */
@@ -115,7 +122,7 @@ export class ConsensusHost {
   }
 
   receive(from: PeerId, bytes: Uint8Array): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#muted.has(from)) return;
     const running = this.#checking.get(from) ?? 0;
     if (running >= CHECKS_PER_PEER_MAX) return;
     this.#checking.set(from, running + 1);
@@ -138,9 +145,9 @@ export class ConsensusHost {
         if (wantsVote(this.#state, message.vote) && (await verifyVoteAsync(this.#options.validators, message.vote))) this.#dispatch(message);
         return;
       case "certificate":
-        if (this.wantsCertificate(message.certificate) && (await this.#options.checks.holds(message.certificate))) this.#dispatch(message);
+        if (this.wantsCertificate(message.certificate) && (await this.#holds(from, message.certificate))) this.#dispatch(message);
         return;
-      case "proposal": return this.#takeProposal(message.proposal);
+      case "proposal": return this.#takeProposal(from, message.proposal);
       case "blockRequest": {
         const held = this.#chain.blockById(message.id);
         if (held) this.#send(from, { kind: "block", block: held.block });
@@ -160,18 +167,48 @@ export class ConsensusHost {
     }
   }
 
-  async #takeProposal({ block, signature, justification }: Proposal): Promise<void> {
+  async #takeProposal(from: PeerId, { block, signature, justification }: Proposal): Promise<void> {
     const { header, body } = block;
-    const { validators, configuration, checks } = this.#options;
+    const { validators, configuration } = this.#options;
     if (hex(header.chainId) !== hex(configuration.chainId) || header.epoch !== configuration.epoch || header.view < 1) return;
     if (header.proposer !== leaderOf(this.#state, header.view)) return;
     const held = heldBlock(block, signature);
     if (held.bytes.length > BLOCK_BYTES_MAX || !wantsProposal(this.#state, held.ref)) return;
     if (!verifyProposal(validators, header.proposer, held.ref.id, signature)) return;
     const certificates = [...(body.parentCertificate ? [body.parentCertificate] : []), ...justification].filter((one) => this.wantsCertificate(one));
-    for (const certificate of certificates) if (!(await checks.holds(certificate))) return;
+    for (const certificate of certificates) if (!(await this.#holds(from, certificate))) return;
     if (!wantsProposal(this.#state, held.ref) || !this.#chain.held.add(held)) return;
     this.#dispatch({ kind: "proposal", block: held.ref, certificates });
+  }
+
+  /** One certificate of a peer after the other, and none after a forged one: all that a liar sends at once costs what one does. */
+  async #holds(from: PeerId, certificate: Certificate): Promise<boolean> {
+    const before = this.#certificateChecks.get(from) ?? Promise.resolve(true);
+    const check = before.catch(() => false).then(async () => {
+      if (this.#stopped || this.#muted.has(from)) return false;
+      const holds = await this.#options.checks.holds(certificate);
+      // Of another epoch it may be honest: this node is late or early.
+      if (!holds && certificate.epoch === this.#options.configuration.epoch) this.#mute(from);
+      return holds;
+    });
+    this.#certificateChecks.set(from, check);
+    try {
+      return await check;
+    } finally {
+      if (this.#certificateChecks.get(from) === check) this.#certificateChecks.delete(from);
+    }
+  }
+
+  /** Honest peers pass on only what they have checked. The transport cannot close a connection, so its messages are dropped. */
+  #mute(peer: PeerId): void {
+    if (this.#stopped || this.#muted.has(peer)) return;
+    const [longest] = this.#muted;
+    if (longest && this.#muted.size >= PEERS_MUTED_MAX) {
+      longest[1]();
+      this.#muted.delete(longest[0]);
+    }
+    this.#muted.set(peer, this.#options.clock.setTimer(() => this.#muted.delete(peer), PEER_MUTED_MS));
+    process.emitWarning(`Peer ${peer} sent a forged certificate: it is not heard for ${PEER_MUTED_MS} ms`, { code: "godwit_forged" });
   }
 
   // ---- Events → effects ----------------------------------------------------------------------------------------------------
@@ -205,12 +242,15 @@ export class ConsensusHost {
       case "request": return this.#request(effect);
       case "timer": return this.#setTimer(effect.timer, effect.view, effect.delayMs);
       case "build": return this.#later(async () => {
-        const { held, dueMs } = this.#chain.build(effect);
-        this.#chain.held.add(held);
-        this.#dispatch({ kind: "built", view: effect.view, block: held.ref, dueMs });
+        const built = this.#chain.build(effect);
+        // Without room for its block the view passes without a proposal, as one of a slow leader.
+        if (built && this.#chain.held.add(built.held)) this.#dispatch({ kind: "built", view: effect.view, block: built.held.ref, dueMs: built.dueMs });
       });
       case "validate": return this.#later(async () => {
-        const { valid, dueMs } = await this.#chain.validate(this.#blockOf(effect.block));
+        const held = this.#chain.blockById(effect.block.id);
+        // Gone since the step: a rival became final. Consensus learns of that, and asks no more.
+        if (!held) return;
+        const { valid, dueMs } = await this.#chain.validate(held);
         this.#dispatch({ kind: "validated", id: effect.block.id, valid, dueMs });
       });
       case "commit": return this.#chain.commit(this.#blockOf(effect.block), effect.finalization);
@@ -229,8 +269,10 @@ export class ConsensusHost {
     const id = vote.id ?? new Uint8Array(0);
     const refusal = votes.refusal({ epoch: vote.epoch, view: vote.view, kind, id });
     if (refusal !== null) throw new NodeError(refusal, `Cannot sign ${vote.kind} in view ${vote.view}: the vote log has something else`);
+    const held = vote.kind === "notarize" && vote.id ? this.#chain.blockById(vote.id) : null;
+    // Sync has taken a rival of its block, and consensus does not know yet: such a vote is of no use to anybody.
+    if (vote.kind === "notarize" && !held) return;
     const signed: SignedVote = signVote(seed, vote, configuration.self);
-    const held = vote.kind === "notarize" && vote.id ? this.#blockOf({ id: vote.id }) : null;
     const block = held ? { epoch: vote.epoch, view: vote.view, height: held.ref.height, id: held.ref.id, bytes: held.bytes } : undefined;
     const permit = certificate ? { epoch: certificate.epoch, view: certificate.view, kind: KINDS[certificate.kind], bytes: encodeCertificate(certificate) } : undefined;
     this.#later(async () => {
@@ -258,12 +300,11 @@ export class ConsensusHost {
   }
 
   #broadcast(message: Outgoing): void {
-    const bytes = encodeMessage(message.kind === "proposal" ? { kind: "proposal", proposal: this.#proposal(message) } : message);
-    this.#options.transport.broadcast("consensus", bytes);
-  }
-  #proposal({ id, justification }: Outgoing & { kind: "proposal" }): Proposal {
-    const { block } = this.#blockOf({ id });
-    return { block, signature: signProposal(this.#options.seed!, id), justification };
+    const { seed, transport } = this.#options;
+    if (message.kind !== "proposal") return void transport.broadcast("consensus", encodeMessage(message));
+    const { id, justification } = message;
+    const held = this.#chain.blockById(id);
+    if (held) transport.broadcast("consensus", encodeMessage({ kind: "proposal", proposal: { block: held.block, signature: signProposal(seed!, id), justification } }));
   }
   #send(to: PeerId, message: ConsensusMessage): void {
     this.#options.transport.send(to, "consensus", encodeMessage(message));

@@ -1,6 +1,7 @@
 /**
  * Blocks that are not final yet, by id: proposals seen, blocks fetched, blocks built here. Which are worth holding consensus
- * decides (`wantsProposal`, its own requests); here they only wait with their bytes, and leave when their height is final.
+ * decides (`wantsProposal`, its own requests); here they only wait with their bytes, and leave when their height or their view is
+ * final: then consensus has forgotten them, and a liar's block of a high height would stay for long.
  */
 import type { BlockRef } from "#chain/consensus/events.ts";
 import { BLOCKS_HELD_MAX } from "#chain/constants.ts";
@@ -35,7 +36,7 @@ export class HeldBlocks {
   get(id: Digest): HeldBlock | null {
     return this.#blocks.get(hex(id)) ?? null;
   }
-  prune(heightFinal: number): void {
-    for (const [key, { ref }] of this.#blocks) if (ref.height <= heightFinal) this.#blocks.delete(key);
+  prune(heightFinal: number, viewFinal: number): void {
+    for (const [key, { ref }] of this.#blocks) if (ref.height <= heightFinal || ref.view <= viewFinal) this.#blocks.delete(key);
   }
 }

@@ -43,6 +43,12 @@ export const SYNC_BLOCKS_MAX: number = 64;
 export const SYNC_BYTES_MAX: number = 768 * 1024;
 /** Messages of one peer that are being checked; what comes beyond is dropped and sent again by the rules. */
 export const CHECKS_PER_PEER_MAX: number = 256;
+/** Signatures of a certificate under check at once: twice the threads of the pool. A forged one costs at most so many beyond its first bad one. */
+export const CERTIFICATE_CHECKS_AT_ONCE: number = 8;
+/** Nothing a peer says is heard for so long after a forged certificate: at 200 signatures, 135 µs each, a liar costs 27 ms a minute. */
+export const PEER_MUTED_MS: number = 60_000;
+/** Peers muted at one time; the one muted longest is heard again. */
+export const PEERS_MUTED_MAX: number = 1024;
 /** Certificates known to hold, 64 bytes each. */
 export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
 /** Without an answer for so long another peer is asked. */

@@ -131,8 +131,7 @@ class Node implements ChainNode {
     if (this.#started || this.#stopping) return;
     this.#started = true;
     const logged = (this.#folder.votes?.blocks() ?? []).filter((block) => block.height > this.#finalRef.height);
-    const blocks = logged.map((block) => heldFromBytes(block.bytes));
-    for (const block of blocks) this.#held.add(block);
+    const blocks = logged.map((block) => heldFromBytes(block.bytes)).filter((block) => this.#held.add(block));
     const votes = (this.#folder.votes?.votes() ?? []).filter((vote) => vote.view > this.#finalRef.view);
     const certificates = (this.#folder.votes?.certificates() ?? []).filter((certificate) => certificate.view > this.#finalRef.view);
     this.#host.start({
@@ -263,6 +262,7 @@ class Node implements ChainNode {
       blockById: (id) => this.#held.get(id) ?? this.#final.heldById(id),
       validate: (held) => this.#validate(held),
       build: ({ view: of, parent, parentCertificate, timeMs: time }) => {
+        if (!this.#executor.factsOf(parent.id)) return null;
         const built = this.#executor.build({
           view: of, parentId: parent.id, parentCertificate, timeMs: time, chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash,
           proposer: this.#validator!, rules: this.#rules, pool: this.#pool,
@@ -305,7 +305,7 @@ class Node implements ChainNode {
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
     this.#background(written.then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
     if (ref.height >= this.#snapshotHeight + this.#snapshotBlocks) this.#snapshots ??= this.#snapshot(written, this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
-    this.#held.prune(ref.height);
+    this.#held.prune(ref.height, ref.view);
     this.#pool.final(transactions, ref.timeMs);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
     for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
