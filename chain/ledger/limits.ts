@@ -37,6 +37,12 @@ export const CONCURRENCY_MAX = 1024;
 /** What one reboot may have to end in one operation. */
 export const LEASES_PER_MACHINE_MAX = 1024;
 
+/**
+ * Base units a second that there must be money for, a lease, before it is made, however cheap machines are: a million leases, a gigabyte
+ * for every validator, lock 6 tokens, and without it 0.06.
+ */
+export const RATE_RESERVED_MIN = 100n;
+
 /** Machines looked at for one lease, cheapest price first; and for the estimate at `deploy` and `scale`. */
 export const MACHINES_CONSIDERED_MAX = 1024;
 export const MACHINES_ESTIMATED_MAX = 64;

@@ -241,7 +241,9 @@ function scale(context: BlockContext, { deploymentId, replicas }: Extract<Operat
   const before = owned.deployment;
   if (replicas > before.replicas) {
     const escrow = touch(before.escrow, second);
-    const more = cheapestRate(state, before.memoryMib, before.cpuMillis) * BigInt(replicas - before.replicas);
+    // Those that look for a machine still, too: else one minute's money would make 256 leases, one after the other.
+    const placed = state.leasesOf(deploymentId, before.replicas).filter(({ machine }) => machine !== null).length;
+    const more = cheapestRate(state, before.memoryMib, before.cpuMillis) * BigInt(replicas - placed);
     if (freeOf(escrow) < (escrow.rate + before.reservedRate + more) * rules.runwaySecondsMin) return refuse("insufficient_funds", `Cannot scale to ${replicas} as the escrow does not hold ${rules.runwaySecondsMin} seconds of it`);
   }
   for (let index = replicas; index < before.replicas; index++) endLease(context, state.lease(deploymentId, index) as Lease, second, "scaled", "gone");

@@ -11,7 +11,7 @@ import { compareBytes } from "#chain/codec/envelope.ts";
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { hasRoom, place, rateOf } from "#chain/ledger/leases.ts";
-import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, PLACEMENT_VISITS_MAX } from "#chain/ledger/limits.ts";
+import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
@@ -50,7 +50,7 @@ function isAffordable({ second, rules }: BlockContext, deployment: Deployment, r
   return escrow.dry === null && freeOf(escrow) >= (escrow.rate + deployment.reservedRate + rate) * rules.runwaySecondsMin;
 }
 
-/** The least rate that one replica can have at present: what `deploy` and `scale` must be able to pay for. 1 when nothing qualifies. */
+/** The least rate that one replica can have at present, or the least there is to be money for: what `deploy` and `scale` must be able to pay. */
 export function cheapestRate(state: State, memoryMib: number, cpuMillis: number): bigint {
   let least: bigint | null = null;
   const entries = state.listed("c", MACHINES_ESTIMATED_MAX);
@@ -60,7 +60,7 @@ export function cheapestRate(state: State, memoryMib: number, cpuMillis: number)
     const rate = rateOf(machine, memoryMib, cpuMillis);
     if (hasRoom(machine, memoryMib, cpuMillis) && (least === null || rate < least)) least = rate;
   }
-  return least ?? 1n;
+  return least === null || least < RATE_RESERVED_MIN ? RATE_RESERVED_MIN : least;
 }
 
 function spreadOf(spreads: Map<Hex, Spread>, state: State, { id, replicas }: Deployment): Spread {

@@ -102,12 +102,24 @@ test("a free machine still costs one unit a second, so that nothing lives for ev
   const world = new World();
   const machine = world.machine(1, operator, { gib: 0n, core: 0n });
   world.block();
-  world.send(tenant, [deployment("free", { deposit: 60n })]);
+  world.send(tenant, [deployment("free", { deposit: 6_000n })]);
   world.block();
   world.ready(machine);
   world.block();
   assert.strictEqual(bill(world, firstOf()).ratePerSecond, 1n);
-  assert.strictEqual(world.view.nextDueMoneySecond(), world.second + 60n);
+  assert.strictEqual(world.view.nextDueMoneySecond(), world.second + 6_000n);
+});
+
+test("however cheap machines are, a lease is made only where there is money for a minute of it at a hundred units a second", () => {
+  const world = new World();
+  world.machine(1, operator, { gib: 0n, core: 0n });
+  world.block();
+  world.send(tenant, [deployment("wide", { memoryMib: 1, replicas: 256, deposit: 256n * 6_000n - 1n })]);
+  world.send(tenant, [deployment("wide", { memoryMib: 1, replicas: 255, deposit: 256n * 6_000n - 1n })]);
+  world.send(tenant, [{ kind: "scale", deploymentId: deploymentIdOf(tenant.id, 1n, 0), replicas: 256 }]);
+  world.send(tenant, [{ kind: "topUp", deploymentId: deploymentIdOf(tenant.id, 1n, 0), amount: 1n }, { kind: "scale", deploymentId: deploymentIdOf(tenant.id, 1n, 0), replicas: 256 }]);
+  world.block();
+  assert.deepStrictEqual([0, 1, 2, 3].map((i) => outcome(world, i)), ["insufficient_funds", "ok", "insufficient_funds", "ok"]);
 });
 
 test("deploy is refused when the deposit is less than a minute at the cheapest rate there is", () => {
@@ -388,9 +400,9 @@ test("names are one per account while a deployment is there, and free once it is
 /** 150 deployments of two leases that all run dry in the sixth block of ten seconds from now: 128 in that, 22 in the next. */
 function manyThatRunDry(): World {
   const world = new World({ balance: 10_000n * TOKEN });
-  const machine = world.machine(1, operator, { memoryMib: 65_536, cpuMillis: 64_000, bond: 200n * TOKEN });
+  const machine = world.machine(1, operator, { memoryMib: 65_536, cpuMillis: 64_000, gib: 102_400n, bond: 200n * TOKEN });
   world.block();
-  for (let n = 0; n < 150; n += 10) world.send(tenant, Array.from({ length: 10 }, (_, i) => deployment(`d${n + i}`, { memoryMib: 1, cpuMillis: 0, replicas: 2, deposit: 120n })));
+  for (let n = 0; n < 150; n += 10) world.send(tenant, Array.from({ length: 10 }, (_, i) => deployment(`d${n + i}`, { memoryMib: 1, cpuMillis: 0, replicas: 2, deposit: 12_000n })));
   world.block();
   assert.strictEqual(world.view.leasesOfMachine(machine.id).length, 256);
   assert.strictEqual(world.view.nextDueMoneySecond(), world.second);
@@ -408,11 +420,11 @@ function manyThatRunDry(): World {
 test("a top-up in the second in which an escrow runs dry reopens its leases even when that block had too many due events to close them", () => {
   const world = manyThatRunDry();
   for (let k = 0; k < 5; k++) world.block(10);
-  for (const { id } of world.view.deployments({ limit: 1000 }).items) world.send(stranger, [{ kind: "topUp", deploymentId: id, amount: 120n }]);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) world.send(stranger, [{ kind: "topUp", deploymentId: id, amount: 12_000n }]);
   world.block(10);
   for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.deepStrictEqual(world.view.leasesOfDeployment(id).map(({ state }) => state), ["ready", "ready"]);
   world.block(0);
-  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.strictEqual(bill(world, id).ratePerSecond, 2n);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.strictEqual(bill(world, id).ratePerSecond, 200n);
 });
 
 test("more due events than a block may have go on in the next, each at its own second", () => {
@@ -425,7 +437,7 @@ test("more due events than a block may have go on in the next, each at its own s
   assert(world.view.nextDueMoneySecond()! <= world.second);
   world.block(0);
   assert.strictEqual(dried(), 22);
-  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.strictEqual(bill(world, id).total, 120n);
+  for (const { id } of world.view.deployments({ limit: 1000 }).items) assert.strictEqual(bill(world, id).total, 12_000n);
 });
 
 test("a machine has its share of free operations in a block, and no more", () => {
@@ -445,7 +457,7 @@ test("closed deployments stay readable for bills, and no more than 4,096 of them
   const first = deploymentIdOf(tenant.id, 0n, 0);
   for (let n = 0; n < 4112; n += 16) {
     const { nonce } = world.view.account(tenant.id)!;
-    world.send(tenant, Array.from({ length: 16 }, (_, i) => deployment(`d${i}`, { deposit: 60n })));
+    world.send(tenant, Array.from({ length: 16 }, (_, i) => deployment(`d${i}`, { deposit: 6_000n })));
     world.send(tenant, Array.from({ length: 16 }, (_, i): Operation => ({ kind: "close", deploymentId: deploymentIdOf(tenant.id, nonce, i) })));
     world.block(0);
   }
