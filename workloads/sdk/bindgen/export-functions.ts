@@ -7,11 +7,10 @@
  */
 import { signatureText } from "./definitions.ts";
 import { Lowering, lift } from "./flat.ts";
-import { FLAT_PARAMETERS_MAX, FLAT_RESULTS_MAX, coreName, flatten, flattenAll, offsetsOf, ownsMemory, signatureOf, sizeOf, type CoreType } from "./layout.ts";
+import { FLAT_PARAMETERS_MAX, FLAT_RESULTS_MAX, coreName, flatten, flattenAll, offsetsOf, signatureOf, sizeOf, type CoreType } from "./layout.ts";
 import { load, store } from "./memory.ts";
 import type { Func, Interface, Resource, World } from "./model.ts";
 import { fileName, interfaceName, camel, methodName, typeName, valueName } from "./names.ts";
-import { hasBorrow } from "./resolve-types.ts";
 import { typeText } from "./type-text.ts";
 import { docComment, indented, type ModuleWriter } from "./writer.ts";
 
@@ -74,11 +73,11 @@ class Exporter {
     const lines = flattenAll(types).length > FLAT_PARAMETERS_MAX ? this.#indirect(func) : this.#direct(func);
     const values = types.map((_, i) => `_a${i}`);
     const call = func.how === "method" ? `_a0.${methodName(func.name)}(${values.slice(1).join(", ")})` : `${path}(${values.join(", ")})`;
-    const before = types.some(hasBorrow) ? [`${writer.abi}returnBorrowed();`] : [];
+    const before = types.some((type) => type.hasBorrow) ? [`${writer.abi}returnBorrowed();`] : [];
     lines.push(...this.#returned(func, call, before));
     const signature = `(${parameters.map((core, i) => `p${i}: ${core}`).join(", ")}): ${results[0] ?? "void"}`;
     writer.body.push(`/** ${name} */\nexport function ${identifier}${signature} {\n${indented(lines)}\n}`);
-    if (func.result === null || results.length === 0 || !ownsMemory(func.result)) return;
+    if (func.result === null || results.length === 0 || !func.result.ownsMemory) return;
     writer.body.push(`export function ${this.#identifier(`cabi_post_${name}`)}(_result: i32): void {\n  ${writer.abi}endResult();\n}`);
   }
 
@@ -107,7 +106,7 @@ class Exporter {
     const first = [`const _r${resultType(func, writer)} = ${call};`, ...before];
     if (flatten(result).length > FLAT_RESULTS_MAX) {
       const area = writer.returnArea(sizeOf(result).bytes);
-      return [...first, store(result, area, 0, "_r", writer), ...(ownsMemory(result) ? [] : [end]), `return <i32>${area};`];
+      return [...first, store(result, area, 0, "_r", writer), ...(result.ownsMemory ? [] : [end]), `return <i32>${area};`];
     }
     const lowering = new Lowering(writer);
     const [flat] = lowering.lower(result, "_r");

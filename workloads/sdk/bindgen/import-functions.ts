@@ -4,7 +4,7 @@
  * The static area for results is read before another import can be called: lifting calls none.
  */
 import { Lowering, lift } from "./flat.ts";
-import { FLAT_PARAMETERS_MAX, FLAT_RESULTS_MAX, coreName, flatten, flattenAll, offsetsOf, ownsMemory, signatureOf, sizeOf } from "./layout.ts";
+import { FLAT_PARAMETERS_MAX, FLAT_RESULTS_MAX, coreName, flatten, flattenAll, offsetsOf, signatureOf, sizeOf } from "./layout.ts";
 import { load, store } from "./memory.ts";
 import type { Func } from "./model.ts";
 import { methodName, valueName } from "./names.ts";
@@ -36,7 +36,7 @@ function callLines(func: Func, module: string, writer: ModuleWriter, finish: ((c
   const types = func.parameters.map(({ type }) => type);
   const values = func.parameters.map(({ name }, i) => (i === 0 && func.how === "method" ? "this" : valueName(name)));
   const isIndirect = flattenAll(types).length > FLAT_PARAMETERS_MAX;
-  const isHolding = isIndirect || types.some(ownsMemory);
+  const isHolding = isIndirect || types.some((type) => type.ownsMemory);
   const lowering = new Lowering(writer);
   const lines = isHolding ? [`const _mark = ${writer.abi}mark();`] : [];
   const flat: string[] = [];

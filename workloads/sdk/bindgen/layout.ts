@@ -148,17 +148,6 @@ export function coreName({ how, name, resource }: Func): string {
   return how === "constructor" ? `[constructor]${resource.name}` : `[${how}]${resource.name}.${name}`;
 }
 
-/** Whether a value has pointers to memory of its own, so that somebody must free it. */
-export function ownsMemory(type: Type): boolean {
-  if (isScalar(type)) return false;
-  switch (type.kind) {
-    case "string": case "list": return true;
-    case "record": case "tuple": return partsOf(type).some(ownsMemory);
-    case "variant": case "option": case "result": return casesOf(type).some((payload) => payload !== null && ownsMemory(payload));
-    case "own": case "borrow": case "enum": case "flags": return false;
-  }
-}
-
 function placeOf(type: Type): Place {
   return "definition" in type ? type.definition.at : { file: { name: "WIT", text: "" }, offset: 0 };
 }

@@ -23,7 +23,15 @@ export type FlagsDefinition = DefinitionBase & { readonly kind: "flags"; readonl
 export type Alias = DefinitionBase & { readonly kind: "alias"; readonly type: Type };
 export type Definition = Resource | RecordDefinition | VariantDefinition | EnumDefinition | FlagsDefinition | Alias;
 
-type TypeBase = { readonly id: number; readonly parts: number; readonly depth: number };
+type TypeBase = {
+  readonly id: number;
+  readonly parts: number;
+  readonly depth: number;
+  /** Whether there is a borrow anywhere in it. */
+  readonly hasBorrow: boolean;
+  /** Whether its values point to memory of their own, so that somebody must free it. */
+  readonly ownsMemory: boolean;
+};
 export type Type = TypeBase & (
   | { readonly kind: Exclude<Primitive, "string"> }
   | { readonly kind: "string" }
@@ -135,7 +143,9 @@ export class Types {
     const depth = inner.reduce((most, type) => Math.max(most, type?.depth ?? 0), 0) + 1;
     if (parts > TYPE_PARTS_MAX) throw new WitError("wit_too_large", at, `this type has more than ${TYPE_PARTS_MAX} parts when written out`);
     if (depth > DEPTH_MAX) throw new WitError("wit_too_deep", at, `types can be ${DEPTH_MAX} inside each other`);
-    const type = { ...shape, id: this.#known.size, parts, depth } as Type; // The brand: only here do shape and id come together.
+    const hasBorrow = shape.kind === "borrow" || inner.some((type) => type?.hasBorrow);
+    const ownsMemory = shape.kind === "string" || shape.kind === "list" || inner.some((type) => type?.ownsMemory);
+    const type = { ...shape, id: this.#known.size, parts, depth, hasBorrow, ownsMemory } as Type; // The brand: only here do shape and id come together.
     this.#known.set(key, type);
     return type;
   }

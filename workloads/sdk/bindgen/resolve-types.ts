@@ -5,7 +5,7 @@
  * functions are resolved after all definitions.
  */
 import { DEPTH_MAX, FLAGS_MAX } from "./limits.ts";
-import { isScalar, type Case, type Definition, type Docs, type Field, type Func, type Interface, type Label, type Resource, type Type, type Types } from "./model.ts";
+import type { Case, Definition, Docs, Field, Func, Interface, Label, Resource, Type, Types } from "./model.ts";
 import type { Attributes, FunctionItem, Member, Name, Path, TypeExpression, TypeItem, UseItem } from "./syntax.ts";
 import { WitError, type Place } from "./wit-error.ts";
 
@@ -80,7 +80,7 @@ export class Scope {
       return { name: name.text, type: this.type(type) };
     });
     const result = item.result === null ? null : this.type(item.result);
-    if (item.result !== null && result !== null && hasBorrow(result)) throw new WitError("wit_type_invalid", item.result.at, "a function cannot return what it only borrows");
+    if (item.result !== null && result !== null && result.hasBorrow) throw new WitError("wit_type_invalid", item.result.at, "a function cannot return what it only borrows");
     return { name: item.name.text, how: item.how, resource, parameters: [...self, ...parameters], result, docs: docsOf(item.attributes) };
   }
 
@@ -184,17 +184,4 @@ function claimName(names: Map<string, Name>, name: Name): void {
   const key = name.text.toLowerCase();
   if (names.has(key)) throw new WitError("wit_name_duplicate", name.at, `"${name.text}" is there twice`);
   names.set(key, name);
-}
-
-export function hasBorrow(type: Type): boolean {
-  if (isScalar(type)) return false;
-  switch (type.kind) {
-    case "borrow": return true;
-    case "list": case "option": return hasBorrow(type.of);
-    case "result": return (type.ok !== null && hasBorrow(type.ok)) || (type.error !== null && hasBorrow(type.error));
-    case "tuple": return type.items.some(hasBorrow);
-    case "record": return type.definition.fields.some((field) => hasBorrow(field.type));
-    case "variant": return type.definition.cases.some(({ type: payload }) => payload !== null && hasBorrow(payload));
-    case "string": case "own": case "enum": case "flags": return false;
-  }
 }
