@@ -17,6 +17,8 @@ export type Load = {
   readonly limits: Limits;
   readonly concurrency: number;
   readonly environment: readonly (readonly [string, string])[];
+  /** How long one instance may take to begin, which is tried before anything is served; 0: it was tried before. */
+  readonly trialMs: number;
 };
 
 export type LogStream = "stdout" | "stderr" | "system";
@@ -43,7 +45,7 @@ export type Usage = {
 };
 
 export type ToRunner =
-  /** Once. What was loaded before it is there before the first connection is accepted. */
+  /** Once. What was loaded before it is there before the first connection is accepted. A trial that takes long holds nothing up. */
   | { readonly type: "start"; readonly call: number }
   | { readonly type: "load"; readonly call: number; readonly load: Load }
   | { readonly type: "unload"; readonly call: number; readonly id: string }

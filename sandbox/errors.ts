@@ -24,6 +24,7 @@ export type SandboxErrorCode =
   // The sandbox itself is missing or broken.
   | "native_missing"
   | "runner_failed"
+  | "runner_busy"
   | "runner_stopped";
 
 export class SandboxError extends Error {

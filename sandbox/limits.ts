@@ -78,6 +78,9 @@ export const LIMITS_TASK_DEFAULT: Limits = {
 export const CONCURRENCY_DEFAULT = 16;
 export const CONCURRENCY_MAX = 1_000;
 
+/** The one instance that a load tries. Well under the five seconds that the protocol gives a machine to be ready. */
+export const TRIAL_WALL_TIME_MS_MAX = 3_000;
+
 /** One component's compile: it is a stranger's input to a big program. */
 export const COMPILE_MEMORY_BYTES_MAX: number = 2048 * MIB;
 export const COMPILE_CPU_SECONDS_MAX = 60;

@@ -22,6 +22,7 @@ import {
   ENVIRONMENT_BYTES_MAX,
   HOSTS_MAX,
   type Limits,
+  TRIAL_WALL_TIME_MS_MAX,
 } from "./limits.ts";
 import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
 
@@ -47,13 +48,19 @@ export type RunnerOptions = {
   readonly onLost?: (id: string, code: string, message: string) => void;
   /** How often the process is asked whether it lives; one that twice does not answer is ended, and so replaced. */
   readonly askEveryMs?: number;
+  /** Takes no request before `open()`: clients wait in the backlog until what they want is loaded. */
+  readonly hold?: boolean;
 };
 export type Runner = {
   /** Of the present process, or null while there is none. */
   readonly pid: number | null;
+  /** Takes requests from now on. Idempotent; only for one that was started with `hold`. */
+  open(): Promise<void>;
   /**
    * Idempotent; an id that is loaded already is replaced without losing a request. Resolves when requests are served by it.
-   * Throws load_failed, artefact_corrupt (compile it again), host_in_use, limit_invalid, runner_stopped.
+   * One instance is made first, within all limits: what cannot begin is refused here and not at every request.
+   * Throws load_failed (with what the instance trapped with), artefact_corrupt (compile it again), host_in_use, limit_invalid,
+   * runner_busy (no instance is free for the trial: try again), runner_stopped.
    */
   load(deployment: Deployment): Promise<void>;
   /** Idempotent. Requests that run are finished. */
@@ -100,12 +107,16 @@ class RunnerKeeper implements Runner {
   readonly #asking: NodeJS.Timeout;
   #unanswered = 0;
   #stopped = false;
-  /** Loads and unloads one after the other: the last one called is the one that holds. */
-  #tail: Promise<unknown> = Promise.resolve();
+  #held: boolean;
+  readonly #opened = Promise.withResolvers<void>();
+  /** Loads and unloads of one id one after the other: the last one called is the one that holds. A slow trial holds up its own id only. */
+  readonly #tails = new Map<string, Promise<unknown>>();
 
   constructor(options: RunnerOptions, cacheDirectory: string) {
     this.#options = options;
     this.#cacheDirectory = cacheDirectory;
+    this.#held = options.hold ?? false;
+    this.#opened.promise.catch(() => {});
     this.#asking = setInterval(() => this.#ask(), options.askEveryMs ?? ASK_EVERY_MS).unref();
   }
 
@@ -129,13 +140,24 @@ class RunnerKeeper implements Runner {
     }
   }
 
+  open(): Promise<void> {
+    if (this.#stopped) return Promise.reject(stoppedError());
+    if (this.#held) {
+      this.#held = false;
+      this.#send({ message: { type: "start", call: 0 }, resolve: () => this.#opened.resolve(), reject: () => {} });
+    }
+    return this.#opened.promise;
+  }
+
   load(deployment: Deployment): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(deployment.id, async () => {
       const load = await this.#loadOf(deployment);
       const before = this.#loads.get(load.id);
       this.#loads.set(load.id, load);
       try {
         await this.#call({ type: "load", call: 0, load });
+        // The next process has it without a trial.
+        this.#loads.set(load.id, { ...load, trialMs: 0 });
       } catch (error) {
         if (before === undefined) this.#loads.delete(load.id);
         else this.#loads.set(load.id, before);
@@ -145,7 +167,7 @@ class RunnerKeeper implements Runner {
   }
 
   unload(id: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(id, async () => {
       if (!this.#loads.delete(id)) return;
       await this.#call({ type: "unload", call: 0, id });
       this.#counted.delete(id);
@@ -176,6 +198,7 @@ class RunnerKeeper implements Runner {
     }
     for (const call of this.#calls.values()) call.reject(stoppedError());
     this.#calls.clear();
+    this.#opened.reject(stoppedError());
   }
 
   /** Also keeps what is counted from being lost with a process. */
@@ -189,9 +212,12 @@ class RunnerKeeper implements Runner {
     this.usage().then(() => (this.#unanswered = 0)).catch(() => {});
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
-    this.#tail = result.catch(() => {});
+  #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const result = (this.#tails.get(id) ?? Promise.resolve()).then(work);
+    const tail = result.catch(() => {}).then(() => {
+      if (this.#tails.get(id) === tail) this.#tails.delete(id);
+    });
+    this.#tails.set(id, tail);
     return result;
   }
 
@@ -226,7 +252,10 @@ class RunnerKeeper implements Runner {
     }
     const path = `${compiled.digest}-${engineId()}.code`;
     const lower = hosts.map((host) => host.toLowerCase());
-    return { id, hosts: lower, path: `${codeDirectory(this.#cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, environment: pairs };
+    return {
+      id, hosts: lower, path: `${codeDirectory(this.#cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, environment: pairs,
+      trialMs: TRIAL_WALL_TIME_MS_MAX,
+    };
   }
 
   #spawn(onStarted: () => void, onFailed: (error: Error) => void): void {
@@ -271,7 +300,7 @@ class RunnerKeeper implements Runner {
     this.#tellEverything(onStarted);
   }
 
-  /** To a new process: everything that should be loaded, then start, then what its predecessor did not answer. */
+  /** To a new process: everything that should be loaded, then start unless it is held, then what its predecessor did not answer. */
   #tellEverything(onStarted: () => void): void {
     const unanswered = [...this.#calls.values()];
     this.#calls.clear();
@@ -284,11 +313,14 @@ class RunnerKeeper implements Runner {
       };
       this.#send(waiting ?? { message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost });
     }
+    const held = this.#held;
     const resolve = (): void => {
       this.#started = true;
       onStarted();
+      if (!held) this.#opened.resolve();
     };
-    this.#send({ message: { type: "start", call: 0 }, resolve, reject: () => {} });
+    // One that is held answers too, so that it is known to be up.
+    this.#send({ message: { type: held ? "usage" : "start", call: 0 }, resolve, reject: () => {} });
     for (const call of unanswered) {
       if (call.message.type === "usage") this.#send(call);
       else if (call.message.type === "unload") call.resolve({});

@@ -5,7 +5,7 @@ use crate::{
     body::{Answer, Counted},
     cause::Cause,
     engine,
-    gate::{Gate, Refused},
+    gate::{Gate, Pass, Refused},
     guest::{Guest, State, linker},
     limits::Limits,
     log::{Log, Sink, Stream, Tap, TapStream},
@@ -44,6 +44,8 @@ use wasmtime_wasi_http::p2::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const ANY_HOST: &str = "*";
+/// Of why a trial failed; all of it is in the deployment's log.
+const REASON_CHARACTERS_MAX: usize = 512;
 
 pub struct Load {
     pub id: String,
@@ -51,6 +53,8 @@ pub struct Load {
     pub limits: Limits,
     pub concurrency: u32,
     pub environment: Vec<(String, String)>,
+    /// How long its trial may take; none for what a runner before this one has tried.
+    pub trial: Option<Duration>,
 }
 
 pub struct Deployment {
@@ -59,6 +63,7 @@ pub struct Deployment {
     hosts: Vec<String>,
     pre: ProxyPre<State>,
     limits: Limits,
+    trial: Option<Duration>,
     environment: Vec<(String, String)>,
     pub gate: Arc<Gate>,
     pub account: Arc<Account>,
@@ -125,9 +130,11 @@ impl Plane {
         }))
     }
 
+    /// Everything but its routes, which `publish` gives it when the trial went well.
+    ///
     /// # Safety
     /// wasmtime trusts the code: the caller must know that our compiler made it.
-    pub unsafe fn load(&self, load: Load, code: &[u8]) -> Result<(), LoadError> {
+    pub unsafe fn prepare(&self, load: Load, code: &[u8]) -> Result<Deployment, LoadError> {
         let failed = |error: Error| LoadError("load_failed", format!("{error:#}"));
         // SAFETY: passed on to the caller.
         let component = unsafe { Component::deserialize(&self.engine, code) }.map_err(failed)?;
@@ -135,30 +142,33 @@ impl Plane {
         component.initialize_copy_on_write_image().map_err(failed)?;
         let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
 
+        let Load { id, hosts, limits, concurrency, environment, trial } = load;
+        let before = self.deployments.lock().unwrap().get(&id).cloned();
+        let id: Arc<str> = id.into();
+        let account = before.as_ref().map_or_else(Arc::default, |before| before.account.clone());
+        let log = Log::new(id.clone(), account.clone(), self.sink.clone(), limits.log_bytes_per_second_max);
+        let queue_wait = Duration::from_millis(limits.queue_wait_ms_max);
+        let memory_bytes = (memory_bytes_min, limits.memory_bytes_max);
+        let gate = Gate::new(concurrency, memory_bytes, limits.queue_length_max as usize, queue_wait);
+        let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
+        Ok(Deployment { id, tenant, hosts, pre, limits, trial, environment, gate, account, log })
+    }
+
+    pub fn publish(&self, deployment: Arc<Deployment>) -> Result<(), LoadError> {
         let mut deployments = self.deployments.lock().unwrap();
-        let before = deployments.get(&load.id).cloned();
-        let id: Arc<str> = load.id.as_str().into();
         let mut hosts = self.hosts.write().unwrap();
-        for host in &load.hosts {
-            if hosts.get(host).is_some_and(|other| other.id != id) {
+        for host in &deployment.hosts {
+            if hosts.get(host).is_some_and(|other| other.id != deployment.id) {
                 return Err(LoadError("host_in_use", format!("Host {host} belongs to another deployment")));
             }
         }
-        let account = before.as_ref().map_or_else(Arc::default, |before| before.account.clone());
-        let limits = load.limits;
-        let log = Log::new(id.clone(), account.clone(), self.sink.clone(), limits.log_bytes_per_second_max);
-        let queue_wait = Duration::from_millis(limits.queue_wait_ms_max);
-        let gate = Gate::new(load.concurrency, (memory_bytes_min, limits.memory_bytes_max), limits.queue_length_max as usize, queue_wait);
-        let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
-        let deployment =
-            Arc::new(Deployment { id, tenant, hosts: load.hosts, pre, limits, environment: load.environment, gate, account, log });
+        let before = deployments.insert(deployment.id.to_string(), deployment.clone());
         for host in before.iter().flat_map(|before| &before.hosts) {
             hosts.remove(host);
         }
         for host in &deployment.hosts {
             hosts.insert(host.clone(), deployment.clone());
         }
-        deployments.insert(load.id, deployment);
         Ok(())
     }
 
@@ -224,15 +234,66 @@ impl Plane {
             Err(Refused::WaitedTooLong) => return Err(refuse(&call, Cause::WaitedTooLong)),
         };
 
-        let wasi = WasiCtx::builder()
-            .stdout(TapStream(call.tap.clone(), Stream::Stdout))
-            .stderr(TapStream(call.tap.clone(), Stream::Stderr))
-            .envs(&call.deployment.environment)
-            .build();
-        let guest = Guest::new(&self.engine, limits, call.deployment.account.clone(), pass, wasi).map_err(|_| Cause::Overloaded)?;
+        let guest = call.deployment.guest(&self.engine, &call.tap, pass).map_err(|_| Cause::Overloaded)?;
         let (sender, receiver) = oneshot::channel();
         let work = run(call.clone(), guest, request, sender);
         start(batch, call, Box::pin(work), receiver).await
+    }
+}
+
+impl Deployment {
+    fn guest(&self, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
+        let wasi = WasiCtx::builder()
+            .stdout(TapStream(tap.clone(), Stream::Stdout))
+            .stderr(TapStream(tap.clone(), Stream::Stderr))
+            .envs(&self.environment)
+            .build();
+        Guest::new(engine, &self.limits, self.account.clone(), pass, wasi)
+    }
+
+    /// One instance, of which nothing is asked: what cannot even begin is an error of the load, and not of every request.
+    async fn tried(&self, engine: &Engine) -> Result<(), LoadError> {
+        let Some(trial) = self.trial else { return Ok(()) };
+        let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
+        // All of the memory, as an instance has it that is alone.
+        let gate = Gate::new(1, (0, self.limits.memory_bytes_max), 0, Duration::ZERO);
+        let pass = gate.enter().await.map_err(|_| busy())?;
+        let tap = Tap::new(self.log.clone(), String::new());
+        let mut guest = self.guest(engine, &tap, pass).map_err(|_| busy())?;
+        let wall_time = trial.min(Duration::from_millis(self.limits.wall_time_ms_max));
+        let result = tokio::time::timeout(wall_time, self.pre.instantiate_async(&mut guest.store)).await;
+        tap.finish();
+        let (cause, reason) = match result {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => {
+                tap.system(&format!("{error:?}"));
+                (Cause::of(&error, guest.store.data().meter.refused), error.root_cause().to_string())
+            }
+            Err(_) => (Cause::WallTimeLimit, format!("still running after {} ms", wall_time.as_millis())),
+        };
+        if cause == Cause::Overloaded {
+            return Err(busy());
+        }
+        let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
+        Err(LoadError("load_failed", format!("The component cannot be instantiated: {}: {reason}", cause.code())))
+    }
+}
+
+/// Tries a deployment and gives it its routes. `done` is called right here when the trial needs no more than a first slice, else
+/// on a batch thread: whoever instantiates slowly holds up nobody.
+pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done: impl FnOnce(Result<(), LoadError>) + Send + 'static) {
+    let deployment = Arc::new(deployment);
+    let (tenant, account) = (deployment.tenant, deployment.account.clone());
+    let plane = plane.clone();
+    let mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+        let tried = deployment.tried(&plane.engine).await;
+        done(tried.and_then(|()| plane.publish(deployment)));
+    });
+    let begun_ns = thread_cpu_ns();
+    let polled = poll_once(&mut work);
+    account.cpu_ns.fetch_add(thread_cpu_ns() - begun_ns, Relaxed);
+    if polled.is_pending() {
+        batch.spawn(tenant, account, work).detach();
     }
 }
 

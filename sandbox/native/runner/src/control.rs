@@ -1,8 +1,9 @@
 //! The runner's side of sandbox/control.ts: the same messages, read and written here only.
 use godwit_core::{
+    batch::Batch,
     limits::Limits,
     log::{Line, Sink, Stream},
-    plane::{Deployment, Load, LoadError, Plane},
+    plane::{self, Deployment, Load, LoadError, Plane},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,6 +46,7 @@ pub struct LoadMessage {
     limits: Limits,
     concurrency: u32,
     environment: Vec<(String, String)>,
+    trial_ms: u64,
 }
 
 pub fn read(stream: &mut UnixStream) -> io::Result<ToRunner> {
@@ -75,26 +77,48 @@ impl Writer {
     }
 }
 
-pub fn carry_out(plane: &Plane, message: ToRunner, start: &mut dyn FnMut() -> io::Result<()>) -> io::Result<Value> {
-    Ok(match message {
+/// Answers every message, a load whose trial takes long after others.
+pub fn carry_out(
+    plane: &Arc<Plane>,
+    batch: &Arc<Batch>,
+    writer: &Arc<Writer>,
+    message: ToRunner,
+    start: &mut dyn FnMut() -> io::Result<()>,
+) -> io::Result<()> {
+    match message {
         ToRunner::Start { call } => {
             start()?;
-            json!({ "type": "started", "call": call, "engine": godwit_core::engine::ENGINE })
+            writer.send(&json!({ "type": "started", "call": call, "engine": godwit_core::engine::ENGINE }))
         }
-        ToRunner::Load { call, load } => match try_load(plane, load) {
-            Ok(()) => json!({ "type": "done", "call": call }),
-            Err(LoadError(code, message)) => json!({ "type": "failed", "call": call, "code": code, "message": message }),
-        },
+        ToRunner::Load { call, load } => {
+            let answer = {
+                let writer = writer.clone();
+                // When there is nobody to send to, the process is about to end.
+                move |result| _ = writer.send(&outcome(call, result))
+            };
+            match prepare(plane, load) {
+                Ok(deployment) => plane::load(plane, batch, deployment, answer),
+                Err(error) => answer(Err(error)),
+            }
+            Ok(())
+        }
         ToRunner::Unload { call, id } => {
             plane.unload(&id);
-            json!({ "type": "done", "call": call })
+            writer.send(&outcome(call, Ok(())))
         }
         ToRunner::Usage { call } => {
             let usage: serde_json::Map<String, Value> =
                 plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
-            json!({ "type": "usage", "call": call, "usage": usage })
+            writer.send(&json!({ "type": "usage", "call": call, "usage": usage }))
         }
-    })
+    }
+}
+
+fn outcome(call: u64, result: Result<(), LoadError>) -> Value {
+    match result {
+        Ok(()) => json!({ "type": "done", "call": call }),
+        Err(LoadError(code, message)) => json!({ "type": "failed", "call": call, "code": code, "message": message }),
+    }
 }
 
 fn usage(deployment: &Deployment) -> Value {
@@ -108,11 +132,12 @@ fn usage(deployment: &Deployment) -> Value {
     })
 }
 
-fn try_load(plane: &Plane, load: LoadMessage) -> Result<(), LoadError> {
+fn prepare(plane: &Plane, load: LoadMessage) -> Result<Deployment, LoadError> {
     let code = read_code(&load.path, &load.code_sha256)?;
-    let LoadMessage { id, hosts, limits, concurrency, environment, .. } = load;
+    let LoadMessage { id, hosts, limits, concurrency, environment, trial_ms, .. } = load;
+    let trial = (trial_ms > 0).then(|| Duration::from_millis(trial_ms));
     // SAFETY: the agent vouches for the digest (its signature is in the entry's header), and these are the bytes it is of.
-    unsafe { plane.load(Load { id, hosts, limits, concurrency, environment }, &code) }
+    unsafe { plane.prepare(Load { id, hosts, limits, concurrency, environment, trial }, &code) }
 }
 
 /// The bytes that are hashed are the bytes that are loaded, so nobody can exchange the file in between.

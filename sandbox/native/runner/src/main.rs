@@ -79,8 +79,10 @@ fn run() -> Result<(), Failure> {
         runtime.spawn(serve(plane.clone(), batch.clone(), tokio::net::TcpListener::from_std(listener)?));
         Ok(())
     };
+    // Trials begin on this thread and have a time limit.
+    let _context = runtime.enter();
     while let Ok(message) = control::read(&mut reader) {
-        writer.send(&control::carry_out(&plane, message, &mut start)?)?;
+        control::carry_out(&plane, &batch, &writer, message, &mut start)?;
     }
     exit(0)
 }
