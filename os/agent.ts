@@ -29,7 +29,7 @@ import { ChainSender, FREE } from "./chainSender.ts";
 import { AgentError, codeOf, messageOf } from "./error.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
-import { STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
+import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { LogStore } from "./logs.ts";
 import { printable } from "./printable.ts";
 import { readDesired, readNamed } from "./supervisor/desired.ts";
@@ -81,6 +81,8 @@ export type RunningAgent = {
 const LOOPBACK = "127.0.0.1";
 
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  // Beside the keys of a machine no guest runs.
+  realSandbox.forbidTasks();
   const log = (line: string): void => options.onLog?.(printable(line));
   const address = options.address ?? LOOPBACK;
   await using started = new AsyncDisposableStack();
@@ -95,11 +97,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const parts = await openParts(options, membership, listener, started, stopping.signal, log);
   const { node, runner, blobs, logs, named } = parts;
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
+  const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, named.current()).deployments.map(({ id }) => id));
   const supervisor = new Supervisor({
     bootId, now: Date.now, blobs: () => blobs.observed(),
     desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
     hands: {
-      submit: (operation) => machineSender.submit(operation), blobs, runner,
+      submit: (operation) => machineSender.submit(operation), blobs,
+      runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
       fetch: async (digest) => {
         throw new AgentError("blob_missing", `Cannot bring ${digest} here as no other machine is known to hold it`);
       },
@@ -138,6 +142,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   started.defer(() => api.stop());
   supervisor.poke();
+  await ingress.opened;
 
   const up = started.move();
   return {
@@ -202,9 +207,9 @@ async function openParts(
     compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory, signal }),
   });
 
-  // Last of all: until it accepts, clients wait in the backlog of the listener; after, a host that is not loaded yet is unknown.
+  // Last of all, and held: until it is opened clients wait in the backlog of the listener; after, a host that is not loaded yet is unknown.
   const runner = await sandbox.startRunner({
-    listener, cacheDirectory,
+    listener, cacheDirectory, hold: true,
     onLog: ({ id, timeMs, stream, requestId, line }) => logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line }),
     onExit: ({ pid, code, signal: by }) => log(`The runner ${pid} ended (${by ?? code}); the next one is on its way`),
     onLost: (id, code, message) => {
@@ -214,6 +219,25 @@ async function openParts(
   });
   started.defer(() => runner.stop());
   return { node, runner, blobs, logs, named, events };
+}
+
+/** Opens the runner to clients once each of the deployments was loaded or refused, or LOAD_WAIT_MS_MAX have passed. */
+function holdIngress(runner: Runner, deployments: readonly string[]): { loaded: (id: string) => void; opened: Promise<void> } {
+  const waiting = new Set(deployments);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, LOAD_WAIT_MS_MAX);
+  const loaded = (id: string): void => {
+    waiting.delete(id);
+    if (waiting.size === 0) resolve();
+  };
+  if (waiting.size === 0) resolve();
+  const opened = promise.then(() => {
+    clearTimeout(timer);
+    return runner.open();
+  });
+  // A start that fails stops the runner before somebody waits for it.
+  opened.catch(() => {});
+  return { loaded, opened };
 }
 
 /** The operator's registration of this machine: made once, and again when what it offers has changed. */

@@ -74,6 +74,8 @@ export const WAKE_MS_MAX = 60_000;
 export const MACHINE_TRANSACTION_VALID_MS = 30_000;
 /** A start waits this long for its `up`; a chain without a quorum must not keep the API shut. */
 export const UP_WAIT_MS_MAX = 5_000;
+/** A start keeps clients waiting this long for what was served before it; what takes longer is unknown until it is loaded. */
+export const LOAD_WAIT_MS_MAX = 2_000;
 
 /** Each of the three steps of a stop gets at most this, so that all of it ends within 2 s. */
 export const STOP_STEP_MS_MAX = 600;

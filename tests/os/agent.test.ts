@@ -131,3 +131,37 @@ test("the ingress takes no request before the chain is read back: clients wait, 
   await agent.stop();
   assert.equal(startRunner.mock.callCount(), 1);
 });
+
+test("a restart under a client that asks without pause: refused or answered, and never as if its host were unknown", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const directory = temporaryFolder(t);
+  const first = await startMachine(t, directory);
+  const { id } = await deploy(first.tenant, "hello", await upload(first.tenant, await guest("hello")));
+  const { host } = await untilReady(first.tenant, id);
+  const { apiPort, httpPort } = first.agent;
+  const seen = new Map<string | number, number>();
+  let isOver = false;
+  const client = (async () => {
+    while (!isOver) {
+      const answer = await visit(first.tenant, host).then(({ status }) => status, (error: NodeJS.ErrnoException) => error.code ?? "");
+      seen.set(answer, (seen.get(answer) ?? 0) + 1);
+      // Refused connections fail without a turn of the event loop.
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  })();
+  await first.stop();
+  const again = await startDevelopment({ directory, apiPort, httpPort, parameters: "minimal" });
+  t.after(() => again.stop());
+  await untilReady(first.tenant, id);
+  assert.equal((await visit(first.tenant, host)).status, 200);
+  isOver = true;
+  await client;
+  assert.ok((seen.get(200) ?? 0) > 1);
+  assert.deepEqual([...seen.keys()].filter((answer) => answer !== 200 && answer !== "ECONNREFUSED" && answer !== "ECONNRESET"), [], JSON.stringify([...seen]));
+});
+
+test("an agent's process runs no task: no guest is ever beside its keys", async (t) => {
+  if (!needs(t, "cargo")) return;
+  await startMachine(t, temporaryFolder(t));
+  await assert.rejects(sandbox.runTask(await guest("tally")), { code: "task_forbidden" });
+});
