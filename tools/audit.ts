@@ -52,17 +52,15 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       if (rateOf(book) > book.free) for (const segment of running) end(book, book.dry[book.dry.push(segment) - 1]!, s);
       else if (s < t) for (const segment of running) [book.free, segment.to] = [book.free - segment.rate, s + 1n];
     }
-    for (const segment of book.segments.filter(({ runs, to }) => !runs && to + rules.holdSeconds <= t)) {
-      pay(book, segment, segment.to);
-      book.past.push(...book.segments.splice(book.segments.indexOf(segment), 1));
-    }
+    const over = book.segments.filter(({ runs, to }) => !runs && to + rules.holdSeconds <= t);
+    for (const segment of over) pay(book, segment, segment.to);
+    [book.past, book.segments] = [[...book.past, ...over], book.segments.filter((segment) => !over.includes(segment))];
   }
   const rateFor = ({ machine }: Segment, { memoryMib, cpuMillis }: Book, { gib, core } = machines.get(machine)!): bigint =>
     (BigInt(memoryMib) * gib * 1000n + BigInt(cpuMillis) * core * 1024n + 1_023_999n) / 1_024_000n || 1n;
   function operate(op: Operation, sender: string, made: string, t: bigint): void {
-    const book = books.get("deploymentId" in op ? op.deploymentId.toHex() : "") as Book;
+    const [machine, book] = [machines.get(sender)!, books.get("deploymentId" in op ? op.deploymentId.toHex() : "") as Book];
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
-    const machine = machines.get(sender)!;
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
     if (op.kind === "transfer") [sender, name(op.to)].forEach((who, i) => add(who, i === 0 ? -op.amount : op.amount));
     else if (op.kind === "registerMachine") {
@@ -83,9 +81,12 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       for (const segment of running) if (segment.index >= replicas) end(book, segment, t);
       [book.dry, book.closing] = [book.dry.filter(({ index }) => index < replicas), op.kind === "close"];
     } else if (op.kind === "resize") {
+      const before = { ...book };
       [book.memoryMib, book.cpuMillis] = [op.memoryMib, op.cpuMillis];
-      book.dry = book.dry.map((lease) => ({ ...lease, rate: rateFor(lease, book) }));
-      for (const segment of running) if (segment.rate !== rateFor(segment, book)) { end(book, segment, t); start(book, t, { ...segment, rate: rateFor(segment, book) }); }
+      // At the machine's prices now, or as much below them as it was.
+      const changed = (lease: Segment): bigint => least(rateFor(lease, book), (rateFor(lease, book) * lease.rate + rateFor(lease, before) - 1n) / rateFor(lease, before));
+      book.dry = book.dry.map((lease) => ({ ...lease, rate: changed(lease) }));
+      for (const segment of running) if (segment.rate !== changed(segment)) { end(book, segment, t); start(book, t, { ...segment, rate: changed(segment) }); }
     } else if (op.kind === "topUp") {
       add(sender, -op.amount);
       [book.put, book.free] = [book.put + op.amount, book.free + op.amount];
@@ -119,7 +120,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   // The chain goes on meanwhile: what the API says counts when no block came while it said it.
   const newest = async (): Promise<number> => ((await get("/v1/blocks/latest")) as ApiBlock).height;
   for (let [top, tries] = [await newest(), 0]; ; tries++) {
-    while (height < top && findings.length === 0) fold((await get(`/v1/blocks/${++height}`)) as ApiBlock);
+    while (height < top && findings.length === 0) await get(`/v1/blocks/${++height}`).then((block) => fold(block as ApiBlock)).catch((error: unknown) => check(false, `block ${height} cannot be read: ${String(error)}`));
     check(proven, `block ${height}: nothing proves it`);
     const found: string[] = [];
     const same = (what: string, api: unknown, own: bigint | boolean): void => void (String(api) === String(own) || found.push(`${what}: the API says ${String(api)}, the blocks ${own}`));
@@ -138,11 +139,13 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
 }
 
 if (import.meta.main) {
+  const api = URL.parse(process.argv[process.argv.indexOf("--api") + 1] ?? "");
+  if (!api?.protocol.startsWith("http") || process.argv.includes("--help")) { console.error("usage: audit --api http://HOST:PORT [--json]"); process.exit(2); }
   const report = await audit(async (path) => {
-    const response = await fetch(new URL(path, process.argv[process.argv.indexOf("--api") + 1]));
-    if (!response.ok) throw new Error(`Cannot audit as GET ${response.url} answers ${response.status}`);
+    const response = await fetch(new URL(path, api));
+    if (!response.ok) throw new Error(`GET ${response.url} answers ${response.status}`);
     return response.json();
-  });
+  }).catch((error: unknown): never => { console.error(`Cannot audit ${api.href}: ${error instanceof Error ? error.message : String(error)}`); process.exit(1); });
   if (process.argv.includes("--json")) console.log(JSON.stringify(report, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)));
   else console.table(report.lines.map((line) => ({ ...line, deployment: String(line["deployment"]).slice(0, 8), owner: String(line["owner"]).slice(0, 12) })));
   console.error(`${report.height} blocks, supply ${report.supply}: ${report.ok ? "every unit is accounted for" : report.findings.join("\n")}`);

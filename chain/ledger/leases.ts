@@ -13,7 +13,7 @@ import { parseId } from "#chain/ledger/state.ts";
 import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
 import { type Address, hex } from "#chain/types.ts";
 
-const ceilDiv = (a: bigint, b: bigint): bigint => (a + b - 1n) / b;
+export const ceilDiv = (a: bigint, b: bigint): bigint => (a + b - 1n) / b;
 
 /** Price × resources, summed over the vector and rounded up once; at least 1. */
 export function rateOf(machine: Machine, memoryMib: number, cpuMillis: number): bigint {

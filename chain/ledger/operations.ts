@@ -8,7 +8,7 @@ import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
-import { bondFor, closeDry, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { bondFor, ceilDiv, closeDry, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
@@ -201,7 +201,10 @@ function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }
 const newLease = (deploymentId: Address, index: number): Lease =>
   ({ kind: "lease", deploymentId, index, state: "pending", machine: null, rate: 0n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "" });
 
-/** Running leases go on at the present prices of their machines, which the owner's signature takes. */
+/**
+ * A lease goes on at the level of price it has, or at its machine's present one where that is lower: a raise counts for new leases only,
+ * and no operator can put one before a resize that is seen coming.
+ */
 function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: Extract<Operation, { kind: "resize" }>, { sender }: Origin): Result {
   const { state, second, rules } = context;
   const owned = ownedBy(context, sender, deploymentId);
@@ -218,7 +221,9 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
     const grows = memoryMib > before.memoryMib || cpuMillis > before.cpuMillis;
     if (grows && !hasRoom(machine, memoryMib, cpuMillis)) return refuse("no_capacity", `Cannot resize as the machine of lease ${lease.index} has no room for it`);
     useCapacity(context, lease.machine, { memoryMib, cpuMillis }, 1);
-    const rate = rateOf(machine, memoryMib, cpuMillis);
+    const present = rateOf(machine, memoryMib, cpuMillis);
+    const kept = ceilDiv(present * lease.rate, rateOf(machine, before.memoryMib, before.cpuMillis));
+    const rate = kept < present ? kept : present;
     if (before.rateMax > 0n && rate > before.rateMax) return refuse("rate_above_max", `Cannot resize as lease ${lease.index} would cost ${rate} per second and ${before.rateMax} is the most`);
     if (lease.state === "placed") reservedRate += rate - lease.rate;
     if (lease.state === "ready") rates.set(lease.index, rate);

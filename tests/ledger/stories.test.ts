@@ -323,7 +323,19 @@ test("a lease that ran and failed is paid up to the failure, and on a lone machi
   assert.strictEqual(bill(world, id).total, 7n * 164n);
 });
 
-test("an operator's raise counts for new leases only; a cut too; a resize goes by the prices of that moment", () => {
+test("an operator who raises prices just before a resize gets no more for it: the lease keeps its price", () => {
+  const { world, id, machines } = running({ deposit: 100n * TOKEN });
+  world.send(operator, [registration(world.ledger, machines[0]!, operator, { memoryMib: 4096, cpuMillis: 4000, gib: 1_024_000n, core: 1_000_000n, bond: 20n * TOKEN })]);
+  world.send(tenant, [{ kind: "resize", deploymentId: id, memoryMib: 128, cpuMillis: 200 }]);
+  world.block();
+  assert.strictEqual(outcome(world, 1), "ok");
+  assert.strictEqual(bill(world, id).ratePerSecond, 328n);
+  world.send(tenant, [{ kind: "resize", deploymentId: id, memoryMib: 64, cpuMillis: 100 }]);
+  world.block();
+  assert.strictEqual(bill(world, id).ratePerSecond, 164n);
+});
+
+test("an operator's raise counts for new leases only; a cut too, until a resize takes it", () => {
   const { world, id, machines } = running({ deposit: 100n * TOKEN });
   const again = (gib: bigint): void => void world.send(operator, [registration(world.ledger, machines[0]!, operator, { memoryMib: 4096, cpuMillis: 4000, gib, core: 1000n, bond: 20n * TOKEN })]);
   again(10_240n);
