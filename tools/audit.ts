@@ -41,8 +41,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   const pay = (book: Book, segment: Segment, to: bigint): void => {
     const share = (until: bigint): bigint => (segment.rate * (until - segment.from) * rules.shareBps) / 10_000n;
     const [amount, part] = [segment.rate * (to - segment.paidTo), share(to) - share(segment.paidTo)];
-    [book.paid, segment.paidTo, pool] = [book.paid + amount, to, pool + part];
-    add(segment.operator, amount - part);
+    [book.paid, segment.paidTo, pool] = [book.paid + amount, to, pool + part]; add(segment.operator, amount - part);
   };
   /** Runs a book to second t, one second after the other; an escrow that cannot pay a whole second ends everything there. */
   function walk(book: Book, t: bigint): void {
@@ -88,8 +87,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       book.dry = book.dry.map((lease) => ({ ...lease, rate: changed(lease) }));
       for (const segment of running) if (segment.rate !== changed(segment)) { end(book, segment, t); start(book, t, { ...segment, rate: changed(segment) }); }
     } else if (op.kind === "topUp") {
-      add(sender, -op.amount);
-      [book.put, book.free] = [book.put + op.amount, book.free + op.amount];
+      [book.put, book.free] = [book.put + op.amount, book.free + op.amount]; add(sender, -op.amount);
       const hasRoom = book.dry.every((lease) => book.segments.filter(({ index, runs }) => !runs && index === lease.index).length < rules.unpaidSegmentsMax);
       if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ rate }) => rate)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, lease);
     } else if (op.kind === "claim") for (const segment of running) pay(book, segment, least(t - rules.holdSeconds, t < stallUntil ? stallUpTo : t));
@@ -143,8 +141,7 @@ if (import.meta.main) {
   if (!api?.protocol.startsWith("http") || process.argv.includes("--help")) { console.error("usage: audit --api http://HOST:PORT [--json]"); process.exit(2); }
   const report = await audit(async (path) => {
     const response = await fetch(new URL(path, api));
-    if (!response.ok) throw new Error(`GET ${response.url} answers ${response.status}`);
-    return response.json();
+    return response.ok ? response.json() : Promise.reject(new Error(`GET ${response.url} answers ${response.status}`));
   }).catch((error: unknown): never => { console.error(`Cannot audit ${api.href}: ${error instanceof Error ? error.message : String(error)}`); process.exit(1); });
   if (process.argv.includes("--json")) console.log(JSON.stringify(report, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)));
   else console.table(report.lines.map((line) => ({ ...line, deployment: String(line["deployment"]).slice(0, 8), owner: String(line["owner"]).slice(0, 12) })));

@@ -1,5 +1,6 @@
 /** The audit of an honest chain finds nothing; each lie of an API, and each of a validator, is found. */
 import assert from "node:assert";
+import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { addressText } from "#chain/codec/address.ts";
 import { bodyRoot } from "#chain/codec/schema.ts";
@@ -89,6 +90,11 @@ const LIES: readonly (readonly [string, () => ReturnType<typeof apiOf>, RegExp])
   ["outcomes are left out", () => apiOf(world, changed(1, (b) => ({ ...b, outcomes: [] }))), /outcomes is wrong/],
   ["a block has another id", () => apiOf(world, changed(2, (b) => ({ ...b, id: honest[1]!.id }))), /its id is wrong/],
   ["a block's bytes are those of another", () => apiOf(world, changed(2, (b) => ({ ...b, bytes: honest[1]!.bytes }))), /is wrong/],
+  ["a block's bytes are none of a block", () => apiOf(world, changed(2, (b) => ({ ...b, bytes: Uint8Array.of(0x82, 0x01).toBase64() }))), /block 2 cannot be read/],
+  ["a block's bytes are cut off", () => apiOf(world, changed(3, (b) => ({ ...b, bytes: Uint8Array.fromBase64(b.bytes).subarray(0, -1).toBase64() }))), /block 3 cannot be read/],
+  ["a block's bytes are no base64", () => apiOf(world, changed(2, (b) => ({ ...b, bytes: "!" }))), /block 2 cannot be read/],
+  ["a certificate's bytes are none of a certificate", () => apiOf(world, changed(5, (b) => ({ ...b, certificate: "AAAA" }))), /block 5 cannot be read/],
+  ["a block is not given at all", () => apiOf(world, honest, (path, answer) => (path.endsWith("/blocks/4") ? { code: "not_found" } : answer)), /block 4 cannot be read/],
   ["a block is left out", () => apiOf(world, honest.filter((_, i) => i !== 4)), /height is wrong|parent is wrong/],
   ["a certificate is one for another block", () => apiOf(world, changed(5, (b) => ({ ...b, certificate: honest[6]!.certificate }))), /certificate is wrong/],
   ["a signature of a certificate is forged", () => apiOf(world, changed(5, (b) => { const bytes = Uint8Array.fromBase64(b.certificate); bytes[bytes.length - 40]! ^= 1; return { ...b, certificate: bytes.toBase64() }; })), /certificate is wrong/],
@@ -109,3 +115,15 @@ for (const [what, api, finding] of LIES) {
     assert.match(report.findings.join("\n"), finding);
   });
 }
+
+test("the command says how it is used when it is asked, or is told no address", () => {
+  for (const [args, status, said] of [
+    [["--help"], 2, /^usage: audit/], [[], 2, /^usage: audit/], [["--api"], 2, /^usage: audit/], [["--api", "localhost:1"], 2, /^usage: audit/], [["--api", "nonsense"], 2, /^usage: audit/],
+    // Nobody listens on port 9 of the loopback; one line says so.
+    [["--api", "http://127.0.0.1:9"], 1, /^Cannot audit http:\/\/127\.0\.0\.1:9\/: .*\n$/],
+  ] as const) {
+    const run = spawnSync(process.execPath, [new URL("../../tools/audit.ts", import.meta.url).pathname, ...args], { encoding: "utf8" });
+    assert.strictEqual(run.status, status, args.join(" "));
+    assert.match(run.stderr, said);
+  }
+});
