@@ -3,7 +3,8 @@ import { echoWorld } from "./echo.ts";
 
 const CASES_300 = Array.from({ length: 300 }, (_, i) => `case-x${i}`).join(", ");
 
-const TYPES = `
+/** Definitions of the interface. */
+export const TORTURE_TYPES: string = `
   record point { x: f32, y: f64, small: u8, big: u64, label: string }
   record nested { head: point, maybe: option<point>, many: list<point>, kind: colour, rights: rights, ch: char, unit: result }
   record %record { %type: u8, %result: s16, %class: bool }
@@ -49,8 +50,11 @@ function typesOf(parameters: string): string {
   return parts.map((part) => part.slice(part.indexOf(":") + 1).trim()).join(", ");
 }
 
-export const TORTURE: string = echoWorld(TYPES, NAMES, [
+/** Functions that give back what they get. */
+export const TORTURE_FUNCTIONS: readonly string[] = [
   "nothing: func();",
   ...ONE.map((type, i) => `one${i}: func(x: ${type}) -> ${type};`),
   ...MANY.map((parameters, i) => `many${i}: func(${parameters}) -> tuple<${typesOf(parameters)}>;`),
-]);
+];
+
+export const TORTURE: string = echoWorld(TORTURE_TYPES, NAMES, TORTURE_FUNCTIONS);
