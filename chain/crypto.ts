@@ -15,7 +15,7 @@ import assert from "node:assert";
 import crypto from "node:crypto";
 import { promisify } from "node:util";
 import { digest, publicKey as brandPublicKey, signature as brandSignature } from "./types.ts";
-import type { Digest, PublicKey, Signature } from "./types.ts";
+import type { Digest, Hex, PublicKey, Signature } from "./types.ts";
 
 /** What each hash or signature is about; the bytes before the message are `godwit/<what>/1\0`. */
 const DOMAIN_NAMES = [
@@ -38,9 +38,11 @@ export function sha256(...parts: Uint8Array[]): Digest {
   return digest(asBytes(crypto.hash("sha256", parts.length === 1 ? parts[0]! : concat(parts), "buffer")));
 }
 
-/** sha256 into memory that is there: half of what a hash of few bytes costs is making a place for the result. */
+/** As lower-case hex, which sorts as the bytes do: half of what a hash of few bytes costs is making a place for the result. */
+export const sha256Hex = (bytes: Uint8Array): Hex => crypto.hash("sha256", bytes, "hex") as Hex;
+/** Into memory that is there. */
 export function sha256Into(target: Uint8Array, bytes: Uint8Array): void {
-  target.setFromHex(crypto.hash("sha256", bytes, "hex"));
+  target.setFromHex(sha256Hex(bytes));
 }
 
 /** sha256 over the domain's bytes and then these. */

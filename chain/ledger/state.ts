@@ -12,13 +12,13 @@ import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import {
   type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, TOTALS_KEY, type Totals,
-  accountKey, archiveKey, deploymentKey, isHashed, leafOf, leaseKey, listEntries, machineKey, moneyOf,
+  accountKey, archiveKey, deploymentKey, isHashed, leafOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf,
 } from "#chain/ledger/model.ts";
 import { LOOKUPS_PER_WORK, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import type { Image } from "#chain/ledger/snapshot.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
-import { type Address, type Digest, address } from "#chain/types.ts";
+import { type Address, type Digest, type Hex, address } from "#chain/types.ts";
 
 type JournalEntry = { readonly key: string; readonly before: Entity | undefined };
 /** Takes one block back. Good once, and only while its block is the last one applied. */
@@ -55,6 +55,9 @@ export class State {
   }
   machine(id: Address): Machine | undefined {
     return this.#entities.get(machineKey(id)) as Machine | undefined;
+  }
+  machineNamed(id: Hex): Machine | undefined {
+    return this.#entities.get(machineKeyOf(id)) as Machine | undefined;
   }
   archive(deploymentId: Address): Archive | undefined {
     return this.#entities.get(archiveKey(deploymentId)) as Archive | undefined;
