@@ -178,13 +178,13 @@ test("a leader whose store of blocks is full gives its view up, and proposes aga
   const { host, said, committed, halted, start } = lone(votes, { clock, held });
   start();
   const given = (kind: string): boolean => said.some((message) => message.kind === "vote" && message.vote.kind === kind);
-  for (let steps = 0; steps < 200 && !given("nullify"); steps++) {
+  for (let steps = 0; steps < 2_000 && !given("nullify"); steps++) {
     clock.advance(50);
     await sleep(2);
   }
   assert.deepEqual([given("nullify"), given("notarize"), halted], [true, false, []]);
   held.prune(1, 0);
-  for (let steps = 0; steps < 400 && committed.length === 0; steps++) {
+  for (let steps = 0; steps < 2_000 && committed.length === 0; steps++) {
     clock.advance(50);
     await sleep(2);
   }
@@ -205,6 +205,7 @@ test("who sends a forged certificate costs one check, and is not heard for a whi
     const { signatures, ...rest } = nullificationOf(1 + n);
     host.receive(liar!, bytesOf({ ...rest, signatures: signatures.with(200, signatures[200]! ^ 1) }));
   }
+  await until(() => verified > 0);
   await sleep(50);
   assert.ok(verified > 0 && verified <= CERTIFICATE_CHECKS_AT_ONCE, `${verified} signatures checked`);
   host.receive(liar!, bytesOf(nullificationOf(1)));
