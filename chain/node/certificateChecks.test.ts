@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Validator, signVote, validatorSet, verifyCertificate, verifyVoteAsync } from "#chain/codec/certificate.ts";
+import { type Validator, signVote, validatorSet, verifyCertificate, checkSignatureAsync } from "#chain/codec/certificate.ts";
 import { bitmapOf } from "#chain/codec/quorum.ts";
 import type { Certificate } from "#chain/codec/schema.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
@@ -27,9 +27,9 @@ function forgedAt(certificate: Certificate, ...places: readonly number[]): Certi
 /** Checks that count what they verify. */
 function counting(): { checks: CertificateChecks; verified: () => number } {
   let count = 0;
-  const checks = new CertificateChecks(SET, (set, vote) => {
+  const checks = new CertificateChecks(SET, (check) => {
     count++;
-    return verifyVoteAsync(set, vote);
+    return checkSignatureAsync(check);
   });
   return { checks, verified: () => count };
 }

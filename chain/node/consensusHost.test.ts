@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { signProposal, signVote, validatorSet, verifyVoteAsync } from "#chain/codec/certificate.ts";
+import { type CheckSignature, signProposal, signVote, validatorSet, checkSignatureAsync } from "#chain/codec/certificate.ts";
 import { type BlockHeader, type Certificate, type ConsensusMessage, type SignedVote, type VoteKind, bodyRoot, decodeMessage, encodeMessage, genesisId } from "#chain/codec/schema.ts";
 import type { BlockRef } from "#chain/consensus/events.ts";
 import { createState, leaderOf } from "#chain/consensus/state.ts";
@@ -39,10 +39,10 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 type Member = { host: ConsensusHost; held: HeldBlocks; said: ConsensusMessage[]; committed: number[]; validated: string[]; halted: NodeError[]; start(): void };
-type MemberOptions = { readonly seeds?: readonly Uint8Array[]; readonly self?: number; readonly clock?: Clock; readonly held?: HeldBlocks; readonly verify?: typeof verifyVoteAsync };
+type MemberOptions = { readonly seeds?: readonly Uint8Array[]; readonly self?: number; readonly clock?: Clock; readonly held?: HeldBlocks; readonly verify?: CheckSignature };
 
 /** A validator, alone unless told otherwise, on a chain of empty blocks; what it says to the network, and what it commits. */
-function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, held = new HeldBlocks(), verify = verifyVoteAsync }: MemberOptions = {}): Member {
+function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, held = new HeldBlocks(), verify = checkSignatureAsync }: MemberOptions = {}): Member {
   const said: ConsensusMessage[] = [];
   const committed: number[] = [];
   const validated: string[] = [];
@@ -197,7 +197,7 @@ test("who sends a forged certificate costs one check, and is not heard for a whi
   const votes = await voteLog(t);
   const clock = new ManualClock();
   let verified = 0;
-  const { host, halted, start } = lone(votes, { seeds: SEEDS, self: SELF, clock, verify: (set, vote) => (verified++, verifyVoteAsync(set, vote)) });
+  const { host, halted, start } = lone(votes, { seeds: SEEDS, self: SELF, clock, verify: (check) => (verified++, checkSignatureAsync(check)) });
   start();
   await sleep(5);
   const [, liar, honest] = FOLLOWERS.map(peerAt);
