@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { parse, print } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { generateBindings } from "#workloads/sdk/bindgen/generate.ts";
 import { casesOf, partsOf } from "#workloads/sdk/bindgen/layout.ts";
-import { isScalar, type Func, type Type } from "#workloads/sdk/bindgen/model.ts";
+import { isScalar, type Func, type ScalarType, type Type } from "#workloads/sdk/bindgen/model.ts";
 import { camel, methodName, typeName, valueName } from "#workloads/sdk/bindgen/names.ts";
 import { fieldName, payloadName } from "#workloads/sdk/bindgen/memory.ts";
 import { isBoxed, typeText, unitText } from "#workloads/sdk/bindgen/type-text.ts";
@@ -132,7 +132,7 @@ function show(type: Type, value: string, writer: ModuleWriter): string {
   return `${name}(${value})`;
 }
 
-function showBody(type: Type, writer: ModuleWriter): string {
+function showBody(type: Exclude<Type, ScalarType>, writer: ModuleWriter): string {
   switch (type.kind) {
     case "string": return `return "'" + v + "'";`;
     case "list": return `let text = "[";\n  for (let i = 0; i < v.length; i++) text += ${show(type.of, "v[i]", writer)} + ",";\n  return text + "]";`;
@@ -143,6 +143,7 @@ function showBody(type: Type, writer: ModuleWriter): string {
       const arms = casesOf(type).flatMap((payload, i) => (payload === null ? [] : [`if (v.tag == ${i}) return "${i}:" + ${show(payload, `v.${payloadName(type.definition.cases[i]?.name ?? "")}`, writer)};`]));
       return [...arms, "return v.tag.toString();"].join("\n  ");
     }
-    default: return "return (<i32>v).toString();";
+    case "enum": case "flags": return "return (<i32>v).toString();";
+    case "own": case "borrow": throw new Error("A resource is no value");
   }
 }

@@ -56,6 +56,7 @@ const CASES: readonly (readonly [code: string, text: string])[] = [
   ["wit_name_duplicate", `interface i { f: func(a: u8, ¶a: u8); } ${W}`],
   ["wit_name_duplicate", `interface i { record r { a: u8, ¶a: u8 } } ${W}`],
   ["wit_name_duplicate", `interface i { resource r { a: func(); ¶a: static func(); } } ${W}`],
+  ["wit_name_duplicate", `interface i { resource r { a: func(¶self: u8); } } ${W}`],
   ["wit_name_duplicate", `interface i {} interface ¶i {} ${W}`],
   ["wit_name_duplicate", `interface i {} world w { import f: func(); import ¶f: func(); }`],
   ["wit_name_duplicate", `interface i { type t = u8; } interface j { use i.{t}; type ¶t = u8; } world w { import j; }`],

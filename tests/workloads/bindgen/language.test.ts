@@ -10,6 +10,8 @@ import { promisify } from "node:util";
 import { coreNames } from "#workloads/sdk/bindgen/signatures.ts";
 import { generateBindings, type GenerateOptions } from "#workloads/sdk/bindgen/generate.ts";
 import { readWit, witText } from "#workloads/sdk/bindgen/sources.ts";
+import { callEverything } from "./call-everything.ts";
+import { coreFunctions } from "./core-module.ts";
 import { component, compileCore, instantiate, sources, wasiSources } from "./compile.ts";
 
 const importsOf = (main: string, dependencies: readonly string[] = [], options: GenerateOptions = {}): string[] =>
@@ -115,6 +117,33 @@ test("the same WIT gives the same text, here and in another process", async () =
     console.log(createHash("sha256").update(JSON.stringify([...generateBindings(await wasiSources(${JSON.stringify(wit)})).files])).digest("hex"));`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
   assert.equal(stdout.trim(), first);
+});
+
+/** Words that mean something to AssemblyScript, to JavaScript or to the generated code. */
+const WORDS = `abstract any array array-buffer arguments as assert async await bool boolean break case catch changetype class const constructor continue debugger declare default delete do drop dropped else enum eval
+  export extends f32 f64 false finally for from function get handle i32 idof if implements import in instanceof instantiate interface is isize keyof length let load map memory module name namespace never new null number object
+  of offsetof override package private protected prototype public readonly reinterpret return set static static-array store string super switch symbol take this throw to-string true try type typeof u8 uint8-array
+  undefined unreachable usize v v128 value value-of var void while with yield p q i n x tag bits error ok err some result unit resource tuple2 date math`.split(/\s+/);
+
+test("any word is a name: of functions, parameters, fields, cases, flags, methods and types", async () => {
+  const all = (write: (word: string) => string): string => WORDS.map((word) => write(`%${word}`)).join(" ");
+  const body = `
+    record %record { ${all((word) => `${word}: string,`)} } variant %variant { ${all((word) => `${word}(string),`)} } variant bare { ${all((word) => `${word},`)} }
+    enum %enum { ${all((word) => `${word},`)} } flags f0 { ${WORDS.slice(0, 32).map((word) => `%${word},`).join(" ")} }
+    resource res { ${all((word) => `${word}: func(${word}: string) -> option<string>;`)} } resource stat { ${all((word) => `${word}: static func(${word}: list<string>);`)} }
+    many: func(${all((word) => `${word}: list<string>,`)}) -> %record; f1: func(a: %variant, b: bare, c: %enum, d: f0) -> tuple<%variant, bare, %enum, f0>;`;
+  const functions = WORDS.map((word) => `%${word}: func(%${word}: string);`).join(" ");
+  const types = WORDS.map((word) => `record %${word} { %${word}: u8, a: string }`).join(" ");
+  const uses = WORDS.map((word) => `f-${/^[a-z]\d*$/.test(word) ? `x${word}` : word}: func(a: %${word}) -> %${word};`).join(" ");
+  const all3 = `interface a { ${body} } interface b { ${functions} } interface c { ${types} ${uses} }`;
+  for (const direction of ["import", "export"] as const) {
+    const wit = await wasiSources(`package t:t; ${all3} world w { ${direction} a; ${direction} b; ${direction} c; export run: func(); }`);
+    const { core, generated } = await compileCore(wit, { modules: { "program.ts": callEverything(wit) } });
+    const asked = coreNames(generated.world)[`${direction}s`];
+    const found = coreFunctions(core)[`${direction}s`];
+    assert.deepEqual([...asked.keys()].filter((name) => !found.has(name)), []);
+    await component(core, wit, generated);
+  }
 });
 
 test("doc comments come along: of interfaces, types, fields, cases, functions", () => {

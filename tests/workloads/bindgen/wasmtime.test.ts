@@ -3,8 +3,44 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runTask } from "#sandbox/sandbox.ts";
 import { composedEcho } from "./composed.ts";
+import { compileCore, component, wasiSources } from "./compile.ts";
+import { WASI_PROGRAM, WASI_WORLD } from "./wasi-program.ts";
 import { TORTURE_FUNCTIONS, TORTURE_TYPES } from "./torture.ts";
 import { Chance } from "./values.ts";
+
+const WASI_LINES = [
+  "arguments bindings|één||three",
+  "variable NAME=value",
+  "variable EMPTY=",
+  "directory none",
+  "directories 0",
+  "terminal none",
+  "wall true",
+  "ready 1 1 true false",
+  "waited true",
+  "random 33 true true",
+  "made true",
+  "has true false",
+  "set true",
+  "append true",
+  "entry a=1",
+  "entry a=3",
+  "entry b=x",
+  "entry b=",
+  "entry b=yy",
+  "deleted true 0 3",
+  "method true",
+  "method true BREW false",
+  "scheme none true true",
+  "path true /path?q=1 true true",
+  "authority true example.com:443",
+  "timeout true true 5000000000",
+  "body once true",
+  "stream true",
+  "sent denied",
+  "finished true",
+  "",
+];
 
 const MIB = 1024 * 1024;
 
@@ -25,3 +61,12 @@ for (const runtime of ["incremental", "minimal"] as const) {
     assert.deepEqual(await run(component), { exitCode: 0, trap: undefined, stdout: "", stderr: "" });
   });
 }
+
+test("WASI's resources, variants and nested results, in wasmtime", async () => {
+  const wit = await wasiSources(WASI_WORLD);
+  for (const runtime of ["incremental", "minimal"] as const) {
+    const { core, generated } = await compileCore(wit, { runtime, modules: { "program.ts": WASI_PROGRAM } });
+    const ran = await run(await component(core, wit, generated), ["één", "", "three"], { NAME: "value", EMPTY: "" });
+    assert.deepEqual({ ...ran, stdout: ran.stdout.split("\n") }, { exitCode: 0, trap: undefined, stderr: "", stdout: WASI_LINES });
+  }
+});

@@ -5,13 +5,13 @@
 
 const RESERVED = new Set([
   // Words of the language.
-  ..."abstract any as async await break case catch class const constructor continue debugger declare default delete do else enum export extends false finally for from function get if implements import in instanceof interface is keyof let module namespace never new null of package private protected public readonly return set static super switch this throw true try type typeof undefined var void while with yield".split(" "),
+  ..."abstract any as async await break case catch class const constructor continue debugger declare default delete do else enum export extends false finally for function if implements import in instanceof interface let never new null of override package private protected public readonly return static super switch this throw true try typeof undefined var void while with yield".split(" "),
   // Types and functions that the generated code uses.
   ..."bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 isize usize v128 string symbol externref anyref memory load store changetype reinterpret unreachable assert idof offsetof instantiate abort trace isDefined arguments eval".split(" "),
   "Array", "StaticArray", "Uint8Array", "ArrayBuffer", "Object", "String",
 ]);
-/** Members of every resource class. */
-const RESERVED_MEMBERS = new Set(["handle", "take", "drop", "dropped"]);
+/** Members of every resource class, and what AssemblyScript reads as the beginning of a member rather than as its name. */
+const RESERVED_MEMBERS = new Set(["handle", "take", "drop", "dropped", "constructor", "public", "private", "protected", "static", "abstract", "readonly", "override", "declare", "async"]);
 
 const safe = (name: string): string => (RESERVED.has(name) ? `${name}_` : name);
 
@@ -29,8 +29,8 @@ export const valueName = (name: string): string => safe(camel(name));
 /** A class or enum, and a case of an enum. */
 export const typeName = (name: string): string => safe(capital(camel(name)));
 
-/** A method of a resource. */
-export const methodName = (name: string): string => (RESERVED_MEMBERS.has(camel(name)) ? `${camel(name)}_` : valueName(name));
+/** A method of a resource, or the static method of a variant's case: after a dot most words are free. */
+export const methodName = (name: string): string => (RESERVED_MEMBERS.has(camel(name)) ? `${camel(name)}_` : camel(name));
 
 /** `wasi:io/streams@0.2.12` → `wasi-io-streams`, with the version when another one has taken that. */
 export function fileName(id: string, taken: ReadonlySet<string>): string {

@@ -74,6 +74,7 @@ export class Scope {
   function(item: FunctionItem, resource: Resource | null = null): Func {
     if (item.isAsync) throw new WitError("wit_unsupported", item.name.at, "async functions (WASI 0.3) cannot be bound yet");
     const names = new Map<string, Name>();
+    if (item.how === "method") claimName(names, { text: "self", at: item.name.at });
     const self = item.how === "method" && resource !== null ? [{ name: "self", type: this.#around.types.handle("borrow", resource, item.name.at) }] : [];
     const parameters = item.parameters.map(({ name, type }) => {
       claimName(names, name);
