@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdtemp, rm, truncate } from "node:fs/promises";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -84,6 +85,20 @@ test("what was stopped goes on: same root, same bill, and the first block after 
   assert.equal(node.block(before.height)!.outcomes.length, 1);
   assert.deepEqual(node.block(0)!.bytes, rig.genesis);
   assert.equal(node.block(before.height + 9), null);
+});
+
+test("a listener that fails is told of and stops nothing: consensus goes on, and the others hear of the block", async (t) => {
+  const rig = chainRig();
+  const node = await open(rig, 0, await folder(t));
+  t.after(() => node.stop());
+  const warned = once(process, "warning");
+  const heights: number[] = [];
+  node.onFinal(() => { throw new Error("of the supervisor"); });
+  node.onFinal(({ height }) => heights.push(height));
+  node.start();
+  for (let nonce = 0n; nonce < 2n; nonce++) assert.equal((await send(node, transferOf(rig, rig.tenants[0]!, nonce))).ok, true);
+  assert.equal(((await warned)[0] as { code?: string }).code, "godwit_listener");
+  assert.deepEqual([heights.length, node.status().halted], [node.head().height, null]);
 });
 
 test("refusals have codes, and who waits hears what became of it", async (t) => {

@@ -310,7 +310,14 @@ class Node implements ChainNode {
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
     for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
     const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
-    for (const listener of this.#listeners) listener(final);
+    for (const listener of this.#listeners) {
+      try {
+        listener(final);
+      } catch (error) {
+        // What somebody makes of a block is no reason to stop agreeing on the next.
+        process.emitWarning(`Cannot tell a listener of block ${ref.height}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, { code: "godwit_listener" });
+      }
+    }
   }
 
   async #takeSynced(blocks: readonly HeldBlock[], finalization: Certificate): Promise<boolean> {
