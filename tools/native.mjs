@@ -2,18 +2,22 @@
  * Builds the native products (addon, runner, compiler) once per state of their sources, and says how far it is.
  *
  * Plain JavaScript for any Node ≥ 18: the set-up calls it before the pinned Node is there. Products lie in the user's cache,
- * outside of the repository, so a fresh clone of the same sources builds nothing. Two runs of cargo, not one: in one, the
- * features of all packages are joined, and the runner would carry a compiler.
+ * outside of the repository, so a fresh clone of the same sources builds nothing. Clones with other sources share cargo's folder,
+ * so one builds at a time, from the first crate to the copy of the products. Two runs of cargo, not one: in one, the features of
+ * all packages are joined, and the runner would carry a compiler.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { cacheDirectory, nativeDirectory, workspaceDirectory } from "#sandbox/native/directory.mjs";
+import { withFileLock } from "./fileLock.mjs";
 
 export { nativeDirectory };
 
 const RUST_MINOR_MIN = 95;
 const PROGRESS_EVERY_MS = 2000;
+/** States of the sources whose products are kept, by when they were last wanted; some 25 MB each. */
+const PRODUCTS_KEPT = 6;
 const PRODUCTS = { addon: "godwit.node", runner: "godwit-runner", compiler: "godwit-compiler" };
 const BUILT_AS = { addon: "libgodwit.so", runner: "godwit-runner", compiler: "godwit-compiler" };
 const STEPS = [["godwit-compiler"], ["godwit-addon", "godwit-runner"]];
@@ -30,13 +34,31 @@ export class NativeError extends Error {
 export async function buildNative({ log = () => {} } = {}) {
   const directory = nativeDirectory();
   const paths = Object.fromEntries(Object.entries(PRODUCTS).map(([name, file]) => [name, join(directory, file)]));
-  if (existsSync(join(directory, "engine"))) return { ...paths, built: false };
+  if (isBuilt(directory)) return { ...paths, built: false };
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new NativeError("platform_unknown", `The native sandbox is for Linux on x86_64, not ${process.platform} on ${process.arch}`);
   }
   checkCargo();
   const target = join(cacheDirectory(), "target");
   mkdirSync(target, { recursive: true });
+  const waiting = (pid) => log(`native: waiting for process ${pid}, which builds`);
+  const built = await withFileLock(join(cacheDirectory(), "native.lock"), () => buildLocked(directory, target, log), { waiting });
+  return { ...paths, built };
+}
+
+/** Tells the products in use from those of sources that are no more. */
+function isBuilt(directory) {
+  if (!existsSync(join(directory, "engine"))) return false;
+  try {
+    utimesSync(directory, new Date(), new Date());
+  } catch {
+    // Those of the machine image are nobody's to change.
+  }
+  return true;
+}
+
+async function buildLocked(directory, target, log) {
+  if (isBuilt(directory)) return false;
   const begun = Date.now();
   for (const [index, packages] of STEPS.entries()) {
     await cargo(packages, target, (done, total) => {
@@ -45,8 +67,9 @@ export async function buildNative({ log = () => {} } = {}) {
     });
   }
   install(directory, target);
+  prune(directory);
   log(`native: built in ${Math.round((Date.now() - begun) / 1000)} s`);
-  return { ...paths, built: true };
+  return true;
 }
 
 function checkCargo() {
@@ -106,4 +129,25 @@ function install(directory, target) {
     rmSync(staged, { recursive: true, force: true });
     if (!existsSync(join(directory, "engine"))) throw error;
   }
+}
+
+/** Products of older sources go, but never those that a running machine would start its next runner from. */
+function prune(directory) {
+  const parent = dirname(directory);
+  const running = new Set(executables().filter((path) => path.startsWith(`${parent}/`)).map((path) => basename(dirname(path))));
+  const folders = readdirSync(parent).map((name) => ({ name, usedMs: statSync(join(parent, name)).mtimeMs })).sort((a, b) => b.usedMs - a.usedMs);
+  for (const { name } of folders.slice(PRODUCTS_KEPT)) {
+    if (!running.has(name) && name !== basename(directory)) rmSync(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+/** The programs that run, as far as we may know. */
+function executables() {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/exe`)];
+    } catch {
+      return [];
+    }
+  });
 }
