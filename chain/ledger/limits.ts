@@ -43,8 +43,9 @@ export const LEASES_PER_MACHINE_MAX = 1024;
  */
 export const RATE_RESERVED_MIN = 100n;
 
-/** Machines looked at for one lease, cheapest price first; and for the estimate at `deploy` and `scale`. */
+/** Machines that one lease can choose from, cheapest price first, and looked at for it, as most may be full; and for the estimate at `deploy` and `scale`. */
 export const MACHINES_CONSIDERED_MAX = 1024;
+export const MACHINES_VISITED_MAX = 4096;
 export const MACHINES_ESTIMATED_MAX = 64;
 /** Machines looked at for all leases of one block: 0.2 s of work where a thousand machines are equal. */
 export const PLACEMENT_VISITS_MAX = 32_768;

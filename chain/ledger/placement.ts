@@ -10,7 +10,7 @@
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { hasRoom, place, rateOf } from "#chain/ledger/leases.ts";
-import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
+import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { DOMAINS, sha256Hex } from "#chain/crypto.ts";
@@ -79,7 +79,7 @@ function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lea
   const candidates: Candidate[] = [];
   let visits = 0;
   for (const entry of state.lists.from("c", "c")) {
-    if (++visits > MACHINES_CONSIDERED_MAX) break;
+    if (++visits > MACHINES_VISITED_MAX || candidates.length >= MACHINES_CONSIDERED_MAX) break;
     const id = entry.slice(21) as Hex;
     const machine = state.machineNamed(id) as Machine;
     if (machine.placeableFrom > second || machine.leases >= LEASES_PER_MACHINE_MAX || !hasRoom(machine, memoryMib, cpuMillis)) continue;

@@ -86,6 +86,19 @@ test("capacity, bond and the deployment's maximum rate bound where a lease can g
   assert.strictEqual(world.history.at(-1)!.applied.outcomes[0]!.code, "no_capacity");
 });
 
+test("a thousand cheap machines that are full do not hide one that has room", () => {
+  const world = new World({ balance: 10_000n * TOKEN });
+  for (let n = 1; n <= 1030; n++) {
+    world.machine(n, actor(2), { memoryMib: 1, cpuMillis: 0, gib: 0n, core: 0n, bond: TOKEN });
+    if (n % 256 === 0) world.block(0);
+  }
+  const roomy = world.machine(2000, actor(3));
+  world.block();
+  world.send(tenant, [deployment("somewhere")]);
+  world.block();
+  assert.strictEqual(world.view.leasesOfDeployment(deploymentIdOf(tenant.id, 0n, 0))[0]!.machine?.toHex(), roomy.id.toHex());
+});
+
 test("nothing is placed on a machine before it is up", () => {
   const world = new World();
   world.send(actor(2), [registration(world.ledger, actor(1001), actor(2), { memoryMib: 1024, cpuMillis: 1000, gib: 1n, core: 1n, bond: 9n * TOKEN })]);
