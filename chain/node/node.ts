@@ -365,8 +365,12 @@ class Node implements ChainNode {
     const { height: at, id } = this.#finalRef;
     const snapshot = { height: at, id, image: this.#executor.image(), index: this.#final.dumpIndex() };
     return written.then(() => writeSnapshot(this.#options.directory, this.chainId, snapshot, signal))
-      .then(() => { this.#snapshotHeight = at; })
-      .catch((error: unknown) => process.emitWarning(`Cannot write a snapshot of block ${at}: ${String(error)}`, { code: "godwit_snapshot" }));
+      .then((isWritten) => { if (isWritten) this.#snapshotHeight = at; })
+      .catch((error: unknown) => {
+        // Not again with every block while the disk is full.
+        this.#snapshotHeight = at;
+        process.emitWarning(`Cannot write a snapshot of block ${at}: ${String(error)}`, { code: "godwit_snapshot" });
+      });
   }
 
   #genesisRef(): BlockRef {

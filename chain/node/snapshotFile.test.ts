@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -86,8 +86,9 @@ test("a node that starts from a snapshot says and does what one that executed ev
   const at = await world(t);
   const first = await at.open();
   const txids = await history(at, first);
-  await first.stop();
+  await sleep(20);
   const after = told(at, first, txids);
+  await first.stop();
   assert.ok((await stat(join(at.directory, "snapshot"))).size > 500);
   const second = await at.open();
   assert.deepEqual(told(at, second, txids), after);
@@ -107,8 +108,9 @@ test("a snapshot comes while the node runs, and a start executes only what came 
   for (let k = 0; k < 100 && !(await stat(written).catch(() => null)); k++) await sleep(10);
   const kept = await readFile(written);
   await at.run(() => node.head().height >= 60);
-  await node.stop();
+  await sleep(20);
   const after = told(at, node, txids);
+  await node.stop();
   // As after a kill: the snapshot of some blocks ago.
   await writeFile(written, kept);
   const again = await at.open();
@@ -116,12 +118,28 @@ test("a snapshot comes while the node runs, and a start executes only what came 
   assert.deepEqual(await readFile(written), kept, "it was good");
 });
 
+test("a disk that takes no snapshot is told of once, not with every block, and stops nothing", async (t) => {
+  const at = await world(t);
+  const node = await at.open(16);
+  // A folder where the file belongs cannot be renamed over.
+  await mkdir(join(at.directory, "snapshot", "x"), { recursive: true });
+  let warnings = 0;
+  const note = (warning: Error & { code?: string }): void => { if (warning.code === "godwit_snapshot") warnings++; };
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  await history(at, node);
+  await sleep(20);
+  assert.deepEqual([node.head().height >= 40, node.status().halted], [true, null]);
+  assert.ok(warnings >= 1 && warnings <= 3, `${warnings}`);
+});
+
 test("a snapshot that is damaged, of another chain or ahead of the store is put aside, and all blocks are executed", async (t) => {
   const at = await world(t);
   const first = await at.open();
   const txids = await history(at, first);
-  await first.stop();
+  await sleep(20);
   const after = told(at, first, txids);
+  await first.stop();
   const path = join(at.directory, "snapshot");
   const good = await readFile(path);
   const { height } = first.head();
@@ -139,7 +157,7 @@ test("a snapshot that is damaged, of another chain or ahead of the store is put 
     ["empty", () => writeFile(path, "")],
     ["cut", () => truncate(path, good.length - 7)],
     ["changed", () => writeFile(path, good.with(good.length >> 1, good[good.length >> 1]! ^ 1))],
-    ["of another state", () => writeSnapshot(at.directory, at.rig.chainId, { height: height - 1, id: before.id, image, index: [] }, new AbortController().signal)],
+    ["of another state", async () => void await writeSnapshot(at.directory, at.rig.chainId, { height: height - 1, id: before.id, image, index: [] }, new AbortController().signal)],
     ["of another chain", async () => writeFile(path, await readFile(join(other.directory, "snapshot")))],
   ];
   for (const [what, damage] of cases) {

@@ -32,18 +32,19 @@ export type Snapshot = { readonly height: number; readonly id: Digest; readonly 
 /** As it was read: with a ledger in its state, and what a child of its block must fit. */
 export type StoredSnapshot = Snapshot & { readonly ledger: Ledger; readonly facts: ParentFacts };
 
-/** `signal` gives up between two slices. */
-export async function writeSnapshot(directory: string, chainId: ChainId, { height, id, image, index }: Snapshot, signal: AbortSignal): Promise<void> {
+/** False when `signal` made it give up, between two slices. */
+export async function writeSnapshot(directory: string, chainId: ChainId, { height, id, image, index }: Snapshot, signal: AbortSignal): Promise<boolean> {
   const items: Uint8Array[] = [encode([LAYOUT_VERSION, chainId, height, id, index.length]), ...index];
   let since = performance.now();
   for (const item of encodeImage(image)) {
     items.push(item);
     if (performance.now() - since < SNAPSHOT_SLICE_MS) continue;
     await nextTurn();
-    if (signal.aborted) return;
+    if (signal.aborted) return false;
     since = performance.now();
   }
   await replaceFrameFile(fileOf(directory), items);
+  return true;
 }
 
 /** The newest snapshot, if it fits the stored chain. What does not is taken away, and told as a warning. */
