@@ -10,32 +10,13 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { Duplex } from "node:stream";
-import { codeDirectory, readHeader } from "./cache.ts";
-import type { Compiled } from "./compile.ts";
+import { codeDirectory } from "./cache.ts";
 import { encodeMessage, MessageReader, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
-import {
-  completeLimits,
-  CONCURRENCY_DEFAULT,
-  CONCURRENCY_MAX,
-  CONTROL_MESSAGE_BYTES_MAX,
-  ENVIRONMENT_BYTES_MAX,
-  HOSTS_MAX,
-  type Limits,
-  TRIAL_WALL_TIME_MS_MAX,
-} from "./limits.ts";
-import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
+import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
+import { type Deployment, loadOf } from "./load.ts";
+import { defaultCacheDirectory, missing, nativePaths } from "./native.ts";
 
-export type Deployment = {
-  readonly id: string;
-  /** Lower case, without port; "*" takes every Host that no other deployment has. */
-  readonly hosts: readonly string[];
-  readonly compiled: Pick<Compiled, "digest">;
-  /** What is left out is LIMITS_DEFAULT. */
-  readonly limits?: Partial<Limits>;
-  readonly concurrency?: number;
-  readonly environment?: Readonly<Record<string, string>>;
-};
 export type RunnerExit = { readonly pid: number; readonly code: number | null; readonly signal: string | null };
 export type RunnerOptions = {
   /** Its descriptor is inherited; the caller keeps it open for as long as the runner is wanted, and closes it. */
@@ -151,7 +132,7 @@ class RunnerKeeper implements Runner {
 
   load(deployment: Deployment): Promise<void> {
     return this.#inTurn(deployment.id, async () => {
-      const load = await this.#loadOf(deployment);
+      const load = await loadOf(deployment, this.#cacheDirectory);
       const before = this.#loads.get(load.id);
       this.#loads.set(load.id, load);
       try {
@@ -232,30 +213,6 @@ class RunnerKeeper implements Runner {
     const message = { ...call.message, call: this.#callNumber };
     this.#calls.set(this.#callNumber, { ...call, message });
     this.#process?.control.write(encodeMessage(message));
-  }
-
-  async #loadOf(deployment: Deployment): Promise<Load> {
-    const { id, hosts, compiled, concurrency = CONCURRENCY_DEFAULT, environment = {} } = deployment;
-    const limits = limitsOf(deployment);
-    const pairs = Object.entries(environment);
-    const environmentBytes = pairs.reduce((bytes, [name, value]) => bytes + Buffer.byteLength(name) + Buffer.byteLength(value), 0);
-    if (hosts.length > HOSTS_MAX) throw new SandboxError("limit_invalid", `Cannot load ${id}: ${hosts.length} hosts, at most ${HOSTS_MAX}`);
-    if (environmentBytes > ENVIRONMENT_BYTES_MAX) {
-      throw new SandboxError("limit_invalid", `Cannot load ${id}: its environment has ${environmentBytes} bytes, at most ${ENVIRONMENT_BYTES_MAX}`);
-    }
-    if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > CONCURRENCY_MAX) {
-      throw new SandboxError("limit_invalid", `Cannot load ${id}: concurrency ${concurrency} is not from 1 to ${CONCURRENCY_MAX}`);
-    }
-    const header = await readHeader(this.#cacheDirectory, compiled.digest, engineId());
-    if (header === null) {
-      throw new SandboxError("artefact_corrupt", `Cannot load ${id}: the cache has no good code for component ${compiled.digest}; compile it again`);
-    }
-    const path = `${compiled.digest}-${engineId()}.code`;
-    const lower = hosts.map((host) => host.toLowerCase());
-    return {
-      id, hosts: lower, path: `${codeDirectory(this.#cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, environment: pairs,
-      trialMs: TRIAL_WALL_TIME_MS_MAX,
-    };
   }
 
   #spawn(onStarted: () => void, onFailed: (error: Error) => void): void {
@@ -351,14 +308,6 @@ class RunnerKeeper implements Runner {
     this.#calls.delete(message.call);
     if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
     else call.resolve(message.type === "usage" ? message.usage : {});
-  }
-}
-
-function limitsOf(deployment: Deployment): Limits {
-  try {
-    return completeLimits(deployment.limits);
-  } catch (cause) {
-    throw new SandboxError("limit_invalid", `Cannot load ${deployment.id}: ${(cause as Error).message}`, { cause });
   }
 }
 

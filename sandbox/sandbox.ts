@@ -14,7 +14,8 @@ import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.
 
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
 export { compile, type Compiled, type CompileOptions } from "./compile.ts";
-export { startRunner, type Deployment, type Runner, type RunnerExit, type RunnerOptions } from "./runner.ts";
+export type { Deployment } from "./load.ts";
+export { startRunner, type Runner, type RunnerExit, type RunnerOptions } from "./runner.ts";
 export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
 export type { LogLine, LogStream, Usage } from "./control.ts";
 
