@@ -3,17 +3,18 @@
  * a hash of everything that goes into it.
  */
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { generateBindings, type GenerateOptions, type Generated } from "#workloads/sdk/bindgen/generate.ts";
 import type { WitSources } from "#workloads/sdk/bindgen/packages.ts";
 import { withWasi, witText } from "#workloads/sdk/bindgen/sources.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const RUNTIME = join(ROOT, "workloads/sdk/assembly/canonical.ts");
+
+const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "godwit", "bindgen");
 
 export type Runtime = "incremental" | "minimal" | "stub";
 
@@ -63,7 +64,7 @@ export async function compileCore(wit: WitSources, options: CompileOptions = {})
     "--optimizeLevel", options.optimise === true ? "3" : "0", "--noColors", "--disableWarning",
     ...(options.memoryPagesMax === undefined ? [] : ["--maximumMemory", String(options.memoryPagesMax)]),
   ];
-  const key = createHash("sha256").update(JSON.stringify([files, flags, generated.exportNames, await compilerVersion()])).digest("hex").slice(0, 32);
+  const key = await keyOf(JSON.stringify([files, flags, generated.exportNames]));
   const core = await cached(`${key}.core.wasm`, () => runAsc(flags, files, generated.exportNames));
   return { core, generated };
 }
@@ -98,66 +99,82 @@ async function runtimeText(isStressed: boolean): Promise<string> {
   return text.replace(/^(export function (?!abort|end|setTakingBack)[^{]*\{)$/gm, "$1 __collect();").replace("return moved;", "__collect(); return moved;");
 }
 
-async function compilerVersion(): Promise<string> {
-  return readFile(join(ROOT, "node_modules/assemblyscript/package.json"), "utf8");
+/** What belongs to a key of the cache beside what is compiled. */
+let versionsRead: Promise<string> | null = null;
+const versions = (): Promise<string> => (versionsRead ??= Promise.all(["assemblyscript", "@bytecodealliance/jco-transpile", "@bytecodealliance/jco"].map((name) => readFile(join(ROOT, "node_modules", name, "package.json"), "utf8"))).then((texts) => texts.join("\n")));
+
+async function keyOf(...parts: (string | Uint8Array)[]): Promise<string> {
+  const hash = createHash("sha256").update(await versions());
+  for (const part of parts) hash.update("\0").update(part);
+  return hash.digest("hex").slice(0, 32);
 }
 
 /** The component around a core module. */
 export async function component(core: Uint8Array, wit: WitSources, { world }: Generated): Promise<Uint8Array> {
   const witSource = witText(wit, world.substitutes);
-  return componentNew(await componentEmbed({ binary: core, witSource, world: world.name, stringEncoding: "utf8", features: { tag: "all" } }));
+  return cached(`${await keyOf(core, witSource, world.name)}.wasm`, async () => {
+    const { componentEmbed, componentNew } = await import("@bytecodealliance/jco-transpile/wasm-tools");
+    return componentNew(await componentEmbed({ binary: core, witSource, world: world.name, stringEncoding: "utf8", features: { tag: "all" } }));
+  });
 }
 
 /** The dummy module that wasm-tools makes for a world. */
 export async function dummyModule(wit: WitSources, { world }: Pick<Generated, "world">): Promise<Uint8Array> {
-  return componentEmbed({ dummy: true, witSource: witText(wit, world.substitutes), world: world.name, stringEncoding: "utf8", features: { tag: "all" } });
+  const witSource = witText(wit, world.substitutes);
+  return cached(`${await keyOf(witSource, world.name)}.dummy.wasm`, async () => {
+    const { componentEmbed } = await import("@bytecodealliance/jco-transpile/wasm-tools");
+    return componentEmbed({ dummy: true, witSource, world: world.name, stringEncoding: "utf8", features: { tag: "all" } });
+  });
 }
 
 /** The exports of a component that is linked with JavaScript imports, in V8. */
 export async function instantiate(bytes: Uint8Array, imports: object = {}): Promise<{ exports: Record<string, unknown>; memoryBytes: () => number }> {
+  const folder = join(CACHE, `${await keyOf(bytes)}.v8`);
+  const isKnown = await readdir(folder).then(() => true, () => false);
+  if (!isKnown) await transpileInto(bytes, folder);
+  const modules = new Map<string, object>();
+  for (const name of await readdir(folder)) if (name.endsWith(".wasm")) modules.set(name, new WebAssembly.Module(new Uint8Array(await readFile(join(folder, name)))));
+  const guest: Guest = await import(pathToFileURL(join(folder, "guest.mjs")).href);
+  const memories: Memory[] = [];
+  const exports = guest.instantiate((name) => {
+    const module = modules.get(name);
+    if (module === undefined) throw new Error(`There is no module ${name}`);
+    return module;
+  }, imports, (module, coreImports) => {
+    const instance = new WebAssembly.Instance(module, coreImports);
+    if (instance.exports["memory"] !== undefined) memories.push(instance.exports["memory"]);
+    return instance;
+  });
+  return {
+    exports,
+    memoryBytes: () => {
+      const [memory] = memories;
+      if (memory === undefined) throw new Error("This component has no memory");
+      return memory.buffer.byteLength;
+    },
+  };
+}
+
+async function transpileInto(bytes: Uint8Array, folder: string): Promise<void> {
   const { transpileBytes } = await import("@bytecodealliance/jco-transpile");
-  const { files } = await transpileBytes(bytes, { name: "guest", instantiation: "sync", emitTypescriptDeclarations: false });
-  const folder = await mkdtemp(join(tmpdir(), "godwit-bindgen-"));
-  try {
-    const modules = new Map<string, object>();
-    for (const [name, contents] of Object.entries(files)) {
-      const path = join(folder, name.replace(/\.js$/, ".mjs"));
-      await mkdir(dirname(path), { recursive: true });
-      if (name.endsWith(".wasm")) modules.set(name, new WebAssembly.Module(new Uint8Array(contents)));
-      else await writeFile(path, contents);
-    }
-    const guest: Guest = await import(pathToFileURL(join(folder, "guest.mjs")).href);
-    const memories: Memory[] = [];
-    const exports = guest.instantiate((name) => {
-      const module = modules.get(name);
-      if (module === undefined) throw new Error(`There is no module ${name}`);
-      return module;
-    }, imports, (module, coreImports) => {
-      const instance = new WebAssembly.Instance(module, coreImports);
-      if (instance.exports["memory"] !== undefined) memories.push(instance.exports["memory"]);
-      return instance;
-    });
-    return {
-      exports,
-      memoryBytes: () => {
-        const [memory] = memories;
-        if (memory === undefined) throw new Error("This component has no memory");
-        return memory.buffer.byteLength;
-      },
-    };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  const { files } = await transpileBytes(bytes, { name: "guest", instantiation: "sync", emitTypescriptDeclarations: false, validLiftingOptimization: false });
+  const temporary = `${folder}.${process.pid}`;
+  for (const [name, contents] of Object.entries(files)) {
+    const path = join(temporary, name.replace(/\.js$/, ".mjs"));
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, contents);
   }
+  // Another test process may have been first.
+  await rename(temporary, folder).catch(() => rm(temporary, { recursive: true, force: true }));
 }
 
 /** Runs `make` unless its result is in the cache. */
 export async function cached(name: string, make: () => Promise<Uint8Array>): Promise<Uint8Array> {
-  const folder = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "godwit", "bindgen");
-  const file = join(folder, name);
+  const file = join(CACHE, name);
   const known = await readFile(file).catch(() => null);
   if (known !== null) return new Uint8Array(known);
   const made = await make();
-  await mkdir(folder, { recursive: true });
+  await mkdir(CACHE, { recursive: true });
   // Another test process may make the same: whoever renames last leaves the same bytes.
   const temporary = `${file}.${process.pid}`;
   await writeFile(temporary, made);

@@ -3,7 +3,6 @@
  * how both read as text. Composed into one component that imports nothing, it runs in any engine that runs `wasi:cli/run`.
  */
 import { createHash } from "node:crypto";
-import { parse, print } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { generateBindings } from "#workloads/sdk/bindgen/generate.ts";
 import { casesOf, partsOf } from "#workloads/sdk/bindgen/layout.ts";
 import { isScalar, type Func, type ScalarType, type Type } from "#workloads/sdk/bindgen/model.ts";
@@ -34,6 +33,7 @@ export async function composedEcho(types: string, functions: readonly string[], 
 
 /** A component around two: the second gets what the first exports. */
 async function compose(host: Uint8Array, guest: Uint8Array): Promise<Uint8Array> {
+  const { parse, print } = await import("@bytecodealliance/jco-transpile/wasm-tools");
   const nested = async (bytes: Uint8Array, name: string): Promise<string> => (await print(bytes)).replace("(component", `(component $${name}`);
   return parse(`(component
     ${await nested(host, "host")}
