@@ -25,7 +25,8 @@ export type CompileOptions = GenerateOptions & {
   readonly modules?: Readonly<Record<string, string>>;
   /** A full collection before everything the runtime does: what is freed too early is found at once. */
   readonly isStressed?: boolean;
-  readonly memoryPagesMax?: number;
+  /** The runtime gets a function `left`: blocks that are pinned, held or lent. After a call there is none. */
+  readonly isCounted?: boolean;
 };
 
 type BinaryenModule = { getExport(name: string): number; removeExport(name: string): void; addFunctionExport(internal: string, external: string): number };
@@ -55,14 +56,13 @@ export const sources = (main: string, ...dependencies: string[]): WitSources => 
 /** The core module of a world's bindings with a program. */
 export async function compileCore(wit: WitSources, options: CompileOptions = {}): Promise<{ core: Uint8Array; generated: Generated }> {
   const generated = generateBindings(wit, options);
-  const files: Record<string, string> = { "gen/canonical.ts": await runtimeText(options.isStressed === true) };
+  const files: Record<string, string> = { "gen/canonical.ts": await runtimeText(options) };
   for (const [path, text] of generated.files) files[`gen/${path}`] = text;
   files["program.ts"] = (generated.files.get("stub.ts") ?? "").replaceAll('from "./', 'from "./gen/');
   for (const [path, text] of Object.entries(options.modules ?? {})) files[path] = text;
   const flags = [
     "gen/world.ts", "--outFile", "core.wasm", "--exportStart", "_initialize", "--runtime", options.runtime ?? "incremental", "--use", "abort=gen/canonical/abort",
     "--optimizeLevel", options.optimise === true ? "3" : "0", "--noColors", "--disableWarning",
-    ...(options.memoryPagesMax === undefined ? [] : ["--maximumMemory", String(options.memoryPagesMax)]),
   ];
   const key = await keyOf(JSON.stringify([files, flags, generated.exportNames]));
   const core = await cached(`${key}.core.wasm`, () => runAsc(flags, files, generated.exportNames));
@@ -92,11 +92,19 @@ async function runAsc(flags: string[], files: Readonly<Record<string, string>>, 
   return core;
 }
 
-async function runtimeText(isStressed: boolean): Promise<string> {
-  const text = await readFile(RUNTIME, "utf8");
-  if (!isStressed) return text;
+async function runtimeText({ isStressed, isCounted }: CompileOptions): Promise<string> {
+  let text = await readFile(RUNTIME, "utf8");
   // In functions only: a constructor or a class may run where an object is half made.
-  return text.replace(/^(export function (?!abort|end|setTakingBack)[^{]*\{)$/gm, "$1 __collect();").replace("return moved;", "__collect(); return moved;");
+  if (isStressed === true) text = text.replace(/^(export function (?!abort|end|setTakingBack)[^{]*\{)$/gm, "$1 __collect();").replace("return moved;", "__collect(); return moved;");
+  if (isCounted === true) {
+    text = `${text.replace(/\b__(pin|unpin)\(/g, "_$1(")}
+let pins: i32 = 0;
+function _pin(pointer: usize): usize { pins++; return __pin(pointer); }
+function _unpin(pointer: usize): void { pins--; __unpin(pointer); }
+export function left(): i32 { return pins + held.length + borrowed.length; }
+`;
+  }
+  return text;
 }
 
 /** What belongs to a key of the cache beside what is compiled. */

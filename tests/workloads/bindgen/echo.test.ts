@@ -34,6 +34,17 @@ test("optimised bindings say the same", async () => {
   rounds(await startEcho(TORTURE, { optimise: true }), 3);
 });
 
+test("after each call no block is pinned, held or lent any more", async () => {
+  const echo = await startEcho(TORTURE, { isCounted: true });
+  const chance = new Chance(6);
+  for (const func of echo.functions) {
+    for (let i = 0; i < 6; i++) {
+      echo.call(func, chance, i);
+      assert.equal(echo.left(), 0, func.name);
+    }
+  }
+});
+
 for (const runtime of ["incremental", "minimal"] as const) {
   test(`${calls} calls, each with lists and texts of all kinds, end in the memory in which they began, under the ${runtime} runtime`, async () => {
     const echo = await startEcho(TORTURE, { runtime });
@@ -51,8 +62,10 @@ for (const runtime of ["incremental", "minimal"] as const) {
 }
 
 for (let seed = 1; seed <= seeds; seed++) {
-  test(`random types come back as they went, seed ${seed}`, async () => {
+  test(`random types come back as they went and leave nothing behind, seed ${seed}`, async () => {
     const isStressed = seed % 3 === 0; // Not under the minimal runtime, which may collect only where no frame is left.
-    rounds(await startEcho(randomWit(new Chance(seed)), { runtime: seed % 2 === 0 && !isStressed ? "minimal" : "incremental", isStressed }), seed, 4);
+    const echo = await startEcho(randomWit(new Chance(seed)), { runtime: seed % 2 === 0 && !isStressed ? "minimal" : "incremental", isStressed, isCounted: true });
+    rounds(echo, seed, 4);
+    assert.equal(echo.left(), 0);
   });
 }

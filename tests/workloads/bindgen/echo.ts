@@ -18,20 +18,22 @@ export type Echo = {
   /** The same with values that are chosen now, to be called often without a look at what comes back. */
   prepare(func: Func, chance: Chance, length?: number): () => void;
   memoryBytes(): number;
+  /** Blocks that a call has left behind; 0 unless the bindings count them. */
+  left(): number;
 };
 
 /** The world for an interface's types and functions: `types` is WIT, `functions` are lines of it that mention the types. */
 export function echoWorld(types: string, names: readonly string[], functions: readonly string[]): string {
   const use = names.length === 0 ? "" : `use types.{${names.join(", ")}};`;
   const body = `{ ${use}\n    ${functions.join("\n    ")}\n  }`;
-  return `package test:echo@1.0.0;\n\ninterface types {\n  ${types}\n}\n\ninterface host ${body}\n\ninterface guest ${body}\n\nworld echo {\n  import host;\n  export guest;\n}\n`;
+  return `package test:echo@1.0.0;\n\ninterface types {\n  ${types}\n}\n\ninterface host ${body}\n\ninterface guest ${body}\n\nworld echo {\n  import host;\n  export guest;\n  /// Blocks that somebody forgot.\n  export left: func() -> s32;\n}\n`;
 }
 
 /** Builds and instantiates it. */
 export async function startEcho(wit: string, options: CompileOptions = {}): Promise<Echo> {
   const source = sources(wit);
   const { world } = generateBindings(source);
-  const { core, generated } = await compileCore(source, { ...options, modules: { "program.ts": echoProgram(world) } });
+  const { core, generated } = await compileCore(source, { ...options, modules: { "program.ts": echoProgram(world, options.isCounted === true) } });
   const bytes = await component(core, source, generated);
   const functions = world.exports.get("test:echo/guest@1.0.0")?.functions ?? [];
   let expected: unknown[] | null = [];
@@ -46,9 +48,11 @@ export async function startEcho(wit: string, options: CompileOptions = {}): Prom
   }]));
   const { exports, memoryBytes } = await instantiate(bytes, { "test:echo/host": host, "test:echo/types": {} });
   const guest = exports["guest"] as Record<string, (...values: unknown[]) => unknown>; // The world says so.
+  const left = exports["left"] as () => number;
   return {
     functions,
     memoryBytes,
+    left,
     call(func, chance, length) {
       const values = func.parameters.map(({ type }) => randomValue(type, chance, length));
       expected = values;
@@ -84,7 +88,7 @@ function answer(func: Func, values: readonly unknown[]): unknown {
 }
 
 /** program.ts: each function of the guest calls the host's. */
-function echoProgram(world: World): string {
+function echoProgram(world: World, isCounted: boolean): string {
   const writer = new ModuleWriter(new Bindings(world, null), "stub", "export");
   const lines = [...world.exports.values()].flatMap(({ functions }) => functions).map((func) => {
     const parameters = func.parameters.map(({ name, type }) => `${valueName(name)}: ${typeText(type, writer)}`).join(", ");
@@ -92,5 +96,6 @@ function echoProgram(world: World): string {
     return `  export function ${valueName(func.name)}(${parameters}): ${func.result === null ? "void" : typeText(func.result, writer)} {\n    ${func.result === null ? "" : "return "}${call};\n  }`;
   });
   writer.body.push(`export namespace guest {\n${lines.join("\n")}\n}`);
+  writer.body.push(`export function left(): i32 {\n  return ${isCounted ? `${writer.abi}left()` : "0"};\n}`);
   return writer.text("Echoes.").replaceAll('from "./', 'from "./gen/');
 }

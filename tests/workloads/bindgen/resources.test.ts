@@ -21,6 +21,7 @@ type Guest = {
   through(thing: object): { name(): string };
   made(names: string[]): number;
   tried(name: string): string;
+  left(): number;
 };
 
 /** Things of the host, with a count of those that nobody has dropped. */
@@ -79,7 +80,7 @@ function hostOf(): { host: object; Thing: new (name: string) => { name(): string
 
 async function start(runtime: Runtime, isStressed = false): Promise<{ guest: Guest; host: ReturnType<typeof hostOf>; memoryBytes: () => number }> {
   const wit = sources(RESOURCES);
-  const { core, generated } = await compileCore(wit, { runtime, isStressed, modules: { "program.ts": RESOURCES_PROGRAM } });
+  const { core, generated } = await compileCore(wit, { runtime, isStressed, isCounted: true, modules: { "program.ts": RESOURCES_PROGRAM } });
   const host = hostOf();
   const { exports, memoryBytes } = await instantiate(await component(core, wit, generated), { "test:resources/host": host.host });
   return { guest: exports["guest"] as Guest, host, memoryBytes }; // The world says so.
@@ -109,6 +110,11 @@ for (const [name, runtime, isStressed] of [["the incremental runtime", "incremen
     back.val[Symbol.dispose]();
     plain[Symbol.dispose]();
     assert.equal(guest.dropped(), 1);
+    const before = guest.left();
+    const more = guest.many(10);
+    assert.equal(guest.left(), before + 10, "an object stays pinned while the other side has a handle to it");
+    guest.swallow(more);
+    assert.equal(guest.left(), before);
   });
 
   test(`resources of the host, under ${name}`, async () => {
@@ -123,6 +129,10 @@ for (const [name, runtime, isStressed] of [["the incremental runtime", "incremen
     assert.equal(guest.made(["x", "yy", "zzz"]), 605);
     assert.equal(host.living(), 3);
     assert.deepEqual([guest.tried("sure"), guest.tried("")], ["sure", "unsure"]);
+    const before = guest.left();
+    guest.describe(b, [b, c], c);
+    guest.made(["x", "yy"]);
+    assert.equal(guest.left(), before);
   });
 }
 

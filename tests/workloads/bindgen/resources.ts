@@ -45,6 +45,7 @@ interface guest {
   through: func(t: thing) -> thing;
   made: func(names: list<string>) -> u32;
   tried: func(name: string) -> string;
+  left: func() -> s32;
 }
 
 world w {
@@ -55,6 +56,7 @@ world w {
 
 export const RESOURCES_PROGRAM = `
 import * as host from "./gen/imports/test-resources-host";
+import { left as leftNow } from "./gen/canonical";
 import * as types from "./gen/exports/test-resources-guest";
 
 let droppedCount: u32 = 0;
@@ -111,6 +113,7 @@ export namespace guest {
     for (let i = 0; i < own.length; i++) things.push(own[i]);
     return all * 100 + host.swallow(things);
   }
+  export function left(): i32 { return leftNow(); }
   export function tried(name: string): string {
     const made = host.Sure.create(name);
     if (made.isErr) return made.err;
