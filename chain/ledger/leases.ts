@@ -7,7 +7,7 @@
 import assert from "node:assert";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
 import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
-import { BOND_PER_CORE, BOND_PER_GIB, DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
+import { BOND_PER_CORE, BOND_PER_GIB, DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
@@ -125,7 +125,11 @@ export function wake(context: BlockContext, id: Address): void {
   const paused = isPaused(deployment);
   state.put({ ...deployment, state: paused ? "paused" : "active" });
   if (paused) return;
-  for (const lease of state.leasesOf(id, deployment.replicas)) if (lease.state === "waiting") state.put({ ...lease, state: "pending", triedHeight: 0 });
+  for (const lease of state.leasesOf(id, deployment.replicas)) {
+    if (lease.state !== "waiting") continue;
+    state.spend(LEASE_WORK);
+    state.put({ ...lease, state: "pending", triedHeight: 0 });
+  }
 }
 
 /** Three machines failed: nothing is placed before the owner acts. What runs, runs on. */

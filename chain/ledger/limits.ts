@@ -25,6 +25,11 @@ export const WORK_PER_TRANSACTION_MAX = { paid: 16_384, free: 8_192 } as const;
 /** Leases looked up, machines asked for a price, and unpaid segments written again, for one unit of work each. */
 export const LOOKUPS_PER_WORK = 8;
 export const SEGMENTS_PER_WORK = 64;
+/**
+ * A lease that an account makes look for a machine (deploy, scale, wake): a block's room for those is what it places, 256, so that nobody makes a
+ * line of hours that others' leases wait in.
+ */
+export const LEASE_WORK = 48;
 /** A signature that an operation checks. */
 export const PROOF_WORK = 8;
 

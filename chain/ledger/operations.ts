@@ -9,7 +9,7 @@ import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { bondFor, ceilDiv, closeDry, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
-import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
+import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, LEASE_WORK, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { parseId } from "#chain/ledger/state.ts";
@@ -193,6 +193,7 @@ function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }
     createdHeight: context.height, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n, escrow: newEscrow(op.deposit, second),
   });
   state.put({ kind: "archive", deploymentId: id, owner: sender, name, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
+  state.spend(replicas * LEASE_WORK);
   for (let index = 0; index < replicas; index++) state.put(newLease(id, index));
   context.events.push({ kind: "deployed", deploymentId: id, owner: sender, name });
   return OK;
@@ -252,6 +253,7 @@ function scale(context: BlockContext, { deploymentId, replicas }: Extract<Operat
     if (freeOf(escrow) < (escrow.rate + before.reservedRate + more) * rules.runwaySecondsMin) return refuse("insufficient_funds", `Cannot scale to ${replicas} as the escrow does not hold ${rules.runwaySecondsMin} seconds of it`);
   }
   for (let index = replicas; index < before.replicas; index++) endLease(context, state.lease(deploymentId, index) as Lease, second, "scaled", "gone");
+  state.spend(Math.max(0, replicas - before.replicas) * LEASE_WORK);
   for (let index = before.replicas; index < replicas; index++) state.put(newLease(deploymentId, index));
   state.put({ ...(state.deployment(deploymentId) as Deployment), replicas, failures: 0, failedMachines: [], lastFailure: "" });
   wake(context, deploymentId);

@@ -32,6 +32,16 @@ test("work that a refusal takes back counts: refused transactions cannot make a 
   revert(world.ledger, built.undo);
 });
 
+test("accounts make no more leases in a block than a block places", () => {
+  const world = new World({ parameters: "default" });
+  world.machine(1, operator, { memoryMib: 8192 });
+  world.block();
+  const wanted = Array.from({ length: 40 }, (_, n) => world.send(tenant, [deployment(`d${n}`, { memoryMib: 1, cpuMillis: 0, replicas: 64 })]));
+  const built = buildBlock(world.ledger, inputOf(world, wanted));
+  assert(built.ok);
+  assert.deepStrictEqual([built.transactions.length, built.events.filter(({ kind }) => kind === "placed").length], [4, 256]);
+});
+
 test("looking through many leases is work, even where nothing changes", () => {
   const { world, id } = replicated();
   const wanted = Array.from({ length: 100 }, () => world.send(stranger, Array.from({ length: 16 }, (): Operation => ({ kind: "topUp", deploymentId: id, amount: 1n }))));
@@ -46,7 +56,10 @@ test("a transaction of more work than a block may have is refused and pays, and 
   const machine = world.machine(1, operator, { memoryMib: 2048 });
   world.send(operator, [{ kind: "transfer", to: machine.id, amount: 10n * TOKEN }]);
   world.block();
-  for (let k = 0; k < 64; k++) world.send(tenant, Array.from({ length: 16 }, (_, i) => deployment(`d${k}-${i}`, { memoryMib: 1, cpuMillis: 0, deposit: TOKEN / 1000n })));
+  for (let k = 0; k < 64; k++) {
+    if (k % 12 === 11) world.block();
+    world.send(tenant, Array.from({ length: 16 }, (_, i) => deployment(`d${k}-${i}`, { memoryMib: 1, cpuMillis: 0, deposit: TOKEN / 1000n })));
+  }
   for (let k = 0; k < 4; k++) world.block();
   const leases = world.view.leasesOfMachine(machine.id);
   assert.strictEqual(leases.length, 1024);

@@ -69,7 +69,7 @@ test("a block has so much work and no more: what did not fit is not rejected, an
   const world = new World({ balance: 10n ** 15n });
   world.machine(1, operator, { memoryMib: 1024, gib: 0n, core: 0n });
   world.block();
-  const heavy = (n: number): unknown => world.send(tenant, Array.from({ length: 8 }, (_, i) => deployment(`d${n}-${i}`, { memoryMib: 1, cpuMillis: 0, replicas: 256, deposit: 256n * 6_000n })));
+  const heavy = (n: number): unknown => world.send(tenant, Array.from({ length: 8 }, (_, i) => deployment(`d${n}-${i}`, { memoryMib: 1, cpuMillis: 0, replicas: 4, deposit: TOKEN })));
   const wanted = Array.from({ length: 11 }, (_, n) => heavy(n)) as ReturnType<World["send"]>[];
   const { ledger, view } = world;
   const at = world.genesis.timeMs + 2000n;
