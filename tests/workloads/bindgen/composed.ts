@@ -27,20 +27,24 @@ export async function composedEcho(types: string, functions: readonly string[], 
   };
   const host = await build("echo", echoProgram(generateBindings(wit, { world: "echo" }).world));
   const guest = await build("task", taskProgram(generateBindings(wit, { world: "task" }).world, chance));
-  const key = createHash("sha256").update(host).update(guest).digest("hex").slice(0, 32);
-  return cached(`${key}.composed.wasm`, () => compose(host, guest));
+  return compose(host, guest, "test:echo/host@1.0.0");
 }
 
-/** A component around two: the second gets what the first exports. */
-async function compose(host: Uint8Array, guest: Uint8Array): Promise<Uint8Array> {
+/** A component around two: the second gets the interface that the first exports, and has `wasi:cli/run`. */
+export function compose(host: Uint8Array, guest: Uint8Array, between: string): Promise<Uint8Array> {
+  const key = createHash("sha256").update(host).update(guest).update(between).digest("hex").slice(0, 32);
+  return cached(`${key}.composed.wasm`, () => around(host, guest, between));
+}
+
+async function around(host: Uint8Array, guest: Uint8Array, between: string): Promise<Uint8Array> {
   const { parse, print } = await import("@bytecodealliance/jco-transpile/wasm-tools");
   const nested = async (bytes: Uint8Array, name: string): Promise<string> => (await print(bytes)).replace("(component", `(component $${name}`);
   return parse(`(component
     ${await nested(host, "host")}
     ${await nested(guest, "guest")}
     (instance $h (instantiate $host))
-    (alias export $h "test:echo/host@1.0.0" (instance $echo))
-    (instance $g (instantiate $guest (with "test:echo/host@1.0.0" (instance $echo))))
+    (alias export $h "${between}" (instance $between))
+    (instance $g (instantiate $guest (with "${between}" (instance $between))))
     (alias export $g "wasi:cli/run@0.2.12" (instance $run))
     (export "wasi:cli/run@0.2.12" (instance $run)))`);
 }

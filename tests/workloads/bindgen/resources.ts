@@ -126,3 +126,96 @@ export namespace guest {
 
 function droppedSoFar(): u32 { return droppedCount; }
 `;
+
+/** Two components for wasmtime: one has a resource, the other, a task, uses it in every way. */
+export const STORE = `package test:store@1.0.0;
+interface store {
+  record pair { first: item, second: option<item> }
+  resource item {
+    constructor(name: string) ;
+    name: func() -> string;
+    longer: func(other: borrow<item>) -> bool;
+    join: static func(a: item, b: item) -> item;
+    parse: static func(text: string) -> result<item, string>;
+  }
+  resource strict { constructor(name: string) -> result<strict, u32>; }
+  pass: func(i: item) -> item;
+  make-pair: func(a: item, b: option<item>) -> pair;
+  swap: func(p: pair) -> pair;
+  longest: func(all: list<borrow<item>>) -> option<u32>;
+  split: func(text: string) -> list<item>;
+  give-back: func(all: list<item>) -> u32;
+  dropped: func() -> u32;
+  left: func() -> s32;
+}
+world keeper { export store; }
+world task { import store; export wasi:cli/run@0.2.12; }
+`;
+
+export const STORE_PROGRAM = `
+import * as types from "./gen/exports/test-store-store";
+import { Result, Some, err, left as leftNow, ok } from "./gen/canonical";
+let droppedCount: u32 = 0;
+export namespace store {
+  export class Item extends types.Item {
+    constructor(public text: string) { super(); }
+    name(): string { return this.text; }
+    longer(other: types.Item): bool { return this.text.length > (other as Item).text.length; }
+    dropped(): void { droppedCount++; }
+    static join(a: types.Item, b: types.Item): types.Item { return new Item(a.name() + b.name()); }
+    static parse(text: string): Result<types.Item, string> { return text == "" ? err<types.Item, string>("empty") : ok<types.Item, string>(new Item(text)); }
+  }
+  export class Strict extends types.Strict {
+    static create(name: string): Result<types.Strict, u32> { return name == "" ? err<types.Strict, u32>(7) : ok<types.Strict, u32>(new Strict()); }
+  }
+  export function pass(i: types.Item): types.Item { return i; }
+  export function makePair(a: types.Item, b: types.Item | null): types.Pair { return new types.Pair(a, b); }
+  export function swap(p: types.Pair): types.Pair { const second = p.second; return second === null ? p : new types.Pair(second, p.first); }
+  export function longest(all: Array<types.Item>): Some<u32> | null {
+    let best = -1;
+    for (let i = 0; i < all.length; i++) if (best < 0 || all[i].longer(all[best])) best = i;
+    return best < 0 ? null : new Some<u32>(best);
+  }
+  export function split(text: string): Array<types.Item> { const all = new Array<types.Item>(); const parts = text.split(","); for (let i = 0; i < parts.length; i++) all.push(new Item(parts[i])); return all; }
+  export function giveBack(all: Array<types.Item>): u32 { return all.length; }
+  export function dropped(): u32 { return droppedCount; }
+  export function left(): i32 { return leftNow(); }
+}
+`;
+
+export const STORE_TASK = `
+import { Item, Pair, Strict, dropped, giveBack, left as leftThere, longest, makePair, pass, split, swap } from "./gen/imports/test-store-store";
+import { Result, Unit, left as leftHere, ok } from "./gen/canonical";
+function turn(): void {
+  const a = new Item("aé");
+  const b = new Item("bbb");
+  assert(b.longer(a) && !a.longer(b));
+  const same = pass(a);
+  assert(a.handle == 0 && same.name() == "aé");
+  const swapped = swap(makePair(same, b));
+  assert(swapped.first.name() == "bbb" && swapped.second!.name() == "aé");
+  const alone = swap(makePair(new Item("alone"), null));
+  assert(alone.second === null);
+  alone.first.drop();
+  const joined = Item.join(swapped.first, swapped.second!);
+  assert(joined.name() == "bbbaé");
+  const best = longest([joined, joined]);
+  assert(best !== null && best.value == 0 && longest([]) === null);
+  joined.drop();
+  assert(Item.parse("").err == "empty");
+  const parsed = Item.parse("text").ok;
+  parsed.drop();
+  assert(Strict.create("").err == 7);
+  Strict.create("s").ok.drop();
+  assert(giveBack(split("a,b,c,d")) == 4);
+}
+export namespace run {
+  export function run(): Result<Unit, Unit> {
+    for (let i: u32 = 1; i <= 2000; i++) {
+      turn();
+      assert(dropped() == 3 * i && leftThere() == 0 && leftHere() == 0);
+    }
+    return ok<Unit, Unit>(0);
+  }
+}
+`;

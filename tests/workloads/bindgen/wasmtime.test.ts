@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runTask } from "#sandbox/sandbox.ts";
-import { composedEcho } from "./composed.ts";
+import { compose, composedEcho } from "./composed.ts";
 import { compileCore, component, wasiSources } from "./compile.ts";
 import { WASI_PROGRAM, WASI_WORLD } from "./wasi-program.ts";
+import { STORE, STORE_PROGRAM, STORE_TASK } from "./resources.ts";
 import { TORTURE_FUNCTIONS, TORTURE_TYPES } from "./torture.ts";
 import { Chance } from "./values.ts";
 
@@ -59,6 +60,18 @@ for (const runtime of ["incremental", "minimal"] as const) {
   test(`every type goes through two components and comes back, in wasmtime under the ${runtime} runtime`, async () => {
     const component = await composedEcho(TORTURE_TYPES, TORTURE_FUNCTIONS, new Chance(5), { runtime });
     assert.deepEqual(await run(component), { exitCode: 0, trap: undefined, stdout: "", stderr: "" });
+  });
+}
+
+for (const runtime of ["incremental", "minimal"] as const) {
+  test(`resources of one component in the hands of another, 2,000 times, in wasmtime under the ${runtime} runtime`, async () => {
+    const wit = await wasiSources(STORE);
+    const build = async (world: string, program: string): Promise<Uint8Array> => {
+      const { core, generated } = await compileCore(wit, { world, runtime, isCounted: true, modules: { "program.ts": program } });
+      return component(core, wit, generated);
+    };
+    const composed = await compose(await build("keeper", STORE_PROGRAM), await build("task", STORE_TASK), "test:store/store@1.0.0");
+    assert.deepEqual(await run(composed), { exitCode: 0, trap: undefined, stdout: "", stderr: "" });
   });
 }
 

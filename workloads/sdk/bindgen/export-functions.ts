@@ -10,7 +10,7 @@ import { Lowering, lift } from "./flat.ts";
 import { FLAT_PARAMETERS_MAX, FLAT_RESULTS_MAX, coreName, flatten, flattenAll, offsetsOf, signatureOf, sizeOf, type CoreType } from "./layout.ts";
 import { load, store } from "./memory.ts";
 import type { Func, Interface, Resource, World } from "./model.ts";
-import { fileName, interfaceName, camel, methodName, typeName, valueName } from "./names.ts";
+import { fileName, interfaceName, camel, methodName, namespaceName, typeName, valueName } from "./names.ts";
 import { typeText } from "./type-text.ts";
 import { docComment, indented, type ModuleWriter } from "./writer.ts";
 
@@ -43,7 +43,7 @@ export function writeExports(world: World, glue: ModuleWriter, stub: ModuleWrite
 /** The namespace of the program that has an interface's functions: its name, with the package's where two have the same. */
 function namespaceOf(exported: Interface, world: World): string {
   const same = [...world.exports.keys()].filter((id) => interfaceName(id) === interfaceName(exported.id));
-  return same.length > 1 ? camel(fileName(exported.id, new Set())) : valueName(interfaceName(exported.id));
+  return same.length > 1 ? camel(fileName(exported.id, new Set())) : namespaceName(interfaceName(exported.id));
 }
 
 class Exporter {

@@ -3,9 +3,11 @@
  * with `_`, which no WIT name does, and a WIT name that means something to AssemblyScript or to the code around it ends in `_`.
  */
 
+/** Words of the language. */
+const WORDS = new Set("abstract any as async await break case catch class const constructor continue debugger declare default delete do else enum export extends false finally for function if implements import in instanceof interface let never new null of override package private protected public readonly return static super switch this throw true try typeof undefined var void while with yield".split(" "));
+
 const RESERVED = new Set([
-  // Words of the language.
-  ..."abstract any as async await break case catch class const constructor continue debugger declare default delete do else enum export extends false finally for function if implements import in instanceof interface let never new null of override package private protected public readonly return static super switch this throw true try typeof undefined var void while with yield".split(" "),
+  ...WORDS,
   // Types and functions that the generated code uses.
   ..."bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 isize usize v128 string symbol externref anyref memory load store changetype reinterpret unreachable assert idof offsetof instantiate abort trace isDefined arguments eval".split(" "),
   "Array", "StaticArray", "Uint8Array", "ArrayBuffer", "Object", "String",
@@ -23,7 +25,10 @@ export function camel(name: string): string {
 
 const capital = (word: string): string => word.slice(0, 1).toUpperCase() + word.slice(1);
 
-/** A function, parameter, field or namespace. */
+/** A namespace of the program: nothing generated is written inside it, so that words like `store` and `memory` stay as they are. */
+export const namespaceName = (name: string): string => (WORDS.has(camel(name)) ? `${camel(name)}_` : camel(name));
+
+/** A function, parameter or field. */
 export const valueName = (name: string): string => safe(camel(name));
 
 /** A class or enum, and a case of an enum. */
