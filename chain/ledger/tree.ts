@@ -185,7 +185,10 @@ export class StateTree {
 
   #hashLeaf(slot: number, target: Uint8Array): void {
     const key = this.#keyAt[slot] as string;
-    if (key === "") return void target.set(EMPTY_LEAF);
+    if (key === "") {
+      target.set(EMPTY_LEAF);
+      return;
+    }
     const { bytes, offset } = this.#leafScratch;
     bytes.subarray(offset).setFromHex(key + (this.#nextOf[slot] as string));
     bytes.set(this.#valueHashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES), offset + 2 * KEY_BYTES);
