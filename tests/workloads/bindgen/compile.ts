@@ -107,6 +107,11 @@ export function left(): i32 { return pins + held.length + borrowed.length; }
   return text;
 }
 
+/** A program of the folder assembly/, whose bindings will be in gen/. */
+export async function program(name: string): Promise<string> {
+  return (await readFile(join(import.meta.dirname, "assembly", `${name}.ts`), "utf8")).replaceAll('"../gen/', '"./gen/');
+}
+
 /** What belongs to a key of the cache beside what is compiled. */
 let versionsRead: Promise<string> | null = null;
 const versions = (): Promise<string> => (versionsRead ??= Promise.all(["assemblyscript", "@bytecodealliance/jco-transpile", "@bytecodealliance/jco"].map((name) => readFile(join(ROOT, "node_modules", name, "package.json"), "utf8"))).then((texts) => texts.join("\n")));

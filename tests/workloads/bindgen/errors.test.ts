@@ -60,6 +60,7 @@ const CASES: readonly (readonly [code: string, text: string])[] = [
   ["wit_name_duplicate", `interface i {} interface ¶i {} ${W}`],
   ["wit_name_duplicate", `interface i {} world w { import f: func(); import ¶f: func(); }`],
   ["wit_name_duplicate", `interface i { type t = u8; } interface j { use i.{t}; type ¶t = u8; } world w { import j; }`],
+  ["wit_name_duplicate", "interface i {} world w { import i; export i; import ¶i; }"],
   ["wit_type_unknown", `interface i { f: func(a: ¶missing); } ${W}`],
   ["wit_type_unknown", `interface i { use j.{¶missing}; } interface j {} ${W}`],
   ["wit_interface_unknown", `interface i { use ¶missing.{t}; } ${W}`],

@@ -1,8 +1,8 @@
 /** Resources through bindings in V8: ownership passes on, what is lent comes back, and nothing is left at the end. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compileCore, component, instantiate, sources, type Runtime } from "./compile.ts";
-import { RESOURCES, RESOURCES_PROGRAM } from "./resources.ts";
+import { compileCore, component, instantiate, program, sources, type Runtime } from "./compile.ts";
+import { RESOURCES } from "./resources.ts";
 
 type Disposable_ = { [Symbol.dispose](): void };
 type Counter = Disposable_ & { next(): number; add(other: Counter): number; twin(): Counter; label(thing: object): string };
@@ -80,7 +80,7 @@ function hostOf(): { host: object; Thing: new (name: string) => { name(): string
 
 async function start(runtime: Runtime, isStressed = false): Promise<{ guest: Guest; host: ReturnType<typeof hostOf>; memoryBytes: () => number }> {
   const wit = sources(RESOURCES);
-  const { core, generated } = await compileCore(wit, { runtime, isStressed, isCounted: true, modules: { "program.ts": RESOURCES_PROGRAM } });
+  const { core, generated } = await compileCore(wit, { runtime, isStressed, isCounted: true, modules: { "program.ts": await program("resources") } });
   const host = hostOf();
   const { exports, memoryBytes } = await instantiate(await component(core, wit, generated), { "test:resources/host": host.host });
   return { guest: exports["guest"] as Guest, host, memoryBytes }; // The world says so.

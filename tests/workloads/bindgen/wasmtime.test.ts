@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runTask } from "#sandbox/sandbox.ts";
 import { compose, composedEcho } from "./composed.ts";
-import { compileCore, component, wasiSources } from "./compile.ts";
-import { WASI_PROGRAM, WASI_WORLD } from "./wasi-program.ts";
-import { STORE, STORE_PROGRAM, STORE_TASK } from "./resources.ts";
+import { compileCore, component, program, wasiSources } from "./compile.ts";
+import { STORE, WASI_WORLD } from "./resources.ts";
 import { TORTURE_FUNCTIONS, TORTURE_TYPES } from "./torture.ts";
 import { Chance } from "./values.ts";
 
@@ -66,11 +65,11 @@ for (const runtime of ["incremental", "minimal"] as const) {
 for (const runtime of ["incremental", "minimal"] as const) {
   test(`resources of one component in the hands of another, 2,000 times, in wasmtime under the ${runtime} runtime`, async () => {
     const wit = await wasiSources(STORE);
-    const build = async (world: string, program: string): Promise<Uint8Array> => {
-      const { core, generated } = await compileCore(wit, { world, runtime, isCounted: true, modules: { "program.ts": program } });
+    const build = async (world: string, name: string): Promise<Uint8Array> => {
+      const { core, generated } = await compileCore(wit, { world, runtime, isCounted: true, modules: { "program.ts": await program(name) } });
       return component(core, wit, generated);
     };
-    const composed = await compose(await build("keeper", STORE_PROGRAM), await build("task", STORE_TASK), "test:store/store@1.0.0");
+    const composed = await compose(await build("keeper", "store"), await build("task", "storeTask"), "test:store/store@1.0.0");
     assert.deepEqual(await run(composed), { exitCode: 0, trap: undefined, stdout: "", stderr: "" });
   });
 }
@@ -78,7 +77,7 @@ for (const runtime of ["incremental", "minimal"] as const) {
 test("WASI's resources, variants and nested results, in wasmtime", async () => {
   const wit = await wasiSources(WASI_WORLD);
   for (const runtime of ["incremental", "minimal"] as const) {
-    const { core, generated } = await compileCore(wit, { runtime, modules: { "program.ts": WASI_PROGRAM } });
+    const { core, generated } = await compileCore(wit, { runtime, modules: { "program.ts": await program("wasi") } });
     const ran = await run(await component(core, wit, generated), ["één", "", "three"], { NAME: "value", EMPTY: "" });
     assert.deepEqual({ ...ran, stdout: ran.stdout.split("\n") }, { exitCode: 0, trap: undefined, stderr: "", stdout: WASI_LINES });
   }

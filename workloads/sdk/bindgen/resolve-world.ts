@@ -81,13 +81,14 @@ class WorldResolver {
     for (const definition of definitions) this.#claim("import", { text: definition.name, at: definition.at });
     this.#root.definitions.push(...definitions);
     this.#root.uses.push(...uses.filter((use) => !this.#root.uses.some(({ name }) => name === use.name)));
+    const paths = new Set<string>();
     for (const item of found.item.items) {
-      if (isMember(item) && this.#packages.isOpen(item.attributes.gates, found.package)) this.#member(item, found, scope, renames);
+      if (isMember(item) && this.#packages.isOpen(item.attributes.gates, found.package)) this.#member(item, found, scope, renames, paths);
     }
     this.#included.pop();
   }
 
-  #member(member: WorldMember, found: Found<WorldItem>, scope: Scope, renames: ReadonlyMap<string, Name>): void {
+  #member(member: WorldMember, found: Found<WorldItem>, scope: Scope, renames: ReadonlyMap<string, Name>, paths: Set<string>): void {
     if (member.kind === "include") {
       this.#include(member, found);
       return;
@@ -95,6 +96,9 @@ class WorldResolver {
     const { what } = member;
     if ("package" in what) {
       const scoped = this.#scope(this.#packages.find("interface", what, found), what.name.at);
+      const key = `${member.kind} ${scoped.interface.id}`;
+      if (paths.has(key)) throw new WitError("wit_name_duplicate", what.name.at, `world "${found.item.name.text}" ${member.kind}s ${scoped.interface.id} twice`);
+      paths.add(key);
       if (member.kind === "import") this.#import(scoped.interface);
       else this.#exports.set(scoped.interface.id, scoped.interface);
       return;

@@ -1,29 +1,17 @@
 /** A task over generated bindings alone that calls into most of WASI, and prints what it saw: a line for each thing. */
-export const WASI_WORLD = `package test:wasi;
-world w {
-  import wasi:cli/environment@0.2.12; import wasi:cli/stdout@0.2.12; import wasi:cli/terminal-stdin@0.2.12;
-  import wasi:io/poll@0.2.12; import wasi:io/streams@0.2.12;
-  import wasi:clocks/monotonic-clock@0.2.12; import wasi:clocks/wall-clock@0.2.12;
-  import wasi:random/random@0.2.12; import wasi:random/insecure-seed@0.2.12;
-  import wasi:filesystem/preopens@0.2.12;
-  import wasi:http/types@0.2.12; import wasi:http/outgoing-handler@0.2.12;
-  export wasi:cli/run@0.2.12;
-}`;
-
-export const WASI_PROGRAM = `
-import { getArguments, getEnvironment, initialCwd } from "./gen/imports/wasi-cli-environment";
-import { getStdout } from "./gen/imports/wasi-cli-stdout";
-import { getTerminalStdin } from "./gen/imports/wasi-cli-terminal-stdin";
-import { poll } from "./gen/imports/wasi-io-poll";
-import { StreamError } from "./gen/imports/wasi-io-streams";
-import * as monotonic from "./gen/imports/wasi-clocks-monotonic-clock";
-import * as wall from "./gen/imports/wasi-clocks-wall-clock";
-import { getRandomBytes, getRandomU64 } from "./gen/imports/wasi-random-random";
-import { insecureSeed } from "./gen/imports/wasi-random-insecure-seed";
-import { getDirectories } from "./gen/imports/wasi-filesystem-preopens";
-import { ErrorCode, Fields, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme } from "./gen/imports/wasi-http-types";
-import { handle } from "./gen/imports/wasi-http-outgoing-handler";
-import { Result, Some, Tuple2, Unit, ok } from "./gen/canonical";
+import { getArguments, getEnvironment, initialCwd } from "../gen/imports/wasi-cli-environment";
+import { getStdout } from "../gen/imports/wasi-cli-stdout";
+import { getTerminalStdin } from "../gen/imports/wasi-cli-terminal-stdin";
+import { poll } from "../gen/imports/wasi-io-poll";
+import { StreamError } from "../gen/imports/wasi-io-streams";
+import * as monotonic from "../gen/imports/wasi-clocks-monotonic-clock";
+import * as wall from "../gen/imports/wasi-clocks-wall-clock";
+import { getRandomBytes, getRandomU64 } from "../gen/imports/wasi-random-random";
+import { insecureSeed } from "../gen/imports/wasi-random-insecure-seed";
+import { getDirectories } from "../gen/imports/wasi-filesystem-preopens";
+import { ErrorCode, Fields, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme } from "../gen/imports/wasi-http-types";
+import { handle } from "../gen/imports/wasi-http-outgoing-handler";
+import { Result, Some, Tuple2, Unit, ok } from "../gen/canonical";
 
 const lines = new Array<string>();
 function say(line: string): void { lines.push(line); }
@@ -114,10 +102,9 @@ export namespace run {
       if (i < 49) lines.length -= 10;
     }
     const out = getStdout();
-    const written = out.blockingWriteAndFlush(bytes(lines.join("\\n") + "\\n"));
+    const written = out.blockingWriteAndFlush(bytes(lines.join("\n") + "\n"));
     say(written.isErr && written.err.isClosed ? "closed" : "open");
     out.drop();
     return ok<Unit, Unit>(0);
   }
 }
-`;
