@@ -116,6 +116,5 @@ function include(reader: Reader, before: Attributes): WorldMember {
     reader.expect("as");
     return { name, as: reader.name("a name") };
   });
-  reader.skip(";");
   return { kind: "include", path: included, renames, attributes: before };
 }
