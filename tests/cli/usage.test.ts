@@ -45,6 +45,12 @@ test("a wrong word is refused with exit code 2 and the nearest right one", async
   }
 });
 
+test("wrong arguments show how that command is written, and no other", async (t) => {
+  const { stderr } = await openTerminal(t).run("new");
+  assert.match(stderr, /^Usage: godwit new NAME/m);
+  assert.match(stderr, /^Try godwit new --help$/m);
+});
+
 test("arguments are read strictly: nothing is ignored, nothing is guessed", async (t) => {
   const terminal = openTerminal(t);
   const wrong: string[][] = [

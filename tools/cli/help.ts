@@ -13,15 +13,17 @@ export function overview(groups: readonly (readonly [group: string, commands: re
   return ["Usage: godwit COMMAND [options]", ...lines, "", "godwit COMMAND --help tells more; --json prints for programs. Exit code: 0 done, 1 failed, 2 wrong usage."].join("\n");
 }
 
+export const usageText = (command: Command): string =>
+  command.usage.map((form, i) => `${i === 0 ? "Usage:" : "      "} godwit ${command.name}${form === "" ? "" : ` ${form}`}`).join("\n");
+
 export function commandHelp(command: Command): string {
-  const forms = command.usage.map((form, i) => `${i === 0 ? "Usage:" : "      "} godwit ${command.name}${form === "" ? "" : ` ${form}`}`);
   const options = Object.entries({ ...command.options, ...OPTIONS_COMMON }).map(([name, option]): [string, string] => [
     `${option.short === undefined ? "    " : `-${option.short}, `}--${name}${option.type === "string" ? ` ${option.value ?? "TEXT"}` : ""}`,
     option.summary,
   ]);
   const width = Math.max(...options.map(([left]) => left.length));
   const rows = options.map(([left, summary]) => wrapped(`  ${left.padEnd(width)}  `, summary));
-  return [...forms, "", `${command.summary}.`, ...(command.details === undefined ? [] : ["", command.details]), "", "Options:", ...rows].join("\n");
+  return [usageText(command), "", `${command.summary}.`, ...(command.details === undefined ? [] : ["", command.details]), "", "Options:", ...rows].join("\n");
 }
 
 /** `text` after `lead`, broken at spaces, later lines under the first. */

@@ -28,7 +28,7 @@ import { status } from "./commands/status.ts";
 import { topup } from "./commands/topup.ts";
 import { transfer } from "./commands/transfer.ts";
 import { tx } from "./commands/tx.ts";
-import { commandHelp, nearest, overview } from "./help.ts";
+import { commandHelp, nearest, overview, usageText } from "./help.ts";
 import { jsonText, paint, plain } from "./table.ts";
 
 /** In the order in which they are listed: to begin, to author, to look, to pay, to hold, to run alone, to operate. */
@@ -49,7 +49,7 @@ export async function main(argv: readonly string[], shell: Shell): Promise<numbe
   try {
     return await dispatch(argv, shell);
   } catch (error) {
-    return fail(shell, wantsJson(argv), error);
+    return fail(shell, wantsJson(argv), error, all.find(({ name }) => name === argv[0]));
   }
 }
 
@@ -100,12 +100,12 @@ function stoppedInVain(signal: AbortSignal, running: Promise<unknown>): Promise<
   });
 }
 
-function fail(shell: Shell, json: boolean, error: unknown): number {
+function fail(shell: Shell, json: boolean, error: unknown, command: Command | undefined): number {
   const { code, message, facts } = describe(error, shell.signal.aborted);
   if (json) shell.stderr.write(`${jsonText({ error: { code, message, ...facts } })}\n`);
   else {
     shell.stderr.write(`${paint(shell, shell.stderr, "red", "error")} ${code}: ${message.split("\n").map(plain).join("\n")}\n`);
-    if (error instanceof UsageError) shell.stderr.write("Try godwit --help, or godwit COMMAND --help\n");
+    if (error instanceof UsageError) shell.stderr.write(command === undefined ? "Try godwit --help\n" : `${usageText(command)}\nTry godwit ${command.name} --help\n`);
   }
   return error instanceof UsageError ? 2 : 1;
 }
