@@ -19,7 +19,7 @@ import { lockFolder } from "#chain/node/folderLock.ts";
 import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
 import { ApiClient } from "./cli/client.ts";
-import { runwayText } from "./cli/commands/bill.ts";
+import { runwayPhrase } from "./cli/commands/bill.ts";
 import { writeDevelopmentApi } from "./cli/keys.ts";
 import { rateText, tokensText } from "./cli/money.ts";
 
@@ -44,6 +44,11 @@ const STOP_MS_MAX = 2_000;
 const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "logs", "keys"];
 
 type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName };
+/** What to do about a refusal that a second start meets. */
+const ADVICE: Readonly<Record<string, string>> = {
+  data_folder_in_use: "Ctrl-C where it runs ends it; beside it, start one with --data DIR --api-port 0 --http-port 0",
+  port_in_use: "choose others with --api-port N and --http-port N (0: any)",
+};
 class UsageError extends Error {}
 class StartError extends Error {
   readonly code: string;
@@ -126,21 +131,22 @@ async function deployDemo(agent: DevelopmentAgent, client: ApiClient, directory:
   return deployment;
 }
 
-/** Seconds run × rate per second = total, and the runway. */
+/** Seconds run × rate per second = total, and the runway (or that it is closed). */
 function billText(bill: Bill): string {
   const rates = new Set(bill.segments.map(({ rate }) => rate));
   const seconds = bill.segments.reduce((sum, segment) => sum + segment.seconds, bill.earlier.seconds);
   const sum = rates.size === 1 && bill.earlier.segments === 0 ? `${seconds} s × ${tokensText([...rates][0]!)} =` : `${seconds} s in ${bill.segments.length + bill.earlier.segments} segments, now ${rateText(bill.ratePerSecond)}:`;
-  return `${sum} ${tokensText(bill.total)} tokens; runway ${runwayText(bill)}`;
+  return `${sum} ${tokensText(bill.total)} tokens; ${runwayPhrase(bill)}`;
 }
 
-/** Shows the bill once a second until the signal; a failed look is left out. */
+/** Shows the bill once a second until the signal, or until it can change no more; a failed look is left out. */
 async function showBill(client: ApiClient, id: string, signal: AbortSignal): Promise<void> {
   for (let tick = 0; !signal.aborted; tick++) {
     const bill = await client.bill(id).catch(() => null);
     if (bill !== null && !signal.aborted) {
       if (isTerminal) process.stdout.write(`\r\u001b[K${"bill".padEnd(9)} ${billText(bill)}`);
-      else if (tick % BILL_LINE_EVERY === 0) say("bill", billText(bill));
+      else if (bill.closed || tick % BILL_LINE_EVERY === 0) say("bill", billText(bill));
+      if (bill.closed) break;
     }
     await sleep(BILL_INTERVAL_MS, undefined, { signal }).catch(() => {});
   }
@@ -176,9 +182,9 @@ async function main(): Promise<number> {
     say("ingress", `http://127.0.0.1:${agent.httpPort}`);
     const deployment = options.demo && !signal.aborted ? await deployDemo(agent, client, options.directory, signal) : null;
     if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
-    say("stop", "Ctrl-C");
+    if (!signal.aborted) say("stop", "Ctrl-C");
     if (deployment !== null) await showBill(client, deployment.id, signal);
-    else if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   } finally {
     say("stopping", "…");
     stop.abort();
@@ -194,6 +200,7 @@ try {
 } catch (error) {
   const code = error instanceof UsageError ? "usage" : error instanceof Error && "code" in error ? String(error.code) : "internal";
   const text = error instanceof Error ? (code === "internal" ? (error.stack ?? error.message) : error.message) : String(error);
-  process.stderr.write(`error ${code}: ${text}\n${error instanceof UsageError ? `${USAGE}\n` : ""}`);
+  const more = error instanceof UsageError ? USAGE : ADVICE[code];
+  process.stderr.write(`error ${code}: ${text}\n${more === undefined ? "" : `${more}\n`}`);
   process.exitCode = error instanceof UsageError ? 2 : 1;
 }

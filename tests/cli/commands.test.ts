@@ -57,6 +57,19 @@ test("a deployment is meant by its name, its id, or NAME.ADDRESS; the live one b
   assert.deepEqual(await terminal.errorOf("bill", "ff".repeat(20)), { exit: 1, code: "deployment_unknown" });
 });
 
+test("the beginning of an id that ps prints is enough; one that two deployments share is not, nor another account's", async (t) => {
+  const { machine, terminal, id } = await world(t);
+  const short = (await terminal.run("ps")).stdout.match(/\b[0-9a-f]{12}\b/)?.[0] ?? assert.fail();
+  assert.equal((await terminal.json("bill", short))["deploymentId"], id);
+  assert.deepEqual(await terminal.errorOf("bill", short.slice(1)), { exit: 1, code: "deployment_unknown" });
+  const twin = `${short}${"0".repeat(28)}`;
+  machine.deployments.set(twin, { ...machine.deployments.get(id)!, id: twin, name: "twin" });
+  assert.deepEqual(await terminal.errorOf("bill", short), { exit: 1, code: "deployment_unknown" });
+  machine.deployments.set(twin, { ...machine.deployments.get(twin)!, owner: "somebody" });
+  machine.deployments.delete(id);
+  assert.deepEqual(await terminal.errorOf("bill", short), { exit: 1, code: "deployment_unknown" });
+});
+
 test("scale, resize, topup, claim, transfer and rm each send the operation they say", async (t) => {
   const { machine, terminal, id } = await world(t);
   const { address: bob } = await terminal.json("account", "new", "bob");
@@ -146,6 +159,13 @@ test("logs are signed by the owner; each line is one line; --json gives one obje
   assert.deepEqual(lines, ["two\u001b[2J", "three"]);
   await terminal.run("account", "new", "bob");
   assert.deepEqual(await terminal.errorOf("logs", "ab".repeat(20), "--account", "bob"), { exit: 1, code: "not_owner" });
+});
+
+test("a line of a request comes after its id, which the answer had as x-request-id", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.logLines = [{ stream: "stdout", line: "GET /", requestId: "d5b9211b28847c46" }, { stream: "system", line: "Loaded" }];
+  const lines = (await terminal.run("logs", "hello")).stdout.trim().split("\n").map((line) => line.split(" ").slice(1).join(" "));
+  assert.deepEqual(lines, ["stdout d5b9211b28847c46 GET /", "system Loaded"]);
 });
 
 test("logs -f goes on until the machine ends it, and says what it had to skip", async (t) => {

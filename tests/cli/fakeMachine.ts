@@ -38,7 +38,7 @@ export type FakeMachine = {
   /** What the replicas of the next deployments do. */
   replicas: "ready" | "failed" | "slow";
   /** Lines of every log; a follower gets one more after each, and then the end. */
-  logLines: { stream: string; line: string }[];
+  logLines: { stream: string; line: string; requestId?: string }[];
   /** How far this machine's clock is ahead. */
   clockAheadMs: number;
 };

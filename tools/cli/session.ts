@@ -101,10 +101,12 @@ export function signWithFee(body: TransactionBody, seed: Uint8Array, fees: Statu
 }
 
 export const DEPLOYMENT_ID: RegExp = /^[0-9a-f]{40}$/;
+/** The beginning of an id, as long as `godwit ps` prints it or longer. */
+const DEPLOYMENT_ID_SHORT = /^[0-9a-f]{12,39}$/;
 
-/** The deployment that is meant: by name (this account's first), by id, or by NAME.ADDRESS for another account's. */
+/** The deployment that is meant: by name (this account's first), by id or by the beginning of one of this account's, or by NAME.ADDRESS for another account's. */
 export async function findDeployment(client: ApiClient, owner: string | undefined, wanted: string): Promise<Deployment> {
-  const own = owner === undefined ? undefined : await byName(client, owner, wanted);
+  const own = owner === undefined ? undefined : ((await byName(client, owner, wanted)) ?? (await byShortId(client, owner, wanted)));
   if (own !== undefined) return own;
   if (DEPLOYMENT_ID.test(wanted)) return client.deployment(wanted);
   const [name = "", account = ""] = wanted.split(".");
@@ -117,6 +119,13 @@ export async function findDeployment(client: ApiClient, owner: string | undefine
 async function byName(client: ApiClient, owner: string, name: string): Promise<Deployment | undefined> {
   const named = (await client.allDeployments(owner)).filter((deployment) => deployment.name === name);
   return named.find(({ state }) => state !== "closing") ?? named[0];
+}
+
+/** One that begins so is it; with several, nobody knows which was meant. */
+async function byShortId(client: ApiClient, owner: string, wanted: string): Promise<Deployment | undefined> {
+  if (!DEPLOYMENT_ID_SHORT.test(wanted)) return undefined;
+  const [first, second] = (await client.allDeployments(owner)).filter(({ id }) => id.startsWith(wanted));
+  return second === undefined ? first : undefined;
 }
 
 export const deploymentAddress = (deployment: { readonly id: string }): Address => address(fromHex(deployment.id));

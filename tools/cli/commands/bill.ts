@@ -70,7 +70,10 @@ export function billText(now: Bill): string {
 /** One line that moves: what `npm start` shows as well. */
 export const billLine = (now: Bill): string => {
   const seconds = now.segments.reduce((sum, segment) => sum + segment.seconds, now.earlier.seconds);
-  return `${seconds} s run, ${rateText(now.ratePerSecond)}, total ${tokensText(now.total)}, runway ${runwayText(now)}`;
+  return `${seconds} s run, ${rateText(now.ratePerSecond)}, total ${tokensText(now.total)}, ${runwayPhrase(now)}`;
 };
 
-export const runwayText = (now: Bill): string => (now.runwaySeconds === null ? "no end while nothing runs" : durationText(now.runwaySeconds));
+export const runwayText = (now: Bill): string => (now.runwaySeconds === null ? "nothing runs" : durationText(now.runwaySeconds));
+
+/** The runway in the middle of a line, where its name stands nowhere else. */
+export const runwayPhrase = (now: Bill): string => (now.closed ? `closed, ${tokensText(now.refunded)} came back` : now.runwaySeconds === null ? "nothing runs" : `runway ${runwayText(now)}`);

@@ -27,9 +27,11 @@ export const logs: Command = {
   },
 };
 
-function lineText(shell: Shell, { timeMs, stream, line }: LogLine): string {
+/** The id of the request is what its answer has as x-request-id. */
+function lineText(shell: Shell, { timeMs, stream, requestId, line }: LogLine): string {
   const time = paint(shell, shell.stdout, "dim", new Date(Number(timeMs)).toISOString());
   const tag = paint(shell, shell.stdout, stream === "stdout" ? "dim" : stream === "stderr" ? "yellow" : "red", stream.padEnd(6));
+  const request = requestId === null || requestId === "" ? "" : `${paint(shell, shell.stdout, "dim", plain(requestId))} `;
   // To a file or a pipe a line goes as the guest wrote it; on a terminal it must not be able to redraw the screen.
-  return `${time} ${tag} ${shell.stdout.isTTY === true ? plain(line) : line}`;
+  return `${time} ${tag} ${request}${shell.stdout.isTTY === true ? plain(line) : line}`;
 }

@@ -3,7 +3,7 @@ import { type Command, OPTIONS_ACCOUNT, OPTIONS_API, UsageError } from "../comma
 import { parseTokens, tokensText } from "../money.ts";
 import { deploymentAddress, findDeployment, openSession, send } from "../session.ts";
 import { print } from "../table.ts";
-import { runwayText } from "./bill.ts";
+import { runwayPhrase } from "./bill.ts";
 
 export const topup: Command = {
   name: "topup",
@@ -20,6 +20,6 @@ export const topup: Command = {
     const done = await send(session, shell, [{ kind: "topUp", deploymentId: deploymentAddress(deployment), amount }], "paying");
     const now = await session.client.bill(deployment.id);
     print(shell, input.json, { id: deployment.id, name: deployment.name, amount, balance: now.balance, runwaySeconds: now.runwaySeconds, txid: done.txid, height: done.height },
-      () => `${tokensText(amount)} paid into ${deployment.name}: escrow ${tokensText(now.balance)}, runway ${runwayText(now)}`);
+      () => `${tokensText(amount)} paid into ${deployment.name}: escrow ${tokensText(now.balance)}, ${runwayPhrase(now)}`);
   },
 };
