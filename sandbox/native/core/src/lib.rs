@@ -22,3 +22,5 @@ pub mod log;
 pub mod plane;
 #[cfg(feature = "run")]
 pub mod serve;
+#[cfg(feature = "run")]
+pub mod trial;

@@ -9,13 +9,14 @@ use crate::{
     guest::{Guest, State, linker},
     limits::Limits,
     log::{Log, Sink, Stream, Tap, TapStream},
+    serve::host_of,
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
     Request, Response,
     body::{Body, Incoming},
-    header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use std::{
     collections::HashMap,
@@ -44,8 +45,6 @@ use wasmtime_wasi_http::p2::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const ANY_HOST: &str = "*";
-/// Of why a trial failed; all of it is in the deployment's log.
-const REASON_CHARACTERS_MAX: usize = 512;
 
 pub struct Load {
     pub id: String,
@@ -59,11 +58,11 @@ pub struct Load {
 
 pub struct Deployment {
     id: Arc<str>,
-    tenant: u64,
+    pub(crate) tenant: u64,
     hosts: Vec<String>,
-    pre: ProxyPre<State>,
-    limits: Limits,
-    trial: Option<Duration>,
+    pub(crate) pre: ProxyPre<State>,
+    pub(crate) limits: Limits,
+    pub(crate) trial: Option<Duration>,
     environment: Vec<(String, String)>,
     pub gate: Arc<Gate>,
     pub account: Arc<Account>,
@@ -74,7 +73,7 @@ pub struct Deployment {
 pub struct LoadError(pub &'static str, pub String);
 
 pub struct Plane {
-    engine: Engine,
+    pub(crate) engine: Engine,
     linker: Linker<State>,
     hosts: RwLock<HashMap<String, Arc<Deployment>>>,
     deployments: Mutex<HashMap<String, Arc<Deployment>>>,
@@ -242,58 +241,13 @@ impl Plane {
 }
 
 impl Deployment {
-    fn guest(&self, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
+    pub(crate) fn guest(&self, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
         let wasi = WasiCtx::builder()
             .stdout(TapStream(tap.clone(), Stream::Stdout))
             .stderr(TapStream(tap.clone(), Stream::Stderr))
             .envs(&self.environment)
             .build();
         Guest::new(engine, &self.limits, self.account.clone(), pass, wasi)
-    }
-
-    /// One instance, of which nothing is asked: what cannot even begin is an error of the load, and not of every request.
-    async fn tried(&self, engine: &Engine) -> Result<(), LoadError> {
-        let Some(trial) = self.trial else { return Ok(()) };
-        let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
-        // All of the memory, as an instance has it that is alone.
-        let gate = Gate::new(1, (0, self.limits.memory_bytes_max), 0, Duration::ZERO);
-        let pass = gate.enter().await.map_err(|_| busy())?;
-        let tap = Tap::new(self.log.clone(), String::new());
-        let mut guest = self.guest(engine, &tap, pass).map_err(|_| busy())?;
-        let wall_time = trial.min(Duration::from_millis(self.limits.wall_time_ms_max));
-        let result = tokio::time::timeout(wall_time, self.pre.instantiate_async(&mut guest.store)).await;
-        tap.finish();
-        let (cause, reason) = match result {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => {
-                tap.system(&format!("{error:?}"));
-                (Cause::of(&error, guest.store.data().meter.refused), error.root_cause().to_string())
-            }
-            Err(_) => (Cause::WallTimeLimit, format!("still running after {} ms", wall_time.as_millis())),
-        };
-        if cause == Cause::Overloaded {
-            return Err(busy());
-        }
-        let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
-        Err(LoadError("load_failed", format!("The component cannot be instantiated: {}: {reason}", cause.code())))
-    }
-}
-
-/// Tries a deployment and gives it its routes. `done` is called right here when the trial needs no more than a first slice, else
-/// on a batch thread: whoever instantiates slowly holds up nobody.
-pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done: impl FnOnce(Result<(), LoadError>) + Send + 'static) {
-    let deployment = Arc::new(deployment);
-    let (tenant, account) = (deployment.tenant, deployment.account.clone());
-    let plane = plane.clone();
-    let mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-        let tried = deployment.tried(&plane.engine).await;
-        done(tried.and_then(|()| plane.publish(deployment)));
-    });
-    let begun_ns = thread_cpu_ns();
-    let polled = poll_once(&mut work);
-    account.cpu_ns.fetch_add(thread_cpu_ns() - begun_ns, Relaxed);
-    if polled.is_pending() {
-        batch.spawn(tenant, account, work).detach();
     }
 }
 
@@ -389,18 +343,4 @@ fn problem(cause: Cause, request_id: &str) -> Response<Answer> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
     response
-}
-
-/// Lower case, without port and final dot.
-fn host_of(request: &Request<Incoming>) -> Option<String> {
-    let host = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers().get(HOST)?.to_str().ok()?,
-    };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() { None } else { Some(name.to_ascii_lowercase()) }
 }

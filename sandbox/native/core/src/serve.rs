@@ -1,5 +1,6 @@
 //! The ingress: connections on the inherited socket, HTTP/1.1 with keep-alive.
 use crate::{batch::Batch, plane::Plane};
+use hyper::{Request, body::Incoming, header::HOST};
 use std::{
     os::fd::AsRawFd,
     pin::Pin,
@@ -46,6 +47,20 @@ pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener) 
             drop(place);
         });
     }
+}
+
+/// Lower case, without port and final dot.
+pub(crate) fn host_of(request: &Request<Incoming>) -> Option<String> {
+    let host = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(HOST)?.to_str().ok()?,
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() { None } else { Some(name.to_ascii_lowercase()) }
 }
 
 fn prepare(stream: &TcpStream) {

@@ -3,9 +3,10 @@ use godwit_core::{
     batch::Batch,
     limits::Limits,
     log::{Line, Sink, Stream},
-    plane::{self, Deployment, Load, LoadError, Plane},
+    plane::{Deployment, Load, LoadError, Plane},
+    trial,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
@@ -68,11 +69,11 @@ impl Writer {
     pub fn new(stream: UnixStream) -> Arc<Writer> {
         Arc::new(Writer(Mutex::new(stream)))
     }
-    pub fn send(&self, message: &Value) -> io::Result<()> {
-        let body = message.to_string();
-        let mut bytes = Vec::with_capacity(4 + body.len());
-        bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(body.as_bytes());
+    pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        let mut bytes = vec![0; 4];
+        serde_json::to_writer(&mut bytes, message)?;
+        let length = bytes.len() as u32 - 4;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
         self.0.lock().unwrap().write_all(&bytes)
     }
 }
@@ -97,7 +98,7 @@ pub fn carry_out(
                 move |result| _ = writer.send(&outcome(call, result))
             };
             match prepare(plane, load) {
-                Ok(deployment) => plane::load(plane, batch, deployment, answer),
+                Ok(deployment) => trial::load(plane, batch, deployment, answer),
                 Err(error) => answer(Err(error)),
             }
             Ok(())
@@ -190,21 +191,38 @@ impl Lines {
             }
             let Unsent { lines, .. } = std::mem::take(&mut *unsent);
             drop(unsent);
-            let lines: Vec<Value> = lines.iter().map(describe).collect();
-            if writer.send(&json!({ "type": "logs", "lines": lines })).is_err() {
+            let lines = lines.iter().map(describe).collect();
+            if writer.send(&Logs { kind: "logs", lines }).is_err() {
                 return;
             }
         }
     }
 }
 
-fn describe(line: &Line) -> Value {
+/// One request may write many, so they go from what they are to bytes with nothing in between.
+#[derive(Serialize)]
+struct Logs<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    lines: Vec<LogLine<'a>>,
+}
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogLine<'a> {
+    id: &'a str,
+    request_id: &'a str,
+    stream: &'static str,
+    time_ms: u64,
+    line: &'a str,
+}
+
+fn describe(line: &Line) -> LogLine<'_> {
     let stream = match line.stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
         Stream::System => "system",
     };
-    json!({ "id": &*line.id, "requestId": line.request_id, "stream": stream, "timeMs": line.time_ms, "line": line.text })
+    LogLine { id: &line.id, request_id: &line.request_id, stream, time_ms: line.time_ms, line: &line.text }
 }
 
 impl Sink for Lines {
