@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import { hex } from "#chain/types.ts";
 import { type Operation, decodeTransaction } from "#chain/codec/transaction.ts";
+import { reportText } from "#tools/cli/commands/audit.ts";
 import { type FakeMachine, startFakeMachine } from "./fakeMachine.ts";
 import { type Terminal, openTerminal } from "./terminal.ts";
 
@@ -209,4 +210,12 @@ test("a wait that is stopped says that the deployment stays", async (t) => {
 test("tx says what the machine knows of a transaction", async (t) => {
   const { terminal } = await world(t);
   assert.deepEqual(await terminal.errorOf("tx", "00".repeat(32)), { exit: 1, code: "transaction_unknown" });
+});
+
+test("an audit that cannot read the chain has failed; what a machine says in its findings cannot steer a terminal", async (t) => {
+  const { terminal } = await world(t);
+  assert.deepEqual(await terminal.errorOf("audit"), { exit: 1, code: "audit_failed" });
+  const line = { deployment: "ab".repeat(20), owner: "gw1somebody", seconds: "15", due: "78750", paid: "78750", balance: "0", refunded: "7499921250" };
+  const text = reportText({ ok: false, height: 20, supply: "1010000000000000", lines: [line], findings: ["total: the API says \u001b[2J"] });
+  assert(text.includes(" 0.000078750 ") && text.includes("supply 1010000: not everything is accounted for") && text.includes("says \\x1b[2J"), text);
 });
