@@ -22,6 +22,8 @@ const NODE_MAJOR_MIN = 18;
 const TEST_GLOBS = ["chain", "sandbox", "workloads", "os", "tools", "tests"].map((folder) => `${folder}/**/*.test.ts`);
 const TEST_CONCURRENCY = 2; // files side by side: the smallest machine we support has two cores
 const PROGRESS_INTERVAL_MS = 5_000;
+const PARENT_CHECK_INTERVAL_MS = 1_000;
+const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 const startedAt = Date.now();
 const elapsed = () => `${((Date.now() - startedAt) / 1000).toFixed(1)} s`;
@@ -38,13 +40,15 @@ function quietly(command, args, what) {
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output = (output + chunk).slice(-20_000)));
     const timer = setInterval(() => say(`${what} … ${elapsed()}`), PROGRESS_INTERVAL_MS);
-    // A terminal's Ctrl-C reaches both; whoever ends only us must not leave npm behind.
-    const end = () => child.kill();
-    process.once("SIGTERM", end).once("SIGHUP", end);
+    // npm goes on for seconds after a Ctrl-C, and a start that follows finds it in its way. What it leaves half done, the next npm ci clears.
+    let isStopped = false;
+    const end = () => (isStopped = child.kill("SIGKILL"));
+    for (const signal of STOP_SIGNALS) process.on(signal, end);
     child.on("error", (error) => fail(`Cannot run ${command} for ${what}: ${error.message}`));
     child.on("close", (code) => {
       clearInterval(timer);
-      process.off("SIGTERM", end).off("SIGHUP", end);
+      for (const signal of STOP_SIGNALS) process.off(signal, end);
+      if (isStopped) process.exit(1);
       if (code !== 0) process.stderr.write(output);
       resolve(code);
     });
@@ -82,10 +86,13 @@ function runPinned(args, environment = {}) {
   return new Promise((resolve) => {
     const child = spawn(pinnedNode, args, { cwd: process.cwd(), stdio: "inherit", env: { ...process.env, ...environment } });
     // A terminal's Ctrl-C goes to the whole group: passing it on too would stop the child twice.
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+    for (const signal of STOP_SIGNALS)
       process.on(signal, () => {
         if (!(signal === "SIGINT" && process.stdin.isTTY)) child.kill(signal);
       });
+    // npm passes a SIGTERM on to its shell, which ends without a word to us.
+    const parent = process.ppid;
+    setInterval(() => process.ppid !== parent && child.kill("SIGTERM"), PARENT_CHECK_INTERVAL_MS).unref();
     child.on("error", (error) => fail(`Cannot run ${pinnedNode}: ${error.message}; delete node_modules and try again`));
     child.on("close", (code, signal) => resolve(signal ? 1 : (code ?? 1)));
   });
