@@ -41,7 +41,7 @@ const utf8Encoder = new TextEncoder();
 // Without ignoreBOM a leading U+FEFF would vanish, and two encodings would read alike.
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Throws CodecError `codec_range` or `codec_utf8` when the value lies outside the profile. */
+/** Throws CodecError `codec_range`, `codec_utf8`, `codec_type` or `codec_depth` when the value lies outside the profile. */
 export function encode(value: Cbor): Uint8Array {
   const writer = new Writer();
   writer.value(value, 0);
@@ -70,6 +70,8 @@ class Writer {
     } else if (value instanceof Uint8Array) {
       this.#head(BYTES, value.length);
       this.#raw(value);
+    } else if (!Array.isArray(value)) {
+      throw new CodecError("codec_type", `the profile has no ${value === null ? "null" : typeof value}`);
     } else {
       if (depth >= CBOR_DEPTH_MAX) throw new CodecError("codec_depth", `arrays nest deeper than ${CBOR_DEPTH_MAX}`);
       this.#head(ARRAY, value.length);

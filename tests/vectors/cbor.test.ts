@@ -57,6 +57,7 @@ test("decode() refuses the rest of the appendix and every other way to write a v
 test("encode() refuses what the profile has no bytes for", () => {
   for (const value of [-1, 1.5, Number.NaN, 2 ** 53, -1n, 2n ** 64n]) assert.throws(() => encode(value), { code: "codec_range" });
   assert.throws(() => encode("\ud800"), { code: "codec_utf8" });
+  for (const value of [null, undefined, true, {}, new Map()]) assert.throws(() => encode(value as never), { name: "CodecError", code: "codec_type" });
 });
 
 test("decode() is bounded in depth and in items", () => {
