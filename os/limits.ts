@@ -57,6 +57,10 @@ export const LOG_FOLLOWERS_OF_ONE_MAX = 8;
 export const LOG_FOLLOWER_BYTES_MAX: number = 1024 * 1024;
 /** A silent stream says something this often, so that a dead client is noticed. */
 export const LOG_HEARTBEAT_MS = 15_000;
+/** The log of a closed deployment is over after so much silence: unloaded within milliseconds, it has only its last requests left. */
+export const LOG_QUIET_MS = 1_000;
+/** And at most so long after the close: a request runs 30 s at most. */
+export const LOG_LAST_LINES_MS_MAX = 35_000;
 
 /** A repeated failure waits 250 ms, 500 ms, … and at most this. */
 export const RETRY_MS_FIRST = 250;

@@ -2,23 +2,25 @@
  * The log of a deployment over HTTP: the newest lines, a page, or a stream of server-sent events that follows it.
  *
  * A client that reads slower than the log grows loses lines, not the machine its memory: above LOG_FOLLOWER_BYTES_MAX unsent
- * bytes lines are left out and a line of the stream `system` says how many.
+ * bytes lines are left out and a line of the stream `system` says how many. A deployment that is closed, by its owner's word in a
+ * final block, still has its last requests to answer: its stream ends with `event: end` once nothing was written for LOG_QUIET_MS.
  */
 import type { ServerResponse } from "node:http";
-import { type Hex, hex } from "#chain/types.ts";
-import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
-import type { LogLine, LogStore } from "../logs.ts";
+import { type Hex, address, fromHex, hex } from "#chain/types.ts";
+import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LAST_LINES_MS_MAX, LOG_LINES_MAX, LOG_QUIET_MS, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import type { LogLine } from "../logs.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
 import { type Route, json } from "./route.ts";
 import { DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
 
-export function logRoute({ logs }: Context): Route {
+export function logRoute(context: Context): Route {
+  const { logs } = context;
   /** One entry for each client that follows: whose it is. */
   const followers: Hex[] = [];
   return {
     id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner",
-    summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams them as events `line`",
+    summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams events `line`, and one `end` when it is closed and writes no more",
     parameters: { id: DEPLOYMENT_PARAMETER },
     query: {
       follow: { type: "boolean", default: false },
@@ -26,7 +28,7 @@ export function logRoute({ logs }: Context): Route {
       after: { type: "integer", minimum: 0, description: "Lines after this sequence number; `tail` is ignored." },
       limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
     },
-    answers: { 200: { description: "Lines", types: ["application/json", "text/event-stream"], schema: page("lines", ref("LogLine")) } },
+    answers: { 200: { description: "Lines. As events: `line` has a LogLine; `end`, the last one, says that the deployment is closed; a stream that ends without it is to be opened again", types: ["application/json", "text/event-stream"], schema: page("lines", ref("LogLine")) } },
     run: ({ parameters, query, sender, signal }) => {
       const id = parameters["id"] as Hex;
       const after = query["after"] as number | undefined;
@@ -45,36 +47,62 @@ export function logRoute({ logs }: Context): Route {
       signal.addEventListener("abort", () => followers.splice(followers.indexOf(account), 1), { once: true });
       return {
         kind: "stream", type: "text/event-stream",
-        write: (response) => follow(logs, id, after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX), response, signal),
+        write: (response) => follow(context, id, after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX), response, signal),
       };
     },
   };
 }
 
-async function follow(logs: LogStore, id: Hex, first: readonly LogLine[], response: ServerResponse, signal: AbortSignal): Promise<void> {
-  let skipped = 0;
-  const send = (line: LogLine): void => void response.write(`id: ${line.sequence}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`);
-  const write = (line: LogLine): void => {
-    if (response.writableLength > LOG_FOLLOWER_BYTES_MAX) {
-      skipped += 1;
-      return;
-    }
-    if (skipped > 0) send({ ...line, sequence: line.sequence - 1, stream: "system", requestId: null, line: `${skipped} lines left out: this client reads too slowly` });
-    skipped = 0;
-    send(line);
-  };
-  const ended = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+async function follow({ logs, node }: Context, id: Hex, first: readonly LogLine[], response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const write = writer(response);
+  const ended = Promise.withResolvers<void>();
+  const stop = (): void => ended.resolve();
+  if (signal.aborted) stop();
+  else signal.addEventListener("abort", stop, { once: true });
   const heartbeat = setInterval(() => response.write(": still here\n\n"), LOG_HEARTBEAT_MS);
+  let quiet: NodeJS.Timeout | undefined;
+  let last: NodeJS.Timeout | undefined;
   // No await between the first lines and the following: nothing is lost or twice.
   for (const line of first) write(line);
-  const unfollow = logs.follow(id, write);
+  const unfollow = logs.follow(id, (line) => {
+    write(line);
+    if (quiet !== undefined) waitForQuiet();
+  });
+  const waitForQuiet = (): void => {
+    clearTimeout(quiet);
+    quiet = setTimeout(stop, LOG_QUIET_MS);
+  };
+  const look = (): void => {
+    if (quiet !== undefined || (node.view().deployment(address(fromHex(id)))?.state ?? "closing") !== "closing") return;
+    waitForQuiet();
+    last = setTimeout(stop, LOG_LAST_LINES_MS_MAX);
+  };
+  const unsubscribe = node.onFinal(look);
+  look();
   try {
-    await ended;
+    await ended.promise;
+    if (!signal.aborted) write("end");
   } finally {
     clearInterval(heartbeat);
+    clearTimeout(quiet);
+    clearTimeout(last);
+    unsubscribe();
     unfollow();
   }
+}
+
+/** Writes lines, and the end, as events; above LOG_FOLLOWER_BYTES_MAX unsent bytes it leaves lines out and tells how many with the next one that goes out. */
+function writer(response: ServerResponse): (what: LogLine | "end") => void {
+  let skipped: { readonly count: number; readonly last: LogLine } | null = null;
+  const send = (line: LogLine): void => void response.write(`id: ${line.sequence}\nevent: line\ndata: ${JSON.stringify(line)}\n\n`);
+  return (what) => {
+    if (what !== "end" && response.writableLength > LOG_FOLLOWER_BYTES_MAX) {
+      skipped = { count: (skipped?.count ?? 0) + 1, last: what };
+      return;
+    }
+    if (skipped !== null) send({ ...skipped.last, stream: "system", requestId: null, line: `${skipped.count} lines left out: this client reads too slowly` });
+    skipped = null;
+    if (what === "end") response.write("event: end\ndata: {}\n\n");
+    else send(what);
+  };
 }

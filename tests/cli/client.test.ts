@@ -85,6 +85,19 @@ test("every wait has an end with a name: for the head, for the body, for silence
   await assert.rejects(lines.next(), { code: "api_silent" });
 });
 
+test("a log that ends is told from one that breaks off", async (t) => {
+  const machine = await startFakeMachine(t);
+  const ends: string[] = [];
+  for (const last of ["event: end\ndata: {}\n\n", ""]) {
+    const log = await serverWith(t, (request, response) => {
+      if (request.url === "/v1/status") void fetch(`${machine.url}/v1/status`).then(async (answer) => response.end(await answer.text()));
+      else response.end(`: here\n\n${last}`);
+    });
+    assert.deepEqual(await Array.fromAsync(clientFor(t, log.url).logs("ab".repeat(20), { follow: true, onEnd: () => ends.push(last) })), []);
+  }
+  assert.deepEqual(ends.map((last) => last !== ""), [true]);
+});
+
 test("problem details become an error with their code and status; anything else is told by its status", async (t) => {
   const rows: [number, string, string][] = [
     [422, '{"code":"insufficient_funds","detail":"too little"}', "insufficient_funds"], [404, '{"code":"deployment_unknown"}', "deployment_unknown"],

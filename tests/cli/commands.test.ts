@@ -169,13 +169,14 @@ test("a line of a request comes after its id, which the answer had as x-request-
   assert.deepEqual(lines, ["stdout d5b9211b28847c46 GET /", "system Loaded"]);
 });
 
-test("logs -f goes on until the machine ends it, and says what it had to skip", async (t) => {
+test("logs -f goes on until the deployment is closed, which is no failure, and says so and what it had to skip", async (t) => {
   const { machine, terminal } = await world(t);
   machine.logLines = [{ stream: "stdout", line: "one" }, { stream: "stdout", line: "two" }];
   const { code, stdout, stderr } = await terminal.run("logs", "-f", "hello");
   assert.equal(code, 0);
   assert.deepEqual(stdout.match(/(?<=stdout ).*/g), ["one", "two"]);
-  assert.match(stderr, /^warning 3 lines were skipped/);
+  assert.match(stderr, /^warning 3 lines were skipped.*\nhello is closed: its log ends here\n$/);
+  assert.equal((await terminal.run("logs", "hello")).stderr, "");
 });
 
 test("bill --watch prints until it is stopped, and that is no failure", async (t) => {

@@ -18,7 +18,7 @@ import type { Route } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi, uploadMsMax } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
-import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
+import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_LAST_LINES_MS_MAX, LOG_QUIET_MS, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
 import { LogStore } from "#os/logs.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { SandboxError } from "#sandbox/sandbox.ts";
@@ -236,6 +236,59 @@ test("logs: the newest lines, pages after a sequence number, and a stream that m
   await closed;
   assert.match(text, /content-type: text\/event-stream/);
   assert.deepEqual([...text.matchAll(/^id: (\d+)$/gm)].map((match) => match[1]), ["29", "30", "31"]);
+});
+
+test("the stream of a deployment that is closed has the lines of its last requests, then its end, and makes room for another", async (t) => {
+  const { as, port, logs, node } = await world(t);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const path = `/v1/deployments/${ID}/logs?follow=true&tail=0`;
+  const write = (n: number): void => logs.append(ID, { timeMs: n, stream: "stdout", requestId: null, line: `line ${n}` });
+  const follow = async (): Promise<{ sees: (marker: string) => Promise<void>; text: () => string }> => {
+    const socket = connect(port, "127.0.0.1");
+    t.after(() => socket.destroy());
+    let text = "";
+    socket.on("data", (chunk) => (text += chunk.toString()));
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization(as(OWNER), { path })}\r\n\r\n`);
+    const sees = async (marker: string): Promise<void> => {
+      while (!text.includes(marker)) await once(socket, "data");
+    };
+    await sees("\r\n\r\n");
+    return { sees, text: () => text };
+  };
+  const tellFinal = (): void => { for (const told of node.finalListeners) told(); };
+  const END = "event: end\ndata: {}\n\n\r\n0\r\n\r\n";
+
+  const first = await follow();
+  tellFinal();
+  t.mock.timers.tick(LOG_LAST_LINES_MS_MAX);
+  node.deploymentMap.set(ID, { ...deployment(1), state: "closing" });
+  tellFinal();
+  for (const n of [1, 2, 3]) {
+    t.mock.timers.tick(LOG_QUIET_MS - 1);
+    write(n);
+    tellFinal();
+  }
+  await first.sees('"line 3"');
+  assert(!first.text().includes("event: end"), "it is open as long as lines come");
+  t.mock.timers.tick(LOG_QUIET_MS);
+  await first.sees(END);
+  assert.deepEqual([...first.text().matchAll(/^id: (\d+)$/gm)].map((match) => match[1]), ["1", "2", "3"]);
+  assert.equal(node.finalListeners.size, 0);
+
+  // Gone from the ledger but for its bill, and more often than one account may follow at once.
+  node.deploymentMap.delete(ID);
+  for (let n = 0; n < LOG_FOLLOWERS_OF_ONE_MAX; n += 1) {
+    const again = await follow();
+    t.mock.timers.tick(LOG_QUIET_MS);
+    await again.sees(END);
+  }
+  const noisy = await follow();
+  for (let elapsedMs = 0; elapsedMs < LOG_LAST_LINES_MS_MAX; elapsedMs += LOG_QUIET_MS / 2) {
+    assert(!noisy.text().includes("event: end"));
+    write(4);
+    t.mock.timers.tick(LOG_QUIET_MS / 2);
+  }
+  await noisy.sees(END);
 });
 
 test("uploads: by digest, from accounts that hold money, within quota and size, and what is not a component is said at once", async (t) => {

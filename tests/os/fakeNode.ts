@@ -6,7 +6,7 @@ import { addressOf } from "#chain/codec/address.ts";
 import { txidOf, decodeTransaction } from "#chain/codec/transaction.ts";
 import { hashWithDomain, publicKeyOf, sha256 } from "#chain/crypto.ts";
 import type { AccountView, BillView, DeploymentView, LeaseView, LedgerView, MachineView, Page, PageRequest } from "#chain/ledger/view.ts";
-import { type BlockRecord, type ChainNode, NodeError, type TransactionStatus } from "#chain/node/node.ts";
+import { type BlockRecord, type ChainNode, type FinalBlock, NodeError, type TransactionStatus } from "#chain/node/node.ts";
 import { type Address, type Hex, address, chainId, height, hex, moneySecond, timeMs } from "#chain/types.ts";
 
 export const seedOf = (n: number): Uint8Array => new Uint8Array(32).fill(n);
@@ -21,6 +21,8 @@ export type FakeNode = ChainNode & {
   readonly bills: Map<Hex, BillView>;
   readonly blocks: BlockRecord[];
   readonly finals: Map<Hex, TransactionStatus>;
+  /** Who hears of a final block. */
+  readonly finalListeners: Set<() => void>;
   headMs: bigint;
   refusal: string | null;
 };
@@ -50,7 +52,7 @@ export function fakeNode(nowMs: number): FakeNode {
     nextDueMoneySecond: () => null,
   };
   const node: FakeNode = {
-    accounts: new Map(), deploymentMap: new Map(), machineMap: new Map(), leases: [], bills: new Map(), blocks: [], finals: new Map(),
+    accounts: new Map(), deploymentMap: new Map(), machineMap: new Map(), leases: [], bills: new Map(), blocks: [], finals: new Map(), finalListeners: new Set(),
     headMs: BigInt(nowMs), refusal: null,
     chainId: chainId(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)),
     genesis: { version: 1, name: "fake", timeMs: timeMs(0n), deltaMs: 100, parameters: "default", validators: [{ publicKey: publicKeyOf(seedOf(1)), weight: 1, operator: accountOf(2) }], accounts: [] },
@@ -72,7 +74,11 @@ export function fakeNode(nowMs: number): FakeNode {
     view: () => view,
     block: (at) => node.blocks[at] ?? null,
     transaction: (txid) => node.finals.get(hex(txid)) ?? null,
-    onFinal: () => () => {},
+    onFinal: (listener) => {
+      const told = (): void => listener({ height: node.head().height, outcomes: [], events: [] } as unknown as FinalBlock);
+      node.finalListeners.add(told);
+      return () => node.finalListeners.delete(told);
+    },
     moneySecondNow: () => moneySecond(11n),
     start: () => {},
     stop: async () => {},

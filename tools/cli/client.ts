@@ -56,7 +56,7 @@ export class ApiError extends CliError {
   }
 }
 
-export type LogOptions = { readonly follow?: boolean; readonly tail?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void };
+export type LogOptions = { readonly follow?: boolean; readonly tail?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void; readonly onEnd?: () => void };
 
 type Call = {
   readonly method: "GET" | "PUT" | "POST";
@@ -154,8 +154,8 @@ export class ApiClient {
   }
 
   /**
-   * Signed. The newest `tail` lines, then, with `follow`, those that come, until the signal or the machine ends it. A reader that
-   * is too slow loses lines, and `onSkipped` says how many.
+   * Signed. The newest `tail` lines, then, with `follow`, those that come, until the signal or the machine ends it; `onEnd` says
+   * that it did because the deployment is closed. A reader that is too slow loses lines, and `onSkipped` says how many.
    */
   async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, undefined> {
     const path = `/v1/deployments/${encodeURIComponent(id)}/logs${query({ follow: options.follow === true ? "true" : undefined, tail: options.tail })}`;
@@ -168,7 +168,7 @@ export class ApiClient {
     const answer = await this.#open(call);
     try {
       for await (const { event, data } of serverSentEvents(answer.body, { silenceMs: this.#timeouts.silenceMs })) {
-        if (event === "end") return;
+        if (event === "end") return options.onEnd?.();
         if (event === "skipped") options.onSkipped?.(readSkipped(parseJson(data), "skipped").lines);
         else yield readLogLine(parseJson(data), event);
       }

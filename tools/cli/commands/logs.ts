@@ -13,7 +13,7 @@ export const logs: Command = {
   usage: ["NAME|ID [-f] [--tail N]"],
   options: {
     ...OPTIONS_API, ...OPTIONS_ACCOUNT,
-    follow: { type: "boolean", short: "f", summary: "go on with the lines that come, until it is stopped" },
+    follow: { type: "boolean", short: "f", summary: "go on with the lines that come, until the deployment is removed or Ctrl-C" },
     tail: { type: "string", short: "n", value: "N", summary: `start with the newest N lines (${TAIL_DEFAULT})` },
   },
   arguments: [1, 1],
@@ -22,7 +22,9 @@ export const logs: Command = {
     await using session = await openSession(input, shell);
     const { client, account } = session;
     const deployment = await findDeployment(client, account.addressText, input.positionals[0] ?? "");
-    for await (const line of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped: (lines) => warn(shell, `${lines} lines were skipped as this reader is too slow`) }))
+    const onSkipped = (lines: number): void => warn(shell, `${lines} lines were skipped as this reader is too slow`);
+    const onEnd = (): void => void shell.stderr.write(`${plain(deployment.name)} is closed: its log ends here\n`);
+    for await (const line of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped, onEnd }))
       shell.stdout.write(`${input.json ? jsonText(line) : lineText(shell, line)}\n`);
   },
 };
