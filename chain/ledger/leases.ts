@@ -7,29 +7,11 @@
 import assert from "node:assert";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
 import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
-import { BOND_PER_CORE, BOND_PER_GIB, DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
+import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
 import { type Address, hex } from "#chain/types.ts";
-
-export const ceilDiv = (a: bigint, b: bigint): bigint => (a + b - 1n) / b;
-
-/** Price × resources, summed over the vector and rounded up once; at least 1. */
-export function rateOf(machine: Machine, memoryMib: number, cpuMillis: number): bigint {
-  // Over the common denominator 1024 × 1000 of GiB and cores.
-  const exact = BigInt(memoryMib) * machine.pricePerGibSecond * 1000n + BigInt(cpuMillis) * machine.pricePerCoreSecond * 1024n;
-  const rate = ceilDiv(exact, 1_024_000n);
-  return rate < 1n ? 1n : rate;
-}
-
-export const bondFor = (memoryMib: number, cpuMillis: number): bigint =>
-  ceilDiv(BigInt(memoryMib) * BOND_PER_GIB, 1024n) + ceilDiv(BigInt(cpuMillis) * BOND_PER_CORE, 1000n);
-
-/** Whether a machine can take so much more, by what it offers and by what its bond covers. */
-export const hasRoom = (machine: Machine, memoryMib: number, cpuMillis: number): boolean =>
-  machine.memoryMibUsed + memoryMib <= machine.memoryMib && machine.cpuMillisUsed + cpuMillis <= machine.cpuMillis &&
-  bondFor(machine.memoryMibUsed + memoryMib, machine.cpuMillisUsed + cpuMillis) <= machine.bond;
 
 export const isPaused = (deployment: Deployment): boolean =>
   deployment.failedMachines.length >= FAILED_MACHINES_MAX || deployment.failures >= FAILED_MACHINES_MAX * Math.max(1, deployment.replicas);

@@ -8,9 +8,10 @@ import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
-import { bondFor, ceilDiv, closeDry, endLease, finishClosing, hasRoom, isOn, isPaused, pause, rateOf, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { closeDry, endLease, finishClosing, isOn, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, LEASE_WORK, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
+import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";

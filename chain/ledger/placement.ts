@@ -9,9 +9,10 @@
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
-import { hasRoom, place, rateOf } from "#chain/ledger/leases.ts";
+import { place } from "#chain/ledger/leases.ts";
 import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
+import { hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { DOMAINS, sha256Hex } from "#chain/crypto.ts";
 import { type Hex, hex } from "#chain/types.ts";
