@@ -21,15 +21,9 @@ test("parseManifest() fills in every default of a service", () => {
     ok: true,
     manifest: {
       name: "hello", kind: "service", entry: "assembly/index.ts", memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
-      isolation: "shared", depositAmount: 1_000_000_000n, rateMax: null, environment: {},
+      isolation: "shared", depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
     },
   });
-});
-
-test("parseManifest() tells a maximum rate of 0, which is any price, from none", () => {
-  const parsed = parseManifest(`${SERVICE}[budget]\nrate_max_per_hour = "0"\n`, "godwit.toml");
-  assert(parsed.ok);
-  assert.equal(parsed.manifest.rateMax, 0n);
 });
 
 test("parseManifest() gives a task more memory by default, as it serves one caller", () => {

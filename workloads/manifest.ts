@@ -24,8 +24,8 @@ export type Manifest = {
   readonly isolation: "shared" | "process";
   /** Base units that go into the escrow at deploy. */
   readonly depositAmount: bigint;
-  /** Base units a second that one replica may cost at most; 0 is any price; null: not said, and whoever deploys decides by what machines ask. */
-  readonly rateMax: bigint | null;
+  /** Base units a second that one replica may cost at most; 0 is any price. */
+  readonly rateMax: bigint;
   readonly environment: Readonly<Record<string, string>>;
 };
 
@@ -134,10 +134,10 @@ function readFields(reader: Reader): Manifest {
   const wanted = reader.required("name", name, "");
   const kindRead = reader.required("kind", kind, "service");
   const memoryDefault = (kindRead === "task" ? LIMITS_TASK_DEFAULT : LIMITS_DEFAULT).memoryBytesMax / MIB;
-  const rateMaxPerHour = reader.optional<bigint | null>("budget.rate_max_per_hour", tokens, null);
+  const rateMaxPerHour = reader.optional("budget.rate_max_per_hour", tokens, 0n);
   // Rounded down: a price that fits the manifest never exceeds what its author wrote.
-  const rateMax = rateMaxPerHour === null ? null : rateMaxPerHour / SECONDS_PER_HOUR;
-  if (rateMax === 0n && rateMaxPerHour !== 0n) {
+  const rateMax = rateMaxPerHour / SECONDS_PER_HOUR;
+  if (rateMaxPerHour > 0n && rateMax === 0n) {
     reader.refuse("budget.rate_max_per_hour", "value_out_of_range", 'at least "0.0000036", one unit a second, or "0" for any price', "this is less than the smallest price there is");
   }
   return {

@@ -73,37 +73,7 @@ test("for people it prints URL, rate and runway", async (t) => {
   assert(stdout.includes(`http://plain.${address}.localhost:7481/`));
   assert.match(stdout, /^replicas +1 of 1 ready$/m);
   assert.match(stdout, /^rate +0\.000001234\/s \(0\.0044424\/h\)$/m);
-  assert.match(stdout, /^limit +at most 0\.0088848\/h a replica$/m);
   assert.match(stdout, /^runway +9d 9h$/m);
-  write("godwit.toml", 'name = "dear"\nkind = "service"\n[budget]\nrate_max_per_hour = "0"\n');
-  assert.match((await terminal.run("deploy", write("plain.wasm", COMPONENT))).stdout, /^limit +none: any price$/m);
-});
-
-test("without a maximum rate a replica may cost twice what the cheapest machine with room asks now, whatever the page it is on", async (t) => {
-  const { machine, terminal, write } = await world(t);
-  const [offer = assert.fail()] = machine.machines;
-  const file = write("plain.wasm", COMPONENT);
-  let round = 0;
-  const rateMax = async (machines: Partial<typeof offer>[], budget = ""): Promise<bigint> => {
-    machine.machines = machines.map((changes, n) => ({ ...offer, id: `gw1${n}`, ...changes }));
-    write("godwit.toml", `name = "plain-${round++}"\nkind = "service"\n[resources]\nmemory_mib = 512\ncpu_millis = 500\n${budget}`);
-    const { rateMaxPerSecond } = await terminal.json("deploy", file);
-    assert.equal(rateMaxPerSecond, String(deployOf(machine).rateMax));
-    return deployOf(machine).rateMax;
-  };
-  const cheap = { pricePerGibSecond: "3", pricePerCoreSecond: "2" };
-  // 0.5 GiB at 10,000 and 0.5 cores at 6,090; of the cheap one 2.5, rounded up.
-  assert.equal(await rateMax([{}]), 2n * 8_045n);
-  assert.equal(await rateMax([{}, { pricePerGibSecond: "90000" }, cheap]), 2n * 3n);
-  assert.equal(await rateMax([{}, { ...cheap, state: "down" }]), 2n * 8_045n);
-  for (const full of [{ memoryMibUsed: 3585 }, { cpuMillis: 499 }, { bond: "999999999" }]) assert.equal(await rateMax([{}, { ...cheap, ...full }]), 2n * 8_045n);
-  assert.equal(await rateMax([{ memoryMibUsed: 4096 }]), 2n * 8_045n, "a grid that is full has its prices too");
-  assert.equal(await rateMax([{ pricePerGibSecond: "0", pricePerCoreSecond: "0" }]), 2n);
-  assert.equal(await rateMax([{ pricePerGibSecond: String(2n ** 64n - 1n), pricePerCoreSecond: String(2n ** 64n - 1n) }]), 2n ** 64n - 1n);
-  assert.equal(await rateMax([{ state: "down" }]), 0n);
-  assert.equal(await rateMax([]), 0n);
-  assert.equal(await rateMax([cheap], '[budget]\nrate_max_per_hour = "0"\n'), 0n);
-  assert.equal(await rateMax([cheap], '[budget]\nrate_max_per_hour = "0.36"\n'), 100_000n);
 });
 
 test("without an environment there is no configuration; options go before the manifest", async (t) => {

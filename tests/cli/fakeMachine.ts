@@ -18,10 +18,6 @@ const CHAIN: ChainId = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
 const MACHINE: Address = addressOf(publicKeyOf(new Uint8Array(32).fill(9)));
 const FEES = { base: 10_000n, perByte: 10n };
 const RATE = 1_234n;
-/** What a replica of 64 MiB and 100 thousandths of a core costs here is RATE. */
-const OFFER = {
-  id: addressText(MACHINE) as string, operator: addressText(MACHINE) as string, state: "up", memoryMib: 4096, cpuMillis: 4000, memoryMibUsed: 0, cpuMillisUsed: 0, pricePerGibSecond: "10000", pricePerCoreSecond: "6090", bond: "8000000000",
-};
 
 export type Recorded = { readonly method: string; readonly path: string; readonly body: Uint8Array; readonly sender: string | null };
 type Held = Deploy & { id: string; owner: string; balance: bigint; state: string };
@@ -39,8 +35,6 @@ export type FakeMachine = {
   refuseInBlock(code: string): void;
   /** Takes the next transaction and cuts the connection before it answers. */
   cutNext: boolean;
-  /** What `/v1/machines` tells: this one, unless a test says otherwise. */
-  machines: (typeof OFFER)[];
   /** What the replicas of the next deployments do. */
   replicas: "ready" | "failed" | "slow";
   /** Lines of every log; a follower gets one more after each, and then the end. */
@@ -56,7 +50,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    cutNext: false, machines: [OFFER], replicas: "ready", logLines: [], clockAheadMs: 0,
+    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0,
   };
   let height = 1;
 
@@ -89,7 +83,6 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const query = new URLSearchParams(path.split("?")[1] ?? "");
     switch (`${method} ${kind}`) {
       case "GET status": return json(response, 200, status());
-      case "GET machines": return page(response, "machines", machine.machines, query);
       case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: 1, keys: [] });
       case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
@@ -113,7 +106,10 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
   function deployments(response: ServerResponse, id: string, part: string, query: URLSearchParams, sender: string | null): void {
     if (id === "") {
       const rows = [...machine.deployments.values()].filter(({ owner }) => !query.has("account") || query.get("account") === owner).toSorted((a, b) => (a.id < b.id ? -1 : 1));
-      return page(response, "deployments", rows, query, describe);
+      const start = rows.findIndex((row) => row.id > (query.get("after") ?? ""));
+      // Pages of two, so that every list of three shows whether the client goes on.
+      const shown = start < 0 ? [] : rows.slice(start, start + 2);
+      return json(response, 200, { deployments: shown.map(describe), next: shown.length === 2 && rows.at(-1) !== shown[1] ? shown[1]!.id : null });
     }
     const held = machine.deployments.get(id);
     if (held === undefined) return problem(response, 404, "deployment_unknown", `no deployment ${id}`);
@@ -191,13 +187,6 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
   }
 
   return Object.assign(machine, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
-}
-
-/** Pages of two, so that every list of three shows whether the client goes on. */
-function page<T extends { id: string }>(response: ServerResponse, name: string, rows: readonly T[], query: URLSearchParams, describe: (row: T) => object = (row) => row): void {
-  const start = rows.findIndex((row) => row.id > (query.get("after") ?? ""));
-  const shown = start < 0 ? [] : rows.slice(start, start + 2);
-  json(response, 200, { [name]: shown.map(describe), next: shown.length === 2 && rows.at(-1) !== shown[1] ? shown[1]!.id : null });
 }
 
 function json(response: ServerResponse, statusCode: number, value: object): void {

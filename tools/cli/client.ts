@@ -100,11 +100,16 @@ export class ApiClient {
     return this.#read(`/v1/deployments${query({ ...filter, limit: PAGE_ROWS })}`, readPage("deployments", readDeployment));
   }
   /** All pages of them, to a bound. */
-  allDeployments(account?: string): Promise<Deployment[]> {
-    return allPages((after) => this.deployments({ ...(account === undefined ? {} : { account }), ...(after === undefined ? {} : { after }) }));
-  }
-  allMachines(): Promise<Machine[]> {
-    return allPages((after) => this.machines(after));
+  async allDeployments(account?: string): Promise<Deployment[]> {
+    const all: Deployment[] = [];
+    let after: string | undefined;
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const { items, next } = await this.deployments({ ...(account === undefined ? {} : { account }), ...(after === undefined ? {} : { after }) });
+      all.push(...items);
+      if (next === null) break;
+      after = next;
+    }
+    return all;
   }
   deployment(id: string): Promise<Deployment> {
     return this.#read(`/v1/deployments/${encodeURIComponent(id)}`, readDeployment);
@@ -289,18 +294,6 @@ export class ApiClient {
 export function configurationBytes(owner: Address, environment: Readonly<Record<string, string>>): Uint8Array {
   const entries = Object.entries(environment).toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   return encode([owner, entries.map(([key, value]) => [key, value])]);
-}
-
-async function allPages<T>(read: (after: string | undefined) => Promise<Page<T>>): Promise<T[]> {
-  const all: T[] = [];
-  let after: string | undefined;
-  for (let page = 0; page < PAGES_MAX; page++) {
-    const { items, next } = await read(after);
-    all.push(...items);
-    if (next === null) break;
-    after = next;
-  }
-  return all;
 }
 
 function query(fields: Readonly<Record<string, string | number | undefined>>): string {

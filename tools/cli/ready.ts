@@ -38,7 +38,7 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
     if (ready < replicas) refuseToWait(deployment);
     if (performance.now() > endMs) {
       const pending = leases.filter(({ state }) => state === "pending").length;
-      const why = pending === 0 ? "" : `, and for ${pending} no machine has room at a rate they may cost`;
+      const why = pending === 0 ? "" : `, and for ${pending} no machine has room`;
       throw new CliError("not_ready", `Only ${ready} of ${replicas} replicas of ${name} are ready after ${timeoutMs / 1000} s${why}: it stays deployed (godwit ps)`, { id, ready, pending, replicas });
     }
     await pause(POLL_INTERVAL_MS, shell.signal);

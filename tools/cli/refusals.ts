@@ -14,7 +14,7 @@ const SENTENCES: Readonly<Record<string, string>> = {
   no_capacity: "the machine has no room for it",
   not_owner: "it belongs to another account",
   nothing_to_claim: "nothing is due yet: seconds are paid out once they are old enough that no earlier end can be proven",
-  rate_above_max: "it would cost more than the limit it was deployed with (rate_max_per_hour of its manifest)",
+  rate_above_max: "it would cost more than the manifest's maximum rate",
   too_many_changes: "too many changes of this replica wait for their payment: try again in half a minute",
   unknown_deployment: "there is no such deployment",
 };

@@ -2,16 +2,14 @@
  * `godwit deploy`: build, upload by digest, one signed transaction, and the wait until it serves.
  *
  * What is cheap to find wrong is looked at first: manifest, kind, name. What exists only once is done last: the upload is harmless
- * and expires by itself, the transaction is all or nothing. A manifest without a maximum rate gets one from what machines ask now, so
- * that no operator can raise a price between that look and the lease by more than RATE_MARGIN.
+ * and expires by itself, the transaction is all or nothing.
  */
 import type { Operation } from "#chain/codec/transaction.ts";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
-import { hasRoom, rateOf } from "#chain/ledger/offer.ts";
-import { type Digest, U64_MAX, hex } from "#chain/types.ts";
+import { type Digest, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
-import type { Bill, Deployment, Machine } from "../answers.ts";
+import type { Bill, Deployment } from "../answers.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
 import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
@@ -21,8 +19,6 @@ import { pairsText, print, warn, withProgress } from "../table.ts";
 import { runwayText } from "./bill.ts";
 
 const REPLICAS_MAX = 256;
-/** So many times the cheapest rate may a replica cost that has no maximum of its own: room for the next machine, none for a ransom. */
-const RATE_MARGIN = 2n;
 
 export const deploy: Command = {
   name: "deploy",
@@ -49,15 +45,14 @@ export const deploy: Command = {
     const { component, build } = await loadComponent(path, shell);
     for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
     const digests = await upload(session, shell, component, wanted);
-    const rateMax = wanted.rateMax ?? rateMaxOf(await session.client.allMachines(), wanted);
-    const done = await send(session, shell, [deployOperation(wanted, rateMax, digests)], "deploying");
+    const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
     const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
     const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
     const bill = await session.client.bill(id);
     print(shell, input.json, {
       id: deployment.id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
-      replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, rateMaxPerSecond: rateMax, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done.txid, height: done.height,
-    }, () => summaryText(deployment, bill, rateMax));
+      replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done.txid, height: done.height,
+    }, () => summaryText(deployment, bill));
   },
 };
 
@@ -97,28 +92,17 @@ async function upload({ client }: Session, shell: Shell, component: Uint8Array, 
   return { component: uploaded.digest, configuration };
 }
 
-/** Per second, for one replica; 0, which is any price, when no machine is up. A machine that is full asks nothing, unless all are. */
-function rateMaxOf(machines: readonly Machine[], { memoryMib, cpuMillis }: Pick<Wanted, "memoryMib" | "cpuMillis">): bigint {
-  const up = machines.filter(({ state }) => state === "up");
-  const free = up.filter((machine) => hasRoom(machine, memoryMib, cpuMillis));
-  const rates = (free.length > 0 ? free : up).map((machine) => rateOf(machine, memoryMib, cpuMillis));
-  if (rates.length === 0) return 0n;
-  const most = RATE_MARGIN * rates.reduce((least, rate) => (rate < least ? rate : least));
-  return most < U64_MAX ? most : U64_MAX;
-}
-
-const deployOperation = (wanted: Wanted, rateMax: bigint, digests: Digests): Operation => ({
+const deployOperation = (wanted: Wanted, digests: Digests): Operation => ({
   kind: "deploy", name: wanted.name, componentDigest: digests.component, configurationDigest: digests.configuration, memoryMib: wanted.memoryMib,
-  cpuMillis: wanted.cpuMillis, concurrency: wanted.concurrency, replicas: wanted.replicas, deposit: wanted.depositAmount, rateMax,
+  cpuMillis: wanted.cpuMillis, concurrency: wanted.concurrency, replicas: wanted.replicas, deposit: wanted.depositAmount, rateMax: wanted.rateMax,
   isolation: wanted.isolation === "process" ? 1 : 0,
 });
 
-const summaryText = (deployment: Deployment, now: Bill, rateMax: bigint): string => pairsText([
+const summaryText = (deployment: Deployment, now: Bill): string => pairsText([
   ["deployed", `${deployment.name} (${deployment.id})`],
   ["url", deployment.url],
   ["replicas", `${deployment.leases.filter(({ state }) => state === "ready").length} of ${deployment.replicas} ready`],
   ["rate", rateText(now.ratePerSecond)],
-  ["limit", rateMax === 0n ? "none: any price" : `at most ${tokensText(rateMax * 3600n)}/h a replica`],
   ["escrow", tokensText(now.balance)],
   ["runway", runwayText(now)],
 ]);
