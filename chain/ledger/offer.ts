@@ -1,6 +1,5 @@
 /**
- * What a machine asks for resources, and whether it has them. Pure functions of a few of its fields, so that a client reckons with
- * the formula of the ledger before it signs.
+ * What a machine asks for resources, and whether it has them: functions of a few of its fields, and of nothing else in the state.
  */
 import { BOND_PER_CORE, BOND_PER_GIB } from "#chain/ledger/limits.ts";
 import type { Machine } from "#chain/ledger/model.ts";
