@@ -66,30 +66,108 @@ export function encodeMessage(message: ToRunner | FromRunner): Uint8Array {
   return bytes;
 }
 
+/**
+ * What a runner sent; throws a RangeError when it is none of the messages. A runner that a tenant has taken over says what it
+ * likes: ids become names of files, numbers are added up, texts are shown.
+ */
+export function parseFromRunner(value: unknown): FromRunner {
+  const message = record(value);
+  switch (message["type"]) {
+    case "started":
+      return { type: "started", call: count(message["call"]), engine: text(message["engine"]) };
+    case "done":
+      return { type: "done", call: count(message["call"]) };
+    case "failed":
+      return { type: "failed", call: count(message["call"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX) };
+    case "usage":
+      return { type: "usage", call: count(message["call"]), usage: Object.fromEntries(Object.entries(record(message["usage"])).map(([id, usage]) => [id, usageOf(record(usage))])) };
+    case "logs": {
+      const { lines } = message;
+      if (!Array.isArray(lines)) throw unknown();
+      return { type: "logs", lines: lines.map((line) => lineOf(record(line))) };
+    }
+    default:
+      throw unknown();
+  }
+}
+
+const FAILURE_CHARACTERS_MAX = 4_096;
+const CODE = /^[a-z_]{1,32}$/;
+const REQUEST_ID = /^[0-9a-f]{0,16}$/;
+const STREAMS: ReadonlySet<unknown> = new Set<LogStream>(["stdout", "stderr", "system"]);
+
+function usageOf(usage: Record<string, unknown>): Usage {
+  return {
+    requests: count(usage["requests"]),
+    errors: count(usage["errors"]),
+    fuel: count(usage["fuel"]),
+    cpuNs: count(usage["cpuNs"]),
+    memoryBytes: count(usage["memoryBytes"]),
+    memoryBytesPeak: count(usage["memoryBytesPeak"]),
+    running: count(usage["running"]),
+    waiting: count(usage["waiting"]),
+    logLinesDropped: count(usage["logLinesDropped"]),
+  };
+}
+
+function lineOf(line: Record<string, unknown>): LogLine {
+  const { stream } = line;
+  const requestId = text(line["requestId"]);
+  if (!isStream(stream) || !REQUEST_ID.test(requestId)) throw unknown();
+  return { id: text(line["id"]), requestId, stream, timeMs: count(line["timeMs"]), line: text(line["line"]) };
+}
+
+const isStream = (value: unknown): value is LogStream => STREAMS.has(value);
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+const unknown = (): RangeError => new RangeError("Control message is none that a runner sends");
+
+function record(value: unknown): Record<string, unknown> {
+  if (!isRecord(value)) throw unknown();
+  return value;
+}
+function text(value: unknown): string {
+  if (typeof value !== "string") throw unknown();
+  return value;
+}
+function codeOf(value: unknown): string {
+  const code = text(value);
+  if (!CODE.test(code)) throw unknown();
+  return code;
+}
+function count(value: unknown): number {
+  if (typeof value !== "number" || !(value >= 0) || value === Infinity) throw unknown();
+  return value;
+}
+
 /** Cuts a byte stream into messages. A length over `bytesMax` throws: the stream cannot be followed any further. */
 export class MessageReader {
-  #pending: Uint8Array[] = [];
-  #length = 0;
+  /** The length, then the message of that length; copied once, into however many pieces it was cut. */
+  #part = new Uint8Array(4);
+  #filled = 0;
+  #isLength = true;
   readonly #bytesMax: number;
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
   push(chunk: Uint8Array): unknown[] {
-    this.#pending.push(chunk);
-    this.#length += chunk.length;
     const messages: unknown[] = [];
-    if (this.#length < 4) return messages;
-    let bytes = this.#pending.length === 1 ? chunk : Buffer.concat(this.#pending, this.#length);
-    while (bytes.length >= 4) {
-      const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
-      if (length > this.#bytesMax) throw new RangeError(`Control message of ${length} bytes is over ${this.#bytesMax}`);
-      if (bytes.length < 4 + length) break;
-      messages.push(JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))));
-      bytes = bytes.subarray(4 + length);
+    for (let offset = 0; ; ) {
+      const piece = chunk.subarray(offset, offset + this.#part.length - this.#filled);
+      this.#part.set(piece, this.#filled);
+      this.#filled += piece.length;
+      offset += piece.length;
+      if (this.#filled < this.#part.length) return messages;
+      if (this.#isLength) {
+        const length = new DataView(this.#part.buffer).getUint32(0);
+        if (length > this.#bytesMax) throw new RangeError(`Control message of ${length} bytes is over ${this.#bytesMax}`);
+        this.#part = new Uint8Array(length);
+      } else {
+        messages.push(JSON.parse(new TextDecoder().decode(this.#part)));
+        this.#part = new Uint8Array(4);
+      }
+      this.#isLength = !this.#isLength;
+      this.#filled = 0;
     }
-    this.#pending = bytes.length > 0 ? [bytes] : [];
-    this.#length = bytes.length;
-    return messages;
   }
 }

@@ -40,7 +40,7 @@ export const LIMITS_DEFAULT: Limits = {
   wallTimeMsMax: 30_000,
   tableElementsMax: 20_000,
   instancesMax: 16,
-  resourceHandlesMax: 4_096,
+  resourceHandlesMax: 256, // What the host keeps for one may be FIELD_BYTES_FACTOR × headerBytesMax.
   requestBodyBytesMax: 1 * MIB,
   responseBodyBytesMax: 8 * MIB,
   headerBytesMax: 16 * KIB,
@@ -56,7 +56,7 @@ export const LIMITS_MAX: Limits = {
   wallTimeMsMax: 600_000,
   tableElementsMax: 20_000, // The pool's slots have this size.
   instancesMax: 16,
-  resourceHandlesMax: 65_536,
+  resourceHandlesMax: 4_096,
   requestBodyBytesMax: 64 * MIB,
   responseBodyBytesMax: 256 * MIB,
   headerBytesMax: 64 * KIB,

@@ -11,7 +11,7 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { codeDirectory } from "./cache.ts";
-import { encodeMessage, MessageReader, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
+import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
@@ -59,6 +59,8 @@ const START_TIMEOUT_MS = 10_000;
 const ASK_EVERY_MS = 5_000;
 const UNANSWERED_MAX = 2;
 const REASON_CHARACTERS_MAX = 4_096;
+/** Processes that may end while they load the same: it may be what ends them, and all others with them. */
+const LOAD_DEATHS_MAX = 3;
 
 /** Throws runner_failed when the first process does not come up, native_missing when there is none to start. */
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
@@ -70,7 +72,8 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
   return runner;
 }
 
-type Call = { message: ToRunner; resolve: (usage: Record<string, Usage>) => void; reject: (error: SandboxError) => void };
+/** `isRepeat`: of what was loaded already, for a new process. */
+type Call = { message: ToRunner; deaths?: number; isRepeat?: true; resolve: (usage: Record<string, Usage>) => void; reject: (error: SandboxError) => void };
 
 class RunnerKeeper implements Runner {
   readonly #options: RunnerOptions;
@@ -81,7 +84,7 @@ class RunnerKeeper implements Runner {
   readonly #counted = new Map<string, Usage>();
   readonly #latest = new Map<string, Usage>();
   #callNumber = 0;
-  #process: { child: ChildProcess; control: Duplex; exited: Promise<void> } | null = null;
+  #process: { child: ChildProcess; control: Duplex; exited: Promise<void>; told: Set<string> } | null = null;
   #started = false;
   #earlyDeaths = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -133,17 +136,8 @@ class RunnerKeeper implements Runner {
   load(deployment: Deployment): Promise<void> {
     return this.#inTurn(deployment.id, async () => {
       const load = await loadOf(deployment, this.#cacheDirectory);
-      const before = this.#loads.get(load.id);
-      this.#loads.set(load.id, load);
-      try {
-        await this.#call({ type: "load", call: 0, load });
-        // The next process has it without a trial.
-        this.#loads.set(load.id, { ...load, trialMs: 0 });
-      } catch (error) {
-        if (before === undefined) this.#loads.delete(load.id);
-        else this.#loads.set(load.id, before);
-        throw error;
-      }
+      // The next process has it without a trial; until then, what was loaded before.
+      await this.#call({ type: "load", call: 0, load }, () => this.#loads.set(load.id, { ...load, trialMs: 0 }));
     });
   }
 
@@ -202,9 +196,16 @@ class RunnerKeeper implements Runner {
     return result;
   }
 
-  #call(message: ToRunner): Promise<Record<string, Usage>> {
+  /** `onAnswer` is called before the process can end that answered. */
+  #call(message: ToRunner, onAnswer: () => void = () => {}): Promise<Record<string, Usage>> {
     if (this.#stopped) return Promise.reject(stoppedError());
-    return new Promise((resolve, reject) => this.#send({ message, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      const answered = (usage: Record<string, Usage>): void => {
+        onAnswer();
+        resolve(usage);
+      };
+      this.#send({ message, resolve: answered, reject });
+    });
   }
 
   /** Without a process the call waits for the next one. */
@@ -212,6 +213,7 @@ class RunnerKeeper implements Runner {
     this.#callNumber += 1;
     const message = { ...call.message, call: this.#callNumber };
     this.#calls.set(this.#callNumber, { ...call, message });
+    if (message.type === "load") this.#process?.told.add(message.load.id);
     this.#process?.control.write(encodeMessage(message));
   }
 
@@ -241,14 +243,15 @@ class RunnerKeeper implements Runner {
         ended(null, "spawn error");
       });
     });
-    this.#process = { child, control, exited };
+    const told = new Set<string>();
+    this.#process = { child, control, exited, told };
     this.#started = false;
     this.#unanswered = 0;
     const reader = new MessageReader(CONTROL_MESSAGE_BYTES_MAX);
     control.on("error", () => {});
     control.on("data", (chunk: Uint8Array) => {
       try {
-        for (const message of reader.push(chunk)) this.#take(child, message as FromRunner);
+        for (const message of reader.push(chunk)) this.#take(child, told, parseFromRunner(message));
       } catch {
         // A runner that does not speak the protocol may be a tenant: away with it.
         child.kill("SIGKILL");
@@ -262,13 +265,18 @@ class RunnerKeeper implements Runner {
     const unanswered = [...this.#calls.values()];
     this.#calls.clear();
     for (const load of this.#loads.values()) {
-      const waiting = unanswered.find(({ message }) => message.type === "load" && message.load === load);
       const lost = ({ code, message }: SandboxError): void => {
         if (this.#stopped || this.#loads.get(load.id) !== load) return;
         this.#loads.delete(load.id);
         this.#options.onLost?.(load.id, code, message);
       };
-      this.#send(waiting ?? { message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost });
+      this.#send({ message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost, isRepeat: true });
+    }
+    for (const call of unanswered) {
+      if (call.message.type !== "load" || call.isRepeat) continue;
+      const deaths = (call.deaths ?? 0) + 1;
+      if (deaths < LOAD_DEATHS_MAX) this.#send({ ...call, deaths });
+      else call.reject(new SandboxError("load_failed", `Cannot load ${call.message.load.id}: the runner ended ${deaths} times meanwhile`));
     }
     const held = this.#held;
     const resolve = (): void => {
@@ -298,8 +306,9 @@ class RunnerKeeper implements Runner {
     this.#options.onExit?.(exit);
   }
 
-  #take(child: ChildProcess, message: FromRunner): void {
+  #take(child: ChildProcess, told: ReadonlySet<string>, message: FromRunner): void {
     if (message.type === "logs") {
+      if (!message.lines.every(({ id }) => told.has(id))) throw new RangeError("A line of a deployment that this runner does not have");
       for (const line of message.lines) this.#options.onLog?.(line);
       return;
     }

@@ -5,7 +5,7 @@ use godwit_core::{
     cause::Cause,
     engine,
     gate::Gate,
-    guest::{Guest, State, linker},
+    guest::{Guest, RANDOM_BYTES_MAX, State, linker},
     limits::Limits,
 };
 use napi::bindgen_prelude::*;
@@ -170,6 +170,7 @@ async fn execute(
     let gate = Gate::new(1, (0, limits.memory_bytes_max), 0, Duration::ZERO);
     let Ok(pass) = gate.enter().await else { return Err("the gate of a single task is open".into()) };
     let wasi = WasiCtx::builder()
+        .max_random_size(RANDOM_BYTES_MAX)
         .args(&settings.arguments)
         .envs(&settings.environment)
         .stdin(Input(pipes.clone()))

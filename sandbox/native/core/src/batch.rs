@@ -7,6 +7,7 @@ use crate::account::{Account, thread_cpu_ns};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc, Condvar, Mutex, Weak,
@@ -176,7 +177,9 @@ impl Batch {
                 break;
             }
             task.state.store(RUNNING, SeqCst);
-            if future.as_mut().poll(&mut context).is_ready() {
+            // A fault of the host in one guest's work must not cost the others a thread.
+            let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+            if polled.is_err() || polled.is_ok_and(|polled| polled.is_ready()) {
                 ended = true;
                 break;
             }

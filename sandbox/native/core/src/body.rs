@@ -1,7 +1,11 @@
 //! Bodies with a limit: a request's on its way into the guest, an answer's on its way out.
 use crate::{batch::Handle, cause::Cause, plane::Call};
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{
+    HeaderMap,
+    body::{Body, Frame, Incoming, SizeHint},
+    header::CONTENT_LENGTH,
+};
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -98,6 +102,13 @@ impl Answer {
         // The answer is complete; what the guest still wants to do it may do, within its limits.
         guest.map(Handle::detach);
         Ok(Answer::Whole(join(gathered)))
+    }
+
+    /// hyper believes a content-length beside a body whose length it knows: what is too short would take the next answer's bytes.
+    pub fn is_as_announced(&self, headers: &HeaderMap) -> bool {
+        let Answer::Whole(bytes) = self else { return true };
+        let length = bytes.as_ref().map_or(0, Bytes::len).to_string();
+        headers.get_all(CONTENT_LENGTH).iter().all(|announced| announced.as_bytes() == length.as_bytes())
     }
 }
 

@@ -11,7 +11,9 @@ use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
 /// Fuel between two chances to give up the thread: 10 to 20 µs of a tight loop.
 pub const SLICE_FUEL: u64 = 100_000;
 /// Bytes that one call into the host may make it copy.
-const HOSTCALL_BYTES_MAX: usize = 8 << 20;
+const HOSTCALL_BYTES_MAX: usize = 2 << 20;
+/// Random bytes that one call gives: making them takes time that costs no fuel.
+pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
 const TABLES_MAX: usize = 16;
 const MEMORIES_MAX: usize = 2;
 /// More than the headers of a request can have: the host's form of a header is larger than its bytes.

@@ -120,7 +120,6 @@ const SERVING: &[i64] = &[
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
-    libc::SYS_fcntl,
     libc::SYS_epoll_wait,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -199,6 +198,9 @@ const COMPILING: &[i64] = &[
 pub fn seccomp_serving() -> Result<(), Failure> {
     let mut rules = allow(SERVING);
     rules.insert(libc::SYS_ioctl, vec![when(1, libc::FIONBIO)?, when(1, PAGEMAP_SCAN)?]);
+    // Not F_SETOWN: a descriptor's owner gets a signal of one's choice.
+    let descriptor = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_ADD_SEALS, libc::F_GET_SEALS];
+    rules.insert(libc::SYS_fcntl, descriptor.into_iter().map(|command| when(1, command as u64)).collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_prctl, vec![when(0, libc::PR_SET_NAME as u64)?, when(0, PR_SET_VMA)?]);
     rules.insert(libc::SYS_tgkill, vec![when(0, std::process::id().into())?]);
     let thread = SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64);

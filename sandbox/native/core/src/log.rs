@@ -2,7 +2,10 @@
 use crate::account::Account;
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -10,12 +13,12 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     async_trait,
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
 
 /// Longer lines are cut into several.
 const LINE_BYTES_MAX: usize = 8 << 10;
-/// What a guest may write in one call.
+/// What a guest may write before it gives up the thread once: what the host does for it costs no fuel.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// What a line counts beyond its text, so that empty lines are not free.
 const LINE_OVERHEAD_BYTES: u64 = 64;
@@ -64,7 +67,7 @@ impl Log {
     /// Text of several lines becomes several lines.
     pub fn write(&self, request_id: &str, stream: Stream, text: &str) {
         for line in text.lines() {
-            self.line(request_id, stream, line.to_string());
+            self.line(request_id, stream, line[..line.floor_char_boundary(LINE_BYTES_MAX)].to_string());
         }
     }
 
@@ -128,11 +131,13 @@ pub struct Tap {
     log: Arc<Log>,
     request_id: String,
     parts: Mutex<[Vec<u8>; 2]>,
+    /// Of WRITE_BYTES_MAX.
+    room: AtomicUsize,
 }
 
 impl Tap {
     pub fn new(log: Arc<Log>, request_id: String) -> Arc<Tap> {
-        Arc::new(Tap { log, request_id, parts: Mutex::default() })
+        Arc::new(Tap { log, request_id, parts: Mutex::default(), room: AtomicUsize::new(WRITE_BYTES_MAX) })
     }
 
     pub fn system(&self, text: &str) {
@@ -201,11 +206,21 @@ impl AsyncWrite for TapStream {
 }
 #[async_trait]
 impl Pollable for TapStream {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.0.room.load(Relaxed) == 0 {
+            tokio::task::yield_now().await;
+            self.0.room.store(WRITE_BYTES_MAX, Relaxed);
+        }
+    }
 }
 #[async_trait]
 impl OutputStream for TapStream {
     fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        let room = self.0.room.load(Relaxed);
+        if bytes.len() > room {
+            return Err(StreamError::trap("write of more than check-write allows"));
+        }
+        self.0.room.store(room - bytes.len(), Relaxed);
         self.0.write(self.1, &bytes);
         Ok(())
     }
@@ -213,6 +228,6 @@ impl OutputStream for TapStream {
         Ok(())
     }
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES_MAX)
+        Ok(self.0.room.load(Relaxed))
     }
 }

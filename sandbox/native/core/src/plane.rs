@@ -6,7 +6,7 @@ use crate::{
     cause::Cause,
     engine,
     gate::{Gate, Pass, Refused},
-    guest::{Guest, State, linker},
+    guest::{Guest, RANDOM_BYTES_MAX, State, linker},
     limits::Limits,
     log::{Log, Sink, Stream, Tap, TapStream},
     serve::host_of,
@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
-    Request, Response,
+    Method, Request, Response, StatusCode,
     body::{Body, Incoming},
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
@@ -86,6 +86,7 @@ pub struct Plane {
 pub struct Call {
     pub deployment: Arc<Deployment>,
     tap: Arc<Tap>,
+    is_head: bool,
     cause: Mutex<Option<Cause>>,
 }
 
@@ -213,7 +214,7 @@ impl Plane {
         let deployment = self.route(&host).ok_or(Cause::HostUnknown)?;
         deployment.account.requests.fetch_add(1, Relaxed);
         let tap = Tap::new(deployment.log.clone(), request_id.to_string());
-        let call = Arc::new(Call { deployment, tap, cause: Mutex::new(None) });
+        let call = Arc::new(Call { deployment, tap, is_head: request.method() == Method::HEAD, cause: Mutex::new(None) });
         let limits = &call.deployment.limits;
 
         let header_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len())
@@ -243,6 +244,7 @@ impl Plane {
 impl Deployment {
     pub(crate) fn guest(&self, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
         let wasi = WasiCtx::builder()
+            .max_random_size(RANDOM_BYTES_MAX)
             .stdout(TapStream(tap.clone(), Stream::Stdout))
             .stderr(TapStream(tap.clone(), Stream::Stderr))
             .envs(&self.environment)
@@ -318,8 +320,17 @@ fn respond(
     match result {
         Some(Ok(response)) => {
             let (parts, body) = response.into_parts();
+            if parts.status.is_informational() {
+                call.fail_with(Cause::GuestError, &format!("{} is no status of an answer", parts.status.as_u16()));
+                return Err(Cause::GuestError);
+            }
             let bytes_max = call.deployment.limits.response_body_bytes_max;
             let answer = Answer::gather(body, handle, call.clone(), bytes_max).map_err(|cause| refuse(&call, cause))?;
+            let has_no_body = call.is_head || parts.status == StatusCode::NOT_MODIFIED;
+            if !has_no_body && !answer.is_as_announced(&parts.headers) {
+                call.fail_with(Cause::GuestError, "the body is not as long as its content-length");
+                return Err(Cause::GuestError);
+            }
             Ok(Response::from_parts(parts, answer))
         }
         Some(Err(error)) => {

@@ -49,11 +49,19 @@ pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener) 
     }
 }
 
-/// Lower case, without port and final dot.
+/// Lower case, without port and final dot; none when there is not exactly one.
 pub(crate) fn host_of(request: &Request<Incoming>) -> Option<String> {
     let host = match request.uri().authority() {
         Some(authority) => authority.as_str(),
-        None => request.headers().get(HOST)?.to_str().ok()?,
+        None => {
+            // Of two, someone before us may have believed the other.
+            let mut hosts = request.headers().get_all(HOST).iter();
+            let host = hosts.next()?.to_str().ok()?;
+            if hosts.next().is_some() {
+                return None;
+            }
+            host
+        }
     };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -29,6 +29,7 @@ pub fn report(landlock: &str) -> Value {
             ("ptrace", tried(libc::ptrace(libc::PTRACE_ATTACH, libc::getppid(), 0, 0))),
             ("processVmReadv", tried(libc::syscall(libc::SYS_process_vm_readv, 1, 0, 0, 0, 0, 0))),
             ("kill", tried(libc::kill(libc::getppid(), 0).into())),
+            ("ownerOfDescriptor", tried(libc::fcntl(listener, libc::F_SETOWN, libc::getppid()).into())),
             ("ioUring", tried(libc::syscall(libc::SYS_io_uring_setup, 8, 0))),
             ("bpf", tried(libc::syscall(libc::SYS_bpf, 0, 0, 0))),
             ("keyctl", tried(libc::syscall(libc::SYS_keyctl, 0, 0))),

@@ -26,6 +26,10 @@ const BATCH_WAIT: Duration = Duration::from_millis(5);
 const BATCH_BYTES: usize = 64 << 10;
 /// More than this unsent, and lines are dropped: the agent is slow, and tenants must not be.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
+/// Of one message's lines. JSON makes six bytes of one that it escapes, and the agent ends a runner whose message is too long.
+const MESSAGE_LINES_BYTES_MAX: usize = 1 << 20;
+/// What a line counts beside its text.
+const LINE_BYTES: usize = 128;
 const TICK: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize)]
@@ -191,12 +195,26 @@ impl Lines {
             }
             let Unsent { lines, .. } = std::mem::take(&mut *unsent);
             drop(unsent);
-            let lines = lines.iter().map(describe).collect();
-            if writer.send(&Logs { kind: "logs", lines }).is_err() {
-                return;
+            let mut lines = lines.as_slice();
+            while !lines.is_empty() {
+                let (now, later) = lines.split_at(fitting(lines));
+                if writer.send(&Logs { kind: "logs", lines: now.iter().map(describe).collect() }).is_err() {
+                    return;
+                }
+                lines = later;
             }
         }
     }
+}
+
+/// How many of these go into one message: at least one.
+fn fitting(lines: &[Line]) -> usize {
+    let mut bytes = 0;
+    let more = lines.iter().take_while(|line| {
+        bytes += line.text.len() + LINE_BYTES;
+        bytes <= MESSAGE_LINES_BYTES_MAX
+    });
+    more.count().max(1)
 }
 
 /// One request may write many, so they go from what they are to bytes with nothing in between.
@@ -228,7 +246,7 @@ fn describe(line: &Line) -> LogLine<'_> {
 impl Sink for Lines {
     fn take(&self, line: Line) -> bool {
         let mut unsent = self.unsent.lock().unwrap();
-        let bytes = line.text.len() + 128;
+        let bytes = line.text.len() + LINE_BYTES;
         if unsent.bytes + bytes > UNSENT_BYTES_MAX {
             return false;
         }

@@ -1,0 +1,106 @@
+/** A guest that turns the host against others: by what the host does for it, by what it says of its answers, by ending its process. */
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { join } from "node:path";
+import test, { after, type TestContext } from "node:test";
+import { LIMITS_MAX } from "#sandbox/limits.ts";
+import { compile, type Compiled } from "#sandbox/sandbox.ts";
+import { buildComponent } from "#workloads/sdk/build.ts";
+import { nativeIsThere, serving, sharedCache, type Serving, until } from "./serving.ts";
+
+const ASSEMBLY = join(import.meta.dirname, "assembly");
+const FOR_EVER_MS = "9e15";
+const cache = sharedCache();
+after(cache.remove);
+
+let made: Promise<Compiled> | undefined;
+const attacks = (): Promise<Compiled> =>
+  (made ??= buildComponent(ASSEMBLY, "attacks.ts", "service").then(({ component }) => compile(component, { cacheDirectory: cache.directory })));
+
+async function attacked(t: TestContext): Promise<Serving> {
+  const served = await serving(t, cache.directory);
+  await served.runner.load({ id: "a", hosts: ["a.localhost"], compiled: await attacks(), limits: { wallTimeMsMax: 1_000, logBytesPerSecondMax: LIMITS_MAX.logBytesPerSecondMax } });
+  return served;
+}
+
+/** Everything that comes back until `done`, or until the server closes. */
+function exchange(port: number, text: string, done: (answer: string) => boolean): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = "";
+    const socket = connect(port, "127.0.0.1", () => socket.write(text));
+    socket.setTimeout(3_000, () => socket.destroy());
+    socket.setEncoding("latin1").on("data", (chunk: string) => {
+      answer += chunk;
+      if (done(answer)) socket.destroy();
+    });
+    socket.on("error", () => {}).on("close", () => resolve(answer));
+  });
+}
+const statuses = (text: string): string[] => [...text.matchAll(/HTTP\/1.1 (\d+)/g)].map((match) => match[1] ?? "");
+
+test("log lines that grow as JSON do not end the runner", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get, runner, logs, exits } = await attacked(t);
+  const { pid } = runner;
+  const answers = Array.from({ length: 4 }, () => get("/escapes"));
+  // While the agent does something else, lines gather.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700);
+  await Promise.all(answers);
+  await until(() => logs.filter((line) => line.line.startsWith("\x01")).length > 400, "the lines");
+  assert.deepEqual([runner.pid, exits.length], [pid, 0]);
+});
+
+test("an answer shorter than it says takes no byte of the next one", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { port } = await attacked(t);
+  const one = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a.localhost\r\n\r\n`;
+  for (const path of ["/announced", "/short", "/long"]) {
+    const answer = await exchange(port, one(path) + one("/"), (text) => text.endsWith("ok\n"));
+    assert.deepEqual(statuses(answer), ["500", "200"], path);
+    assert.doesNotMatch(answer, /content-length: 100/i);
+  }
+});
+
+test("a status that is no answer is 500 with its code", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get } = await attacked(t);
+  const answer = await get("/switch");
+  assert.deepEqual([answer.status, answer.code], [500, "guest_error"]);
+});
+
+test("a request with two hosts is nobody's", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { port } = await attacked(t);
+  for (const hosts of [["a.localhost", "b.localhost"], ["a.localhost", "a.localhost"]]) {
+    const head = hosts.map((host) => `Host: ${host}\r\n`).join("");
+    assert.match(await exchange(port, `GET / HTTP/1.1\r\n${head}\r\n`, (text) => text.includes("\n}") || text.includes("}\n")), /^HTTP\/1.1 400 .*host_missing/s);
+  }
+});
+
+test("what the host keeps or makes for a guest has a limit", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get } = await attacked(t);
+  assert.equal((await get("/fields")).code, "trap");
+  assert.equal((await get("/random")).code, "trap");
+  const newlines = await get("/newlines");
+  assert.ok(newlines.elapsedMs < 1_500, `${newlines.elapsedMs} ms`);
+  assert.equal((await get("/")).status, 200);
+});
+
+test("a load that ends its process again and again is refused, and what was loaded before is served throughout", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get, load, runner } = await serving(t, cache.directory);
+  await load("a", "hello");
+  const { component } = await buildComponent(ASSEMBLY, "beginning.ts", "service");
+  const compiled = await compile(component, { cacheDirectory: cache.directory });
+  const slow = runner.load({ id: "a", hosts: ["a.localhost"], compiled, environment: { LOOPS_UNTIL_MS: FOR_EVER_MS } });
+  const refused = assert.rejects(slow, { code: "load_failed", message: /ended 3 times/ });
+  for (let round = 0; round < 3; round += 1) {
+    assert.match((await get("/")).text, /^Hello/);
+    process.kill(runner.pid ?? 0, "SIGKILL");
+  }
+  await refused;
+  assert.match((await get("/")).text, /^Hello/);
+  assert.ok((await runner.usage())["a"]);
+});
