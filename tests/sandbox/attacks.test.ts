@@ -88,6 +88,23 @@ test("what the host keeps or makes for a guest has a limit", async (t) => {
   assert.equal((await get("/")).status, 200);
 });
 
+test("host calls without end are ended in time, and others are served meanwhile", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get, load } = await attacked(t);
+  await load("b", "hello");
+  let isOver = false;
+  const calls = Promise.all(Array.from({ length: 4 }, () => get("/arguments"))).finally(() => (isOver = true));
+  let slowestMs = 0;
+  while (!isOver) slowestMs = Math.max(slowestMs, (await get("/", { host: "b.localhost" })).elapsedMs);
+  for (const { code, elapsedMs } of await calls) {
+    assert.equal(code, "wall_time_limit");
+    assert.ok(elapsedMs < 2_000, `after ${elapsedMs.toFixed(0)} ms`);
+    t.diagnostic(`ended after ${elapsedMs.toFixed(0)} ms`);
+  }
+  t.diagnostic(`the slowest of the others in ${slowestMs.toFixed(0)} ms`);
+  assert.ok(slowestMs < 500, `others waited ${slowestMs.toFixed(0)} ms`);
+});
+
 test("a load that ends its process again and again is refused, and what was loaded before is served throughout", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { get, load, runner } = await serving(t, cache.directory);

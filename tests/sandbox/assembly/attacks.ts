@@ -24,6 +24,13 @@ export function handle(request: Request): Response {
   if (path == "/random") {
     randomBytes(1 << 20, RESULT);
   }
+  if (path == "/arguments") {
+    // Each call makes the host copy all of it, to refuse it; the guest itself does next to nothing.
+    const zeros = <usize>memory.size() << 16;
+    if (memory.grow(31) < 0) unreachable();
+    const fields = makeFields();
+    while (true) append(fields, zeros, 31 << 16, zeros, 1, RESULT);
+  }
   if (path == "/fields") {
     const name = String.UTF8.encode("x-large");
     const value = new Uint8Array(50000).fill(0x61);

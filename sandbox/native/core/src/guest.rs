@@ -1,11 +1,14 @@
 //! One instance: what it can see (an empty WASI world), and what it is charged for.
 use crate::{account::Account, gate::Pass, limits::Limits};
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 use wasmtime::{
-    Engine, Error, ResourceLimiter, Result, Store,
+    CallHook, CallHookHandler, Engine, Error, ResourceLimiter, Result, Store, StoreContextMut,
     component::{Linker, ResourceTable},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, async_trait};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 /// Fuel between two chances to give up the thread: 10 to 20 µs of a tight loop.
@@ -14,6 +17,8 @@ pub const SLICE_FUEL: u64 = 100_000;
 const HOSTCALL_BYTES_MAX: usize = 2 << 20;
 /// Random bytes that one call gives: making them takes time that costs no fuel.
 pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// Time in host calls after which a guest gives up the thread, as it does after SLICE_FUEL.
+const SLICE_HOST: Duration = Duration::from_millis(1);
 const TABLES_MAX: usize = 16;
 const MEMORIES_MAX: usize = 2;
 /// More than the headers of a request can have: the host's form of a header is larger than its bytes.
@@ -37,6 +42,8 @@ pub struct State {
     http: WasiHttpCtx,
     outgoing: Outgoing,
     pub meter: Meter,
+    host_called: Instant,
+    host_time: Duration,
 }
 
 impl WasiView for State {
@@ -47,6 +54,28 @@ impl WasiView for State {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outgoing }
+    }
+}
+
+/// What the host does for a guest costs no fuel, so without this a thread would be the guest's for as long as it calls.
+struct HostTime;
+
+#[async_trait]
+impl CallHookHandler<State> for HostTime {
+    async fn handle_call_event(&self, mut store: StoreContextMut<'_, State>, event: CallHook) -> Result<()> {
+        let state = store.data_mut();
+        match event {
+            CallHook::CallingHost => state.host_called = Instant::now(),
+            CallHook::ReturningFromHost => {
+                state.host_time += state.host_called.elapsed();
+                if state.host_time >= SLICE_HOST {
+                    state.host_time = Duration::ZERO;
+                    tokio::task::yield_now().await;
+                }
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+        }
+        Ok(())
     }
 }
 
@@ -123,8 +152,9 @@ impl Guest {
         http.set_field_size_limit((limits.header_bytes_max * FIELD_BYTES_FACTOR) as usize);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resource_handles_max as usize);
-        let mut store = Store::new(engine, State { table, wasi, http, outgoing: Outgoing, meter });
+        let mut store = Store::new(engine, State { table, wasi, http, outgoing: Outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO });
         store.limiter(|state| &mut state.meter);
+        store.call_hook_async(HostTime);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_fuel(limits.fuel_per_call_max)?;
         store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
