@@ -1,10 +1,12 @@
 /** A guest that turns the host against others: by what the host does for it, by what it says of its answers, by ending its process. */
 import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, type TestContext } from "node:test";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
-import { compile, type Compiled } from "#sandbox/sandbox.ts";
+import { compile, type Compiled, listen, type LogLine, type RunnerExit, startRunner } from "#sandbox/sandbox.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
 import { nativeIsThere, serving, sharedCache, type Serving, until } from "./serving.ts";
 
@@ -120,4 +122,44 @@ test("a load that ends its process again and again is refused, and what was load
   await refused;
   assert.match((await get("/")).text, /^Hello/);
   assert.ok((await runner.usage())["a"]);
+});
+
+/** What a tenant who owns the runner could make it say. */
+const IMPOSTOR = `#!${process.execPath}
+const { Socket } = require("node:net");
+const control = new Socket({ fd: 3 });
+const send = (message) => {
+  const body = Buffer.from(JSON.stringify(message));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(body.length);
+  control.write(Buffer.concat([length, body]));
+};
+control.once("data", () => {
+  send({ type: "started", call: 1, engine: "x" });
+  setTimeout(() => send({ type: "logs", lines: [{ id: "../../elsewhere", requestId: "", stream: "stdout", timeMs: 1, line: "x" }] }), 100);
+});
+setTimeout(() => {}, 60_000);
+`;
+
+test("a runner that speaks of a deployment it was never given is not believed, and ended", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const directory = mkdtempSync(join(tmpdir(), "godwit-impostor-"));
+  writeFileSync(join(directory, "godwit-runner"), IMPOSTOR);
+  chmodSync(join(directory, "godwit-runner"), 0o700);
+  const listener = await listen("127.0.0.1", 0);
+  const before = process.env["GODWIT_NATIVE"];
+  process.env["GODWIT_NATIVE"] = directory;
+  const lines: LogLine[] = [];
+  const exits: RunnerExit[] = [];
+  try {
+    const runner = await startRunner({ listener, cacheDirectory: cache.directory, onLog: (line) => lines.push(line), onExit: (exit) => exits.push(exit) });
+    await until(() => exits.length > 0, "its end");
+    await runner.stop();
+  } finally {
+    if (before === undefined) delete process.env["GODWIT_NATIVE"];
+    else process.env["GODWIT_NATIVE"] = before;
+    listener.close();
+    rmSync(directory, { recursive: true });
+  }
+  assert.deepEqual([lines, exits[0]?.signal], [[], "SIGKILL"]);
 });
