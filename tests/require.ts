@@ -3,20 +3,14 @@
  * (comma separated), lacking it is a failure: a skip must not hide one.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { TestContext } from "node:test";
 
-export type Need = "root" | "qemu" | "cargo" | "shared";
-
-const root: string = join(import.meta.dirname, "..");
-export const sharedFolder: string = join(root, "..", "shared");
+export type Need = "root" | "qemu" | "cargo";
 
 const PRESENT: Record<Need, () => boolean> = {
   root: () => process.getuid?.() === 0,
   qemu: () => spawnSync("qemu-system-x86_64", ["--version"]).status === 0,
   cargo: () => spawnSync("cargo", ["--version"]).status === 0,
-  shared: () => existsSync(join(sharedFolder, "design.md")),
 };
 
 /** True when all of `what` is there; else marks the test skipped (or throws, see above) and the caller returns. */
