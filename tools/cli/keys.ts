@@ -6,11 +6,12 @@
  * data folder (`~/.godwit/dev`, or `$GODWIT_DATA`), where `dev` finds it, and writes there which address its API has.
  */
 import { randomBytes } from "node:crypto";
-import { chmod, link, mkdir, open, readFile, readdir, rename, stat, unlink } from "node:fs/promises";
+import { chmod, link, mkdir, open, readFile, readdir, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { addressOf, addressText } from "#chain/codec/address.ts";
 import { generateKey, publicKeyOf } from "#chain/crypto.ts";
 import { type Address, type PublicKey, fromHex, hex } from "#chain/types.ts";
+import { writeWhole } from "#os/keys.ts";
 import { CliError, UsageError } from "./command.ts";
 
 /** Where files are looked for: a part of `Shell`. */
@@ -145,9 +146,7 @@ export async function accountInUse(around: Surroundings): Promise<string | undef
 export async function useAccount(around: Surroundings, name: string): Promise<void> {
   const folder = accountsFolder(around);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const draft = join(folder, `in-use.${randomBytes(6).toString("hex")}`);
-  await writeFlushed(draft, `${name}\n`);
-  await rename(draft, join(folder, "in-use"));
+  await writeWhole(join(folder, "in-use"), new TextEncoder().encode(`${name}\n`));
 }
 
 async function storedNames(around: Surroundings): Promise<string[]> {
@@ -167,9 +166,7 @@ async function readDevelopmentAccount(around: Surroundings): Promise<Account | n
 
 /** What the development machine tells the command line about itself, in its data folder, while it runs. */
 export async function writeDevelopmentApi(folder: string, url: string): Promise<void> {
-  const draft = join(folder, `${DEVELOPMENT_API_FILE}.${randomBytes(6).toString("hex")}`);
-  await writeFlushed(draft, `${JSON.stringify({ url })}\n`);
-  await rename(draft, join(folder, DEVELOPMENT_API_FILE));
+  await writeWhole(join(folder, DEVELOPMENT_API_FILE), new TextEncoder().encode(`${JSON.stringify({ url })}\n`));
 }
 
 /** The API to talk to: as named, else $GODWIT_API, else the running development machine's, else the default port here. */
