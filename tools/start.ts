@@ -19,7 +19,7 @@ import { lockFolder } from "#chain/node/folderLock.ts";
 import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
 import { ApiClient } from "./cli/client.ts";
-import { runwayPhrase } from "./cli/commands/bill.ts";
+import { runwayPhrase, secondsRun } from "./cli/commands/bill.ts";
 import { writeDevelopmentApi } from "./cli/keys.ts";
 import { rateText, tokensText } from "./cli/money.ts";
 
@@ -134,7 +134,7 @@ async function deployDemo(agent: DevelopmentAgent, client: ApiClient, directory:
 /** Seconds run × rate per second = total, and the runway (or that it is closed). */
 function billText(bill: Bill): string {
   const rates = new Set(bill.segments.map(({ rate }) => rate));
-  const seconds = bill.segments.reduce((sum, segment) => sum + segment.seconds, bill.earlier.seconds);
+  const seconds = secondsRun(bill);
   const sum = rates.size === 1 && bill.earlier.segments === 0 ? `${seconds} s × ${tokensText([...rates][0]!)} =` : `${seconds} s in ${bill.segments.length + bill.earlier.segments} segments, now ${rateText(bill.ratePerSecond)}:`;
   return `${sum} ${tokensText(bill.total)} tokens; ${runwayPhrase(bill)}`;
 }

@@ -3,7 +3,8 @@
  *
  * Admission checks the cheapest thing first, and the signature last, once per node, in libuv's pool: size, form, chain,
  * nonce window, expiry, keys, fee, room, funds, signature. After the signature everything that may have moved is checked
- * again. A refusal is a normal answer with a stable code (REFUSALS).
+ * again. A refusal is a normal answer with a stable code: transaction_too_large, transaction_malformed, too_many_pending,
+ * replacement_underpriced, mempool_full, insufficient_funds, bad_signature, or one of the ledger's for the envelope (`refusalOf`).
  *
  * Invariants: an account has at most one transaction per nonce and PENDING_PER_ACCOUNT_MAX in all, within
  * [n, n + 16) of its nonce n at the tip; bytes and count stay below their caps, the lowest fee per byte goes first; what is
@@ -20,13 +21,6 @@ import { type Address, type Hex, type Refusal, hex, refuse } from "#chain/types.
 import { MEMPOOL_BYTES_MAX, MEMPOOL_CHECKS_MAX, MEMPOOL_COUNT_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
 
 export const PENDING_PER_ACCOUNT_MAX = 16;
-
-/** Every code a transaction can be refused with at the door; those of the envelope are the ledger's (`refusalOf`). */
-export const REFUSALS = [
-  "transaction_too_large", "transaction_malformed", "wrong_chain", "wrong_nonce", "nonce_used_up", "expired", "expiry_too_far", "bad_signature",
-  "fee_too_low", "insufficient_funds", "too_many_pending", "replacement_underpriced", "mempool_full",
-] as const;
-export type RefusalCode = (typeof REFUSALS)[number];
 
 /** What the pool asks of the state at the tip. */
 export type MempoolState = {

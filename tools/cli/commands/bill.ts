@@ -67,11 +67,11 @@ export function billText(now: Bill): string {
   ])}`;
 }
 
-/** One line that moves: what `npm start` shows as well. */
-export const billLine = (now: Bill): string => {
-  const seconds = now.segments.reduce((sum, segment) => sum + segment.seconds, now.earlier.seconds);
-  return `${seconds} s run, ${rateText(now.ratePerSecond)}, total ${tokensText(now.total)}, ${runwayPhrase(now)}`;
-};
+/** Seconds of all segments together. */
+export const secondsRun = (now: Bill): bigint => now.segments.reduce((sum, segment) => sum + segment.seconds, now.earlier.seconds);
+
+/** One line that moves. */
+const billLine = (now: Bill): string => `${secondsRun(now)} s run, ${rateText(now.ratePerSecond)}, total ${tokensText(now.total)}, ${runwayPhrase(now)}`;
 
 export const runwayText = (now: Bill): string => (now.runwaySeconds === null ? "nothing runs" : durationText(now.runwaySeconds));
 

@@ -1,7 +1,7 @@
 /**
  * The canonical ABI's side of memory: how the host's bytes become AssemblyScript objects, and back.
  *
- * Rules (issue 7's bindings generator emits code against exactly these functions):
+ * Rules (the hand-written `wasi/*` call these; generated bindings have `canonical.ts`, which keeps a list of what it holds):
  * - Every block the host asks for is a managed, pinned ArrayBuffer. So a `list<u8>` is lifted without a copy; whoever lifts
  *   it unpins it, once. A call that returns a list makes the host allocate several times, and each allocation may run a step
  *   of the garbage collector: without the pin the first block could be gone before the last is made.
