@@ -142,12 +142,13 @@ test("a save is served, a mistake is told while the last good version serves, a 
   assert.equal(trapped.status, 500);
   const thrownAt = mended.split("\n").findIndex((text) => text.includes("throw new Error")) + 1;
   const ofTrap: DevEvent[] = [];
-  while (!ofTrap.some((one) => one["stream"] === "system")) {
+  while (!ofTrap.some((one) => String(one["line"]).includes("at handle ("))) {
     const one = await dev.next("log");
     if (one["requestId"] === trapped.headers["x-request-id"]) ofTrap.push(one);
   }
   assert(ofTrap.some((one) => one["stream"] === "stderr" && String(one["line"]).startsWith(`abort: as asked at assembly/index.ts:${thrownAt}:`)));
   assert(ofTrap.some((one) => String(one["line"]).startsWith("trap")));
+  assert(ofTrap.some((one) => one["stream"] === "system" && String(one["line"]).includes(`at route (assembly/index.ts:${thrownAt}:`) || String(one["line"]).includes(`at handle (assembly/index.ts:${thrownAt}:`)));
 
   asking = false;
   await crowd;

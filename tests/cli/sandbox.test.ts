@@ -71,7 +71,7 @@ test("run passes arguments, stdin, stdout, stderr and the exit code on", (t) => 
   assert.match(bad.stderr, /^tally: no column "--help"/);
 });
 
-test("a trap and a limit exit 1 with their code, and a backtrace for the trap", async (t) => {
+test("a trap and a limit exit 1 with their code, and the trap with file, line and column of the sources", async (t) => {
   if (!needs(t, "cargo")) return;
   const terminal = openTerminal(t);
   const source = 'import { stdout } from "godwit/cli";\nexport function main(args: string[]): i32 {\n  stdout.writeLine("here");\n  stdout.flush();\n  if (args.length > 0) while (true) {}\n  unreachable();\n  return 0;\n}\n';
@@ -79,7 +79,7 @@ test("a trap and a limit exit 1 with their code, and a backtrace for the trap", 
   const trap = godwit(["run", "trap.wasm"]);
   assert.deepEqual([trap.code, trap.stdout], [1, "here\n"]);
   assert.match(trap.stderr, /^error trap: .*unreachable/s);
-  assert.match(trap.stderr, /wasm backtrace:\n +0: /);
+  assert.match(trap.stderr, /wasm backtrace:\n +at main \(assembly\/index\.ts:6:3\)\n/);
   const fuel = godwit(["run", "--json", "--fuel", "100000000", "trap.wasm", "forever"]);
   assert.equal(fuel.code, 1);
   assert.equal((JSON.parse(fuel.stderr) as { error: { code: string } }).error.code, "fuel_limit");

@@ -37,6 +37,8 @@ export type Deployment = {
   readonly id: string;
   readonly name: string;
   readonly owner: string;
+  /** `sha256:` and the digest in hex. */
+  readonly component: string;
   /** active, paused, dry or closing. */
   readonly state: string;
   readonly memoryMib: number;
@@ -126,7 +128,7 @@ export const readStatus: Reader<Status> = object<Status>({
 export const readAccount: Reader<AccountAnswer> = object<AccountAnswer>({ address: text, balance: u64, nonce: u64 });
 const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text) });
 export const readDeployment: Reader<Deployment> = object<Deployment>({
-  id: text, name: text, owner: text, state: text, memoryMib: count, cpuMillis: count, replicas: count, failure: orNull(text), host: text, url: text,
+  id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, replicas: count, failure: orNull(text), host: text, url: text,
   leases: listOf(readLease),
 });
 export const readBill: Reader<Bill> = object<Bill>({

@@ -6,10 +6,13 @@
 import type { Stats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { sha256 } from "#chain/crypto.ts";
+import { hex } from "#chain/types.ts";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Build } from "#workloads/sdk/build.ts";
 import { CliError, type Shell } from "./command.ts";
+import { keepSymbols } from "./symbols.ts";
 import { withProgress } from "./table.ts";
 
 export const MANIFEST_FILE = "godwit.toml";
@@ -17,10 +20,12 @@ export const MANIFEST_FILE = "godwit.toml";
 /** Builds a project folder; an author's mistake is told with file, line and column. */
 export async function buildComponent(folder: string, shell: Shell, options: { optimise?: boolean } = {}): Promise<Build> {
   const { BuildError, buildProject } = await import("#workloads/sdk/build.ts");
-  return withProgress(shell, `building ${folder}`, buildProject(folder, options)).catch((error: unknown) => {
+  const build = await withProgress(shell, `building ${folder}`, buildProject(folder, options)).catch((error: unknown) => {
     if (error instanceof BuildError) throw new CliError(error.code, error.message, { diagnostics: error.diagnostics }, error);
     throw error;
   });
+  await keepSymbols(build.digest, build.symbols);
+  return build;
 }
 
 async function look(path: string, shell: Shell): Promise<Stats> {
@@ -31,15 +36,16 @@ async function look(path: string, shell: Shell): Promise<Stats> {
 }
 
 /** The component at `path`: a file as it is, a folder built. */
-export async function loadComponent(path: string, shell: Shell): Promise<{ component: Uint8Array; build: Build | null }> {
+export async function loadComponent(path: string, shell: Shell): Promise<{ component: Uint8Array; digest: string; build: Build | null }> {
   const absolute = resolve(shell.currentDirectory, path);
   const found = await look(path, shell);
   if (found.isDirectory()) {
     const build = await buildComponent(absolute, shell);
-    return { component: build.component, build };
+    return { component: build.component, digest: build.digest, build };
   }
   if (found.size > LIMITS_MAX.componentBytesMax) throw new CliError("component_too_large", `Cannot use ${absolute}: it has ${found.size} bytes and ${LIMITS_MAX.componentBytesMax} is the limit`);
-  return { component: new Uint8Array(await readFile(absolute)), build: null };
+  const component = new Uint8Array(await readFile(absolute));
+  return { component, digest: hex(sha256(component)), build: null };
 }
 
 /** The manifest at `file`, else the one of the project folder `path`, else the one beside the component file `path`, else the one here. */

@@ -13,6 +13,7 @@ import type { Manifest } from "#workloads/manifest.ts";
 import { parseManifest } from "#workloads/manifest.ts";
 import type { CompileJob, CompileResult, Diagnostic } from "./compile-worker.ts";
 import { ENTRY_FILE, EXPORT_EXPECTED } from "./entry.ts";
+import type { Symbols } from "./symbols.ts";
 import type { WorkloadKind } from "./worlds.ts";
 
 export type { Diagnostic } from "./compile-worker.ts";
@@ -33,6 +34,8 @@ export type Build = {
   readonly component: Uint8Array;
   /** sha256 of the component, in hex. */
   readonly digest: string;
+  /** What turns the offsets of a trap into lines of the sources; it is no part of the component. */
+  readonly symbols: Symbols | null;
   readonly manifest: Manifest;
   readonly warnings: readonly Diagnostic[];
   readonly elapsedMs: number;
@@ -58,8 +61,8 @@ export class BuildError extends Error {
 export async function buildProject(directory: string, options: BuildOptions = {}): Promise<Build> {
   const startedMs = performance.now();
   const manifest = await readManifest(directory);
-  const { component, warnings } = await buildComponent(directory, manifest.entry, manifest.kind, options);
-  return { component, digest: digestOf(component), manifest, warnings, elapsedMs: Math.round(performance.now() - startedMs) };
+  const { component, symbols, warnings } = await buildComponent(directory, manifest.entry, manifest.kind, options);
+  return { component, digest: digestOf(component), symbols, manifest, warnings, elapsedMs: Math.round(performance.now() - startedMs) };
 }
 
 /** Builds one module (a path from `directory`) without a manifest. */
@@ -68,7 +71,7 @@ export async function buildComponent(
   entry: string,
   kind: WorkloadKind,
   options: BuildOptions = {},
-): Promise<{ component: Uint8Array; warnings: readonly Diagnostic[] }> {
+): Promise<{ component: Uint8Array; symbols: Symbols | null; warnings: readonly Diagnostic[] }> {
   const path = join(directory, entry);
   await access(path).catch(() => {
     throw new BuildError("entry_missing", `Cannot build ${directory} as its entry ${entry} is not there`, [

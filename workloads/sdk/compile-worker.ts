@@ -11,6 +11,8 @@ import { join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { ENTRY_FILE, entrySource, EXPORTS } from "./entry.ts";
+import type { Symbols } from "./symbols.ts";
+import { splitSymbols } from "./symbols.ts";
 import type { WorkloadKind } from "./worlds.ts";
 import { witSource } from "./worlds.ts";
 
@@ -26,7 +28,7 @@ export type Diagnostic = {
 };
 
 export type CompileResult =
-  | { readonly ok: true; readonly component: Uint8Array; readonly warnings: Diagnostic[] }
+  | { readonly ok: true; readonly component: Uint8Array; readonly symbols: Symbols | null; readonly warnings: Diagnostic[] }
   | { readonly ok: false; readonly diagnostics: Diagnostic[] };
 
 type AscRange = { start: number; source: { normalizedPath: string } | null };
@@ -70,7 +72,7 @@ addLibrary(join(import.meta.dirname, "assembly"), "godwit/");
  * about 100 KiB of garbage, so a short request never pays for one.
  */
 const FLAGS = [
-  "--outFile", "core.wasm", "--debug", "--exportStart", "_initialize", "--runtime", "incremental", "--initialMemory", "4",
+  "--outFile", "core.wasm", "--debug", "--sourceMap", "--exportStart", "_initialize", "--runtime", "incremental", "--initialMemory", "4",
   "--use", "abort=~lib/godwit/runtime/abort", "--use", "seed=~lib/godwit/runtime/seed", "--use", "trace=~lib/godwit/runtime/trace",
 ];
 
@@ -83,6 +85,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
   const warnings: Diagnostic[] = [];
   const texts = new Map<string, string>();
   let core: Uint8Array | null = null;
+  let map = "";
 
   const place = (range: AscRange | null): { file: string; line: number; column: number } => {
     const file = range?.source?.normalizedPath;
@@ -99,6 +102,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
     },
     writeFile(_name, contents) {
       if (contents instanceof Uint8Array) core = contents;
+      else map = contents;
     },
     listFiles: () => [],
     reportDiagnostic(diagnostic) {
@@ -112,8 +116,10 @@ async function compile(job: CompileJob): Promise<CompileResult> {
   if (core === null) throw new Error("The compiler wrote no module");
 
   try {
-    const binary = await componentEmbed({ binary: core, witSource: await witSource(), world: job.kind, stringEncoding: "utf8" });
-    return { ok: true, component: await componentNew(binary), warnings };
+    const split = splitSymbols(core, map);
+    const binary = await componentEmbed({ binary: split.core, witSource: await witSource(), world: job.kind, stringEncoding: "utf8" });
+    const component = await componentNew(binary);
+    return { ok: true, component, symbols: split.symbolsFor(component), warnings };
   } catch (cause) {
     const unknown = unknownImport(String(cause), job, texts);
     if (unknown === null) throw cause;

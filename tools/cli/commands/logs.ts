@@ -2,6 +2,7 @@
 import type { LogLine } from "../answers.ts";
 import { type Command, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
 import { findDeployment, openSession } from "../session.ts";
+import { sourceLinesOf } from "../symbols.ts";
 import { jsonText, paint, plain, warn } from "../table.ts";
 
 const TAIL_DEFAULT = 100;
@@ -22,10 +23,13 @@ export const logs: Command = {
     await using session = await openSession(input, shell);
     const { client, account } = session;
     const deployment = await findDeployment(client, account.addressText, input.positionals[0] ?? "");
+    const withLines = await sourceLinesOf(deployment.component.replace("sha256:", ""));
     const onSkipped = (lines: number): void => warn(shell, `${lines} lines were skipped as this reader is too slow`);
     const onEnd = (): void => void shell.stderr.write(`${plain(deployment.name)} is closed: its log ends here\n`);
-    for await (const line of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped, onEnd }))
+    for await (const sent of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped, onEnd })) {
+      const line = sent.stream === "system" ? { ...sent, line: withLines(sent.line) } : sent;
       shell.stdout.write(`${input.json ? jsonText(line) : lineText(shell, line)}\n`);
+    }
   },
 };
 

@@ -1,6 +1,7 @@
 /** `godwit run`: one task in the sandbox, here, with no chain; its streams and its exit code are this command's. */
 import { type Command, CliError, type Options, UsageError, type Input, type Output } from "../command.ts";
 import { loadComponent } from "../component.ts";
+import { sourceLinesOf } from "../symbols.ts";
 
 const MIB = 1024 * 1024;
 
@@ -25,7 +26,7 @@ export const run: Command = {
     const [path = "", ...args] = input.positionals;
     const limits = limitsOf(input);
     const environment = environmentOf(input);
-    const { component } = await loadComponent(path, shell);
+    const { component, digest } = await loadComponent(path, shell);
     const { inspect, runTask } = await import("#sandbox/sandbox.ts");
     if ((await inspect(component)).kind !== "task") throw new CliError("not_a_task", `Cannot run ${path}: it is a service (godwit serve)`);
     const result = await runTask(component, {
@@ -33,7 +34,7 @@ export const run: Command = {
       stdout: (chunk) => passOn(shell.stdout, chunk), stderr: (chunk) => passOn(shell.stderr, chunk),
     // A terminal that waits for a line would keep this process alive after the program has ended.
     }).finally(() => shell.stdin.destroy());
-    if (result.trap !== undefined) throw new CliError(result.trap.code, result.trap.message, { fuel: result.fuel, wallMs: result.wallMs });
+    if (result.trap !== undefined) throw new CliError(result.trap.code, (await sourceLinesOf(digest))(result.trap.message), { fuel: result.fuel, wallMs: result.wallMs });
     return result.exitCode;
   },
 };

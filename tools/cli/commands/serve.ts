@@ -2,6 +2,7 @@
 import type { LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Command, CliError, type Shell } from "../command.ts";
 import { loadComponent } from "../component.ts";
+import { sourceLinesOf } from "../symbols.ts";
 import { jsonText, plain, warn, withProgress } from "../table.ts";
 import { SANDBOX_OPTIONS, environmentOf } from "./run.ts";
 
@@ -29,7 +30,8 @@ export const serve: Command = {
     const memory = input.count("memory", 1, 1024);
     const concurrency = input.count("concurrency", 1, CONCURRENCY_MAX);
     const environment = environmentOf(input);
-    const { component } = await loadComponent(path, shell);
+    const { component, digest } = await loadComponent(path, shell);
+    const withLines = await sourceLinesOf(digest);
     const { compile, inspect, listen, startRunner } = await import("#sandbox/sandbox.ts");
     if ((await inspect(component)).kind !== "service") throw new CliError("not_a_service", `Cannot serve ${path}: it is a task (godwit run)`);
     const listener = await listen(input.text("address") ?? "127.0.0.1", port);
@@ -38,7 +40,7 @@ export const serve: Command = {
     try {
       const compiled = await withProgress(shell, `compiling ${path}`, compile(component, { signal: shell.signal }));
       runner = await startRunner({
-        listener, onLog: (line) => write(shell, input.json, line),
+        listener, onLog: (line) => write(shell, input.json, line.stream === "system" ? { ...line, line: withLines(line.line) } : line),
         onExit: ({ pid, code, signal }) => warn(shell, `runner ${pid} ended (${signal ?? code}); the next one serves already`),
         onLost: (_, code, message) => lost.abort(new CliError(code, message)),
       });

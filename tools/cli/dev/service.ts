@@ -8,8 +8,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Deployment, Listener, Runner } from "#sandbox/sandbox.ts";
+import type { Deployment, Listener, LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Build, buildComponent } from "#workloads/sdk/build.ts";
+import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
 import type { Report } from "./report.ts";
 
 export type ServiceOptions = {
@@ -32,6 +33,7 @@ export class Service {
   readonly #runner: Runner;
   readonly #cacheDirectory: string;
   #isServing = false;
+  #symbols: Symbols | null = null;
 
   static async open(options: ServiceOptions): Promise<Service> {
     const { listen, startRunner } = await import("#sandbox/sandbox.ts");
@@ -41,7 +43,7 @@ export class Service {
     let service: Service | undefined;
     try {
       const runner = await startRunner({
-        listener, cacheDirectory, onLog: (line) => report.log(line),
+        listener, cacheDirectory, onLog: (line) => report.log(service?.withLines(line) ?? line),
         onExit: ({ pid, code, signal }) => report.remark(`runner ${pid} ended (${signal ?? code}); the next one serves already`),
         onLost: (_, code, message) => {
           if (service !== undefined) service.#isServing = false;
@@ -78,11 +80,17 @@ export class Service {
   }
 
   /** Resolves when requests are answered by this build. */
-  async take({ component, digest, manifest }: Build): Promise<void> {
+  async take({ component, digest, symbols, manifest }: Build): Promise<void> {
     await this.#load(component, digest, {
       environment: { ...manifest.environment, ...this.#options.environment }, concurrency: manifest.concurrency, limits: { memoryBytesMax: manifest.memoryMib * MIB },
     });
     this.#isServing = true;
+    this.#symbols = symbols;
+  }
+
+  /** A trap with the lines of the sources. */
+  withLines(line: LogLine): LogLine {
+    return line.stream !== "system" || this.#symbols === null ? line : { ...line, line: withSourceLines(line.line, this.#symbols) };
   }
 
   /** Where no version was good yet, requests are answered with the errors. */

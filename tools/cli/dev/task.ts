@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runTask } from "#sandbox/sandbox.ts";
 import type { Build } from "#workloads/sdk/build.ts";
+import { withSourceLines } from "#workloads/sdk/symbols.ts";
 import { CliError } from "../command.ts";
 import type { Report } from "./report.ts";
 
@@ -53,14 +54,14 @@ export class Task {
     await this.#running;
   }
 
-  async #run({ component, manifest }: Build, stdin: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #run({ component, symbols, manifest }: Build, stdin: Uint8Array, signal: AbortSignal): Promise<void> {
     const { report, environment } = this.#options;
     try {
       const { exitCode, wallMs, trap } = await runTask(component, {
         name: manifest.name, arguments: this.#options.arguments, environment: { ...manifest.environment, ...environment }, stdin, signal, cacheDirectory: this.#cacheDirectory,
         limits: { memoryBytesMax: manifest.memoryMib * MIB }, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
       });
-      if (!signal.aborted) report.ended(manifest.name, exitCode, wallMs, trap);
+      if (!signal.aborted) report.ended(manifest.name, exitCode, wallMs, trap && { ...trap, message: symbols === null ? trap.message : withSourceLines(trap.message, symbols) });
     } catch (error) {
       if (!signal.aborted) report.remark(`${manifest.name} could not be run: ${error instanceof Error ? error.message : String(error)}`);
     }
