@@ -29,6 +29,10 @@ export const JUSTIFICATION_CERTIFICATES_MAX = 56;
 /** Block, justification in which all of 200 validators signed everything, and their frames. */
 export const MESSAGE_BYTES_MAX: number = 1024 * 1024;
 
+/** Addresses of validators that one node tells another at once, and the length of each. */
+export const ADDRESSES_PER_MESSAGE_MAX = 64;
+export const ADDRESS_BYTES_MAX = 128;
+
 // ---- Consensus, the same on every chain --------------------------------------------------------------------------------
 
 /** Votes and proposals for views further ahead than this are dropped: what a liar can make one remember is bounded. */

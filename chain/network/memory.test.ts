@@ -15,7 +15,7 @@ transportSuite("in memory", async () => {
   const members = [network.join(A), network.join(B), network.join(C)] as const;
   return {
     members,
-    settle: async () => clock.advance(60_000),
+    settle: async () => clock.advance(5_000),
     close: async () => { for (const member of members) await member.close(); },
   };
 });

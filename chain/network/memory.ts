@@ -5,9 +5,10 @@
  * Each pair and channel is a stream: a message is never delivered before one sent earlier on it. Cut links lose what is sent
  * and what is under way, as a broken connection does.
  */
-import { MESSAGE_BYTES_MAX } from "#chain/constants.ts";
 import { systemClock, type Clock } from "./clock.ts";
-import { type Channel, type MessageListener, type PeerId, QUEUE_BYTES_MAX, type Transport } from "./transport.ts";
+import { BAN_MS, CHANNEL_BYTES_MAX, QUEUE_BYTES_MAX } from "./limits.ts";
+import { Scores } from "./scores.ts";
+import type { Channel, MessageListener, Offence, PeerId, Transport } from "./transport.ts";
 
 export type MemoryNetworkOptions = {
   readonly seed?: number;
@@ -62,7 +63,7 @@ export class MemoryNetwork {
 
   carry(from: Member, to: PeerId, channel: Channel, bytes: Uint8Array): boolean {
     const receiver = this.#members.get(to);
-    if (!receiver || to === from.self || !this.connected(from.self, to) || bytes.length > MESSAGE_BYTES_MAX) return false;
+    if (!receiver || to === from.self || !this.connected(from.self, to) || bytes.length > CHANNEL_BYTES_MAX[channel]) return false;
     const { clock, delayMsMin, delayMsMax, lossPerMille, queueBytesMax } = this.#options;
     const key = `${from.self}>${to}/${channel}`;
     let stream = this.#streams.get(key);
@@ -82,6 +83,15 @@ export class MemoryNetwork {
       if (!lost && this.#members.get(to) === receiver && this.#members.get(from.self) === from && this.connected(from.self, to)) receiver.receive(from.self, channel, copy);
     });
     return true;
+  }
+  /** A ban is a cut that heals by itself. */
+  ban(a: PeerId, b: PeerId): void {
+    if (!this.connected(a, b)) return;
+    this.cut(a, b);
+    this.#later(BAN_MS, () => this.heal(a, b));
+  }
+  nowMs(): number {
+    return this.#options.clock.nowMs();
   }
   leave(member: Member): void {
     if (this.#members.get(member.self) === member) this.#members.delete(member.self);
@@ -106,6 +116,7 @@ class Member implements Transport {
   readonly #network: MemoryNetwork;
   readonly #listeners = new Set<MessageListener>();
   readonly #peerListeners = new Set<(peer: PeerId) => void>();
+  readonly #scores = new Scores();
   #closed = false;
 
   constructor(self: PeerId, network: MemoryNetwork) {
@@ -130,6 +141,9 @@ class Member implements Transport {
   onPeer(listener: (peer: PeerId) => void): () => void {
     this.#peerListeners.add(listener);
     return () => this.#peerListeners.delete(listener);
+  }
+  report(peer: PeerId, offence: Offence): void {
+    if (this.#scores.add([peer], offence, this.#network.nowMs())) this.#network.ban(this.self, peer);
   }
   close(): Promise<void> {
     this.#closed = true;

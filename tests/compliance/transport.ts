@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MESSAGE_BYTES_MAX } from "#chain/constants.ts";
-import { CHANNELS, type Channel, type PeerId, QUEUE_BYTES_MAX, type Transport } from "#chain/network/transport.ts";
+import { QUEUE_BYTES_MAX } from "#chain/network/limits.ts";
+import { CHANNELS, type Channel, type PeerId, type Transport } from "#chain/network/transport.ts";
 
 export type TransportRig = {
   readonly members: readonly [Transport, Transport, Transport];
@@ -89,6 +90,19 @@ export function transportSuite(name: string, makeRig: () => Promise<TransportRig
   promise("unknown peers and oneself are refused", async ({ members: [a] }) => {
     assert.equal(a.send("00" as PeerId, "consensus", Uint8Array.of(1)), false);
     assert.equal(a.send(a.self, "consensus", Uint8Array.of(1)), false);
+  });
+
+  promise("a peer that is reported for what no honest one sends is disconnected, and only from who reported it", async ({ members: [a, b, c], settle }, arrivals) => {
+    a.report(b.self, "useless");
+    assert.equal(a.send(b.self, "consensus", Uint8Array.of(1)), true, "a small thing costs no connection");
+    await settle();
+    a.report(b.self, "forged");
+    await settle();
+    assert.deepEqual([a.peers(), a.send(b.self, "consensus", Uint8Array.of(2))], [[c.self], false]);
+    assert.equal(b.send(a.self, "consensus", Uint8Array.of(3)), false);
+    assert.equal(b.send(c.self, "consensus", Uint8Array.of(4)), true);
+    await settle();
+    assert.deepEqual(arrivals.map(({ bytes }) => bytes[0]), [1, 4]);
   });
 
   promise("a listener that was removed, or whose member closed, hears nothing", async ({ members: [a, b], settle }, arrivals) => {

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { chainId } from "#chain/types.ts";
+import { transportSuite } from "#tests/compliance/transport.ts";
+import { type StreamTransport, type StreamsOptions, openStreams } from "./streams.ts";
+
+const CHAIN = chainId(new Uint8Array(8).fill(7));
+const seed = (n: number): Uint8Array => new Uint8Array(32).fill(n);
+
+function open(n: number, peers: readonly string[], more: Partial<StreamsOptions> = {}): Promise<StreamTransport> {
+  return openStreams({ chainId: CHAIN, machineSeed: seed(n), validatorSeed: seed(n + 100), listen: ["/ip4/127.0.0.1/tcp/0"], peers, validators: [], ...more });
+}
+async function until(what: string, holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  while (!holds()) {
+    assert.ok(performance.now() < endMs, what);
+    await sleep(5);
+  }
+}
+
+transportSuite("libp2p", async () => {
+  const a = await open(1, []);
+  const b = await open(2, a.listening());
+  const c = await open(3, [...a.listening(), ...b.listening()]);
+  const members = [a, b, c] as const;
+  await until("a mesh", () => members.every((member) => member.peers().length === 2));
+  return {
+    members,
+    settle: async () => {
+      let quiet = 0;
+      while (quiet < 4) {
+        await sleep(15);
+        quiet = members.every((member) => member.queuedBytes === 0) ? quiet + 1 : 0;
+      }
+    },
+    close: async () => { await Promise.all(members.map((member) => member.close())); },
+  };
+});
+
