@@ -24,6 +24,10 @@ export const BLOCK_BYTES_MAX: number = 256 * 1024;
 export const TRANSACTIONS_PER_BLOCK_MAX = 1000;
 export const TRANSACTION_BYTES_MAX = 4096;
 export const OPERATIONS_PER_TRANSACTION_MAX = 16;
+/** Accusations in one block: each costs two signature checks, and a third of the stake can be at fault at once. */
+export const EVIDENCE_PER_BLOCK_MAX = 16;
+/** Two headers of 330 bytes at most with a signature each, and their frames. */
+export const EVIDENCE_BYTES_MAX = 1024;
 /** Nullifications that go along with a proposal; who misses older ones asks for them (R10). */
 export const JUSTIFICATION_CERTIFICATES_MAX = 56;
 /** Block, justification in which all of 200 validators signed everything, and their frames. */
@@ -55,6 +59,8 @@ export const DELTA_MS_MAX = 5_000;
 export const GENESIS_TIME_MS_MAX: bigint = 2n ** 48n;
 /** Without a new finalization for so long, what one holds is sent again (R9). */
 export const STANDSTILL_MS = 3_000;
+/** A validator that lost its vote log asks the others for their views this often (R12). */
+export const REJOIN_MS = 1_000;
 /** Sent again at one standstill: at n = 200 about 30 certificates. An asynchronous hour must not fill the links. */
 export const STANDSTILL_BYTES_MAX: number = 256 * 1024;
 /** Open requests for blocks and certificates, each. */

@@ -9,8 +9,8 @@
  */
 
 import {
-  BITMAP_BYTES_MAX, BLOCK_BYTES_MAX, JUSTIFICATION_CERTIFICATES_MAX, MESSAGE_BYTES_MAX, TRANSACTION_BYTES_MAX,
-  TRANSACTIONS_PER_BLOCK_MAX, VALIDATORS_MAX, WIRE_VERSION,
+  BITMAP_BYTES_MAX, BLOCK_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_PER_BLOCK_MAX, JUSTIFICATION_CERTIFICATES_MAX, MESSAGE_BYTES_MAX,
+  TRANSACTION_BYTES_MAX, TRANSACTIONS_PER_BLOCK_MAX, VALIDATORS_MAX, WIRE_VERSION,
 } from "../constants.ts";
 import { hashWithDomain } from "../crypto.ts";
 import * as types from "../types.ts";
@@ -29,13 +29,14 @@ export type BlockHeader = {
   readonly height: Height;
   readonly parentView: View;
   readonly parentId: Digest;
-  /** Who signed the parent's certificate in the body: the only one that counts for rewards and jail. Empty after genesis. */
+  /** Who signed the parent's certificate in the body: the only one that counts for rewards and jail. Empty in the first block of an epoch. */
   readonly parentBitmap: Uint8Array;
   readonly timeMs: TimeMs;
   readonly moneySecond: MoneySecond;
   readonly bodyRoot: Digest;
   /** Of the state after this block. */
   readonly stateRoot: Digest;
+  /** Of the validators of this epoch, and of the next: both are fixed before the epoch begins. */
   readonly validatorsHash: Digest;
   readonly nextValidatorsHash: Digest;
   /** Index into the epoch's validators. */
@@ -43,12 +44,13 @@ export type BlockHeader = {
 };
 
 export type BlockBody = {
-  /** The notarization or finalization of the parent; null when that is the genesis block. */
+  /** The notarization or finalization of the parent; null when that is the genesis block, or the last one of the epoch before. */
   readonly parentCertificate: Certificate | null;
   /** Whole signed transactions. */
   readonly transactions: readonly Uint8Array[];
+  /** Each one encoded (`evidence.ts`): two statements of one validator that no honest one makes (R13). */
+  readonly evidence: readonly Uint8Array[];
   /** Not used yet: always empty. */
-  readonly evidence: readonly never[];
   readonly suspicions: readonly never[];
 };
 
@@ -93,7 +95,23 @@ export type ConsensusMessage =
   | { readonly kind: "certificate"; readonly certificate: Certificate }
   | { readonly kind: "blockRequest"; readonly id: Digest }
   | { readonly kind: "block"; readonly block: Block }
-  | { readonly kind: "certificateRequest"; readonly certificateKind: VoteKind; readonly view: View };
+  | { readonly kind: "certificateRequest"; readonly certificateKind: VoteKind; readonly view: View }
+  | { readonly kind: "statusRequest"; readonly nonce: Uint8Array }
+  | { readonly kind: "status"; readonly status: Status };
+
+/**
+ * R12: where a validator is, for one that has lost its vote log. Not signed: it counts as the word of the peer that the
+ * transport has authenticated, and the nonce says that it is fresh.
+ */
+export type Status = {
+  readonly nonce: Uint8Array;
+  readonly epoch: Epoch;
+  /** The highest view in which the sender may have signed. */
+  readonly view: View;
+  /** The certificate that let the sender into its view, null in the first; and the newest finalization, null before it. */
+  readonly admitting: Certificate | null;
+  readonly finalization: Certificate | null;
+};
 
 // ---- Readers: one item of decoded CBOR → what the field demands ----------------------------------------------------------
 
@@ -158,12 +176,12 @@ function show(value: Cbor | undefined): string {
 
 // ---- Headers, bodies, blocks -----------------------------------------------------------------------------------------------
 
-const headerItems = (h: BlockHeader): Cbor => [
+export const headerItems = (h: BlockHeader): Cbor => [
   WIRE_VERSION, h.chainId, h.epoch, h.view, h.height, h.parentView, h.parentId, h.parentBitmap, h.timeMs, h.moneySecond,
   h.bodyRoot, h.stateRoot, h.validatorsHash, h.nextValidatorsHash, h.proposer,
 ];
 
-function headerFrom(value: Cbor | undefined): BlockHeader {
+export function headerFrom(value: Cbor | undefined): BlockHeader {
   const f = tuple(value, 15);
   version(f[0]);
   return {
@@ -176,17 +194,16 @@ function headerFrom(value: Cbor | undefined): BlockHeader {
 }
 
 const bodyItems = (b: BlockBody): Cbor => [
-  b.parentCertificate ? certificateItems(b.parentCertificate) : EMPTY, b.transactions, b.evidence, b.suspicions,
+  orEmpty(b.parentCertificate), b.transactions, b.evidence, b.suspicions,
 ];
 
 function bodyFrom(value: Cbor | undefined): BlockBody {
   const f = tuple(value, 4);
-  list(f[2], 0);
   list(f[3], 0);
   return {
-    parentCertificate: f[0] instanceof Uint8Array ? absent(f[0]) : certificateFrom(f[0]),
+    parentCertificate: orNull(f[0]),
     transactions: list(f[1], TRANSACTIONS_PER_BLOCK_MAX).map((tx) => bytesUpTo(tx, TRANSACTION_BYTES_MAX)),
-    evidence: [], suspicions: [],
+    evidence: list(f[2], EVIDENCE_PER_BLOCK_MAX).map((one) => bytesUpTo(one, EVIDENCE_BYTES_MAX)), suspicions: [],
   };
 }
 
@@ -240,9 +257,9 @@ function voteFrom(f: readonly Cbor[]): Vote {
   };
 }
 
-const signedVoteItems = (v: SignedVote): readonly Cbor[] => [...voteItems(v), v.validator, v.signature];
+export const signedVoteItems = (v: SignedVote): readonly Cbor[] => [...voteItems(v), v.validator, v.signature];
 
-function signedVoteFrom(value: Cbor | undefined): SignedVote {
+export function signedVoteFrom(value: Cbor | undefined): SignedVote {
   const f = tuple(value, 8);
   return { ...voteFrom(f), validator: validatorIndex(f[6]), signature: types.signature(bytes(f[7], SIGNATURE_BYTES)) };
 }
@@ -302,6 +319,18 @@ function proposalFrom(value: Cbor | undefined): Proposal {
 
 export const encodeProposal = (proposal: Proposal): Uint8Array => encode(proposalItems(proposal));
 
+/** A nonce must only be fresh. */
+export const NONCE_BYTES = 8;
+
+const orEmpty = (c: Certificate | null): Cbor => (c ? certificateItems(c) : EMPTY);
+const orNull = (value: Cbor | undefined): Certificate | null => (value instanceof Uint8Array ? absent(value) : certificateFrom(value));
+const statusItems = (s: Status): Cbor => [s.nonce, s.epoch, s.view, orEmpty(s.admitting), orEmpty(s.finalization)];
+
+function statusFrom(value: Cbor | undefined): Status {
+  const f = tuple(value, 5);
+  return { nonce: bytes(f[0], NONCE_BYTES), epoch: types.epoch(u32(f[1])), view: types.view(u32(f[2])), admitting: orNull(f[3]), finalization: orNull(f[4]) };
+}
+
 function messageItems(m: ConsensusMessage): Cbor {
   switch (m.kind) {
     case "proposal": return [WIRE_VERSION, 0, proposalItems(m.proposal)];
@@ -310,6 +339,8 @@ function messageItems(m: ConsensusMessage): Cbor {
     case "blockRequest": return [WIRE_VERSION, 3, m.id];
     case "block": return [WIRE_VERSION, 4, blockItems(m.block)];
     case "certificateRequest": return [WIRE_VERSION, 5, [VOTE_KINDS.indexOf(m.certificateKind), m.view]];
+    case "statusRequest": return [WIRE_VERSION, 6, m.nonce];
+    case "status": return [WIRE_VERSION, 7, statusItems(m.status)];
   }
 }
 
@@ -328,6 +359,8 @@ export function decodeMessage(input: Uint8Array): ConsensusMessage {
       const [certificateKind, view] = tuple(content, 2);
       return { kind: "certificateRequest", certificateKind: voteKind(certificateKind), view: types.view(u32(view)) };
     }
+    case 6: return { kind: "statusRequest", nonce: bytes(content, NONCE_BYTES) };
+    case 7: return { kind: "status", status: statusFrom(content) };
     default: throw new CodecError("codec_value", `${show(kind)} is no kind of message`);
   }
 }

@@ -6,13 +6,13 @@
 
 import assert from "node:assert";
 import type { Certificate, SignedVote, Vote, VoteKind } from "#chain/codec/schema.ts";
-import { bitmapOf } from "#chain/codec/quorum.ts";
+import { bitmapOf, signersOf } from "#chain/codec/quorum.ts";
 import { CERTIFICATE_FLOOD_VALIDATORS_MAX } from "../constants.ts";
 import { hex } from "../types.ts";
-import type { Digest, View } from "../types.ts";
+import type { Digest, Signature, View } from "../types.ts";
 import { closeRequest, requestBlock } from "./blocks.ts";
 import type { Evidence, HaltReason } from "./events.ts";
-import { blockOf, certificateIn, leaderOf, recordOf, sameId, wantsCertificate, wantsVote } from "./state.ts";
+import { blockOf, certificateIn, leaderOf, maySign, recordOf, sameId, wantsCertificate, wantsVote } from "./state.ts";
 import type { Ballot, State, Turn, ViewRecord } from "./state.ts";
 
 /** Decides for a vote. It counts, and leaves this node, once it is on disk (`persisted`). */
@@ -21,6 +21,7 @@ export function cast(turn: Turn, kind: VoteKind, of: View, id: Digest | null): v
   const { own } = recordOf(turn.state, of);
   assert(configuration.self !== null);
   assert(of > turn.state.final.view);
+  assert(maySign(turn.state, of)); // R12
   if (kind === "notarize") {
     assert(of === turn.state.view);
     assert(own.notarize === null);
@@ -41,9 +42,10 @@ export function cast(turn: Turn, kind: VoteKind, of: View, id: Digest | null): v
   turn.effects.push({ kind: "persist", vote, certificate: permitting(turn.state, vote) });
 }
 
-/** Of a finalize vote the notarization (R5), of another the certificate that ended the view before (R1); null after genesis. */
-function permitting({ records, finalization }: State, { kind, view }: Vote): Certificate | null {
+/** Of a finalize vote the notarization (R5), of another the certificate that ended the view before (R1), or the epoch (R14); null after genesis. */
+function permitting({ records, finalization, sealing }: State, { kind, view }: Vote): Certificate | null {
   if (kind === "finalize") return records.get(view)!.notarization;
+  if (view === 1) return sealing;
   const before = records.get(view - 1);
   return before?.notarization ?? before?.nullification ?? before?.finalization ?? (finalization?.view === view - 1 ? finalization : null);
 }
@@ -77,6 +79,7 @@ export function admit(turn: Turn, certificate: Certificate): void {
   if (certificate.view > state.highest) state.highest = certificate.view;
   if (certificate.kind === "finalize") state.finalization = certificate;
   closeRequest(state, certificate.view);
+  noteSigners(turn, record, certificate);
   const { weights, self } = state.configuration;
   if (self !== null && weights.length <= CERTIFICATE_FLOOD_VALIDATORS_MAX) {
     turn.effects.push({ kind: "broadcast", message: { kind: "certificate", certificate } });
@@ -89,8 +92,21 @@ export function admit(turn: Turn, certificate: Certificate): void {
 function finalizeNotarized(turn: Turn, record: ViewRecord): void {
   const { own, notarization } = record;
   if (notarization === null || own.notarize === null || !sameId(own.notarize, notarization.id)) return;
-  if (own.nullify || own.finalize !== null) return;
+  if (own.nullify || own.finalize !== null || !maySign(turn.state, record.view)) return;
   cast(turn, "finalize", record.view, notarization.id);
+}
+
+/** R13: who signed a certificate has voted so, and may have voted otherwise to this node. */
+function noteSigners(turn: Turn, record: ViewRecord, { kind, epoch, view, id, bitmap, signatures }: Certificate): void {
+  const { heard, configuration: { chainId, weights, self } } = turn.state;
+  for (const [at, validator] of (signersOf(bitmap, weights.length) ?? []).entries()) {
+    heard[validator] = Math.max(heard[validator]!, view);
+    const ballot = ballotOf(record, validator);
+    if (validator === self || (ballot[kind] && sameId(ballot[kind].id, id))) continue;
+    const vote: SignedVote = { kind, chainId, epoch, view, id, validator, signature: signatures.subarray(64 * at, 64 * at + 64) as Signature };
+    accuse(turn, ballot, vote);
+    ballot[kind] ??= vote;
+  }
 }
 
 /** Two quorums that cannot both be: more than a third of the stake signed both, and no rule helps any more. */

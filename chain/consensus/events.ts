@@ -28,7 +28,7 @@ export type BlockRef = {
 /** When the state after a block wants its child: the block's own time when work was left over, null when nothing is due. */
 export type DueMs = TimeMs | null;
 
-export type TimerName = "view" | "build" | "standstill" | "request";
+export type TimerName = "view" | "build" | "standstill" | "request" | "rejoin";
 
 export type Event = EventBody & {
   /** The shell's clock, milliseconds since 1970. It may be wrong; then this node votes badly, and nothing worse. */
@@ -44,6 +44,10 @@ type EventBody =
   | {
       readonly kind: "start"; readonly final: BlockRef; readonly dueMs: DueMs; readonly finalization: Certificate | null;
       readonly votes: readonly SignedVote[]; readonly certificates: readonly Certificate[]; readonly blocks: readonly BlockRef[];
+      /** R14: what finalized the last block of the epoch before, where this epoch begins with it; else null. */
+      readonly sealing: Certificate | null;
+      /** R11, R12: whether all that was ever signed in this epoch is in `votes`; if not, what became of that. */
+      readonly memory: Memory;
     }
   /** Signed by the view's leader. `certificates`: the parent's from the body, and the justification, as far as wanted. */
   | { readonly kind: "proposal"; readonly block: BlockRef; readonly certificates: readonly Certificate[] }
@@ -59,14 +63,24 @@ type EventBody =
   /** Transactions that a child of the newest notarized block could take. To be told when zero turns into more, and back. */
   | { readonly kind: "waiting"; readonly count: number }
   | { readonly kind: "suspected"; readonly validator: number; readonly suspected: boolean }
+  /** R12: a validator's answer to this node's `statusRequest`; who sent it the transport says, and its certificates were checked. */
+  | { readonly kind: "status"; readonly validator: number; readonly nonce: Uint8Array; readonly view: View; readonly certificates: readonly Certificate[] }
   /** The shell has fetched and executed the chain up to here by itself, after `behind`. */
   | { readonly kind: "synced"; readonly final: BlockRef; readonly dueMs: DueMs; readonly finalization: Certificate };
+
+/**
+ * R12. `whole`: the vote log has everything. `lost`: it has not, and the node rejoins: it asks all for their views, under a nonce
+ * that it never used before, and signs nothing until a quorum has answered. `mute`: it has rejoined in an earlier life or in the
+ * epoch before, and signs nothing in views up to this one.
+ */
+export type Memory = { readonly kind: "whole" } | { readonly kind: "lost"; readonly nonce: Uint8Array } | { readonly kind: "mute"; readonly upTo: View };
 
 /** What goes to all validators. The shell adds a proposal's block and leader signature from what it built. */
 export type Outgoing =
   | { readonly kind: "proposal"; readonly id: Digest; readonly justification: readonly Certificate[] }
   | { readonly kind: "vote"; readonly vote: SignedVote }
-  | { readonly kind: "certificate"; readonly certificate: Certificate };
+  | { readonly kind: "certificate"; readonly certificate: Certificate }
+  | { readonly kind: "statusRequest"; readonly nonce: Uint8Array };
 
 export type Request =
   | { readonly kind: "blockRequest"; readonly id: Digest }
@@ -93,6 +107,13 @@ export type Effect =
   | { readonly kind: "validate"; readonly block: BlockRef }
   /** Final, and executed before. The certificate finalizes this block or one of its descendants. In order of height. */
   | { readonly kind: "commit"; readonly block: BlockRef; readonly finalization: Certificate }
+  /**
+   * R14: the last block of the epoch is final (its `commit` came before). This state signs nothing any more, and still answers by
+   * `certificateFor`. The shell opens the next epoch: a new state by the ledger's new validators, `start` on that block.
+   */
+  | { readonly kind: "sealed"; readonly block: BlockRef; readonly finalization: Certificate }
+  /** R12: a quorum has answered. To be kept on the disk before anything else is signed: nothing is in views up to this one. */
+  | { readonly kind: "muted"; readonly upTo: View }
   /** R13: two statements of one validator that no honest one makes. */
   | { readonly kind: "evidence"; readonly evidence: Evidence }
   /** The finalized block is too far from what is held: fetch the chain up to it by ranges, then `synced`. */
@@ -102,6 +123,7 @@ export type Effect =
 
 export type Evidence =
   | { readonly kind: "votes"; readonly validator: number; readonly a: SignedVote; readonly b: SignedVote }
+  /** The headers and their leader's signatures are the shell's. */
   | { readonly kind: "proposals"; readonly validator: number; readonly view: View; readonly a: Digest; readonly b: Digest };
 
 export type HaltReason = "finalized_invalid" | "finalized_fork" | "notarized_twice" | "finalized_and_nullified";

@@ -14,13 +14,14 @@ import { cast, halt } from "./ballots.ts";
 import { follows, isValid, requestBlock, requestCertificate } from "./blocks.ts";
 import type { BlockRef } from "./events.ts";
 import { blockWantedMs, childTimeMsMin, viewTimeoutMs } from "./pacing.ts";
-import { blockOf, isLeader, leaderOf, next, notarizedIn, parentCertificateOf, recordOf, sameId } from "./state.ts";
+import { blockOf, isLeader, leaderOf, maySign, next, notarizedIn, parentCertificateOf, recordOf, sameId } from "./state.ts";
 import type { BlockEntry, State, Turn } from "./state.ts";
+import { rejoined } from "./rejoin.ts";
 
 /** Returns whether it changed anything that another rule could wait for. */
 type Rule = (turn: Turn) => boolean;
 
-export const RULES: readonly Rule[] = [commit, enter, nullify, notarize, propose];
+export const RULES: readonly Rule[] = [commit, enter, rejoined, nullify, notarize, propose];
 
 // ---- R8 ------------------------------------------------------------------------------------------------------------------
 
@@ -34,8 +35,15 @@ function commit(turn: Turn): boolean {
   if (!isValid(turn, child)) return child.status === "invalid" && halt(turn, "finalized_invalid", [target]);
   state.final = child.block;
   turn.effects.push({ kind: "commit", block: child.block, finalization: target });
-  prune(state);
+  if (child.block.height === state.configuration.lastHeight) seal(turn, target);
+  else prune(state);
   return true;
+}
+
+/** R14: the epoch's last block is final: nothing is signed here any more, and the seals above it are forgotten with the epoch. */
+export function seal({ state, effects }: Turn, finalization: Certificate): void {
+  state.phase = "sealed";
+  effects.push({ kind: "sealed", block: state.final, finalization });
 }
 
 function childOfFinal(turn: Turn, target: Certificate): BlockEntry | null {
@@ -110,7 +118,9 @@ function wantedMs({ state }: Turn): TimeMs {
   const latest = timeMs(state.enteredMs + BigInt(pace.idleIntervalMs));
   const parent = parentOf(state);
   const entry = parent.found ? blockOf(state, parent.id) : undefined;
-  const wanted = entry ? blockWantedMs(pace, entry.block.timeMs, entry.dueMs, state.waiting) : state.waiting > 0 ? state.enteredMs : latest;
+  const isLast = entry !== undefined && entry.block.height >= state.configuration.lastHeight;
+  // R14: a seal is due at once.
+  const wanted = entry ? blockWantedMs(pace, entry.block.timeMs, isLast ? entry.block.timeMs : entry.dueMs, state.waiting) : state.waiting > 0 ? state.enteredMs : latest;
   return wanted < latest ? wanted : latest;
 }
 
@@ -120,7 +130,7 @@ function wantedMs({ state }: Turn): TimeMs {
 function nullify(turn: Turn): boolean {
   const { state } = turn;
   const record = state.records.get(state.view);
-  if (!record?.hopeless || state.configuration.self === null) return false;
+  if (!record?.hopeless || !maySign(state, state.view)) return false;
   // R11: a finalize vote can come out of the vote log before its notarization is seen again. It binds.
   if (record.own.nullify || record.own.finalize !== null) return false;
   cast(turn, "nullify", state.view, null);
@@ -133,7 +143,7 @@ function nullify(turn: Turn): boolean {
 function notarize(turn: Turn): boolean {
   const { state } = turn;
   const record = state.records.get(state.view);
-  if (!record || state.configuration.self === null || record.own.notarize !== null || record.own.nullify) return false;
+  if (!record || !maySign(state, state.view) || record.own.notarize !== null || record.own.nullify) return false;
   for (const block of record.proposals) {
     const verdict = judge(turn, block);
     if (verdict === "wait") continue;
@@ -178,7 +188,7 @@ function judge(turn: Turn, block: BlockRef): "yes" | "never" | "wait" {
 function propose(turn: Turn): boolean {
   const { state, nowMs, effects } = turn;
   const record = recordOf(state, state.view);
-  if (!isLeader(state) || state.building !== null || record.own.notarize !== null || record.own.nullify) return false;
+  if (!isLeader(state) || !maySign(state, state.view) || state.building !== null || record.own.notarize !== null || record.own.nullify) return false;
   const parent = readyParent(turn);
   if (!parent) return false;
   const wanted = wantedMs(turn);
@@ -189,7 +199,7 @@ function propose(turn: Turn): boolean {
     return false;
   }
   const parentCertificate = parentCertificateOf(state, parent.block);
-  assert(parentCertificate !== null || parent.block.height === 0);
+  assert(parentCertificate !== null || parent.block.view === 0);
   state.building = state.view;
   const earliest = childTimeMsMin(state.configuration.pace, parent.block.timeMs);
   effects.push({ kind: "build", view: state.view, parent: parent.block, parentCertificate, timeMs: nowMs > earliest ? nowMs : earliest });
@@ -207,7 +217,7 @@ function readyParent(turn: Turn): BlockEntry | null {
   const entry = blockOf(state, parent.id);
   if (!entry) requestBlock(turn, parent.id, parent.view, leaderOf(state, parent.view));
   if (!entry || !isValid(turn, entry)) return null;
-  if (entry.block.height > 0 && parentCertificateOf(state, entry.block) === null) {
+  if (entry.block.view > 0 && parentCertificateOf(state, entry.block) === null) {
     requestCertificate(turn, "notarize", parent.view);
     return null;
   }

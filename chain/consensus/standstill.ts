@@ -69,5 +69,6 @@ export function justificationOf(state: State, block: BlockRef): readonly Certifi
 function bytesOf(message: Outgoing): number {
   if (message.kind === "vote") return FRAME_BYTES + 64;
   if (message.kind === "certificate") return FRAME_BYTES + message.certificate.signatures.length;
+  if (message.kind === "statusRequest") return FRAME_BYTES;
   return FRAME_BYTES + BLOCK_BYTES_MAX + message.justification.reduce((sum, c) => sum + FRAME_BYTES + c.signatures.length, 0);
 }

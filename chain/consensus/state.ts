@@ -25,6 +25,8 @@ export type Configuration = {
   readonly pace: Pace;
   /** Of the leaders' order: the same for all. */
   readonly leaderSeed: Uint8Array;
+  /** R14: height of the epoch's last block; above it are seals. */
+  readonly lastHeight: number;
 };
 
 export type BlockStatus = "held" | "checking" | "valid" | "invalid";
@@ -54,7 +56,7 @@ export type State = {
   readonly configuration: Configuration;
   readonly quorum: number;
   readonly cycle: readonly number[];
-  phase: "new" | "running" | "halted";
+  phase: "new" | "running" | "sealed" | "halted";
   view: View;
   enteredMs: TimeMs;
   /** When the block of this view is wanted, and whether waiting transactions have moved it here already. */
@@ -80,6 +82,11 @@ export type State = {
   buildTimerMs: TimeMs | null;
   behindView: View | null;
   standstill: { finalView: View; cursor: number };
+  /** R14: what finalized the block that this epoch begins on. */
+  sealing: Certificate | null;
+  /** R12: nothing is signed in views up to this one; and while `rejoin` is there, nothing at all. */
+  mute: View;
+  rejoin: { readonly nonce: Uint8Array; readonly answers: Map<number, View> } | null;
 };
 
 /** One step: the state, what it asks for, and when. */
@@ -97,7 +104,7 @@ export function createState(configuration: Configuration): State {
     phase: "new", view: view(0), enteredMs: timeMs(0n), wantedMs: timeMs(0n), hurried: false, highest: view(0),
     final: nothing, finalization: null, records: new Map(), blocks: new Map(), requests: new Map(), requestTimer: false,
     heard: configuration.weights.map(() => 0), suspected: new Set(), waiting: 0, building: null, buildTimerMs: null,
-    behindView: null, standstill: { finalView: view(0), cursor: 0 },
+    behindView: null, standstill: { finalView: view(0), cursor: 0 }, sealing: null, mute: view(0), rejoin: null,
   };
 }
 
@@ -116,6 +123,9 @@ export function recordOf(state: State, of: View): ViewRecord {
 export const leaderOf = (state: State, of: View): number => leaderAt(state.cycle, of);
 
 export const isLeader = (state: State): boolean => state.configuration.self === leaderOf(state, state.view);
+
+/** R12: whether this node may sign anything in a view. */
+export const maySign = ({ configuration, rejoin, mute }: State, of: number): boolean => configuration.self !== null && rejoin === null && of > mute;
 
 /** The id that is notarized in a view as far as this node knows; finalized implies notarized. */
 export function notarizedIn(state: State, of: number): Digest | null {

@@ -8,6 +8,7 @@ import type { Digest, View } from "../types.ts";
 import type { BlockRef, Effect, Event } from "./events.ts";
 import { certificateFor, createState, leaderOf, recordOf, wantsCertificate, wantsProposal, wantsVote } from "./state.ts";
 import type { State } from "./state.ts";
+import { statusOf } from "./rejoin.ts";
 import { step } from "./step.ts";
 
 const CHAIN = chainId(new Uint8Array(8));
@@ -26,7 +27,7 @@ class Story {
 
   constructor(self: number | null, weights: readonly number[] = [1, 1, 1, 1]) {
     this.weights = weights;
-    this.state = createState({ chainId: CHAIN, epoch: epoch(0), weights, self, pace: PRESETS.minimal, leaderSeed: new Uint8Array(32) });
+    this.state = createState({ chainId: CHAIN, epoch: epoch(0), weights, self, pace: PRESETS.minimal, leaderSeed: new Uint8Array(32), lastHeight: 600 });
   }
 
   give(event: Without<Event>): Effect[] {
@@ -34,7 +35,7 @@ class Story {
   }
 
   start(more: Partial<Event & { kind: "start" }> = {}): Effect[] {
-    return this.give({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], ...more });
+    return this.give({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], sealing: null, memory: { kind: "whole" }, ...more });
   }
 
   later(ms: number): this {
@@ -248,7 +249,7 @@ test("R7: a leader that gives up, is suspected, or was not heard of for 20 views
   const silent = [0, 1, 2, 3].find((index) => index !== self)!;
   for (let of = 1; of < 60; of++) {
     for (const index of [0, 1, 2, 3]) if (index !== silent && index !== self) story.give({ kind: "vote", vote: story.vote(index, "nullify", of, null) });
-    const effects = story.give({ kind: "certificate", certificate: story.certificate("nullify", of, null) });
+    const effects = story.give({ kind: "certificate", certificate: story.certificate("nullify", of, null, [0, 1, 2, 3].filter((index) => index !== silent)) });
     const entered = story.state.view;
     const passed = leaderOf(story.state, entered) === silent && entered > SILENT_LEADER_VIEWS;
     assert.deepStrictEqual(votesIn(effects), passed ? [`nullify ${entered}`] : [], `view ${entered}`);
@@ -478,4 +479,88 @@ test("a sync by the shell moves the final block, and consensus goes on from ther
   assert.deepStrictEqual([story.state.view, story.state.final.height], [91, 80]);
   assert.deepStrictEqual(of(effects, "commit"), []);
   assert.strictEqual(recordOf(story.state, view(91)).own.nullify, false);
+});
+
+test("R13: a vote in a certificate that contradicts one received is evidence too", () => {
+  const { story, others } = follower();
+  story.start();
+  const [a, b] = [story.child(GENESIS, 1), story.child(GENESIS, 1, 9)];
+  story.give({ kind: "vote", vote: story.vote(others[0]!, "notarize", 1, b.id) });
+  const [evidence] = of(story.give({ kind: "certificate", certificate: story.certificate("notarize", 1, a.id, others) }), "evidence");
+  assert(evidence?.evidence.kind === "votes");
+  assert.deepStrictEqual([evidence.evidence.validator, evidence.evidence.a.id, evidence.evidence.b.id], [others[0], b.id, a.id]);
+});
+
+test("R14: the last block of an epoch, once final, seals it: nothing is signed any more, and late peers are still answered", () => {
+  const { story, others } = follower();
+  story.start();
+  const last = { ...story.child(GENESIS, 1), height: height(1) };
+  story.state = createState({ ...story.state.configuration, lastHeight: 1 });
+  story.start();
+  story.flush(story.proposal(last));
+  story.give({ kind: "certificate", certificate: story.certificate("notarize", 1, last.id, others) });
+  // A seal is wanted as soon as it may be, though nothing waits.
+  assert.strictEqual(story.state.wantedMs, timeMs(last.timeMs + BigInt(PRESETS.minimal.blockIntervalMsMin)));
+  const finalization = story.certificate("finalize", 1, last.id, others);
+  const effects = story.give({ kind: "certificate", certificate: finalization });
+  assert.deepStrictEqual(effects.filter((e) => e.kind === "commit" || e.kind === "sealed").map((e) => e.kind), ["commit", "sealed"]);
+  assert.deepStrictEqual(story.later(60_000).give({ kind: "timer", timer: "view", view: view(2) }), []);
+  assert.strictEqual(certificateFor(story.state, "notarize", view(1)), finalization);
+  assert.strictEqual(wantsVote(story.state, story.vote(others[0]!, "nullify", 2, null)), false);
+});
+
+test("R14: a finalized seal makes the last block final, and no seal is committed", () => {
+  const { story } = follower();
+  story.state = createState({ ...story.state.configuration, lastHeight: 1 });
+  story.start();
+  const last = story.child(GENESIS, 1);
+  const seal = story.later(300).child(last, 2);
+  story.proposal(last);
+  story.give({ kind: "certificate", certificate: story.certificate("notarize", 1, last.id) });
+  story.proposal(seal);
+  const effects = story.give({ kind: "certificate", certificate: story.certificate("finalize", 2, seal.id) });
+  assert.deepStrictEqual(of(effects, "commit").map((e) => e.block), [last]);
+  assert.deepStrictEqual(of(effects, "sealed").map((e) => [e.block, e.finalization.id]), [[last, seal.id]]);
+});
+
+test("R14, R11: the first vote of an epoch takes to the disk what ended the one before", () => {
+  const { story } = follower();
+  const sealing = { ...story.certificate("finalize", 7, GENESIS.id), epoch: epoch(4) };
+  story.start({ sealing });
+  const [given] = of(story.give({ kind: "timer", timer: "view", view: view(1) }), "persist");
+  assert.deepStrictEqual([given?.vote.kind, given?.certificate], ["nullify", sealing]);
+});
+
+test("R12: without its vote log a node asks for views, signs nothing until a quorum has answered, and stays mute one view beyond", () => {
+  const { story, others } = follower();
+  const nonce = new Uint8Array(8).fill(3);
+  assert.deepStrictEqual(sent(story.start({ memory: { kind: "lost", nonce } })), ["statusRequest"]);
+  const status = (validator: number, of: number, more: Partial<Event & { kind: "status" }> = {}): Effect[] =>
+    story.give({ kind: "status", validator, nonce, view: view(of), certificates: [], ...more });
+  assert.deepStrictEqual(votesIn(story.give({ kind: "timer", timer: "view", view: view(1) })), []);
+  status(others[0]!, 2);
+  status(others[1]!, 3);
+  assert.deepStrictEqual(of(status(others[2]!, 1, { nonce: new Uint8Array(8) }), "muted"), []); // Not fresh.
+  assert.deepStrictEqual(of(status(story.state.configuration.self!, 1), "muted"), []); // Nobody answers himself.
+  assert.deepStrictEqual(of(status(others[2]!, 6), "muted"), []); // One view proven, four validators: at most five.
+  assert.deepStrictEqual(of(story.give({ kind: "certificate", certificate: story.certificate("nullify", 1, null, others) }), "muted").map((e) => e.upTo), [7]);
+  for (let of = 2; of <= 7; of++) {
+    assert.deepStrictEqual(votesIn(story.give({ kind: "timer", timer: "view", view: view(of) })), [], `view ${of}`);
+    story.give({ kind: "certificate", certificate: story.certificate("nullify", of, null, others) });
+  }
+  assert.deepStrictEqual(votesIn(story.give({ kind: "timer", timer: "view", view: view(8) })), ["nullify 8"]);
+});
+
+test("R12: who rejoins answers nobody; everybody else says its view, or its mute if that is higher", () => {
+  const { story, others } = follower();
+  story.start({ memory: { kind: "lost", nonce: new Uint8Array(8) } });
+  assert.strictEqual(statusOf(story.state), null);
+  const other = new Story(others[0]!);
+  other.start({ memory: { kind: "mute", upTo: view(9) } });
+  const nullification = other.certificate("nullify", 1, null, others);
+  other.give({ kind: "certificate", certificate: nullification });
+  assert.deepStrictEqual(statusOf(other.state), { view: 9, admitting: nullification, finalization: null });
+  const follows = new Story(null);
+  follows.start();
+  assert.strictEqual(statusOf(follows.state), null);
 });

@@ -10,9 +10,10 @@ import { BLOCKS_HELD_MAX, STANDSTILL_MS } from "../constants.ts";
 import { admit, cast, count } from "./ballots.ts";
 import { hold, holdValid, isRequested, repeatRequests } from "./blocks.ts";
 import type { Effect, Event } from "./events.ts";
-import { RULES, armViewTimer, prune } from "./rules.ts";
+import { ask, noteStatus, remember } from "./rejoin.ts";
+import { RULES, armViewTimer, prune, seal } from "./rules.ts";
 import { justificationOf, resend } from "./standstill.ts";
-import { blockOf, isLeader, leaderOf, recordOf, sameId, wantsProposal } from "./state.ts";
+import { blockOf, isLeader, leaderOf, maySign, recordOf, sameId, wantsProposal } from "./state.ts";
 import type { State, Turn } from "./state.ts";
 
 /** Rules that apply after one event: each view entered and block committed is one; far fewer than this. */
@@ -20,7 +21,7 @@ const RULES_PER_STEP_MAX = 10_000;
 
 export function step(state: State, event: Event): [State, Effect[]] {
   const turn: Turn = { state, nowMs: event.nowMs, effects: [] };
-  if (state.phase === "halted") return [state, []];
+  if (state.phase === "halted" || state.phase === "sealed") return [state, []];
   assert((state.phase === "new") === (event.kind === "start"));
   note(turn, event);
   for (let count = 0; state.phase === "running" && RULES.some((rule) => rule(turn)); count++) assert(count < RULES_PER_STEP_MAX);
@@ -59,6 +60,7 @@ function note(turn: Turn, event: Event): void {
       else state.suspected.add(event.validator);
       if (event.suspected && leaderOf(state, state.view) === event.validator && !isLeader(state)) recordOf(state, state.view).hopeless = true;
       return;
+    case "status": return noteStatus(turn, event);
     case "synced":
       if (event.final.view <= state.final.view) return;
       state.final = event.final;
@@ -67,6 +69,7 @@ function note(turn: Turn, event: Event): void {
       holdValid(state, event.final, event.dueMs);
       prune(state);
       state.behindView = null;
+      if (state.final.height >= state.configuration.lastHeight) seal(turn, event.finalization);
       return;
     default: event satisfies never;
   }
@@ -80,6 +83,7 @@ function start(turn: Turn, event: Event & { kind: "start" }): void {
   state.view = event.final.view;
   state.highest = event.final.view;
   state.heard.fill(event.final.view);
+  state.sealing = event.sealing;
   holdValid(state, event.final, event.dueMs);
   for (const block of event.blocks.slice(0, BLOCKS_HELD_MAX)) hold(state, block);
   if (event.finalization) {
@@ -101,6 +105,7 @@ function start(turn: Turn, event: Event & { kind: "start" }): void {
     const record = state.records.get(block.view);
     if (record && sameId(record.own.notarize, block.id) && leaderOf(state, block.view) === state.configuration.self) record.proposals.push(block);
   }
+  remember(turn, event.memory);
   effects.push({ kind: "timer", timer: "standstill", view: state.view, delayMs: STANDSTILL_MS });
 }
 
@@ -126,7 +131,7 @@ function noteBuilt(turn: Turn, { view: of, block, dueMs }: Event & { kind: "buil
   if (of !== state.view || state.building !== of) return;
   state.building = null;
   const record = recordOf(state, of);
-  if (record.own.nullify || record.own.notarize !== null) return;
+  if (record.own.nullify || record.own.notarize !== null || !maySign(state, of)) return;
   assert(block.view === of);
   record.proposals.unshift(block);
   holdValid(state, block, dueMs);
@@ -156,6 +161,7 @@ function noteTimer(turn: Turn, { timer, view: of }: Event & { kind: "timer" }): 
       if (of === state.view) state.buildTimerMs = null;
       return;
     case "request": return repeatRequests(turn);
+    case "rejoin": return ask(turn);
     case "standstill":
       resend(turn);
       effects.push({ kind: "timer", timer: "standstill", view: state.view, delayMs: STANDSTILL_MS });

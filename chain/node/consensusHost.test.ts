@@ -51,7 +51,7 @@ function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, h
   transport.broadcast = (_, bytes) => said.push(decodeMessage(bytes));
   const set = validatorSet(CHAIN, epoch(0), seeds.map((seed) => ({ publicKey: publicKeyOf(seed), weight: 1 })));
   const host = new ConsensusHost({
-    configuration: { chainId: CHAIN, epoch: epoch(0), weights: seeds.map(() => 1), self, pace: PRESETS.minimal, leaderSeed: CHAIN },
+    configuration: { chainId: CHAIN, epoch: epoch(0), weights: seeds.map(() => 1), self, pace: PRESETS.minimal, leaderSeed: CHAIN, lastHeight: 600 },
     validators: set, seed: seeds[self]!, votes, transport, clock, checks: new CertificateChecks(set, verify), onHalt: (error) => halted.push(error),
   }, {
     held, blockById: (id) => held.get(id),
@@ -62,7 +62,7 @@ function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, h
     build: ({ view: of, parent, timeMs: time }) => ({ held: emptyBlock(of, parent, time, self), dueMs: null }),
     commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined,
   });
-  const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [] });
+  const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], sealing: null, memory: { kind: "whole" } });
   return { host, held, said, committed, validated, halted, start };
 }
 function emptyBlock(of: View, parent: BlockRef, time: TimeMs, proposer: number): HeldBlock {
@@ -76,7 +76,7 @@ function emptyBlock(of: View, parent: BlockRef, time: TimeMs, proposer: number):
 
 const SEEDS = [1, 2, 3, 4].map((fill) => new Uint8Array(32).fill(fill));
 /** Who leads view 1 of the four. */
-const LEADER = leaderOf(createState({ chainId: CHAIN, epoch: epoch(0), weights: [1, 1, 1, 1], self: null, pace: PRESETS.minimal, leaderSeed: CHAIN }), view(1));
+const LEADER = leaderOf(createState({ chainId: CHAIN, epoch: epoch(0), weights: [1, 1, 1, 1], self: null, pace: PRESETS.minimal, leaderSeed: CHAIN, lastHeight: 600 }), view(1));
 const FOLLOWERS = [0, 1, 2, 3].filter((index) => index !== LEADER);
 const SELF = FOLLOWERS[0]!;
 const peerAt = (index: number): PeerId => peerId(publicKeyOf(SEEDS[index]!));

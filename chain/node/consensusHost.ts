@@ -11,11 +11,12 @@
  */
 import type { BlockRef, DueMs, Effect, Event, Evidence, Outgoing, Request, TimerName } from "#chain/consensus/events.ts";
 import { type Configuration, type State, certificateFor, createState, leaderOf, notarizedIn, wantsCertificate, wantsProposal, wantsVote } from "#chain/consensus/state.ts";
+import { statusOf } from "#chain/consensus/rejoin.ts";
 import { step } from "#chain/consensus/step.ts";
 import { BLOCK_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type ValidatorSet, signProposal, signVote, verifyProposal, verifyVoteAsync } from "#chain/codec/certificate.ts";
-import { type Certificate, type ConsensusMessage, type Proposal, type SignedVote, decodeMessage, encodeCertificate, encodeMessage, encodeSignedVote } from "#chain/codec/schema.ts";
+import { type Certificate, type ConsensusMessage, type Proposal, type SignedVote, type Status, decodeMessage, encodeCertificate, encodeMessage, encodeSignedVote } from "#chain/codec/schema.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import { type Digest, type View, hex, timeMs } from "#chain/types.ts";
@@ -164,7 +165,22 @@ export class ConsensusHost {
         if (certificate) this.#send(from, { kind: "certificate", certificate });
         return;
       }
+      case "statusRequest": {
+        const status = statusOf(this.#state);
+        if (status) this.#send(from, { kind: "status", status: { nonce: message.nonce, epoch: this.#options.configuration.epoch, ...status } });
+        return;
+      }
+      case "status": return this.#takeStatus(from, message.status);
     }
+  }
+
+  /** R12: the word of the validator that the transport has authenticated. */
+  async #takeStatus(from: PeerId, { nonce, epoch, view, admitting, finalization }: Status): Promise<void> {
+    const validator = this.#validatorOf.get(from);
+    if (validator === undefined || this.#state.rejoin === null || epoch !== this.#options.configuration.epoch) return;
+    const certificates = [finalization, admitting].filter((one) => one !== null && this.wantsCertificate(one)) as Certificate[];
+    for (const certificate of certificates) if (!(await this.#holds(from, certificate))) return;
+    this.#dispatch({ kind: "status", validator, nonce, view, certificates });
   }
 
   async #takeProposal(from: PeerId, { block, signature, justification }: Proposal): Promise<void> {
@@ -255,6 +271,7 @@ export class ConsensusHost {
       });
       case "commit": return this.#chain.commit(this.#blockOf(effect.block), effect.finalization);
       case "evidence": return this.#options.onEvidence?.(effect.evidence);
+      case "sealed": case "muted": return this.#halt(new NodeError("consensus_halted", "Cannot change the epoch yet"));
       case "behind": return this.#chain.behind(effect.finalization);
       case "halt": return this.#halt(new NodeError("consensus_halted", `Cannot go on with consensus in view ${this.#state.view}: ${effect.reason}`));
       default: effect satisfies never;

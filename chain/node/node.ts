@@ -137,6 +137,7 @@ class Node implements ChainNode {
     this.#host.start({
       kind: "start", final: this.#finalRef, dueMs: this.#executor.finalDueMs(), finalization: this.#finalization,
       votes: votes.map((vote) => decodeSignedVote(vote.bytes)), certificates: certificates.map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref),
+      sealing: null, memory: { kind: "whole" },
     });
     this.#host.waiting(this.#pool.readyCount);
     // A microtask later, so that consensus has taken its first step: it knows its own votes, and wants those of others.
@@ -253,7 +254,7 @@ class Node implements ChainNode {
     return new ConsensusHost({
       configuration: {
         chainId: this.chainId, epoch: epoch(0), weights: set.weights, self: this.#validator, pace: this.#rules,
-        leaderSeed: hashWithDomain("leaders", this.chainId),
+        leaderSeed: hashWithDomain("leaders", this.chainId), lastHeight: Number.MAX_SAFE_INTEGER,
       },
       validators: set, seed: this.#validator === null ? null : (validatorSeed ?? null), votes: this.#folder.votes, transport, clock: this.#clock, checks: this.#checks,
       onHalt: (error) => this.#halt(error),

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { decode, encode } from "#chain/codec/cbor.ts";
 import type { Cbor } from "#chain/codec/cbor.ts";
 import { validatorsHash } from "#chain/codec/certificate.ts";
+import { decodeEvidence, encodeEvidence } from "#chain/codec/evidence.ts";
 import * as schema from "#chain/codec/schema.ts";
 import { fromHex, hex, publicKey } from "#chain/types.ts";
 import * as golden from "./consensus.ts";
@@ -36,10 +37,23 @@ test("headers, bodies, votes and certificates have these bytes", () => {
   assert.strictEqual(hex(schema.encodeProposal(golden.PROPOSAL)), `84${OF_BODY}${BODY}5840${run("53", 64)}81${NULLIFICATION}`);
 });
 
+test("evidence has these bytes, the smaller half first", () => {
+  const second = { ...golden.SIGNED, id: golden.HEADER.parentId };
+  const encoded = encodeEvidence({ kind: "votes", a: golden.SIGNED, b: second });
+  assert.strictEqual(hex(encoded), `840100${SIGNED.replace(run("a2", 32), run("a1", 32))}${SIGNED}`);
+  assert.deepStrictEqual(decodeEvidence(encoded), { kind: "votes", a: second, b: golden.SIGNED });
+  const signature = golden.PROPOSAL.signature;
+  const later = { header: { ...golden.HEADER, parentView: golden.HEADER.view }, signature };
+  const proposals = encodeEvidence({ kind: "proposals", a: later, b: { header: golden.HEADER, signature } });
+  assert.strictEqual(hex(proposals.subarray(0, 3)), "860101");
+  assert.strictEqual(hex(encodeEvidence(decodeEvidence(proposals))), hex(proposals));
+});
+
 test("messages have these bytes", () => {
   const expected = [
     `83010084${OF_BODY}${BODY}5840${run("53", 64)}81${NULLIFICATION}`, `830101${SIGNED}`, `830102${NULLIFICATION}`,
     `8301035820${run("a1", 32)}`, `83010482${OF_BODY}${BODY}`, "830105820207",
+    `83010648${run("61", 8)}`, `8301078548${run("61", 8)}0108${NULLIFICATION}40`,
   ];
   assert.deepStrictEqual(golden.MESSAGES.map((message) => hex(schema.encodeMessage(message))), expected);
 });
@@ -97,7 +111,10 @@ test("an item of the wrong type, length or range is a CodecError", () => {
   assert.throws(() => schema.decodeBody(changed(body, [0], new Uint8Array(1))), { code: "codec_length" });
   assert.throws(() => schema.decodeBody(changed(body, [1, 0], new Uint8Array(4097))), { code: "codec_length" });
   assert.throws(() => schema.decodeBody(changed(body, [1], Array.from({ length: 1001 }, () => new Uint8Array(0)))), { code: "codec_length" });
-  assert.throws(() => schema.decodeBody(changed(body, [2], [1])), { code: "codec_length" });
-  assert.throws(() => schema.decodeMessage(encode([1, 6, 0])), { code: "codec_value" });
+  assert.throws(() => schema.decodeBody(changed(body, [2], [new Uint8Array(1025)])), { code: "codec_length" });
+  assert.throws(() => schema.decodeBody(changed(body, [2], Array.from({ length: 17 }, () => new Uint8Array(0)))), { code: "codec_length" });
+  assert.throws(() => schema.decodeBody(changed(body, [3], [1])), { code: "codec_length" });
+  assert.throws(() => schema.decodeMessage(encode([1, 6, new Uint8Array(7)])), { code: "codec_length" });
+  assert.throws(() => schema.decodeMessage(encode([1, 8, 0])), { code: "codec_value" });
   assert.throws(() => schema.decodeBlock(new Uint8Array(256 * 1024 + 1)), { code: "codec_length" });
 });

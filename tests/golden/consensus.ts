@@ -30,4 +30,6 @@ export const PROPOSAL: Proposal = { block: BLOCK, signature: signature(filled(64
 export const MESSAGES: readonly ConsensusMessage[] = [
   { kind: "proposal", proposal: PROPOSAL }, { kind: "vote", vote: SIGNED }, { kind: "certificate", certificate: NULLIFICATION },
   { kind: "blockRequest", id: HEADER.parentId }, { kind: "block", block: BLOCK }, { kind: "certificateRequest", certificateKind: "finalize", view: view(7) },
+  { kind: "statusRequest", nonce: new Uint8Array(8).fill(0x61) },
+  { kind: "status", status: { nonce: new Uint8Array(8).fill(0x61), epoch: epoch(1), view: view(8), admitting: NULLIFICATION, finalization: null } },
 ];

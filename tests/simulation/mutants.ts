@@ -27,7 +27,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "finalize after nullify", scenario: "equivocator", seedsMax: 20,
     edits: [
-      { file: "consensus/ballots.ts", from: "if (own.nullify || own.finalize !== null) return;", to: "if (own.finalize !== null) return;" },
+      { file: "consensus/ballots.ts", from: "if (own.nullify || own.finalize !== null || !maySign(turn.state, record.view)) return;", to: "if (own.finalize !== null) return;" },
       { file: "consensus/ballots.ts", from: "    assert(sameId(own.notarize, id));\n    assert(!own.nullify);\n", to: "" },
     ],
   },

@@ -73,7 +73,7 @@ export class Node {
     const blocks = [...this.blocks.values()].filter((b) => b.view > this.final.view);
     const { finalization, votes, certificates } = this.disk;
     this.step({
-      kind: "start", final: this.final, dueMs: this.#world.dueAfter(this.final), finalization, votes, certificates: [...certificates.values()], blocks,
+      kind: "start", final: this.final, dueMs: this.#world.dueAfter(this.final), finalization, votes, certificates: [...certificates.values()], blocks, sealing: null, memory: { kind: "whole" },
     });
   }
 
@@ -175,6 +175,7 @@ export class Node {
       }
       case "commit": return this.#commit(effect.block, effect.finalization);
       case "evidence": return world.checkers.evidence(effect.evidence);
+      case "sealed": case "muted": return world.checkers.fault(`node ${this.index} ${effect.kind}`);
       case "behind": return this.later(200 + world.chance.below(800), () => this.#sync());
       case "halt": return world.halted(this.index, effect.reason);
       default: effect satisfies never;
@@ -203,6 +204,7 @@ export class Node {
   }
 
   #outgoing(message: Outgoing): Message {
+    if (message.kind === "statusRequest") throw new Error("no node of this world loses its vote log");
     if (message.kind !== "proposal") {
       if (message.kind === "vote") this.#mustBeOnDisk(message.vote);
       return message;

@@ -96,7 +96,7 @@ export class World {
     this.nodes = Array.from({ length: count }, (_, index) => new Node(this, index, {
       chainId: CHAIN, epoch: EPOCH, weights: scenario.weights, self: index < scenario.weights.length ? index : null,
       pace: this.isHonest(index) ? PACE : HASTY,
-      leaderSeed: this.genesis.id,
+      leaderSeed: this.genesis.id, lastHeight: Number.MAX_SAFE_INTEGER,
     }, this.chance.below(scenario.skewMsMax + 1)));
   }
 
