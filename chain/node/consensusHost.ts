@@ -129,7 +129,8 @@ export class ConsensusHost {
     this.#checking.set(from, running + 1);
     void this.#take(from, bytes).catch((error: unknown) => {
       // Nonsense is the sender's mistake. Anything else is ours, but nothing was decided yet: `step` has not seen the message.
-      if (!(error instanceof CodecError)) process.emitWarning(`Cannot read a consensus message of ${from}: ${String(error)}`, { code: "godwit_message" });
+      if (error instanceof CodecError) this.#options.transport.report(from, "malformed");
+      else process.emitWarning(`Cannot read a consensus message of ${from}: ${String(error)}`, { code: "godwit_message" });
     }).finally(() => {
       const left = this.#checking.get(from)! - 1;
       if (left > 0) this.#checking.set(from, left);
@@ -225,6 +226,7 @@ export class ConsensusHost {
     }
     this.#muted.set(peer, this.#options.clock.setTimer(() => this.#muted.delete(peer), PEER_MUTED_MS));
     process.emitWarning(`Peer ${peer} sent a forged certificate: it is not heard for ${PEER_MUTED_MS} ms`, { code: "godwit_forged" });
+    this.#options.transport.report(peer, "forged");
   }
 
   // ---- Events → effects ----------------------------------------------------------------------------------------------------

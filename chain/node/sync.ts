@@ -56,6 +56,7 @@ export class Sync {
       else await this.#read(from, rest);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
+      this.#options.transport.report(from, "malformed");
     }
   }
 

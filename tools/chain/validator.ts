@@ -1,0 +1,45 @@
+/**
+ * One node of a chain in this process, without a machine around it: the data folder, its keys, libp2p, consensus. It votes when its
+ * consensus key is among the chain's validators and follows otherwise. `godwit chain validator` runs it, and so do the tests and
+ * the benchmark of several real validators.
+ *
+ *     DIRECTORY/  keys/{machine,validator}  chain/
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
+import { type Clock, systemClock } from "#chain/network/clock.ts";
+import { type StreamTransport, openStreams } from "#chain/network/streams.ts";
+import { peerId } from "#chain/network/transport.ts";
+import { type ChainNode, type NodeError, openNode } from "#chain/node/node.ts";
+import { openKey } from "#os/keys.ts";
+
+export type ValidatorOptions = {
+  readonly directory: string;
+  readonly genesis: Uint8Array;
+  /** Multiaddresses. */
+  readonly listen: readonly string[];
+  readonly peers: readonly string[];
+  /** How far this node's clock is off, for tests. */
+  readonly clockOffsetMs?: number;
+  readonly onHalt?: (error: NodeError) => void;
+};
+export type RunningValidator = { readonly node: ChainNode; readonly transport: StreamTransport; stop(): Promise<void> };
+
+export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, onHalt }: ValidatorOptions): Promise<RunningValidator> {
+  await mkdir(join(directory, "chain"), { recursive: true, mode: 0o700 });
+  const [machine, validator] = await Promise.all(["machine", "validator"].map((name) => openKey(join(directory, "keys", name))));
+  const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
+  const transport = await openStreams({ chainId: chainIdOf(genesis), machineSeed: machine!.seed, validatorSeed: validator!.seed, listen, peers, validators });
+  const clock: Clock = clockOffsetMs === 0 ? systemClock : { ...systemClock, nowMs: () => Date.now() + clockOffsetMs };
+  try {
+    const node = await openNode({
+      directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, ...(onHalt === undefined ? {} : { onHalt }),
+    });
+    node.start();
+    return { node, transport, stop: () => node.stop() };
+  } catch (error) {
+    await transport.close();
+    throw error;
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * One validator as a process that its parent drives over IPC: `validatorProcess.ts OPTIONS`, OPTIONS in JSON (`ProcessOptions`).
+ *
+ *     parent → { kind: "submit", call, transactions } | { kind: "status", call } | { kind: "block", call, height } | { kind: "stop" }
+ *     child  → { kind: "up", listening } · an answer with the call's number · { kind: "final", height, timeMs, txids } if asked to · { kind: "halt", code }
+ *
+ * What is told as final can be read from this node at that moment.
+ */
+import { readFile } from "node:fs/promises";
+import type { Offence } from "#chain/network/transport.ts";
+import { NodeError } from "#chain/node/node.ts";
+import { hex } from "#chain/types.ts";
+import { startValidator } from "./validator.ts";
+
+export type ProcessOptions = {
+  readonly directory: string;
+  readonly genesisFile: string;
+  readonly listen: readonly string[];
+  readonly peers: readonly string[];
+  readonly clockOffsetMs?: number;
+  readonly tellsFinal: boolean;
+};
+export type Ask =
+  | { readonly kind: "submit"; readonly call: number; readonly transactions: readonly Uint8Array[] }
+  | { readonly kind: "status"; readonly call: number }
+  | { readonly kind: "block"; readonly call: number; readonly height: number }
+  | { readonly kind: "stop" };
+export type Status = {
+  readonly height: number; readonly stateRoot: string; readonly view: number; readonly peers: number; readonly waiting: number; readonly halted: string | null;
+  readonly offences: Readonly<Partial<Record<Offence, number>>>; readonly heapBytes: number;
+};
+export type Told =
+  | { readonly kind: "up"; readonly listening: readonly string[] }
+  | { readonly kind: "submitted"; readonly call: number; /** null: taken. */ readonly codes: readonly (string | null)[] }
+  | { readonly kind: "status"; readonly call: number; readonly status: Status }
+  | { readonly kind: "block"; readonly call: number; readonly block: { readonly id: string; readonly txids: readonly string[] } | null }
+  | { readonly kind: "final"; readonly height: number; readonly timeMs: number; readonly txids: readonly string[] }
+  | { readonly kind: "halt"; readonly code: string };
+
+async function run(options: ProcessOptions): Promise<void> {
+  const tell = (told: Told): void => { if (process.connected) process.send!(told); };
+  const { node, transport, stop } = await startValidator({
+    ...options, genesis: await readFile(options.genesisFile), onHalt: ({ code, message }) => {
+      console.error(`halt ${code}: ${message}`);
+      tell({ kind: "halt", code });
+    },
+  });
+  const end = (): void => void stop().finally(() => process.exit(0));
+  process.on("SIGTERM", end);
+  process.on("disconnect", end);
+  if (options.tellsFinal) {
+    node.onFinal(({ height, header, outcomes }) => tell({ kind: "final", height, timeMs: Number(header.timeMs), txids: outcomes.map(({ txid }) => hex(txid)) }));
+  }
+  process.on("message", (ask: Ask) => {
+    switch (ask.kind) {
+      case "stop": return end();
+      case "submit": {
+        const taken = ask.transactions.map((bytes) => node.submit(bytes).then(() => null, (error: unknown) => (error instanceof NodeError ? error.code : String(error))));
+        return void Promise.all(taken).then((codes) => tell({ kind: "submitted", call: ask.call, codes }));
+      }
+      case "status": {
+        const { height, stateRoot } = node.head();
+        const { view, peers, mempool, halted } = node.status();
+        return tell({ kind: "status", call: ask.call, status: {
+          height, stateRoot: hex(stateRoot), view, peers, waiting: mempool.count, halted, offences: transport.offences(), heapBytes: process.memoryUsage().heapUsed,
+        } });
+      }
+      case "block": {
+        const block = node.block(ask.height);
+        const found = block && { id: hex(block.id), txids: block.outcomes.map(({ txid }) => hex(txid)) };
+        return tell({ kind: "block", call: ask.call, block: found });
+      }
+      default: ask satisfies never;
+    }
+  });
+  tell({ kind: "up", listening: transport.listening() });
+}
+
+if (import.meta.main) await run(JSON.parse(process.argv[2]!) as ProcessOptions);
