@@ -1,49 +1,112 @@
 /**
- * A configuration: the environment of one deployment as canonical CBOR, `[owner, [[key, value], …]]`.
+ * A configuration: what one deployment has beside what the ledger says, as canonical CBOR:
+ * `[2, owner, [[variable, value], …], [[limit, value], …], [place, …], reuse]`.
  *
  * It is named by its digest in the ledger, and only lease holders get the bytes. The owner is inside, so that nobody can name
- * another account's configuration in a deployment of their own and read it out.
+ * another account's configuration in a deployment of their own and read it out. Lists are in ascending order, each item once: one
+ * configuration has one digest. A limit that is left out has the sandbox's default on the machine that runs it.
  */
-import { type Cbor, CodecError, decode } from "#chain/codec/cbor.ts";
+import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { compareBytes } from "#chain/codec/envelope.ts";
-import { bytes, list, text, tuple } from "#chain/codec/schema.ts";
+import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { type Address, address } from "#chain/types.ts";
+import { LIMITS_MAX, LIMITS_SETTABLE, OUTGOING_MAX, type SettableLimit } from "#sandbox/limits.ts";
+import { type OutgoingPlace, outgoingText, parseOutgoing } from "#sandbox/outgoing.ts";
 import { AgentError, messageOf } from "./error.ts";
 import { CONFIGURATION_BYTES_MAX, CONFIGURATION_ENTRIES_MAX } from "./limits.ts";
 
-export type Configuration = { readonly owner: Address; readonly environment: Readonly<Record<string, string>> };
+export type Settings = {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly limits: Readonly<Partial<Record<SettableLimit, number>>>;
+  /** Where its requests may go. */
+  readonly outgoing: readonly OutgoingPlace[];
+  /** One instance serves many requests. */
+  readonly reuse: boolean;
+};
+export type Configuration = Settings & { readonly owner: Address };
 
+/** Of a deployment that names no configuration. */
+export const SETTINGS_DEFAULT: Settings = { environment: {}, limits: {}, outgoing: [], reuse: false };
+
+const VERSION = 2;
 const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const KEY_BYTES_MAX = 128;
 const VALUE_BYTES_MAX = 32 * 1024;
+const LIMIT_NAME_BYTES_MAX = 32;
+/** A scheme, a name of 253 characters and a port. */
+const PLACE_BYTES_MAX = 280;
 
-/** Throws `configuration_invalid`. Keys are in ascending order, each once: one environment has one digest. */
+/** null when these are the defaults: such a deployment needs no configuration. */
+export function encodeConfiguration(owner: Address, settings: Settings): Uint8Array | null {
+  const environment = ascending(Object.entries(settings.environment));
+  const limits = ascending(Object.entries(settings.limits)).map(([name, value]): Cbor => [name, BigInt(value)]);
+  const places = [...new Set(settings.outgoing.map(outgoingText))].toSorted(byText);
+  if (environment.length + limits.length + places.length === 0 && !settings.reuse) return null;
+  return encode([VERSION, owner, environment, limits, places, settings.reuse ? 1 : 0]);
+}
+
+/** Throws `configuration_invalid`. */
 export function parseConfiguration(raw: Uint8Array): Configuration {
-  const no = (why: string): never => {
-    throw new AgentError("configuration_invalid", `Cannot read the configuration as ${why}`);
-  };
   if (raw.length > CONFIGURATION_BYTES_MAX) return no(`it has ${raw.length} bytes and ${CONFIGURATION_BYTES_MAX} is the limit`);
   try {
-    const [owner, entries] = tuple(decode(raw), 2) as [Cbor, Cbor];
-    const environment: [string, string][] = [];
-    for (const entry of list(entries, CONFIGURATION_ENTRIES_MAX)) {
-      const [name, value] = tuple(entry, 2) as [Cbor, Cbor];
-      const key = text(name, KEY_BYTES_MAX);
-      const before = environment.at(-1)?.[0];
-      if (!KEY.test(key)) return no(`"${key}" is not the name of a variable`);
-      if (before !== undefined && before >= key) return no("its variables are not in ascending order, each once");
-      environment.push([key, text(value, VALUE_BYTES_MAX)]);
-    }
-    return { owner: address(bytes(owner, 20)), environment: Object.fromEntries(environment) };
+    const [version, owner, environment, limits, places, reuse] = tuple(decode(raw), 6) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
+    if (u32(version) !== VERSION) return no(`its version is ${u32(version)} and not ${VERSION}`);
+    if (u32(reuse) > 1) return no("reuse is neither 0 nor 1");
+    return {
+      owner: address(bytes(owner, 20)), environment: environmentOf(environment), limits: limitsOf(limits), outgoing: placesOf(places),
+      reuse: u32(reuse) === 1,
+    };
   } catch (error) {
     if (error instanceof CodecError) return no(messageOf(error));
     throw error;
   }
 }
 
-/** The environment of a configuration that a deployment of `owner` names; another's is refused. */
-export function environmentFor(raw: Uint8Array, owner: Uint8Array): Readonly<Record<string, string>> {
-  const configuration = parseConfiguration(raw);
-  if (compareBytes(configuration.owner, owner) !== 0) throw new AgentError("configuration_foreign", "Cannot use the configuration as it belongs to another account");
-  return configuration.environment;
+/** The settings of a configuration that a deployment of `owner` names; another's is refused. */
+export function settingsFor(raw: Uint8Array, owner: Uint8Array): Settings {
+  const { owner: theirs, ...settings } = parseConfiguration(raw);
+  if (compareBytes(theirs, owner) !== 0) throw new AgentError("configuration_foreign", "Cannot use the configuration as it belongs to another account");
+  return settings;
 }
+
+function environmentOf(value: Cbor): Record<string, string> {
+  const entries = list(value, CONFIGURATION_ENTRIES_MAX).map((entry): [string, string] => {
+    const [name, content] = tuple(entry, 2) as [Cbor, Cbor];
+    const key = text(name, KEY_BYTES_MAX);
+    return KEY.test(key) ? [key, text(content, VALUE_BYTES_MAX)] : no(`"${key}" is not the name of a variable`);
+  });
+  refuseDisorder(entries.map(([key]) => key), "variables");
+  return Object.fromEntries(entries);
+}
+
+function limitsOf(value: Cbor): Settings["limits"] {
+  const entries = list(value, LIMITS_SETTABLE.length).map((entry): [SettableLimit, number] => {
+    const [key, amount] = tuple(entry, 2) as [Cbor, Cbor];
+    const name = text(key, LIMIT_NAME_BYTES_MAX);
+    const limit = LIMITS_SETTABLE.find((known) => known === name) ?? no(`"${name}" is no limit that a deployment can set`);
+    const units = u64(amount);
+    return units <= BigInt(LIMITS_MAX[limit]) ? [limit, Number(units)] : no(`${name} is ${units} and ${LIMITS_MAX[limit]} is the most`);
+  });
+  refuseDisorder(entries.map(([name]) => name), "limits");
+  return Object.fromEntries(entries);
+}
+
+function placesOf(value: Cbor): OutgoingPlace[] {
+  const texts = list(value, OUTGOING_MAX).map((item) => text(item, PLACE_BYTES_MAX));
+  refuseDisorder(texts, "places");
+  return texts.map((item) => {
+    const place = parseOutgoing(item);
+    return place !== null && outgoingText(place) === item ? place : no(`"${item}" is no place that requests can go to`);
+  });
+}
+
+function refuseDisorder(keys: readonly string[], what: string): void {
+  if (keys.some((key, n) => n > 0 && keys[n - 1]! >= key)) no(`its ${what} are not in ascending order, each once`);
+}
+
+function no(why: string): never {
+  throw new AgentError("configuration_invalid", `Cannot read the configuration as ${why}`);
+}
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const ascending = <T>(entries: [string, T][]): [string, T][] => entries.toSorted(([a], [b]) => byText(a, b));

@@ -6,6 +6,7 @@
  * answers repeat it. Neither side waits for the other: a runner that cannot send its log lines drops and counts them.
  */
 import type { Limits } from "./limits.ts";
+import type { OutgoingPlace } from "./outgoing.ts";
 
 /** What a runner needs to serve one deployment. `codeSha256` is over the compiled code, which the runner checks itself. */
 export type Load = {
@@ -16,6 +17,14 @@ export type Load = {
   readonly codeSha256: string;
   readonly limits: Limits;
   readonly concurrency: number;
+  /** Of memoryBytesMax, which all instances share, the most that one may have. */
+  readonly instanceMemoryBytesMax: number;
+  /** Share of the CPU among those that want more than there is: the thousandths of a core that the deployment pays for. */
+  readonly cpuWeight: number;
+  /** One instance serves many requests, one after the other. */
+  readonly reuse: boolean;
+  /** Where its requests may go; nowhere else. */
+  readonly outgoing: readonly OutgoingPlace[];
   readonly environment: readonly (readonly [string, string])[];
   /** How long one instance may take to begin, which is tried before anything is served; 0: it was tried before. */
   readonly trialMs: number;

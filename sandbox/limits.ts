@@ -11,7 +11,9 @@ export type Limits = {
   readonly memoryBytesMax: number;
   /** Deterministic instruction budget of one call; a tight loop burns 1 to 5 × 10^9 a second. */
   readonly fuelPerCallMax: number;
-  /** From the request's head to the last byte of its answer; for a task its whole run. */
+  /** CPU time of one call, of the host's work for it too; looked at after every slice of a millisecond. */
+  readonly cpuTimeMsMax: number;
+  /** From the request's head to the last byte of its answer, also while the guest only waits; for a task its whole run. */
   readonly wallTimeMsMax: number;
   /** In each table; SpiderMonkey guests need 7,688. */
   readonly tableElementsMax: number;
@@ -21,6 +23,8 @@ export type Limits = {
   readonly resourceHandlesMax: number;
   readonly requestBodyBytesMax: number;
   readonly responseBodyBytesMax: number;
+  /** Headers of a request or an answer. */
+  readonly headerCountMax: number;
   /** Names and values of a request's or an answer's headers together with the request target. */
   readonly headerBytesMax: number;
   /** stdout and stderr of a deployment; what is over is dropped and counted in a system line. */
@@ -37,12 +41,14 @@ const MIB = 1024 * KIB;
 export const LIMITS_DEFAULT: Limits = {
   memoryBytesMax: 64 * MIB,
   fuelPerCallMax: 10_000_000_000,
+  cpuTimeMsMax: 10_000,
   wallTimeMsMax: 30_000,
   tableElementsMax: 20_000,
   instancesMax: 16,
   resourceHandlesMax: 256, // What the host keeps for one may be FIELD_BYTES_FACTOR × headerBytesMax.
   requestBodyBytesMax: 1 * MIB,
   responseBodyBytesMax: 8 * MIB,
+  headerCountMax: 100,
   headerBytesMax: 16 * KIB,
   logBytesPerSecondMax: 64 * KIB,
   componentBytesMax: 16 * MIB,
@@ -53,12 +59,14 @@ export const LIMITS_DEFAULT: Limits = {
 export const LIMITS_MAX: Limits = {
   memoryBytesMax: 1024 * MIB, // The pool reserves this much address space for every slot.
   fuelPerCallMax: 1_000_000_000_000_000,
+  cpuTimeMsMax: 600_000,
   wallTimeMsMax: 600_000,
   tableElementsMax: 20_000, // The pool's slots have this size.
   instancesMax: 16,
   resourceHandlesMax: 4_096,
   requestBodyBytesMax: 64 * MIB,
   responseBodyBytesMax: 256 * MIB,
+  headerCountMax: 256, // What the ingress reads of one head.
   headerBytesMax: 64 * KIB,
   logBytesPerSecondMax: 4 * MIB,
   componentBytesMax: 64 * MIB,
@@ -66,17 +74,29 @@ export const LIMITS_MAX: Limits = {
   queueWaitMsMax: 30_000,
 };
 
+/** What a configuration may set: not what the ledger says (memory), nor what is known before there is one (the component). */
+export type SettableLimit = Exclude<keyof Limits, "memoryBytesMax" | "componentBytesMax">;
+export const LIMITS_SETTABLE: readonly SettableLimit[] = [
+  "cpuTimeMsMax", "fuelPerCallMax", "headerBytesMax", "headerCountMax", "instancesMax", "logBytesPerSecondMax", "queueLengthMax", "queueWaitMsMax", "requestBodyBytesMax",
+  "resourceHandlesMax", "responseBodyBytesMax", "tableElementsMax", "wallTimeMsMax",
+];
+
 /** A task has no client waiting; it may use more than a request. */
 export const LIMITS_TASK_DEFAULT: Limits = {
   ...LIMITS_DEFAULT,
   memoryBytesMax: 256 * MIB,
   fuelPerCallMax: LIMITS_MAX.fuelPerCallMax,
+  cpuTimeMsMax: LIMITS_MAX.cpuTimeMsMax,
   wallTimeMsMax: LIMITS_MAX.wallTimeMsMax,
 };
 
 /** Concurrent instances of one deployment in one runner; the pool has INSTANCES_MAX slots for all of them. */
 export const CONCURRENCY_DEFAULT = 16;
 export const CONCURRENCY_MAX = 1_000;
+
+/** Thousandths of a core that a deployment pays for, over its replicas on one machine: its share when others want the CPU too. */
+export const CPU_WEIGHT_DEFAULT = 100;
+export const CPU_WEIGHT_MAX: number = 256 * 64_000;
 
 /** The one instance that a load tries. Well under the five seconds that the protocol gives a machine to be ready. */
 export const TRIAL_WALL_TIME_MS_MAX = 3_000;
@@ -91,6 +111,8 @@ export const COMPILES_MAX = 2;
 
 /** One control message between agent and runner. */
 export const CONTROL_MESSAGE_BYTES_MAX: number = 8 * MIB;
+/** Places that one deployment may send requests to. */
+export const OUTGOING_MAX = 32;
 /** Hosts of one deployment, and bytes of its environment. */
 export const HOSTS_MAX = 64;
 export const ENVIRONMENT_BYTES_MAX: number = 64 * KIB;

@@ -3,8 +3,9 @@ import { codeDirectory, readHeader } from "./cache.ts";
 import type { Compiled } from "./compile.ts";
 import type { Load } from "./control.ts";
 import { SandboxError } from "./errors.ts";
-import { completeLimits, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ENVIRONMENT_BYTES_MAX, HOSTS_MAX, type Limits, TRIAL_WALL_TIME_MS_MAX } from "./limits.ts";
+import { completeLimits, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, CPU_WEIGHT_DEFAULT, CPU_WEIGHT_MAX, ENVIRONMENT_BYTES_MAX, HOSTS_MAX, type Limits, OUTGOING_MAX, TRIAL_WALL_TIME_MS_MAX } from "./limits.ts";
 import { engineId } from "./native.ts";
+import type { OutgoingPlace } from "./outgoing.ts";
 
 export type Deployment = {
   readonly id: string;
@@ -14,13 +15,22 @@ export type Deployment = {
   /** What is left out is LIMITS_DEFAULT. */
   readonly limits?: Partial<Limits>;
   readonly concurrency?: number;
+  /** Of limits.memoryBytesMax, which all instances share, the most that one may have; default: all of it. */
+  readonly instanceMemoryBytesMax?: number;
+  /** Share of the CPU among those that want more than there is; default CPU_WEIGHT_DEFAULT. */
+  readonly cpuWeight?: number;
+  /** One instance serves many requests, one after the other; default: each has its own. */
+  readonly reuse?: boolean;
+  /** Where its requests may go; default: nowhere. */
+  readonly outgoing?: readonly OutgoingPlace[];
   readonly environment?: Readonly<Record<string, string>>;
 };
 
 /** Throws limit_invalid, artefact_corrupt. */
 export async function loadOf(deployment: Deployment, cacheDirectory: string): Promise<Load> {
-  const { id, hosts, compiled, concurrency = CONCURRENCY_DEFAULT, environment = {} } = deployment;
+  const { id, hosts, compiled, concurrency = CONCURRENCY_DEFAULT, environment = {}, cpuWeight = CPU_WEIGHT_DEFAULT, reuse = false, outgoing = [] } = deployment;
   const limits = limitsOf(deployment);
+  const { instanceMemoryBytesMax = limits.memoryBytesMax } = deployment;
   const pairs = Object.entries(environment);
   const environmentBytes = pairs.reduce((bytes, [name, value]) => bytes + Buffer.byteLength(name) + Buffer.byteLength(value), 0);
   if (hosts.length > HOSTS_MAX) throw new SandboxError("limit_invalid", `Cannot load ${id}: ${hosts.length} hosts, at most ${HOSTS_MAX}`);
@@ -30,6 +40,13 @@ export async function loadOf(deployment: Deployment, cacheDirectory: string): Pr
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > CONCURRENCY_MAX) {
     throw new SandboxError("limit_invalid", `Cannot load ${id}: concurrency ${concurrency} is not from 1 to ${CONCURRENCY_MAX}`);
   }
+  if (!Number.isInteger(cpuWeight) || cpuWeight < 1 || cpuWeight > CPU_WEIGHT_MAX) {
+    throw new SandboxError("limit_invalid", `Cannot load ${id}: CPU weight ${cpuWeight} is not from 1 to ${CPU_WEIGHT_MAX}`);
+  }
+  if (!Number.isSafeInteger(instanceMemoryBytesMax) || instanceMemoryBytesMax < 0 || instanceMemoryBytesMax > limits.memoryBytesMax) {
+    throw new SandboxError("limit_invalid", `Cannot load ${id}: one instance's memory of ${instanceMemoryBytesMax} bytes is not within the ${limits.memoryBytesMax} of all`);
+  }
+  if (outgoing.length > OUTGOING_MAX) throw new SandboxError("limit_invalid", `Cannot load ${id}: ${outgoing.length} places for its requests, at most ${OUTGOING_MAX}`);
   const header = await readHeader(cacheDirectory, compiled.digest, engineId());
   if (header === null) {
     throw new SandboxError("artefact_corrupt", `Cannot load ${id}: the cache has no good code for component ${compiled.digest}; compile it again`);
@@ -37,8 +54,8 @@ export async function loadOf(deployment: Deployment, cacheDirectory: string): Pr
   const path = `${compiled.digest}-${engineId()}.code`;
   const lower = hosts.map((host) => host.toLowerCase());
   return {
-    id, hosts: lower, path: `${codeDirectory(cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, environment: pairs,
-    trialMs: TRIAL_WALL_TIME_MS_MAX,
+    id, hosts: lower, path: `${codeDirectory(cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, instanceMemoryBytesMax, cpuWeight, reuse, outgoing,
+    environment: pairs, trialMs: TRIAL_WALL_TIME_MS_MAX,
   };
 }
 

@@ -15,6 +15,7 @@ import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
 export { compile, type Compiled, type CompileOptions } from "./compile.ts";
 export type { Deployment } from "./load.ts";
+export type { OutgoingPlace } from "./outgoing.ts";
 export { startRunner, type Runner, type RunnerExit, type RunnerOptions } from "./runner.ts";
 export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
 export type { LogLine, LogStream, Usage } from "./control.ts";
@@ -148,10 +149,12 @@ function settingsOf(code: Uint8Array, options: TaskOptions): object {
     environment: Object.entries(options.environment ?? {}).flat(),
     memoryBytesMax: limits.memoryBytesMax,
     fuelMax: limits.fuelPerCallMax,
+    cpuTimeMsMax: limits.cpuTimeMsMax,
     wallTimeMsMax: limits.wallTimeMsMax,
     tableElementsMax: limits.tableElementsMax,
     instancesMax: limits.instancesMax,
     resourceHandlesMax: limits.resourceHandlesMax,
+    headerCountMax: limits.headerCountMax,
     headerBytesMax: limits.headerBytesMax,
   };
 }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { locate, type ManifestError, parseManifest, parseTokens } from "./manifest.ts";
+import { LIMITS_MAX, LIMITS_SETTABLE } from "#sandbox/limits.ts";
+import { type ManifestError, parseManifest, parseTokens } from "./manifest.ts";
+import { locate } from "./tomlPlaces.ts";
 
 const SERVICE = 'name = "hello"\nkind = "service"\n';
 
@@ -21,7 +23,7 @@ test("parseManifest() fills in every default of a service", () => {
     ok: true,
     manifest: {
       name: "hello", kind: "service", entry: "assembly/index.ts", memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
-      isolation: "shared", depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
+      isolation: "shared", reuse: false, outgoing: [], limits: {}, depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
     },
   });
 });
@@ -38,12 +40,17 @@ test("parseManifest() reads every field", () => {
     name = "api-2"
     kind = "service"
     entry = "source/main.ts"
+    outgoing = ["https://api.example.com", "http://10.0.0.1:8080", "HTTPS://API.example.com:443/"]
     [resources]
     memory_mib = 1_024
     cpu_millis = 2_500
     concurrency = 1000
     replicas = 256
     isolation = "process"
+    reuse = true
+    [limits]
+    fuel_per_call = 1_000_000
+    request_body_kib = 2_048
     [budget]
     deposit = "0.000000001"
     rate_max_per_hour = "0.018"
@@ -56,7 +63,9 @@ one = 1"""
     ok: true,
     manifest: {
       name: "api-2", kind: "service", entry: "source/main.ts", memoryMib: 1024, cpuMillis: 2500, concurrency: 1000, replicas: 256,
-      isolation: "process", depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
+      isolation: "process", reuse: true,
+      outgoing: [{ scheme: "http", host: "10.0.0.1", port: 8080 }, { scheme: "https", host: "api.example.com", port: 443 }],
+      limits: { fuelPerCallMax: 1_000_000, requestBodyBytesMax: 2_097_152 }, depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
     },
   });
 });
@@ -80,6 +89,15 @@ const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
   ["a number beyond 2^53", `${SERVICE}[resources]\ncpu_millis = 9007199254740993\n`, ["value_out_of_range 4:14"]],
   ["a kind that does not exist", 'name = "a"\nkind = "actor"\n', ["choice_unknown 2:8"]],
   ["an isolation that does not exist", `${SERVICE}[resources]\nisolation = "vm"\n`, ["choice_unknown 4:13"]],
+  ["reuse that is no yes or no", `${SERVICE}[resources]\nreuse = "yes"\n`, ["type_wrong 4:9"]],
+  ["a place that is no list", `${SERVICE}outgoing = "https://a.b"\n`, ["type_wrong 3:12"]],
+  ["a place with a path", `${SERVICE}outgoing = ["https://a.b/c"]\n`, ["outgoing_invalid 3:12"]],
+  ["a place that is a number", `${SERVICE}outgoing = [1]\n`, ["type_wrong 3:12"]],
+  ["too many places", `${SERVICE}outgoing = [${Array.from({ length: 33 }, (_, n) => `"http://a${n}"`).join(", ")}]\n`, ["value_out_of_range 3:12"]],
+  ["a limit that does not exist", `${SERVICE}[limits]\nfuel = 1\n`, ["key_unknown 4:1"]],
+  ["a limit in the wrong unit", `${SERVICE}[limits]\nwall_time_s = 1\n`, ["key_unknown 4:1"]],
+  ["a limit as text", `${SERVICE}[limits]\nheader_kib = "16 KiB"\n`, ["type_wrong 4:14"]],
+  ["a time limit of nothing", `${SERVICE}[limits]\nwall_time_ms = 0\n`, ["value_out_of_range 4:16"]],
   ["a name with capitals", 'name = "Hello"\nkind = "task"\n', ["name_invalid 1:8"]],
   ["a name with a hyphen at its end", 'name = "hello-"\nkind = "task"\n', ["name_invalid 1:8"]],
   ["a name of 64 characters", `name = "${"a".repeat(64)}"\nkind = "task"\n`, ["name_invalid 1:8"]],
@@ -103,6 +121,18 @@ const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
 for (const [what, text, expected] of REFUSED) {
   test(`parseManifest() refuses ${what}`, () => assert.deepEqual(refusals(text), expected));
 }
+
+test("each limit can be set up to its maximum, and not beyond", () => {
+  const most: Readonly<Record<string, number>> = {
+    fuel_per_call: 1e15, cpu_time_ms: 600_000, wall_time_ms: 600_000, table_elements: 20_000, instances: 16, resource_handles: 4_096, header_count: 256, header_kib: 64,
+    request_body_kib: 65_536, response_body_kib: 262_144, log_kib_per_second: 4_096, queue_length: 1_024, queue_wait_ms: 30_000,
+  };
+  const text = (more: number): string => `${SERVICE}[limits]\n${Object.entries(most).map(([key, value]) => `${key} = ${BigInt(value) + BigInt(more)}`).join("\n")}`;
+  const parsed = parseManifest(text(0), "godwit.toml");
+  assert(parsed.ok);
+  assert.deepEqual(parsed.manifest.limits, Object.fromEntries(LIMITS_SETTABLE.map((name) => [name, LIMITS_MAX[name]])));
+  assert.deepEqual(refusals(text(1)).map((refusal) => refusal.split(" ")[0]), LIMITS_SETTABLE.map(() => "value_out_of_range"));
+});
 
 test("an error says what was expected, and which key was meant", () => {
   assert.match(firstError(`${SERVICE}[resources]\nmemory_mb = 64\n`).message, /did you mean "resources.memory_mib"\?/);

@@ -6,8 +6,12 @@
  * README.md beside this file has the table of fields.
  */
 import { parse, TomlDate, TomlError, type TomlValue } from "smol-toml";
-import { CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ENVIRONMENT_BYTES_MAX, LIMITS_DEFAULT, LIMITS_MAX, LIMITS_TASK_DEFAULT } from "#sandbox/limits.ts";
+import {
+  CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ENVIRONMENT_BYTES_MAX, LIMITS_DEFAULT, LIMITS_MAX, LIMITS_TASK_DEFAULT, OUTGOING_MAX, type SettableLimit,
+} from "#sandbox/limits.ts";
+import { type OutgoingPlace, outgoingText, parseOutgoing } from "#sandbox/outgoing.ts";
 import { U64_MAX } from "#chain/types.ts";
+import { locate, type Place } from "./tomlPlaces.ts";
 
 export type Manifest = {
   /** A DNS label: the first part of the deployment's host. */
@@ -22,6 +26,12 @@ export type Manifest = {
   readonly replicas: number;
   /** Shared: a runner with other tenants; process: one of its own. */
   readonly isolation: "shared" | "process";
+  /** One instance serves many requests, one after the other: faster, and what a request leaves behind the next one sees. */
+  readonly reuse: boolean;
+  /** Where its requests may go; nowhere else. In ascending order, each once. */
+  readonly outgoing: readonly OutgoingPlace[];
+  /** Those of `[limits]`; what is not there has the sandbox's default. */
+  readonly limits: Readonly<Partial<Record<SettableLimit, number>>>;
   /** Base units that go into the escrow at deploy. */
   readonly depositAmount: bigint;
   /** Base units a second that one replica may cost at most; 0 is any price. */
@@ -31,7 +41,7 @@ export type Manifest = {
 
 export type ManifestErrorCode =
   | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
-  | "name_invalid" | "entry_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "secrets_refused";
+  | "name_invalid" | "entry_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "secrets_refused";
 
 export type ManifestError = {
   readonly file: string;
@@ -81,6 +91,26 @@ const replicas: Field<number> = whole(1, REPLICAS_MAX, "replicas");
 const kind: Field<Manifest["kind"]> = choice("service", "task");
 const isolation: Field<Manifest["isolation"]> = choice("shared", "process");
 
+const reuse: Field<boolean> = {
+  expected: "true or false",
+  read: (value) => (typeof value === "boolean" ? { value } : { code: "type_wrong" }),
+};
+const outgoing: Field<readonly OutgoingPlace[]> = {
+  expected: `a list of at most ${OUTGOING_MAX} places, each a scheme, a host and if need be a port, such as "https://api.example.com"`,
+  read(value) {
+    if (!Array.isArray(value)) return { code: "type_wrong" };
+    const places = new Map<string, OutgoingPlace>();
+    for (const item of value) {
+      if (typeof item !== "string") return { code: "type_wrong" };
+      const place = parseOutgoing(item);
+      if (place === null) return { code: "outgoing_invalid" };
+      places.set(outgoingText(place), place);
+    }
+    if (places.size > OUTGOING_MAX) return { code: "value_out_of_range" };
+    return { value: [...places].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, place]) => place) };
+  },
+};
+
 const tokens: Field<bigint> = {
   expected: `an amount of tokens in quotes, with at most ${TOKEN_DECIMALS} decimals, such as "2.5"`,
   read(value) {
@@ -95,10 +125,29 @@ const variable: Field<string> = {
   read: (value) => ofText(value, (text) => !text.includes("\0"), "variable_invalid"),
 };
 
+const KIB = 1024;
+/** The keys of `[limits]`: which limit each sets, and how many of the limit's units one of the key's is. */
+const LIMIT_KEYS: Readonly<Record<string, { readonly limit: SettableLimit; readonly units: number; readonly unit: string; readonly least: number }>> = {
+  fuel_per_call: { limit: "fuelPerCallMax", units: 1, unit: "units of fuel", least: 1 },
+  cpu_time_ms: { limit: "cpuTimeMsMax", units: 1, unit: "ms", least: 1 },
+  wall_time_ms: { limit: "wallTimeMsMax", units: 1, unit: "ms", least: 1 },
+  table_elements: { limit: "tableElementsMax", units: 1, unit: "elements", least: 0 },
+  instances: { limit: "instancesMax", units: 1, unit: "core instances", least: 1 },
+  resource_handles: { limit: "resourceHandlesMax", units: 1, unit: "handles", least: 1 },
+  header_count: { limit: "headerCountMax", units: 1, unit: "headers", least: 1 },
+  header_kib: { limit: "headerBytesMax", units: KIB, unit: "KiB", least: 1 },
+  request_body_kib: { limit: "requestBodyBytesMax", units: KIB, unit: "KiB", least: 0 },
+  response_body_kib: { limit: "responseBodyBytesMax", units: KIB, unit: "KiB", least: 0 },
+  log_kib_per_second: { limit: "logBytesPerSecondMax", units: KIB, unit: "KiB a second", least: 1 },
+  queue_length: { limit: "queueLengthMax", units: 1, unit: "requests that wait", least: 0 },
+  queue_wait_ms: { limit: "queueWaitMsMax", units: 1, unit: "ms", least: 0 },
+};
+
 /** Every table and its keys, for the check that nothing is misspelt. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["name", "kind", "entry", "resources", "budget", "environment"],
-  resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation"],
+  "": ["name", "kind", "entry", "outgoing", "resources", "limits", "budget", "environment"],
+  resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation", "reuse"],
+  limits: Object.keys(LIMIT_KEYS),
   budget: ["deposit", "rate_max_per_hour"],
 };
 
@@ -149,6 +198,9 @@ function readFields(reader: Reader): Manifest {
     concurrency: reader.optional("resources.concurrency", concurrency, CONCURRENCY_DEFAULT),
     replicas: reader.optional("resources.replicas", replicas, 1),
     isolation: reader.optional("resources.isolation", isolation, "shared"),
+    reuse: reader.optional("resources.reuse", reuse, false),
+    outgoing: reader.optional("outgoing", outgoing, []),
+    limits: reader.limits(),
     depositAmount: reader.optional("budget.deposit", tokens, DEPOSIT_DEFAULT),
     rateMax,
     environment: reader.environment(),
@@ -174,13 +226,22 @@ class Reader {
     return this.optional(path, field, otherwise);
   }
 
-  optional<T>(path: string, field: Field<T>, otherwise: T): T {
+  optional<T, U = T>(path: string, field: Field<T>, otherwise: U): T | U {
     const value = this.#value(path);
     if (value === undefined) return otherwise;
     const reading = field.read(value);
     if ("value" in reading) return reading.value;
     this.refuse(path, reading.code, field.expected, `"${path}" is ${shown(value)}`);
     return otherwise;
+  }
+
+  limits(): Manifest["limits"] {
+    const given: [SettableLimit, number][] = [];
+    for (const [key, { limit, units, unit, least }] of Object.entries(LIMIT_KEYS)) {
+      const value = this.optional(`limits.${key}`, whole(least, LIMITS_MAX[limit] / units, unit), null);
+      if (value !== null) given.push([limit, value * units]);
+    }
+    return Object.fromEntries(given);
   }
 
   environment(): Record<string, string> {
@@ -300,58 +361,4 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length] ?? 0;
-}
-
-/**
- * Where a key stands, for error messages; smol-toml gives values without places. Keys of inline tables are not found, and have
- * the place of their table: a place is a help for the eye, never part of a decision.
- */
-export type Place = { readonly line: number; readonly keyColumn: number; readonly valueColumn: number };
-
-const KEY = String.raw`(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')`;
-const HEADER = new RegExp(String.raw`^(\s*\[{1,2}\s*)(${KEY}(?:\s*\.\s*${KEY})*)\s*\]`);
-const PAIR = new RegExp(String.raw`^(\s*)(${KEY}(?:\s*\.\s*${KEY})*)(\s*=\s*)`);
-
-/** Path (`resources.memory_mib`) → place of its first appearance; lines and columns count from 1. */
-export function locate(text: string): ReadonlyMap<string, Place> {
-  const places = new Map<string, Place>();
-  const note = (path: string, place: Place): void => {
-    if (!places.has(path)) places.set(path, place);
-  };
-  let table = "";
-  let quotes: string | null = null;
-  for (const [index, line] of text.split(/\r?\n/).entries()) {
-    if (quotes !== null) {
-      if (line.includes(quotes)) quotes = null;
-      continue;
-    }
-    const header = HEADER.exec(line);
-    if (header !== null) {
-      table = path(header[2] ?? "");
-      const column = (header[1] ?? "").length + 1;
-      note(table, { line: index + 1, keyColumn: column, valueColumn: column });
-      continue;
-    }
-    const pair = PAIR.exec(line);
-    if (pair === null) continue;
-    const keyColumn = (pair[1] ?? "").length + 1;
-    const key = path(pair[2] ?? "");
-    note(table === "" ? key : `${table}.${key}`, { line: index + 1, keyColumn, valueColumn: pair[0].length + 1 });
-    quotes = openQuotes(line.slice(pair[0].length));
-  }
-  return places;
-}
-
-/** The quotes of a multi-line string that this line opens and does not close. */
-function openQuotes(value: string): string | null {
-  for (const quotes of ['"""', "'''"]) {
-    if (value.startsWith(quotes) && !value.slice(quotes.length).includes(quotes)) return quotes;
-  }
-  return null;
-}
-
-/** Quoted and spaced parts of a dotted key as one plain path. */
-function path(key: string): string {
-  const parts = key.match(new RegExp(KEY, "g")) ?? [];
-  return parts.map((part) => (/^["']/.test(part) ? part.slice(1, -1) : part)).join(".");
 }

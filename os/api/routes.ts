@@ -1,14 +1,17 @@
 /**
  * The API of a machine as one table (design 7): what is in it is served and documented, what is not is 404.
  *
- * Reads of the ledger answer from final state. Everything here is public but logs and usage, which only a deployment's owner gets.
+ * Reads of the ledger answer from final state. Everything here is public but logs, usage and configuration, which only a deployment's owner gets.
  */
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import type { DeploymentView, LedgerView, PageRequest } from "#chain/ledger/view.ts";
 import { type Address, type Digest, type Hex, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
+import { completeLimits } from "#sandbox/limits.ts";
+import { outgoingText } from "#sandbox/outgoing.ts";
 import type { Usage } from "#sandbox/sandbox.ts";
+import { SETTINGS_DEFAULT, settingsFor } from "../configuration.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
 import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson } from "./json.ts";
@@ -22,6 +25,7 @@ import { uploadRoutes } from "./uploads.ts";
 
 /** A chain that made no final block for this long does not work: an idle one makes a block every 5 s. */
 const STALL_MS = 30_000;
+const MIB = 1024 * 1024;
 
 const PAGING: Readonly<Record<string, Schema>> = {
   after: { type: "string", pattern: "^[0-9a-f]{1,128}$", description: "`next` of the page before." },
@@ -66,6 +70,12 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       id: "getUsage", method: "GET", path: "/v1/deployments/{id}/usage", auth: "owner", summary: "Requests, fuel, CPU time and memory of a deployment on this machine, to its owner",
       parameters: byId, answers: answers(ref("Usage")),
       run: async (call) => json(usageJson((await context.runner.usage())[hex(idOf(call))])),
+    },
+    {
+      id: "getConfiguration", method: "GET", path: "/v1/deployments/{id}/configuration", auth: "owner",
+      summary: "Environment, limits and allowed places of a deployment, to its owner, from a machine that holds them",
+      parameters: byId, answers: answers(ref("Configuration")),
+      run: async (call) => json(await configurationJson(context, view().deployment(idOf(call)) ?? deploymentUnknown(hex(idOf(call))))),
     },
     {
       id: "getAccount", method: "GET", path: "/v1/accounts/{address}", auth: "none", summary: "Balance, nonce and keys; an account nobody paid to is empty, not unknown",
@@ -189,6 +199,14 @@ function blockJson({ node }: Context, text: string): Json {
 function usageJson(usage: Usage | undefined): Json {
   const { fuel, cpuNs, ...counts } = usage ?? { requests: 0, errors: 0, fuel: 0, cpuNs: 0, memoryBytes: 0, memoryBytesPeak: 0, running: 0, waiting: 0, logLinesDropped: 0 };
   return { ...counts, fuel: BigInt(Math.trunc(fuel)).toString(), cpuNs: BigInt(Math.trunc(cpuNs)).toString() };
+}
+
+/** Limits are complete: those that the deployment leaves out are this machine's defaults. */
+async function configurationJson({ blobs }: Context, deployment: DeploymentView): Promise<Json> {
+  const { configurationDigest: named, owner, memoryMib } = deployment;
+  if (named !== null && !blobs.has(hex(named))) refuseWith("configuration_missing", `Cannot show the configuration of ${hex(deployment.id)} as this machine does not hold it`);
+  const { environment, limits, outgoing, reuse } = named === null ? SETTINGS_DEFAULT : settingsFor(await blobs.read(hex(named)), owner);
+  return { environment: { ...environment }, limits: { ...completeLimits(limits), memoryBytesMax: memoryMib * MIB }, outgoing: outgoing.map(outgoingText), reuse };
 }
 
 const pageOf = (query: Call["query"]): PageRequest => {

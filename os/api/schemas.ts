@@ -60,6 +60,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Usage: object({
     requests: number, errors: number, fuel: decimal, cpuNs: decimal, memoryBytes: number, memoryBytesPeak: number, running: number, waiting: number, logLinesDropped: number,
   }),
+  Configuration: object({
+    environment: { type: "object", additionalProperties: text }, limits: { type: "object", additionalProperties: number, description: "By the names of the sandbox: bytes, ms, counts." },
+    outgoing: listOf(text), reuse: { type: "boolean" },
+  }),
   Account: object({
     address, balance: decimal, nonce: decimal, threshold: number,
     keys: listOf(object({ key: hexOf(32), scopes: number, limit: decimal, expiryMs: decimal })),

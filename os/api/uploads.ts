@@ -38,7 +38,7 @@ export function uploadRoutes(context: Context): Route[] {
     },
     {
       ...shared, id: "putConfiguration", path: "/v1/configurations/{digest}",
-      summary: "Upload the configuration of a deployment: canonical CBOR [owner, [[key, value], …]]",
+      summary: "Upload the configuration of a deployment: canonical CBOR [2, owner, [[variable, value], …], [[limit, value], …], [place, …], reuse]",
       body: { type: "application/cbor", bytesMax: CONFIGURATION_BYTES_MAX, atOnceMax: AT_ONCE, admit },
       run: async (call) => {
         const digest = checkDigest(call);

@@ -6,10 +6,10 @@
  */
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type Hex, address, fromHex } from "#chain/types.ts";
-import { CONCURRENCY_MAX, LIMITS_MAX } from "#sandbox/limits.ts";
+import { CONCURRENCY_MAX, CPU_WEIGHT_MAX, LIMITS_DEFAULT, LIMITS_MAX, type Limits } from "#sandbox/limits.ts";
 import type { Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
-import { environmentFor } from "../configuration.ts";
+import { SETTINGS_DEFAULT, type Settings, settingsFor } from "../configuration.ts";
 import { codeOf, messageOf } from "../error.ts";
 import type { Action, Route } from "./plan.ts";
 
@@ -72,12 +72,12 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
   const { id, component } = route;
   try {
     const compiled = await hands.blobs.compile(component);
-    const environment = route.configuration === null ? {} : environmentFor(await hands.blobs.read(route.configuration), fromHex(route.owner));
+    const settings = route.configuration === null ? SETTINGS_DEFAULT : settingsFor(await hands.blobs.read(route.configuration), fromHex(route.owner));
+    const { environment, outgoing, reuse } = settings;
     await hands.runner.load({
-      id, compiled, environment, hosts: route.hosts,
-      // One route serves all replicas here; what the engine can give one route is a limit of the machine, not of the tenant.
-      limits: { memoryBytesMax: atMost(route.memoryMib * MIB, LIMITS_MAX.memoryBytesMax) },
-      concurrency: atMost(route.concurrency, CONCURRENCY_MAX),
+      id, compiled, environment, outgoing, reuse, hosts: route.hosts, limits: limitsOf(route, settings),
+      instanceMemoryBytesMax: atMost(route.instanceMemoryMib * MIB, LIMITS_MAX.memoryBytesMax),
+      concurrency: atMost(route.concurrency, CONCURRENCY_MAX), cpuWeight: atMost(route.cpuMillis, CPU_WEIGHT_MAX),
     });
     hands.tell(id, `Loaded: ${route.memoryMib} MiB, ${route.concurrency} requests at once`);
     return { kind: "loaded", route };
@@ -88,6 +88,18 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
     hands.tell(id, `Cannot start: ${messageOf(error)} (${code})`);
     return { kind: "refused", id, component, cause: code };
   }
+}
+
+/**
+ * One route serves all replicas here: what one replica has is there as often as there are replicas. What the engine can give one
+ * route is a limit of the machine, not of the tenant.
+ */
+function limitsOf(route: Route, { limits }: Settings): Partial<Limits> {
+  const replicas = Math.max(1, Math.floor(route.memoryMib / route.instanceMemoryMib));
+  const summed = (name: "queueLengthMax" | "logBytesPerSecondMax"): number => atMost((limits[name] ?? LIMITS_DEFAULT[name]) * replicas, LIMITS_MAX[name]);
+  return {
+    ...limits, memoryBytesMax: atMost(route.memoryMib * MIB, LIMITS_MAX.memoryBytesMax), queueLengthMax: summed("queueLengthMax"), logBytesPerSecondMax: summed("logBytesPerSecondMax"),
+  };
 }
 
 const atMost = (value: number, maximum: number): number => (value < maximum ? value : maximum);

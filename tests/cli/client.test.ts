@@ -4,11 +4,11 @@ import { once } from "node:events";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import test, { type TestContext } from "node:test";
-import { decode } from "#chain/codec/cbor.ts";
 import { addressOf } from "#chain/codec/address.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
-import { ApiClient, type Timeouts, configurationBytes } from "#tools/cli/client.ts";
+import { SETTINGS_DEFAULT } from "#os/configuration.ts";
+import { ApiClient, type Timeouts } from "#tools/cli/client.ts";
 import { startFakeMachine } from "./fakeMachine.ts";
 
 const seed = new Uint8Array(32).fill(3);
@@ -137,14 +137,9 @@ test("uploads go under their digest, signed over method, path and body", async (
   const { digest, kind } = await client.uploadComponent(Uint8Array.from([1, 2, 3]));
   assert.equal(hex(digest), "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81");
   assert.equal(kind, "service");
-  await client.uploadConfiguration({ B: "2", A: "1", a: "3" });
-  assert.deepEqual([...machine.configurations.values()][0]?.environment, [["A", "1"], ["B", "2"], ["a", "3"]]);
+  await client.uploadConfiguration({ ...SETTINGS_DEFAULT, environment: { B: "2", A: "1", a: "3" } });
+  assert.deepEqual([...machine.configurations.values()][0]?.environment, { A: "1", B: "2", a: "3" });
   assert(machine.requests.filter(({ method }) => method === "PUT").every(({ sender }) => sender !== null));
-});
-
-test("one environment has one encoding, whatever the order it was written in", () => {
-  assert.deepEqual(configurationBytes(signer.address, { x: "1", y: "2" }), configurationBytes(signer.address, { y: "2", x: "1" }));
-  assert.deepEqual(decode(configurationBytes(signer.address, {})), [new Uint8Array(signer.address), []]);
 });
 
 test("without an account nothing is signed", async (t) => {

@@ -38,6 +38,21 @@ test("status, ps and bill: tables for people, the machine's own words with --jso
   assert.match(stdout, /^runway +46d 21h$/m);
 });
 
+test("ps --limits shows every limit of one's own deployments, and what is private to nobody else", async (t) => {
+  const { machine, terminal, address, id } = await world(t);
+  machine.configurations.set(`sha256:${"00".repeat(32)}`, { owner: address, environment: {}, limits: { wallTimeMsMax: 1_234 }, outgoing: [{ scheme: "https", host: "a.example", port: 443 }], reuse: true });
+  const { stdout } = await terminal.run("ps", "--limits");
+  assert.match(stdout, /^wallTimeMsMax +1234$/m);
+  assert.match(stdout, /^fuelPerCallMax +10000000000$/m);
+  assert.match(stdout, /^outgoing +https:\/\/a\.example:443$/m);
+  const rows = (await terminal.json("ps", "--limits", "hello")) as unknown as Record<string, any>[]; // oxlint-disable-line typescript/no-explicit-any
+  assert.deepEqual([rows.length, rows[0]?.["id"], rows[0]?.["settings"].limits.wallTimeMsMax, rows[0]?.["settings"].reuse], [1, id, 1_234, true]);
+  assert(machine.requests.filter(({ path }) => path.endsWith("/configuration")).every(({ sender }) => sender === address), "signed by the owner");
+  assert.deepEqual(await terminal.errorOf("ps", "--limits", "nothing"), { exit: 1, code: "deployment_unknown" });
+  assert.equal((await terminal.errorOf("ps", "--limits", "--all")).exit, 2);
+  assert.equal((await terminal.errorOf("ps", "hello")).exit, 2);
+});
+
 test("ps --all pages through everybody's deployments", async (t) => {
   const { machine, terminal, id } = await world(t);
   const one = machine.deployments.get(id) ?? assert.fail();

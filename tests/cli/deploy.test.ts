@@ -12,6 +12,7 @@ import { type Terminal, openTerminal } from "./terminal.ts";
 const COMPONENT = Uint8Array.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]);
 const MANIFEST = `name = "greeter"
 kind = "service"
+outgoing = ["https://api.example.com"]
 
 [resources]
 memory_mib = 32
@@ -19,6 +20,9 @@ cpu_millis = 250
 concurrency = 4
 replicas = 2
 isolation = "shared"
+reuse = true
+[limits]
+wall_time_ms = 2_000
 
 [budget]
 deposit = "2.5"
@@ -57,7 +61,9 @@ test("everything of the manifest is signed, after component and configuration ar
   assert.deepEqual({ name, memoryMib, cpuMillis, concurrency, replicas, deposit, rateMax, isolation },
     { name: "greeter", memoryMib: 32, cpuMillis: 250, concurrency: 4, replicas: 2, deposit: 2_500_000_000n, rateMax: 100_000n, isolation: 0 });
   assert.equal(hex(op.componentDigest), hex(sha256(COMPONENT)));
-  assert.deepEqual(machine.configurations.get(`sha256:${hex(op.configurationDigest ?? assert.fail())}`), { owner: address, environment: [["ANSWER", "42"], ["WHOM", "world"]] });
+  assert.deepEqual(machine.configurations.get(`sha256:${hex(op.configurationDigest ?? assert.fail())}`), {
+    owner: address, environment: { ANSWER: "42", WHOM: "world" }, limits: { wallTimeMsMax: 2_000 }, outgoing: [{ scheme: "https", host: "api.example.com", port: 443 }], reuse: true,
+  });
   assert.deepEqual(machine.requests.map(({ method, path }) => `${method} ${path.split("/")[2]?.split("?")[0]}`).filter((call) => !call.startsWith("GET")), ["PUT components", "PUT configurations", "POST transactions"]);
   const [held] = [...machine.deployments.values()];
   assert.deepEqual([answer["id"], answer["url"], answer["ratePerSecond"], answer["balance"], answer["runwaySeconds"]],
@@ -76,7 +82,7 @@ test("for people it prints URL, rate and runway", async (t) => {
   assert.match(stdout, /^runway +9d 9h$/m);
 });
 
-test("without an environment there is no configuration; options go before the manifest", async (t) => {
+test("without environment, limits and places there is no configuration; options go before the manifest", async (t) => {
   const { machine, terminal, write } = await world(t);
   write("godwit.toml", 'name = "plain"\nkind = "service"\n');
   await terminal.json("deploy", write("plain.wasm", COMPONENT), "--name", "other", "--replicas", "3", "--deposit", "7");

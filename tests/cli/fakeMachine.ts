@@ -8,11 +8,13 @@ import { type IncomingMessage, type ServerResponse, createServer } from "node:ht
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { addressOf, addressText } from "#chain/codec/address.ts";
-import { decode } from "#chain/codec/cbor.ts";
 import { verifyRequest } from "#chain/codec/request.ts";
 import { type Deploy, type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { type Address, type ChainId, chainId, hex } from "#chain/types.ts";
+import { SETTINGS_DEFAULT, type Settings, parseConfiguration } from "#os/configuration.ts";
+import { completeLimits } from "#sandbox/limits.ts";
+import { outgoingText } from "#sandbox/outgoing.ts";
 
 const CHAIN: ChainId = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
 const MACHINE: Address = addressOf(publicKeyOf(new Uint8Array(32).fill(9)));
@@ -27,7 +29,7 @@ export type FakeMachine = {
   /** Operations that were done, in order. */
   readonly operations: Operation[];
   readonly deployments: Map<string, Held>;
-  readonly configurations: Map<string, { owner: string; environment: [string, string][] }>;
+  readonly configurations: Map<string, Settings & { owner: string }>;
   balances: Map<string, bigint>;
   nonces: Map<string, bigint>;
   /** The next request whose `METHOD /path` starts so is answered with this problem; `taken` refuses inside a block instead. */
@@ -72,7 +74,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const method = request.method ?? "";
     const path = request.url ?? "";
     response.setHeader("date", new Date(nowMs()).toUTCString());
-    const isSigned = method === "PUT" || /\/(logs|usage)(\?|$)/.test(path);
+    const isSigned = method === "PUT" || /\/(logs|usage|configuration)(\?|$)/.test(path);
     const signed = verifyRequest(request.headers.authorization, { chainId: CHAIN, machine: MACHINE, method, path, nowMs: BigInt(nowMs()), bodyDigest: sha256(body) });
     machine.requests.push({ method, path, body, sender: signed.ok ? addressText(signed.sender) : null });
     const index = planned.findIndex(({ start }) => `${method} ${path}`.startsWith(start));
@@ -88,8 +90,8 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
       case "PUT components": return upload(response, name, body, "service");
       case "PUT configurations": {
-        const [owner, entries] = decode(body) as [Uint8Array, [string, string][]];
-        machine.configurations.set(name, { owner: addressText(owner), environment: entries });
+        const { owner, ...settings } = parseConfiguration(body);
+        machine.configurations.set(name, { owner: addressText(owner), ...settings });
         return upload(response, name, body, "configuration");
       }
       case "POST transactions": return submit(response, body);
@@ -115,6 +117,10 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     if (held === undefined) return problem(response, 404, "deployment_unknown", `no deployment ${id}`);
     if (part === "") return json(response, 200, describe(held));
     if (part === "bill") return json(response, 200, bill(held));
+    if (sender === held.owner && part === "configuration") {
+      const { environment, limits, outgoing, reuse } = machine.configurations.get(`sha256:${hex(held.configurationDigest ?? new Uint8Array(32))}`) ?? SETTINGS_DEFAULT;
+      return json(response, 200, { environment, limits: completeLimits(limits), outgoing: outgoing.map(outgoingText), reuse });
+    }
     if (sender !== held.owner) return problem(response, 403, "not_owner", "not yours");
     if (query.get("follow") === "true") return follow(response);
     const lines = machine.logLines.slice(-Number(query.get("tail") ?? 100)).map((line, i) => ({ sequence: i, timeMs: 1_000 + i, requestId: null, ...line }));
@@ -125,7 +131,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const state = machine.replicas === "ready" ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
     return {
       id: held.id, name: held.name, owner: held.owner, state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
-      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
+      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
       leases: Array.from({ length: held.replicas }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
     };
   }

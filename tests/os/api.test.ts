@@ -174,10 +174,10 @@ test("lists come in pages that have each row once", async (t) => {
   assert.equal((await get("/v1/deployments")).json.deployments.length, 100);
 });
 
-test("logs and usage are for the deployment's owner alone, whatever is wrong with the signature has its code", async (t) => {
+test("logs, usage and configuration are for the deployment's owner alone, whatever is wrong with the signature has its code", async (t) => {
   const { as, call, port, get, logs, node } = await world(t);
   logs.append(ID, { timeMs: 1, stream: "stdout", requestId: "r1", line: "secret" });
-  for (const path of [`/v1/deployments/${ID}/logs`, `/v1/deployments/${ID}/logs?follow=true`, `/v1/deployments/${ID}/usage`]) {
+  for (const path of [`/v1/deployments/${ID}/logs`, `/v1/deployments/${ID}/logs?follow=true`, `/v1/deployments/${ID}/usage`, `/v1/deployments/${ID}/configuration`]) {
     refused(await get(path), 401, "unsigned");
     refused(await call(STRANGER, { path }), 403, "not_owner");
     const send = (header: string): Promise<HttpAnswer> => http({ path, port, headers: { authorization: header } });
@@ -199,6 +199,9 @@ test("logs and usage are for the deployment's owner alone, whatever is wrong wit
   const usage = await call(OWNER, { path: `/v1/deployments/${ID}/usage` });
   assert.deepEqual(validate(SCHEMAS["Usage"]!, usage.json, SCHEMAS), []);
   assert.equal(usage.json.fuel, "9007199254740992");
+  const configuration = await call(OWNER, { path: `/v1/deployments/${ID}/configuration` });
+  assert.deepEqual(validate(SCHEMAS["Configuration"]!, configuration.json, SCHEMAS), []);
+  assert.deepEqual(configuration.json, { environment: {}, limits: { ...LIMITS_DEFAULT, memoryBytesMax: node.deploymentMap.get(ID)!.memoryMib * 1024 * 1024 }, outgoing: [], reuse: false });
   // A deployment that is closed keeps its log for its owner as long as the ledger knows the bill.
   node.deploymentMap.delete(ID);
   assert.equal((await call(OWNER, { path: `/v1/deployments/${ID}/logs` })).status, 200);
@@ -320,11 +323,12 @@ test("uploads: by digest, from accounts that hold money, within quota and size, 
   refused(await call(OWNER, { method: "POST", path: "/v1/transactions", body: new Uint8Array(9000), headers: { "content-type": "application/cbor" } }), 413, "body_too_large");
 
   const entries = [["A", "1"], ["B", "2"]];
+  const settings = (owner: number, variables: string[][]): Uint8Array => encode([2, accountOf(owner), variables, [], [], 0]);
   const configure = (bytes: Uint8Array): Omit<Call, "port"> => ({ method: "PUT", path: `/v1/configurations/sha256:${hex(sha256(bytes))}`, body: bytes, headers: { "content-type": "application/cbor" } });
-  assert.equal((await call(OWNER, configure(encode([accountOf(OWNER), entries])))).json.kind, "configuration");
-  refused(await call(OWNER, configure(encode([accountOf(STRANGER), entries]))), 422, "configuration_foreign");
-  refused(await call(OWNER, configure(encode([accountOf(OWNER), entries.toReversed()]))), 422, "configuration_invalid");
-  refused(await call(OWNER, configure(encode([accountOf(OWNER), [["A=B", "1"]]]))), 422, "configuration_invalid");
+  assert.equal((await call(OWNER, configure(settings(OWNER, entries)))).json.kind, "configuration");
+  refused(await call(OWNER, configure(settings(STRANGER, entries))), 422, "configuration_foreign");
+  refused(await call(OWNER, configure(settings(OWNER, entries.toReversed()))), 422, "configuration_invalid");
+  refused(await call(OWNER, configure(settings(OWNER, [["A=B", "1"]]))), 422, "configuration_invalid");
   refused(await call(OWNER, configure(Uint8Array.of(0xff))), 422, "configuration_invalid");
 });
 

@@ -6,6 +6,7 @@ import { addressText } from "#chain/codec/address.ts";
 import { encode } from "#chain/codec/cbor.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Hex, hex } from "#chain/types.ts";
+import { SETTINGS_DEFAULT, encodeConfiguration } from "#os/configuration.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { keyPair } from "#os/keys.ts";
 import { guest } from "#tests/guests/build.ts";
@@ -20,7 +21,7 @@ test("a configuration reaches its deployment; another account's is refused and f
   const stranger = { ...tenant, key: keyPair(new Uint8Array(32).fill(5)) };
   stranger.signer = { ...tenant.signer, seed: stranger.key.seed };
   await done(tenant, { kind: "transfer", to: stranger.key.address, amount: 50_000_000_000n });
-  const configuration = encode([stranger.key.address, [["SECRET", "1"]]]);
+  const configuration = encode([2, stranger.key.address, [["SECRET", "1"]], [], [], 0]);
   const digest = sha256(configuration);
   const put = await signed(stranger.signer, { method: "PUT", path: `/v1/configurations/sha256:${hex(digest)}`, body: configuration, port: tenant.apiPort, headers: { "content-type": "application/cbor" } });
   assert.equal(put.status, 201, put.text);
@@ -35,6 +36,24 @@ test("a configuration reaches its deployment; another account's is refused and f
   const logs = await signed(tenant.signer, { path: `/v1/deployments/${stolen}/logs`, port: tenant.apiPort });
   assert.match(logs.text, /configuration_foreign/);
   assert.equal((await signed(stranger.signer, { path: `/v1/deployments/${stolen}/logs`, port: tenant.apiPort })).json.code, "not_owner");
+});
+
+test("limits of the manifest hold on the machine, and are shown to the owner alone", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { tenant } = await startMachine(t, temporaryFolder(t));
+  const configuration = encodeConfiguration(tenant.key.address, { ...SETTINGS_DEFAULT, limits: { wallTimeMsMax: 300, headerBytesMax: 1024 }, outgoing: [{ scheme: "https", host: "a.example", port: 443 }] });
+  assert(configuration !== null);
+  const digest = sha256(configuration);
+  const put = await signed(tenant.signer, { method: "PUT", path: `/v1/configurations/sha256:${hex(digest)}`, body: configuration, port: tenant.apiPort, headers: { "content-type": "application/cbor" } });
+  assert.equal(put.status, 201, put.text);
+  const component = await upload(tenant, await guest("rogue"));
+  const { id } = await deploy(tenant, "limited", component, { configurationDigest: digest });
+  const { host } = await untilReady(tenant, id);
+  const blocked = await visit(tenant, host, "/slow?ms=60000");
+  assert.deepEqual([blocked.status, blocked.json.code], [504, "wall_time_limit"]);
+  const shown = await signed(tenant.signer, { path: `/v1/deployments/${id}/configuration`, port: tenant.apiPort });
+  assert.deepEqual(validate(SCHEMAS["Configuration"]!, shown.json, SCHEMAS), []);
+  assert.deepEqual([shown.json.limits.wallTimeMsMax, shown.json.limits.headerBytesMax, shown.json.limits.memoryBytesMax, shown.json.outgoing], [300, 1024, 64 * 1024 * 1024, ["https://a.example:443"]]);
 });
 
 const linesOf = async (tenant: Tenant, id: Hex): Promise<{ stream: string; requestId: string | null; line: string }[]> =>

@@ -43,12 +43,21 @@ export type Deployment = {
   readonly state: string;
   readonly memoryMib: number;
   readonly cpuMillis: number;
+  readonly concurrency: number;
+  readonly isolation: string;
   readonly replicas: number;
   /** Cause of the last failure since the owner acted. */
   readonly failure: string | null;
   readonly host: string;
   readonly url: string;
   readonly leases: readonly Lease[];
+};
+export type ConfigurationAnswer = {
+  readonly environment: Readonly<Record<string, string>>;
+  /** Complete, by the sandbox's names. */
+  readonly limits: Readonly<Record<string, number>>;
+  readonly outgoing: readonly string[];
+  readonly reuse: boolean;
 };
 export type Segment = {
   readonly machine: string;
@@ -112,6 +121,10 @@ const listOf = <T>(read: Reader<T>): Reader<readonly T[]> => (value, path) => {
   if (!Array.isArray(value)) throw malformed(path, "a list", value);
   return value.map((item: unknown, i) => read(item, `${path}[${i}]`));
 };
+const recordOf = <T>(read: Reader<T>): Reader<Readonly<Record<string, T>>> => (value, path) => {
+  if (!isObject(value)) throw malformed(path, "an object", value);
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, read(item, `${path}.${name}`)]));
+};
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 const object = <T extends object>(fields: { readonly [K in keyof T]-?: Reader<T[K]> }): Reader<T> => (value, path) => {
   if (!isObject(value)) throw malformed(path, "an object", value);
@@ -128,9 +141,10 @@ export const readStatus: Reader<Status> = object<Status>({
 export const readAccount: Reader<AccountAnswer> = object<AccountAnswer>({ address: text, balance: u64, nonce: u64 });
 const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text) });
 export const readDeployment: Reader<Deployment> = object<Deployment>({
-  id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, replicas: count, failure: orNull(text), host: text, url: text,
+  id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, failure: orNull(text), host: text, url: text,
   leases: listOf(readLease),
 });
+export const readConfiguration: Reader<ConfigurationAnswer> = object<ConfigurationAnswer>({ environment: recordOf(text), limits: recordOf(count), outgoing: listOf(text), reuse: flag });
 export const readBill: Reader<Bill> = object<Bill>({
   deploymentId: text, name: text, closed: flag, at: u64, total: u64, paid: u64, ratePerSecond: u64, balance: u64, dryAt: orNull(u64),
   runwaySeconds: orNull(u64), refunded: u64,

@@ -6,14 +6,14 @@
  * answer has a size limit, and only a call that can be repeated is repeated, and only when nobody took the connection.
  */
 import type { Agent, Dispatcher } from "undici";
-import { encode } from "#chain/codec/cbor.ts";
 import { parseAddress } from "#chain/codec/address.ts";
 import { signRequest } from "#chain/codec/request.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.ts";
+import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type Deployment, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, readAccount, readBill, readBlock, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type Deployment, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -121,6 +121,10 @@ export class ApiClient {
   usage(id: string): Promise<unknown> {
     return this.#read(`/v1/deployments/${encodeURIComponent(id)}/usage`, (value) => value, true);
   }
+  /** Signed: environment and limits of an own deployment, from a machine that holds them. */
+  configuration(id: string): Promise<ConfigurationAnswer> {
+    return this.#read(`/v1/deployments/${encodeURIComponent(id)}/configuration`, readConfiguration, true);
+  }
   block(height: number | "latest"): Promise<Block> {
     return this.#read(`/v1/blocks/${height}`, readBlock);
   }
@@ -137,10 +141,11 @@ export class ApiClient {
     return { digest, kind: uploaded.kind, bytes: uploaded.bytes };
   }
 
-  /** Signed. Environment variables travel beside the chain, under the digest of their CBOR `[owner, [[key, value], …]]`. */
-  async uploadConfiguration(environment: Readonly<Record<string, string>>): Promise<Digest> {
+  /** Signed. Environment, limits and allowed places travel beside the chain, under the digest of their CBOR; null when all are defaults. */
+  async uploadConfiguration(settings: Settings): Promise<Digest | null> {
     const { address } = this.#signerOrFail("an upload");
-    const bytes = configurationBytes(address, environment);
+    const bytes = encodeConfiguration(address, settings);
+    if (bytes === null) return null;
     const digest = sha256(bytes);
     await this.#json({ method: "PUT", path: `/v1/configurations/sha256:${hex(digest)}`, timeoutMs: this.#timeouts.uploadMs, signed: true, body: bytes, contentType: "application/cbor" });
     return digest;
@@ -288,12 +293,6 @@ export class ApiClient {
     if (this.#signer === undefined) throw new CliError("account_missing", `Cannot sign ${what}: no account was chosen`);
     return this.#signer;
   }
-}
-
-/** CBOR `[owner, [[key, value], …]]` with the keys in ascending order: one environment has one digest. */
-export function configurationBytes(owner: Address, environment: Readonly<Record<string, string>>): Uint8Array {
-  const entries = Object.entries(environment).toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  return encode([owner, entries.map(([key, value]) => [key, value])]);
 }
 
 function query(fields: Readonly<Record<string, string | number | undefined>>): string {

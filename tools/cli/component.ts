@@ -9,12 +9,16 @@ import { dirname, join, resolve } from "node:path";
 import { sha256 } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
+import type { Deployment as SandboxDeployment } from "#sandbox/sandbox.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Build } from "#workloads/sdk/build.ts";
 import { CliError, type Shell } from "./command.ts";
 import { keepSymbols } from "./symbols.ts";
 import { withProgress } from "./table.ts";
 
+export type SandboxSettings = Required<Pick<SandboxDeployment, "environment" | "limits" | "concurrency" | "cpuWeight" | "outgoing" | "reuse">>;
+
+const MIB = 1024 * 1024;
 export const MANIFEST_FILE = "godwit.toml";
 
 /** Builds a project folder; an author's mistake is told with file, line and column. */
@@ -27,6 +31,10 @@ export async function buildComponent(folder: string, shell: Shell, options: { op
   await keepSymbols(build.digest, build.symbols);
   return build;
 }
+
+/** What the sandbox is given of a manifest: everything that holds on a machine holds here. */
+export const sandboxSettings = ({ environment, limits, memoryMib, concurrency, cpuMillis, outgoing, reuse }: Manifest): SandboxSettings =>
+  ({ environment, concurrency, outgoing, reuse, cpuWeight: cpuMillis, limits: { ...limits, memoryBytesMax: memoryMib * MIB } });
 
 async function look(path: string, shell: Shell): Promise<Stats> {
   const absolute = resolve(shell.currentDirectory, path);

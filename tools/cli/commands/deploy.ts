@@ -57,7 +57,7 @@ export const deploy: Command = {
 };
 
 /** What a deployment needs of a manifest. */
-type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment">;
+type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse">;
 type Digests = { readonly component: Digest; readonly configuration: Digest | null };
 
 function readOverrides(input: Input): Partial<Wanted> {
@@ -84,12 +84,12 @@ async function refuseTakenName({ client, account }: Session, name: string): Prom
   if (taken !== undefined) throw new CliError("name_taken", `Cannot deploy ${name}: this account has a deployment of that name (${taken.id}); godwit rm ${name} ends it`, { id: taken.id });
 }
 
-async function upload({ client }: Session, shell: Shell, component: Uint8Array, { name, environment }: Wanted): Promise<Digests> {
+async function upload({ client }: Session, shell: Shell, component: Uint8Array, wanted: Wanted): Promise<Digests> {
+  const { name } = wanted;
   if (component.length > LIMITS_DEFAULT.componentBytesMax) throw new CliError("component_too_large", `Cannot deploy ${name}: the component has ${component.length} bytes and ${LIMITS_DEFAULT.componentBytesMax} is the limit`);
   const uploaded = await withProgress(shell, `uploading ${component.length} bytes`, client.uploadComponent(component));
   if (uploaded.kind === "task") throw taskRefusal(name);
-  const configuration = Object.keys(environment).length === 0 ? null : await client.uploadConfiguration(environment);
-  return { component: uploaded.digest, configuration };
+  return { component: uploaded.digest, configuration: await client.uploadConfiguration(wanted) };
 }
 
 const deployOperation = (wanted: Wanted, digests: Digests): Operation => ({

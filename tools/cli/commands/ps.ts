@@ -1,18 +1,20 @@
 /** `godwit ps`: what runs, where, at which rate. */
-import type { Deployment } from "../answers.ts";
-import { type Command, OPTIONS_ACCOUNT, OPTIONS_API } from "../command.ts";
+import type { ConfigurationAnswer, Deployment } from "../answers.ts";
+import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
 import { tokensText } from "../money.ts";
-import { openReader } from "../session.ts";
-import { print, tableText } from "../table.ts";
+import { openReader, openSession } from "../session.ts";
+import { pairsText, print, tableText } from "../table.ts";
 
 export const ps: Command = {
   name: "ps",
   summary: "List deployments: what runs, where, at which rate",
-  usage: ["[--all]"],
-  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, all: { type: "boolean", short: "a", summary: "those of every account" } },
-  arguments: [0, 0],
+  usage: ["[--all]", "--limits [NAME]"],
+  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, all: { type: "boolean", short: "a", summary: "those of every account" }, limits: { type: "boolean", summary: "every limit and allowed place of this account's deployments, or of one" } },
+  arguments: [0, 1],
   async run(input, shell) {
+    if (input.flag("limits")) return printLimits(input, shell);
+    if (input.positionals[0] !== undefined) throw new UsageError("A NAME is for --limits");
     await using client = await openReader(input, shell);
     const owner = input.flag("all") ? undefined : (await chooseAccount(shell, input.text("account"))).addressText;
     const rows = await client.allDeployments(owner);
@@ -29,6 +31,36 @@ export const ps: Command = {
     ]));
   },
 };
+
+type Limited = Deployment & { readonly settings: ConfigurationAnswer | null };
+
+/** Limits are in the configuration, which a machine gives to the owner only: these reads are signed. */
+async function printLimits(input: Input, shell: Shell): Promise<void> {
+  if (input.flag("all")) throw new UsageError("Limits are private: --limits does not go with --all");
+  await using session = await openSession(input, shell);
+  const [wanted] = input.positionals;
+  const rows = (await session.client.allDeployments(session.account.addressText)).filter(({ id, name, state }) => state !== "closing" && (wanted === undefined || name === wanted || id === wanted));
+  if (wanted !== undefined && rows.length === 0) throw new CliError("deployment_unknown", `There is no deployment "${wanted}" of this account: see godwit ps`);
+  const limited: Limited[] = [];
+  for (const row of rows) {
+    const settings = await session.client.configuration(row.id).catch((error: unknown) => {
+      if (error instanceof CliError && error.code === "configuration_missing") return null;
+      throw error;
+    });
+    limited.push({ ...row, settings });
+  }
+  print(shell, input.json, limited, () => limited.length === 0 ? "Nothing is deployed" : limited.map(limitsText).join("\n\n"));
+}
+
+const limitsText = ({ name, id, memoryMib, cpuMillis, concurrency, isolation, settings }: Limited): string => pairsText([
+  ["deployment", `${name} (${id.slice(0, 12)})`],
+  ["memory, CPU", `${memoryMib} MiB, ${cpuMillis} thousandths of a core; ${concurrency} requests at once, isolation ${isolation}`],
+  ...(settings === null ? [["limits", "in a configuration that this machine does not hold"] as const] : [
+    ...Object.entries(settings.limits).map(([limit, value]) => [limit, String(value)] as const),
+    ["reuse", String(settings.reuse)] as const,
+    ["outgoing", settings.outgoing.length === 0 ? "nowhere" : settings.outgoing.join(" ")] as const,
+  ]),
+]);
 
 const count = (deployment: Deployment, state: string): number => deployment.leases.filter((lease) => lease.state === state).length;
 /** What all running leases cost together in a second. */

@@ -1,6 +1,6 @@
 /** `godwit run`: one task in the sandbox, here, with no chain; its streams and its exit code are this command's. */
 import { type Command, CliError, type Options, UsageError, type Input, type Output } from "../command.ts";
-import { loadComponent } from "../component.ts";
+import { type SandboxSettings, loadComponent, sandboxSettings } from "../component.ts";
 import { sourceLinesOf } from "../symbols.ts";
 
 const MIB = 1024 * 1024;
@@ -21,16 +21,17 @@ export const run: Command = {
   },
   arguments: [1, Number.POSITIVE_INFINITY],
   passThrough: true,
-  details: "What comes after FILE belongs to the program. stdin, stdout, stderr and the exit code are passed on.\nA trap or a limit prints its code and backtrace on stderr and exits 1.",
+  details: "A project's manifest holds here, too; options go before it. What comes after FILE belongs to the program. stdin, stdout, stderr and the exit code are passed on.\nA trap or a limit prints its code and backtrace on stderr and exits 1.",
   async run(input, shell) {
     const [path = "", ...args] = input.positionals;
     const limits = limitsOf(input);
     const environment = environmentOf(input);
-    const { component, digest } = await loadComponent(path, shell);
+    const { build, component, digest } = await loadComponent(path, shell);
+    const settings: Partial<SandboxSettings> = build === null ? {} : sandboxSettings(build.manifest);
     const { inspect, runTask } = await import("#sandbox/sandbox.ts");
     if ((await inspect(component)).kind !== "task") throw new CliError("not_a_task", `Cannot run ${path}: it is a service (godwit serve)`);
     const result = await runTask(component, {
-      name: path, arguments: args, environment, limits, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
+      name: path, arguments: args, environment: { ...settings.environment, ...environment }, limits: { ...settings.limits, ...limits }, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
       stdout: (chunk) => passOn(shell.stdout, chunk), stderr: (chunk) => passOn(shell.stderr, chunk),
     // A terminal that waits for a line would keep this process alive after the program has ended.
     }).finally(() => shell.stdin.destroy());

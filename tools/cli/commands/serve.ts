@@ -1,7 +1,7 @@
 /** `godwit serve`: one service behind the sandbox's own HTTP ingress, here, with no chain. Every Host is its own. */
 import type { LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Command, CliError, type Shell } from "../command.ts";
-import { loadComponent } from "../component.ts";
+import { type SandboxSettings, loadComponent, sandboxSettings } from "../component.ts";
 import { sourceLinesOf } from "../symbols.ts";
 import { jsonText, plain, warn, withProgress } from "../table.ts";
 import { SANDBOX_OPTIONS, environmentOf } from "./run.ts";
@@ -23,14 +23,15 @@ export const serve: Command = {
     concurrency: { type: "string", value: "N", summary: "requests at once" },
   },
   arguments: [1, 1],
-  details: "Prints one line when it serves. What the component writes goes to stdout and stderr. Ctrl-C ends it.",
+  details: "A project's manifest holds here, too; options go before it. Prints one line when it serves. What the component writes goes to stdout and stderr. Ctrl-C ends it.",
   async run(input, shell) {
     const [path = ""] = input.positionals;
     const port = input.count("port", 0, PORT_MAX) ?? PORT_DEFAULT;
     const memory = input.count("memory", 1, 1024);
     const concurrency = input.count("concurrency", 1, CONCURRENCY_MAX);
     const environment = environmentOf(input);
-    const { component, digest } = await loadComponent(path, shell);
+    const { build, component, digest } = await loadComponent(path, shell);
+    const settings: Partial<SandboxSettings> = build === null ? {} : sandboxSettings(build.manifest);
     const withLines = await sourceLinesOf(digest);
     const { compile, inspect, listen, startRunner } = await import("#sandbox/sandbox.ts");
     if ((await inspect(component)).kind !== "service") throw new CliError("not_a_service", `Cannot serve ${path}: it is a task (godwit run)`);
@@ -45,7 +46,8 @@ export const serve: Command = {
         onLost: (_, code, message) => lost.abort(new CliError(code, message)),
       });
       await runner.load({
-        id: ID, hosts: ["*"], compiled, environment, ...(concurrency === undefined ? {} : { concurrency }), ...(memory === undefined ? {} : { limits: { memoryBytesMax: memory * MIB } }),
+        ...settings, id: ID, hosts: ["*"], compiled, environment: { ...settings.environment, ...environment }, ...(concurrency === undefined ? {} : { concurrency }),
+        limits: { ...settings.limits, ...(memory === undefined ? {} : { memoryBytesMax: memory * MIB }) },
       });
       const url = `http://${listener.address.includes(":") ? `[${listener.address}]` : listener.address}:${listener.port}/`;
       shell.stdout.write(input.json ? `${jsonText({ url, port: listener.port, digest: `sha256:${compiled.digest}`, pid: runner.pid })}\n` : `serving ${path} at ${url}\n`);

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import type { Deployment, Listener, LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Build, buildComponent } from "#workloads/sdk/build.ts";
 import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
+import { sandboxSettings } from "../component.ts";
 import type { Report } from "./report.ts";
 
 export type ServiceOptions = {
@@ -23,7 +24,6 @@ export type ServiceOptions = {
 };
 
 const ID = "dev";
-const MIB = 1024 * 1024;
 /** Of the error page: well within what an environment may have. */
 const ERRORS_CHARACTERS_MAX = 16_000;
 
@@ -82,7 +82,7 @@ export class Service {
   /** Resolves when requests are answered by this build. */
   async take({ component, digest, symbols, manifest }: Build): Promise<void> {
     await this.#load(component, digest, {
-      environment: { ...manifest.environment, ...this.#options.environment }, concurrency: manifest.concurrency, limits: { memoryBytesMax: manifest.memoryMib * MIB },
+      ...sandboxSettings(manifest), environment: { ...manifest.environment, ...this.#options.environment },
     });
     this.#isServing = true;
     this.#symbols = symbols;
@@ -106,7 +106,7 @@ export class Service {
     await rm(this.#cacheDirectory, { recursive: true, force: true });
   }
 
-  async #load(component: Uint8Array, digest: string | undefined, settings: Pick<Deployment, "environment" | "concurrency" | "limits">): Promise<void> {
+  async #load(component: Uint8Array, digest: string | undefined, settings: Omit<Deployment, "id" | "hosts" | "compiled">): Promise<void> {
     const { compile } = await import("#sandbox/sandbox.ts");
     const compiled = await compile(component, { cacheDirectory: this.#cacheDirectory, signal: this.#options.signal, ...(digest === undefined ? {} : { digest }) });
     await this.#runner.load({ id: ID, hosts: ["*"], compiled, ...settings });

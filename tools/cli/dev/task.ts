@@ -6,6 +6,7 @@ import { runTask } from "#sandbox/sandbox.ts";
 import type { Build } from "#workloads/sdk/build.ts";
 import { withSourceLines } from "#workloads/sdk/symbols.ts";
 import { CliError } from "../command.ts";
+import { sandboxSettings } from "../component.ts";
 import type { Report } from "./report.ts";
 
 export type TaskOptions = {
@@ -15,8 +16,6 @@ export type TaskOptions = {
   readonly environment: Readonly<Record<string, string>>;
   readonly report: Report;
 };
-
-const MIB = 1024 * 1024;
 
 export class Task {
   readonly #options: TaskOptions;
@@ -59,7 +58,7 @@ export class Task {
     try {
       const { exitCode, wallMs, trap } = await runTask(component, {
         name: manifest.name, arguments: this.#options.arguments, environment: { ...manifest.environment, ...environment }, stdin, signal, cacheDirectory: this.#cacheDirectory,
-        limits: { memoryBytesMax: manifest.memoryMib * MIB }, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
+        limits: sandboxSettings(manifest).limits, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
       });
       if (!signal.aborted) report.ended(manifest.name, exitCode, wallMs, trap && { ...trap, message: symbols === null ? trap.message : withSourceLines(trap.message, symbols) });
     } catch (error) {

@@ -37,10 +37,12 @@ pub struct TaskSettings {
     pub environment: Vec<String>,
     pub memory_bytes_max: f64,
     pub fuel_max: f64,
+    pub cpu_time_ms_max: f64,
     pub wall_time_ms_max: f64,
     pub table_elements_max: f64,
     pub instances_max: f64,
     pub resource_handles_max: f64,
+    pub header_count_max: f64,
     pub header_bytes_max: f64,
 }
 
@@ -140,10 +142,12 @@ impl From<&TaskSettings> for Settings {
         let limits = Limits {
             memory_bytes_max: settings.memory_bytes_max as u64,
             fuel_per_call_max: settings.fuel_max as u64,
+            cpu_time_ms_max: settings.cpu_time_ms_max as u64,
             wall_time_ms_max: settings.wall_time_ms_max as u64,
             table_elements_max: settings.table_elements_max as u64,
             instances_max: settings.instances_max as u64,
             resource_handles_max: settings.resource_handles_max as u64,
+            header_count_max: settings.header_count_max as u64,
             header_bytes_max: settings.header_bytes_max as u64,
             request_body_bytes_max: 0,
             response_body_bytes_max: 0,

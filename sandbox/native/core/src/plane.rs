@@ -7,7 +7,7 @@ use crate::{
     engine,
     gate::{Gate, Pass, Refused},
     guest::{Guest, RANDOM_BYTES_MAX, State, linker},
-    limits::Limits,
+    limits::{Limits, OutgoingPlace},
     log::{Log, Sink, Stream, Tap, TapStream},
     serve::host_of,
 };
@@ -51,6 +51,13 @@ pub struct Load {
     pub hosts: Vec<String>,
     pub limits: Limits,
     pub concurrency: u32,
+    /// Of the memory that all instances share, the most that one may have.
+    pub instance_memory_bytes_max: u64,
+    /// Share of the CPU among those that want more than there is.
+    pub cpu_weight: u32,
+    /// One instance serves many requests.
+    pub reuse: bool,
+    pub outgoing: Vec<OutgoingPlace>,
     pub environment: Vec<(String, String)>,
     /// How long its trial may take; none for what a runner before this one has tried.
     pub trial: Option<Duration>,
@@ -62,6 +69,10 @@ pub struct Deployment {
     hosts: Vec<String>,
     pub(crate) pre: ProxyPre<State>,
     pub(crate) limits: Limits,
+    pub instance_memory_bytes_max: u64,
+    pub cpu_weight: u32,
+    pub reuse: bool,
+    pub outgoing: Arc<[OutgoingPlace]>,
     pub(crate) trial: Option<Duration>,
     environment: Vec<(String, String)>,
     pub gate: Arc<Gate>,
@@ -142,7 +153,7 @@ impl Plane {
         component.initialize_copy_on_write_image().map_err(failed)?;
         let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
 
-        let Load { id, hosts, limits, concurrency, environment, trial } = load;
+        let Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial } = load;
         let before = self.deployments.lock().unwrap().get(&id).cloned();
         let id: Arc<str> = id.into();
         let account = before.as_ref().map_or_else(Arc::default, |before| before.account.clone());
@@ -151,7 +162,8 @@ impl Plane {
         let memory_bytes = (memory_bytes_min, limits.memory_bytes_max);
         let gate = Gate::new(concurrency, memory_bytes, limits.queue_length_max as usize, queue_wait);
         let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
-        Ok(Deployment { id, tenant, hosts, pre, limits, trial, environment, gate, account, log })
+        let outgoing = outgoing.into();
+        Ok(Deployment { id, tenant, hosts, pre, limits, instance_memory_bytes_max, cpu_weight, reuse, outgoing, trial, environment, gate, account, log })
     }
 
     pub fn publish(&self, deployment: Arc<Deployment>) -> Result<(), LoadError> {

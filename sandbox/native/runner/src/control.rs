@@ -1,7 +1,7 @@
 //! The runner's side of sandbox/control.ts: the same messages, read and written here only.
 use godwit_core::{
     batch::Batch,
-    limits::Limits,
+    limits::{Limits, OutgoingPlace},
     log::{Line, Sink, Stream},
     plane::{Deployment, Load, LoadError, Plane},
     trial,
@@ -50,6 +50,10 @@ pub struct LoadMessage {
     code_sha256: String,
     limits: Limits,
     concurrency: u32,
+    instance_memory_bytes_max: u64,
+    cpu_weight: u32,
+    reuse: bool,
+    outgoing: Vec<OutgoingPlace>,
     environment: Vec<(String, String)>,
     trial_ms: u64,
 }
@@ -139,10 +143,11 @@ fn usage(deployment: &Deployment) -> Value {
 
 fn prepare(plane: &Plane, load: LoadMessage) -> Result<Deployment, LoadError> {
     let code = read_code(&load.path, &load.code_sha256)?;
-    let LoadMessage { id, hosts, limits, concurrency, environment, trial_ms, .. } = load;
-    let trial = (trial_ms > 0).then(|| Duration::from_millis(trial_ms));
+    let trial = (load.trial_ms > 0).then(|| Duration::from_millis(load.trial_ms));
+    let LoadMessage { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, .. } = load;
+    let load = Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial };
     // SAFETY: the agent vouches for the digest (its signature is in the entry's header), and these are the bytes it is of.
-    unsafe { plane.prepare(Load { id, hosts, limits, concurrency, environment, trial }, &code) }
+    unsafe { plane.prepare(load, &code) }
 }
 
 /// The bytes that are hashed are the bytes that are loaded, so nobody can exchange the file in between.
