@@ -1,91 +1,99 @@
 /**
- * `npm run bench:http`: the hello example through the whole ingress (runner, fresh instance per request, jail, limits, log line)
- * beside `node:http` with the same answer, in the same run and with the same load generator. Rounds alternate; medians and
- * ratios are printed as JSON together with every round's figures.
+ * `npm run bench:http`: hello through the whole ingress (runner, fresh instance per request, jail, every limit) beside its peers,
+ * in the same run and under the same load. Servers alternate within a round; medians, the medians of the rounds' ratios, and
+ * every round's figures are printed as JSON. Peers that `npm run bench:peers` has not installed are left out and named.
  *
- *   npm run bench:http [-- --rounds N --seconds S --connections 1,16,64]
+ *   npm run bench:http [-- --short] [--rounds N --seconds S --connections 1,16,64 --servers a,b] [--save]
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
-import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { compile, listen, startRunner } from "#sandbox/sandbox.ts";
-import { sha256 } from "#chain/crypto.ts";
-import { hex } from "#chain/types.ts";
-import { buildProject } from "#workloads/sdk/build.ts";
+import { peerVersion } from "./peers.ts";
+import { computer, cpuUs, median, report, rounded } from "./report.ts";
+import { HOST, makeStage, residentMib, type Server, type ServerName, serverNames, SERVERS } from "./servers.ts";
+import { type Figures, generator, load } from "./wrk.ts";
 
-type Figures = { requestsPerSecond: number; p50Us: number; p99Us: number; errors: number };
-type Round = Figures & { server: "godwit" | "node:http"; connections: number };
+type Round = Figures & { readonly server: ServerName; readonly round: number; readonly connections: number; readonly cpuUsPerRequest: number };
 
-const ROOT = join(import.meta.dirname, "..", "..");
-const HOST = "bench.localhost";
-const NODE_SERVER_FLAG = "--node-http-server";
+const SHORT: readonly ServerName[] = ["godwit", "node:http"];
+const WARM_UP_CONNECTIONS = 16;
+const WARM_UP_SECONDS = 1;
 
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
-/** The peer runs in a process of its own, as the runner does. */
-function serveNodeHttp(): void {
-  const server = createServer((_request, response) => {
-    response.setHeader("content-type", "text/plain; charset=utf-8");
-    response.end("Hello, world!\n");
-  });
-  server.listen(0, "127.0.0.1", () => process.send?.(server.address()));
-  process.on("disconnect", () => process.exit(0));
-}
-
-async function startNodeHttp(): Promise<{ port: number; child: ChildProcess }> {
-  const child = spawn(process.execPath, [import.meta.filename, NODE_SERVER_FLAG], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  const [address] = (await once(child, "message")) as [{ port: number }];
-  return { port: address.port, child };
-}
-
-async function load(port: number, connections: number, seconds: number): Promise<Figures> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "load.ts"), String(port), HOST, String(connections), String(seconds)], { stdio: ["ignore", "pipe", "inherit"] });
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  await once(child, "close");
-  return JSON.parse(output) as Figures;
-}
+/** What issue 4 wants: our rate over another's, at the same number of connections in the same round. */
+const RATIOS: Readonly<Record<string, readonly [ServerName, ServerName]>> = {
+  freshToServe: ["godwit", "wasmtime serve"],
+  freshToServeTuned: ["godwit", "wasmtime serve tuned"],
+  freshToNode: ["godwit", "node:http"],
+  freshToHyper: ["godwit", "hyper"],
+  freshToJco: ["godwit", "jco serve"],
+  besideEndlessToAlone: ["godwit beside endless", "godwit"],
+};
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { rounds: { type: "string", default: "3" }, seconds: { type: "string", default: "2" }, connections: { type: "string", default: "1,16,64" } } });
-  const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
+  const { values } = parseArgs({
+    options: {
+      short: { type: "boolean", default: false }, save: { type: "boolean", default: false }, servers: { type: "string" },
+      rounds: { type: "string" }, seconds: { type: "string", default: "2" }, connections: { type: "string", default: "1,16,64" },
+    },
+  });
+  const rounds = Number(values.rounds ?? (values.short ? 3 : 5));
+  const seconds = Number(values.seconds);
   const connectionCounts = values.connections.split(",").map(Number);
-  const cacheDirectory = mkdtempSync(join(tmpdir(), "godwit-bench-"));
-  const { component } = await buildProject(join(ROOT, "workloads", "examples", "hello"));
-  const compiled = await compile(component, { digest: hex(sha256(component)), cacheDirectory });
-  const listener = await listen("127.0.0.1", 0);
-  let logLines = 0;
-  const runner = await startRunner({ listener, cacheDirectory, onLog: () => logLines++ });
-  const peer = await startNodeHttp();
+  const names = values.servers === undefined ? (values.short ? SHORT : serverNames) : serverNames.filter((name) => values.servers!.split(",").includes(name));
+  const on = computer();
+  const by = generator();
+  const stage = await makeStage();
+  const servers = new Map<ServerName, Server>();
+  const missing: ServerName[] = [];
   const raw: Round[] = [];
+  const residentMibOf: Record<string, number> = {};
   try {
-    await runner.load({ id: "bench", hosts: [HOST], compiled, concurrency: 128, limits: { memoryBytesMax: 512 * 1024 * 1024, logBytesPerSecondMax: 4 * 1024 * 1024 } });
+    for (const name of names) {
+      if (name === "godwit beside endless") continue;
+      const server = await SERVERS[name](stage);
+      if (server === null) missing.push(name);
+      else servers.set(name, server);
+    }
+    for (const [name, server] of servers) {
+      process.stderr.write(`warming up ${name}\n`);
+      await load(by, server.port, HOST, WARM_UP_CONNECTIONS, WARM_UP_SECONDS);
+    }
     for (let round = 0; round < rounds; round++)
       for (const connections of connectionCounts)
-        for (const [server, port] of [["godwit", listener.port], ["node:http", peer.port]] as const) {
-          process.stderr.write(`round ${round + 1}/${rounds}: ${server}, ${connections} connections\n`);
-          raw.push({ server, connections, ...(await load(port, connections, seconds)) });
+        for (const name of names) {
+          if (missing.includes(name)) continue;
+          process.stderr.write(`round ${round + 1}/${rounds}: ${name}, ${connections} connections\n`);
+          // Its neighbours would slow everybody down, so it lives for its own turns only.
+          const server = servers.get(name) ?? (await SERVERS[name](stage))!;
+          if (!servers.has(name)) await load(by, server.port, HOST, WARM_UP_CONNECTIONS, WARM_UP_SECONDS);
+          const before = cpuUs(server.pid);
+          const figures = await load(by, server.port, HOST, connections, seconds);
+          raw.push({ server: name, round, connections, ...figures, cpuUsPerRequest: rounded((cpuUs(server.pid) - before) / figures.requests) });
+          residentMibOf[name] = residentMib(server.pid);
+          if (!servers.has(name)) await server.stop();
         }
   } finally {
-    await runner.stop();
-    listener.close();
-    peer.child.kill();
-    rmSync(cacheDirectory, { recursive: true, force: true });
+    for (const server of servers.values()) await server.stop();
+    stage.remove();
   }
-  const summary = connectionCounts.map((connections) => {
-    const of = (server: Round["server"]): Figures => {
-      const rows = raw.filter((row) => row.server === server && row.connections === connections);
-      return { requestsPerSecond: median(rows.map((row) => row.requestsPerSecond)), p50Us: median(rows.map((row) => row.p50Us)), p99Us: median(rows.map((row) => row.p99Us)), errors: rows.reduce((sum, row) => sum + row.errors, 0) };
-    };
-    const [godwit, nodeHttp] = [of("godwit"), of("node:http")];
-    return { connections, godwit, "node:http": nodeHttp, ratio: Math.round((godwit.requestsPerSecond / nodeHttp.requestsPerSecond) * 1000) / 1000 };
-  });
-  console.log(JSON.stringify({ bench: "http", cores: cpus().length, node: process.version, rounds, seconds, logLines, summary, raw }, null, 2));
+  const measured = names.filter((name) => !missing.includes(name));
+  const summary = connectionCounts.map((connections) => summaryOf(raw.filter((row) => row.connections === connections), connections, measured, rounds));
+  const versions = { wasmtime: peerVersion("wasmtime"), jco: peerVersion("jco"), workerd: peerVersion("workerd"), hyper: peerVersion("hyper") };
+  report("http", { ...on, loadGenerator: by, rounds, seconds, versions, missing, residentMib: residentMibOf, summary, raw }, values.save);
 }
 
-if (process.argv.includes(NODE_SERVER_FLAG)) serveNodeHttp();
-else await main();
+function summaryOf(rows: readonly Round[], connections: number, names: readonly ServerName[], rounds: number): object {
+  const of = (name: ServerName, figure: Exclude<keyof Round, "server">): number[] => rows.filter((row) => row.server === name).map((row) => row[figure]);
+  const servers = Object.fromEntries(names.map((name) => [name, {
+    requestsPerSecond: median(of(name, "requestsPerSecond")), p50Us: median(of(name, "p50Us")), p99Us: median(of(name, "p99Us")),
+    cpuUsPerRequest: median(of(name, "cpuUsPerRequest")), errors: of(name, "errors").reduce((sum, errors) => sum + errors, 0),
+  }]));
+  const ratioOf = ([ours, theirs]: readonly [ServerName, ServerName], figure: "requestsPerSecond" | "p99Us"): number => {
+    const [a, b] = [of(ours, figure), of(theirs, figure)];
+    return rounded(median(Array.from({ length: rounds }, (_, round) => a[round]! / b[round]!)));
+  };
+  const known = Object.entries(RATIOS).filter(([, pair]) => pair.every((name) => names.includes(name)));
+  const ratios = Object.fromEntries(known.map(([name, pair]) => [name, ratioOf(pair, "requestsPerSecond")]));
+  const p99Ratios = Object.fromEntries(known.map(([name, pair]) => [name, ratioOf(pair, "p99Us")]));
+  return { connections, ...(ratios["freshToNode"] !== undefined && { ratio: ratios["freshToNode"] }), ratios, p99Ratios, servers };
+}
+
+await main();

@@ -182,7 +182,7 @@ async fn execute(
         .stderr(Written(pipes.clone(), 2))
         .build();
     let account = Arc::new(Account::default());
-    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, wasi).map_err(|error| format!("{error:#}"))?;
+    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, move || wasi).map_err(|error| format!("{error:#}"))?;
     let begun = Instant::now();
     let call = async {
         let command = pre.instantiate_async(&mut guest.store).await?;

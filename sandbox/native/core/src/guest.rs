@@ -1,14 +1,16 @@
 //! One instance: what it can see (an empty WASI world), and what it is charged for.
 use crate::{account::Account, gate::Pass, limits::Limits};
 use std::{
+    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 use wasmtime::{
     CallHook, CallHookHandler, Engine, Error, ResourceLimiter, Result, Store, StoreContextMut,
-    component::{Linker, ResourceTable},
+    component::{HasData, Linker, ResourceTable},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, async_trait};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 /// Fuel between two chances to give up the thread: 10 to 20 µs of a tight loop.
@@ -36,9 +38,13 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
+type MakeWasi = Box<dyn FnOnce() -> WasiCtx + Send>;
+
 pub struct State {
     table: ResourceTable,
-    wasi: WasiCtx,
+    /// Made when the guest first looks: making one draws random numbers, and a request that only answers needs none of it.
+    wasi: Option<WasiCtx>,
+    make_wasi: Option<MakeWasi>,
     http: WasiHttpCtx,
     outgoing: Outgoing,
     pub meter: Meter,
@@ -48,7 +54,9 @@ pub struct State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let make = &mut self.make_wasi;
+        let ctx = self.wasi.get_or_insert_with(|| make.take().map_or_else(WasiCtx::default, |make| make()));
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 impl WasiHttpView for State {
@@ -60,9 +68,14 @@ impl WasiHttpView for State {
 /// What the host does for a guest costs no fuel, so without this a thread would be the guest's for as long as it calls.
 struct HostTime;
 
-#[async_trait]
+/// Written out, as what async_trait makes of it takes memory for each of the dozens of events of a request.
 impl CallHookHandler<State> for HostTime {
-    async fn handle_call_event(&self, mut store: StoreContextMut<'_, State>, event: CallHook) -> Result<()> {
+    fn handle_call_event<'a, 'b, 'c>(&'a self, mut store: StoreContextMut<'b, State>, event: CallHook) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
         let state = store.data_mut();
         match event {
             CallHook::CallingHost => state.host_called = Instant::now(),
@@ -70,12 +83,24 @@ impl CallHookHandler<State> for HostTime {
                 state.host_time += state.host_called.elapsed();
                 if state.host_time >= SLICE_HOST {
                     state.host_time = Duration::ZERO;
-                    tokio::task::yield_now().await;
+                    return Box::pin(async {
+                        tokio::task::yield_now().await;
+                        Ok(())
+                    });
                 }
             }
             CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
         }
-        Ok(())
+        Box::pin(Nothing)
+    }
+}
+
+/// Has no size, so its box takes no memory.
+struct Nothing;
+impl Future for Nothing {
+    type Output = Result<()>;
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -140,7 +165,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(engine: &Engine, limits: &Limits, account: Arc<Account>, pass: Pass, wasi: WasiCtx) -> Result<Guest> {
+    pub fn new(engine: &Engine, limits: &Limits, account: Arc<Account>, pass: Pass, wasi: impl FnOnce() -> WasiCtx + Send + 'static) -> Result<Guest> {
         let meter = Meter {
             pass,
             account: account.clone(),
@@ -152,7 +177,8 @@ impl Guest {
         http.set_field_size_limit((limits.header_bytes_max * FIELD_BYTES_FACTOR) as usize);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resource_handles_max as usize);
-        let mut store = Store::new(engine, State { table, wasi, http, outgoing: Outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO });
+        let (wasi, make_wasi): (_, Option<MakeWasi>) = (None, Some(Box::new(wasi)));
+        let mut store = Store::new(engine, State { table, wasi, make_wasi, http, outgoing: Outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO });
         store.limiter(|state| &mut state.meter);
         store.call_hook_async(HostTime);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -181,5 +207,17 @@ pub fn linker(engine: &Engine) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    // wasi:io again: it needs the table only, and every answer's body passes through it.
+    use wasmtime_wasi_io::bindings::wasi::io::{error, poll, streams};
+    linker.allow_shadowing(true);
+    error::add_to_linker::<State, Table>(&mut linker, |state| &mut state.table)?;
+    poll::add_to_linker::<State, Table>(&mut linker, |state| &mut state.table)?;
+    streams::add_to_linker::<State, Table>(&mut linker, |state| &mut state.table)?;
+    linker.allow_shadowing(false);
     Ok(linker)
+}
+
+struct Table;
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
 }

@@ -254,13 +254,16 @@ impl Plane {
 }
 
 impl Deployment {
-    pub(crate) fn guest(&self, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
-        let wasi = WasiCtx::builder()
-            .max_random_size(RANDOM_BYTES_MAX)
-            .stdout(TapStream(tap.clone(), Stream::Stdout))
-            .stderr(TapStream(tap.clone(), Stream::Stderr))
-            .envs(&self.environment)
-            .build();
+    pub(crate) fn guest(self: &Arc<Self>, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
+        let (deployment, tap) = (self.clone(), tap.clone());
+        let wasi = move || {
+            WasiCtx::builder()
+                .max_random_size(RANDOM_BYTES_MAX)
+                .stdout(TapStream(tap.clone(), Stream::Stdout))
+                .stderr(TapStream(tap, Stream::Stderr))
+                .envs(&deployment.environment)
+                .build()
+        };
         Guest::new(engine, &self.limits, self.account.clone(), pass, wasi)
     }
 }

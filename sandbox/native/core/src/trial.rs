@@ -35,7 +35,7 @@ pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done
     }
 }
 
-async fn tried(deployment: &Deployment, engine: &Engine) -> Result<(), LoadError> {
+async fn tried(deployment: &Arc<Deployment>, engine: &Engine) -> Result<(), LoadError> {
     let Some(trial) = deployment.trial else { return Ok(()) };
     let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
     // All of the memory, as an instance has it that is alone.
