@@ -40,7 +40,7 @@ test("an editor knows the types: it finds the mistake that is made, and none in 
     const terminal = openTerminal(inner);
     await terminal.run("new", "shop", "-t", template);
     const folder = join(terminal.home, "shop");
-    writeFileSync(join(folder, "assembly", "wrong.ts"), 'import { variable } from "godwit/environment";\nexport const wrong: i32 = variable("A");\n');
+    writeFileSync(join(folder, "assembly", "wrong.ts"), 'import { variable } from "godwit/env";\nexport const wrong: i32 = variable("A");\n');
     const { output } = await ran(join(root, "node_modules", ".bin", "tsc"), ["-p", "assembly"], folder);
     assert.deepEqual(output.split("\n").filter((line) => line.includes("error TS")).map((line) => line.split(": ").slice(0, 2).join(": ")), ["assembly/wrong.ts(2,14): error TS2322"]);
   })));

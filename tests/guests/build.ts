@@ -18,13 +18,15 @@ const EXAMPLES = join(ROOT, "workloads/examples");
 
 type Source = { readonly directory: string; readonly entry: string; readonly kind: WorkloadKind };
 
-export type GuestName = "hello" | "tally" | "rogue" | "rogueTask" | "deadOnArrival";
+export type GuestName = "hello" | "tally" | "routed" | "rogue" | "rogueTask" | "deadOnArrival";
 
 const SOURCES: Readonly<Record<GuestName, Source>> = {
   /** workloads/examples/hello: a service. */
   hello: { directory: join(EXAMPLES, "hello"), entry: "assembly/index.ts", kind: "service" },
   /** workloads/examples/tally: a task. */
   tally: { directory: join(EXAMPLES, "tally"), entry: "assembly/index.ts", kind: "task" },
+  /** A service that uses what the SDK has. */
+  routed: { directory: GUESTS, entry: "assembly/routed.ts", kind: "service" },
   /** A service whose paths trap, loop, hog, spam, …: see its source. */
   rogue: { directory: GUESTS, entry: "assembly/rogue.ts", kind: "service" },
   /** A task whose first argument says what it does. */

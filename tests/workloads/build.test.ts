@@ -58,7 +58,7 @@ test("buildProject() gives the same bytes again, after other builds and from ano
 test("the programs of the SDK's guide compile as they stand there", async () => {
   const guide = await readFile(join(import.meta.dirname, "../../workloads/sdk/README.md"), "utf8");
   const programs = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
-  assert.equal(programs.length, 3);
+  assert.equal(programs.length, 4);
   for (const text of programs) {
     const directory = await project({ "godwit.toml": text.includes("main(") ? TASK : SERVICE, "assembly/index.ts": text });
     await buildProject(directory, { optimise: false });

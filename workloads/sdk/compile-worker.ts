@@ -7,12 +7,13 @@
  */
 import { readFile } from "node:fs/promises";
 import { readFileSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { findPackageJSON } from "node:module";
+import { dirname, join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { ENTRY_FILE, entrySource, EXPORTS } from "./entry.ts";
 import type { Symbols } from "./symbols.ts";
-import { splitSymbols } from "./symbols.ts";
+import { splitSymbols, withoutNames } from "./symbols.ts";
 import type { WorkloadKind } from "./worlds.ts";
 import { witSource } from "./worlds.ts";
 
@@ -67,6 +68,13 @@ function addLibrary(folder: string, prefix: string): void {
 }
 addLibrary(join(import.meta.dirname, "assembly"), "godwit/");
 
+/** json-as lies beside it, so that what it makes of a program does not depend on the folder where it is installed. */
+for (const [name, folders] of Object.entries({ "json-as": ["assembly", "lib"], "xjb-as": ["assembly"] })) {
+  const folder = dirname(findPackageJSON(name, import.meta.url) ?? "");
+  asc.libraryFiles[`${name}/index`] = readFileSync(join(folder, "index.ts"), "utf8");
+  for (const inner of folders) addLibrary(join(folder, inner), `${name}/${inner}/`);
+}
+
 /**
  * incremental: a program may run long and allocate much in one call. 4 pages to begin with put the collector's first step at
  * about 100 KiB of garbage, so a short request never pays for one.
@@ -96,7 +104,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
 
   const { error } = await asc.main([ENTRY_FILE, ...flags(job.optimise)], {
     async readFile(name, base) {
-      const text = name === ENTRY_FILE ? entrySource(job.kind, job.entry) : await readSource(join(job.directory, base, name));
+      const text = name === ENTRY_FILE ? entrySource(job.kind, job.entry, (await readSource(join(job.directory, job.entry))) ?? "") : await readSource(join(job.directory, base, name));
       if (text !== null) texts.set(name, text);
       return text;
     },
@@ -109,7 +117,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
       const found = { ...place(diagnostic.range), code: `AS${diagnostic.code}`, message: diagnostic.message };
       (diagnostic.category === ASC_ERROR ? diagnostics : warnings).push(found);
     },
-    transforms: [renameExports(EXPORTS[job.kind])],
+    transforms: [(await import("json-as" as string)).default, renameExports(EXPORTS[job.kind])],
   });
   if (diagnostics.length > 0) return { ok: false, diagnostics };
   if (error !== null) throw error;
@@ -118,7 +126,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
   try {
     const split = splitSymbols(core, map);
     const binary = await componentEmbed({ binary: split.core, witSource: await witSource(), world: job.kind, stringEncoding: "utf8" });
-    const component = await componentNew(binary);
+    const component = withoutNames(await componentNew(binary));
     return { ok: true, component, symbols: split.symbolsFor(component), warnings };
   } catch (cause) {
     const unknown = unknownImport(String(cause), job, texts);

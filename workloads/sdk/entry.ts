@@ -12,7 +12,7 @@ export const ENTRY_FILE = "__godwit_entry.ts";
 
 /** What the author's module has to export, as an error message says it. */
 export const EXPORT_EXPECTED: Readonly<Record<WorkloadKind, string>> = {
-  service: 'export function handle(request: Request): Response, with both types from "godwit/http"',
+  service: 'export function handle(request: Request): Response, or a call of serve(…), with these names from "godwit/http"',
   task: "export function main(args: string[]): i32",
 };
 
@@ -21,15 +21,20 @@ export const EXPORTS: Readonly<Record<WorkloadKind, Readonly<Record<string, stri
   task: { __godwit_run: `wasi:cli/run@${WASI_VERSION}#run` },
 };
 
-/** The entry's text for a program whose module is `entry`, a path from the project's folder. */
-export function entrySource(kind: WorkloadKind, entry: string): string {
+/** The entry's text for a program whose module is `entry`, a path from the project's folder, with the text `source`. */
+export function entrySource(kind: WorkloadKind, entry: string, source: string): string {
   const module = JSON.stringify(`./${entry.replace(/\.ts$/, "")}`);
-  return kind === "service" ? serviceEntry(module) : taskEntry(module);
+  return kind === "service" ? serviceEntry(module, SERVES.test(source) && !HANDLES.test(source)) : taskEntry(module);
 }
 
-const serviceEntry = (module: string): string => `
-import { handle } from ${module};
-import { Response, requestOf } from "godwit/http";
+/** AssemblyScript cannot ask what a module exports: its text tells which of the two ways the author took. */
+const SERVES = /^\s*serve\b[^;]*\(/m;
+const HANDLES = /^\s*export\b[^;]*\bhandle\b/m;
+
+const serviceEntry = (module: string, serves: boolean): string => `
+import ${serves ? `${module};\nimport { answer as handle } from "godwit/http/serve"` : `{ handle } from ${module}`};
+import { requestOf } from "godwit/http/request";
+import { Response } from "godwit/http/response";
 export { cabi_realloc } from "godwit/abi";
 
 export function __godwit_handle(handleOfRequest: i32, outparam: i32): void {

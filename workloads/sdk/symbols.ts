@@ -31,17 +31,9 @@ type Section = { readonly id: number; readonly start: number; readonly end: numb
 /** The module as it goes into the component, and what was taken out of it. */
 export function splitSymbols(core: Uint8Array, map: string): { core: Uint8Array; symbolsFor(component: Uint8Array): Symbols | null } {
   const sections = sectionsOf(core, HEADER_BYTES, core.length);
-  const kept = sections.filter(({ id }) => id !== SECTION_CUSTOM);
-  const lean = new Uint8Array(HEADER_BYTES + kept.reduce((sum, { start, end }) => sum + end - start, 0));
-  lean.set(core.subarray(0, HEADER_BYTES));
-  let at = HEADER_BYTES;
-  for (const { start, end } of kept) {
-    lean.set(core.subarray(start, end), at);
-    at += end - start;
-  }
   const functions = functionsOf(core, sections);
   return {
-    core: lean,
+    core: withoutNames(core),
     symbolsFor(component) {
       const code = sections.find(({ id }) => id === SECTION_CODE);
       const placed = codeOffset(component);
@@ -49,6 +41,19 @@ export function splitSymbols(core: Uint8Array, map: string): { core: Uint8Array;
       return { moduleOffset: placed - code.start, functions, map: mapOf(map) };
     },
   };
+}
+
+/** A module or a component without its custom sections: names and what made it, which nothing that runs it reads. */
+export function withoutNames(binary: Uint8Array): Uint8Array {
+  const kept = sectionsOf(binary, HEADER_BYTES, binary.length).filter(({ id }) => id !== SECTION_CUSTOM);
+  const lean = new Uint8Array(HEADER_BYTES + kept.reduce((sum, { start, end }) => sum + end - start, 0));
+  lean.set(binary.subarray(0, HEADER_BYTES));
+  let at = HEADER_BYTES;
+  for (const { start, end } of kept) {
+    lean.set(binary.subarray(start, end), at);
+    at += end - start;
+  }
+  return lean;
 }
 
 /** Every frame of a backtrace in `text` as `at function (file:line:column)`; the rest as it is. */

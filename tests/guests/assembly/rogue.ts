@@ -1,6 +1,6 @@
 // A service that misbehaves as its path says. Anything else is answered with 200 and "ok".
 import { Body, BodyWriter, Request, Response } from "godwit/http";
-import { sleep } from "godwit/time";
+import { sleep } from "godwit/clock";
 
 class Zeros extends Body {
   constructor(private bytes: i64) {
@@ -49,7 +49,7 @@ export function handle(request: Request): Response {
 }
 
 function number(request: Request, name: string, otherwise: i32): i32 {
-  const text = request.parameter(name);
+  const text = request.query(name);
   return text === null ? otherwise : <i32>parseInt(text);
 }
 

@@ -1,6 +1,6 @@
 // A task that misbehaves as its first argument says.
 import { exit, stderr, stdin, stdout } from "godwit/cli";
-import { variables } from "godwit/environment";
+import { variables } from "godwit/env";
 
 let sink: u64 = 0;
 

@@ -1,5 +1,5 @@
 // What it does before it could answer anything is said by its environment: nothing, or from when on it traps, or until when it loops.
-import { variableOr } from "godwit/environment";
+import { variableOr } from "godwit/env";
 import { Request, Response } from "godwit/http";
 
 const trapsFromMs = <i64>Number.parseFloat(variableOr("TRAPS_FROM_MS", "9e15"));

@@ -1,6 +1,6 @@
 // What a project under development answers while no version of it was ever good: the errors of its build. A browser asks again by
 // itself, and so gets the service as soon as there is one.
-import { variableOr } from "godwit/environment";
+import { variableOr } from "godwit/env";
 import { Request, Response } from "godwit/http";
 
 export function handle(request: Request): Response {

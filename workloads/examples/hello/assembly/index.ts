@@ -1,6 +1,6 @@
 // A small service: one function from a request to a response. Each request runs in a fresh instance of this program, so
 // nothing is shared between two of them; what is written with console.log becomes a line of the deployment's log.
-import { variableOr } from "godwit/environment";
+import { variableOr } from "godwit/env";
 import { Request, Response } from "godwit/http";
 
 export function handle(request: Request): Response {
@@ -11,7 +11,7 @@ export function handle(request: Request): Response {
 
 function route(request: Request): Response {
   const path = request.path;
-  if (path == "/") return greet(request.parameter("name"));
+  if (path == "/") return greet(request.query("name"));
   if (path == "/headers") return showHeaders(request);
   if (path == "/time") return Response.json('{"now":"' + new Date(Date.now()).toISOString() + '"}\n');
   if (path == "/echo") return request.method == "POST" ? echo(request) : Response.text("POST something here\n", 405).header("allow", "POST");

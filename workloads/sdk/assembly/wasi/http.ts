@@ -1,5 +1,5 @@
 /**
- * wasi:http/types as far as a service needs it: requests that come in, responses that go out.
+ * wasi:http/types as far as a service needs it: requests that come in, responses that go out (outgoing.ts has the other way).
  * A response is sent in this order, else the host traps: fields → outgoing-response → its body → response-outparam.set (which
  * consumes outparam and response) → write → drop the stream → outgoing-body.finish.
  */
@@ -62,7 +62,8 @@ declare function outgoingBodyFinish(self: i32, hasTrailers: i32, trailers: i32, 
 @external("wasi:http/types@0.2.12", "[static]response-outparam.set")
 declare function responseOutparamSet(outparam: i32, isError: i32, p0: i32, p1: i32, p2: i64, p3: i32, p4: i32, p5: i32, p6: i32): void;
 
-const METHODS: StaticArray<string> = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+/** The cases of wasi:http's method, in its order; any other method is one more. */
+export const METHODS: StaticArray<string> = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /** own<incoming-request> */
 export class IncomingRequest {
@@ -84,32 +85,15 @@ export class IncomingRequest {
     return load<u8>(RETURN_AREA) ? liftString(load<usize>(RETURN_AREA, 4), load<usize>(RETURN_AREA, 8)) : "";
   }
 
-  /** Appends every header field to the two lists, in the order in which they came. */
-  headersInto(names: string[], values: string[]): void {
-    const fields = incomingRequestHeaders(this.handle);
-    fieldsEntries(fields, RETURN_AREA);
-    const pointer = load<usize>(RETURN_AREA);
-    const count = load<usize>(RETURN_AREA, 4);
-    for (let i: usize = 0; i < count; i++) {
-      const entry = pointer + i * 16; // tuple<string, list<u8>>
-      names.push(liftString(load<usize>(entry), load<usize>(entry, 4)));
-      values.push(liftString(load<usize>(entry, 8), load<usize>(entry, 12)));
-    }
-    release(pointer, count);
-    fieldsDrop(fields);
+  headers(): Fields {
+    return new Fields(incomingRequestHeaders(this.handle));
   }
 
   /** The body, which can be taken once; null the second time. */
   consume(): IncomingBody | null {
     incomingRequestConsume(this.handle, RETURN_AREA);
     if (load<u8>(RETURN_AREA)) return null;
-    const body = load<i32>(RETURN_AREA, 4);
-    incomingBodyStream(body, RETURN_AREA);
-    if (load<u8>(RETURN_AREA)) {
-      incomingBodyDrop(body);
-      return null;
-    }
-    return new IncomingBody(body, new InputStream(load<i32>(RETURN_AREA, 4)));
+    return IncomingBody.of(load<i32>(RETURN_AREA, 4));
   }
 
   drop(): void {
@@ -123,6 +107,16 @@ export class IncomingRequest {
 export class IncomingBody {
   constructor(private handle: i32, private stream: InputStream) {}
 
+  /** Null when its stream was taken before. */
+  static of(handle: i32): IncomingBody | null {
+    incomingBodyStream(handle, RETURN_AREA);
+    if (load<u8>(RETURN_AREA)) {
+      incomingBodyDrop(handle);
+      return null;
+    }
+    return new IncomingBody(handle, new InputStream(load<i32>(RETURN_AREA, 4)));
+  }
+
   read(bytesMax: u64): ArrayBuffer | null {
     return this.stream.read(bytesMax);
   }
@@ -135,9 +129,28 @@ export class IncomingBody {
   }
 }
 
-/** own<fields> that are being filled. */
+/** own<fields>: those of a message that came, or that are being filled. */
 export class Fields {
-  private handle: i32 = fieldsConstructor();
+  constructor(private handle: i32) {}
+
+  static create(): Fields {
+    return new Fields(fieldsConstructor());
+  }
+
+  /** Appends every field to the two lists, in the order in which they came, and gives the handle back. */
+  entriesInto(names: string[], values: string[]): void {
+    fieldsEntries(this.handle, RETURN_AREA);
+    const pointer = load<usize>(RETURN_AREA);
+    const count = load<usize>(RETURN_AREA, 4);
+    for (let i: usize = 0; i < count; i++) {
+      const entry = pointer + i * 16; // tuple<string, list<u8>>
+      names.push(liftString(load<usize>(entry), load<usize>(entry, 4)));
+      values.push(liftString(load<usize>(entry, 8), load<usize>(entry, 12)));
+    }
+    release(pointer, count);
+    fieldsDrop(this.handle);
+    this.handle = -1;
+  }
 
   /** 0 when taken, else 1 + the case of header-error: invalid syntax, forbidden, immutable. */
   append(name: string, value: string): i32 {

@@ -1,6 +1,6 @@
 // A service is one function from a request to a response. Each request runs in a fresh instance of this program: a variable at
 // the top is not shared between two of them. What is written with console.log becomes a line of the log.
-import { variableOr } from "godwit/environment";
+import { variableOr } from "godwit/env";
 import { Request, Response } from "godwit/http";
 
 export function handle(request: Request): Response {
@@ -15,7 +15,7 @@ function route(request: Request): Response {
 }
 
 function greet(request: Request): Response {
-  const name = request.parameter("name");
+  const name = request.query("name");
   const greeting = variableOr("GREETING", "Hello"); // From [environment] in godwit.toml.
   return Response.text(greeting + ", " + (name === null ? "world" : name) + "!\n");
 }
