@@ -1,0 +1,188 @@
+/**
+ * `npm run bench:chain`: what a chain of real validators does on this computer, as JSON. Each validator is a process, over libp2p on
+ * loopback, with signatures, state root and fsync; a transaction is handed to the first and counts when the last tells of it.
+ *
+ *   npm run bench:chain [-- --short] [--only PART,…] [--save FILE]
+ *
+ * Parts: finality (500/s), idle (one transaction at a time on an idle chain), sustained (as fast as they become final), alone (the
+ * same on one validator), kill (one of four, at 500/s), load (an idle machine with 10^5 accounts). `--short` takes a few
+ * seconds each. `--save` keeps everything measured in a file beside.
+ */
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { type Chain, VALIDATOR_ENVIRONMENT, VALIDATOR_FLAGS, type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
+import { type LoadResult, type Sender, type Signed, Watch, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
+
+const VALIDATORS = 4;
+const SENDERS = 2_000;
+const GENESIS_ACCOUNTS = 16_000;
+const ACCOUNTS = 100_000;
+const RATE = 500;
+const TICKS_PER_SECOND = 100;
+const PAGE_MIB = 2 ** 20;
+/** Between two looks at memory. */
+const SAMPLE_MS = 500;
+
+const { values: options } = parseArgs({ options: { short: { type: "boolean", default: false }, only: { type: "string" }, save: { type: "string" }, accounts: { type: "string" } } });
+const seconds = options.short ? 8 : 60;
+
+type World = { readonly chain: Chain; readonly validators: ValidatorHandle[]; readonly senders: Sender[]; readonly everybody: readonly Uint8Array[] };
+
+const cpuSeconds = (pid: number): number => {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+};
+const rssMib = (pid: number): number => (Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))![1]) * 1024) / PAGE_MIB;
+const alive = (world: World): ValidatorHandle[] => world.validators.filter((one) => one.isAlive);
+
+async function withWorld<T>(count: number, run: (world: World) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "godwit-bench-chain-"));
+  const keys = senders(SENDERS);
+  const others = strangers(GENESIS_ACCOUNTS - SENDERS);
+  const chain = await makeChain(directory, {
+    validators: count, accounts: [...keys.map(({ address }) => ({ address, balance: 10n ** 14n })), ...others.map((address) => ({ address, balance: 10n ** 9n }))],
+  });
+  const validators: ValidatorHandle[] = [];
+  try {
+    const listen = ["/ip4/127.0.0.1/tcp/0"];
+    validators.push(await startProcess(chain, 0, { listen, peers: [], tellsFinal: count === 1 }));
+    for (const index of Array.from({ length: count - 1 }, (_, other) => other + 1)) validators.push(await startProcess(chain, index, { listen, peers: validators[0]!.listening, tellsFinal: index === count - 1 }));
+    for (;;) {
+      const statuses = await Promise.all(validators.map((one) => one.status()));
+      if (statuses.every(({ peers, height }) => peers === count - 1 && height > 0)) break;
+      await sleep(100);
+    }
+    return await run({ chain, validators, senders: keys, everybody: [...keys.map(({ address }) => address), ...others] });
+  } finally {
+    await Promise.all(validators.map((one) => one.stop("SIGKILL")));
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+type Used = { readonly cpuSeconds: number; readonly rssPeakMib: readonly number[] };
+async function measured<T>(world: World, run: () => Promise<T>): Promise<[T, Used]> {
+  const pids = alive(world).map(({ pid }) => pid);
+  const before = pids.map(cpuSeconds);
+  const peaks = pids.map(rssMib);
+  let last = before;
+  const timer = setInterval(() => {
+    for (const [index, pid] of pids.entries()) {
+      try {
+        peaks[index] = Math.max(peaks[index]!, rssMib(pid));
+        last = last.map((value, at) => (at === index ? cpuSeconds(pid) : value));
+      } catch {
+        // Killed on purpose.
+      }
+    }
+  }, SAMPLE_MS);
+  const result = await run();
+  clearInterval(timer);
+  const after = pids.map((pid, index) => { try { return cpuSeconds(pid); } catch { return last[index]!; } });
+  return [result, { cpuSeconds: after.reduce((sum, value, index) => sum + value - before[index]!, 0), rssPeakMib: peaks.map(Math.round) }];
+}
+
+const prepared = ({ chain, senders: from, everybody }: World, count: number): Signed[] => transfers(chain.chainId, from, count, everybody as never);
+
+/** That all live validators have the same state, none halted, nobody accused. */
+async function agreement(world: World): Promise<object> {
+  await sleep(1_500);
+  const statuses = await Promise.all(alive(world).map((one) => one.status()));
+  const top = Math.min(...statuses.map(({ height }) => height));
+  const ids = new Set(await Promise.all(alive(world).map(async (one) => (await one.block(top))?.id)));
+  return { height: top, isOne: ids.size === 1, halted: statuses.filter(({ halted }) => halted !== null).length, offences: statuses.map(({ offences }) => offences) };
+}
+
+const PARTS: Readonly<Record<string, () => Promise<object>>> = {
+  finality: () => withWorld(VALIDATORS, async (world) => {
+    const watch = new Watch(world.validators.at(-1)!);
+    await load({ to: world.validators[0]!, watch, transactions: prepared(world, RATE * 3), seconds: 3, rate: RATE });
+    const transactions = prepared(world, RATE * seconds);
+    const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, transactions, seconds: seconds + 1, rate: RATE }));
+    return { ...result, ...used, rssSumMib: sum(used.rssPeakMib), cpuUsPerTransfer: perTransfer(used, result), agreement: await agreement(world) };
+  }),
+  idle: () => withWorld(VALIDATORS, async (world) => {
+    const watch = new Watch(world.validators.at(-1)!);
+    const latencies: number[] = [];
+    for (const one of prepared(world, options.short ? 12 : 60)) {
+      const result = await load({ to: world.validators[0]!, watch, transactions: [one], seconds: 1, rate: 1_000 });
+      latencies.push(result.finalityMs.p50);
+      await sleep(300 + Math.random() * 1_000);
+    }
+    return { transactions: latencies.length, finalityMs: quantiles(latencies), raw: latencies };
+  }),
+  sustained: () => sustained(VALIDATORS, 4_500),
+  alone: () => sustained(1, 9_000),
+  kill: () => withWorld(VALIDATORS, async (world) => {
+    const watch = new Watch(world.validators.at(-1)!);
+    const transactions = prepared(world, RATE * 20);
+    let killedMs = 0;
+    const result = await load({
+      to: world.validators[0]!, watch, transactions, seconds: 21, rate: RATE, at: { seconds: 8, run: () => {
+        killedMs = performance.now();
+        world.validators[1]!.signal("SIGKILL");
+      } },
+    });
+    const times = watch.finalsAtMs.filter((ms) => ms > killedMs - 1_000);
+    const gaps = times.slice(1).map((ms, index) => ms - times[index]!);
+    return { ...result, longestGapMs: Math.round(Math.max(...gaps)), agreement: await agreement(world) };
+  }),
+  load: () => withWorld(VALIDATORS, async (world) => {
+    const watch = new Watch(world.validators.at(-1)!);
+    const accounts = Number(options.accounts ?? ACCOUNTS);
+    const result = await load({ to: world.validators[0]!, watch, transactions: fill(world, accounts - GENESIS_ACCOUNTS), seconds: 120, rate: null, inFlightMax: 1_500 });
+    if (result.lost + result.refused > 0) throw new Error(`Cannot fill the chain: ${JSON.stringify(result)}`);
+    await sleep(options.short ? 6_000 : 15_000);
+    const idleSeconds = options.short ? 10 : 40;
+    const [, used] = await measured(world, () => sleep(idleSeconds * 1_000));
+    const bare = await bareNodeMib();
+    const rss = world.validators.map(({ pid }) => rssMib(pid));
+    return { accounts, cpuPercentOfOneCore: (100 * used.cpuSeconds) / idleSeconds / VALIDATORS, rssMib: rss.map(Math.round), bareNodeMib: Math.round(bare), aboveBareMib: Math.round(Math.max(...rss) - bare) };
+  }),
+};
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+const perTransfer = (used: Used, { final }: LoadResult): number => Math.round((used.cpuSeconds * 1e6) / final);
+
+function sustained(validators: number, perSecondMax: number): Promise<object> {
+  return withWorld(validators, async (world) => {
+    const watch = new Watch(world.validators.at(-1)!);
+    await load({ to: world.validators[0]!, watch, transactions: prepared(world, perSecondMax * 3), seconds: 3, rate: null });
+    const transactions = prepared(world, perSecondMax * seconds);
+    const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, transactions, seconds, rate: null }));
+    return { ...result, ...used, cpuUsPerTransfer: perTransfer(used, result), ranOut: result.offered === transactions.length, agreement: await agreement(world) };
+  });
+}
+
+/** Sixteen new accounts a transaction. */
+function fill({ chain, senders: from }: World, count: number): Signed[] {
+  const fresh = strangers(GENESIS_ACCOUNTS + count).slice(GENESIS_ACCOUNTS);
+  return Array.from({ length: Math.ceil(count / 16) }, (_, index) =>
+    sign(chain.chainId, from[index % from.length]!, fresh.slice(16 * index, 16 * index + 16).map((to) => ({ kind: "transfer", to, amount: 1_000n }))));
+}
+
+async function bareNodeMib(): Promise<number> {
+  const child = spawn(process.execPath, [...VALIDATOR_FLAGS, "-e", "setInterval(() => {}, 1000)"], { env: { ...process.env, ...VALIDATOR_ENVIRONMENT }, stdio: "ignore" });
+  await sleep(2_000);
+  const rss = rssMib(child.pid!);
+  child.kill();
+  return rss;
+}
+
+const wanted = options.only === undefined ? Object.keys(PARTS) : options.only.split(",");
+const results: Record<string, object> = {};
+for (const name of wanted) {
+  const part = PARTS[name];
+  if (part === undefined) throw new Error(`There is no part "${name}": ${Object.keys(PARTS).join(", ")}`);
+  const before = loadavg()[0]!;
+  results[name] = { ...(await part()), loadBefore: Math.round(before * 100) / 100 };
+  process.stderr.write(`${name} ${JSON.stringify(results[name])}\n`);
+}
+const report = { benchmark: "chain", node: process.version, validators: VALIDATORS, seconds, atMs: Date.now(), results };
+if (options.save !== undefined) await writeFile(options.save, `${JSON.stringify(report, null, 2)}\n`);
+console.log(JSON.stringify(report, null, 2));
+process.exit(0);
