@@ -24,6 +24,10 @@ type JournalEntry = { readonly key: string; readonly before: Entity | undefined 
 /** Takes one block back. Good once, and only while its block is the last one applied. */
 export type Undo = { readonly journal: readonly JournalEntry[]; readonly tree: TreeUndo; readonly rootBefore: Digest; readonly rootAfter: Digest };
 
+/** Entities after a block, by key; undefined: gone. */
+export type Changes = readonly (readonly [string, Entity | undefined])[];
+const UNSETTLED = new Uint8Array(32);
+
 export class State {
   readonly rules: Parameters;
   readonly lists: OrderedSet = new OrderedSet();
@@ -34,6 +38,8 @@ export class State {
   #journal: JournalEntry[] = [];
   #work = 0;
   #root: Digest;
+  /** Keys whose leaf in the tree is of before. */
+  readonly #unsettled = new Set<string>();
 
   constructor(rules: Parameters) {
     this.rules = rules;
@@ -160,6 +166,7 @@ export class State {
 
   /** Ends a block: brings the tree up to date. Money must not have come or gone. */
   commit(): Undo {
+    this.settle();
     const first = new Map<string, Entity | undefined>();
     for (const { key, before } of this.#journal) if (!first.has(key)) first.set(key, before);
     let gained = 0n;
@@ -180,6 +187,34 @@ export class State {
     this.#tree.undo(undo.tree, this.#leafChanges([...new Set(undo.journal.map(({ key }) => key))]));
     this.#root = this.#tree.root();
     assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block that is taken back leaves nothing");
+  }
+
+  /** What the block just committed made of the entities it touched: a second state takes it over with `adopt`. */
+  changesOf({ journal }: Undo): Changes {
+    return [...new Set(journal.map(({ key }) => key))].map((key) => [key, this.#entities.get(key)]);
+  }
+  /**
+   * Takes over what a block made of another state that was equal to this one, instead of working it out again. The tree's hashes are
+   * left for `settle`: who only reads entities and the root, which the block names, needs none of them.
+   */
+  adopt(changes: Changes, rootBefore: Digest, rootAfter: Digest): void {
+    assert(this.#journal.length === 0, "no block is being applied");
+    assert(compareBytes(rootBefore, this.#root) === 0, "what is taken over was made of this state");
+    for (const [key, after] of changes) this.#replace(key, after);
+    const hashed = changes.filter(([key]) => isHashed(key)).toSorted(([a], [b]) => (a < b ? -1 : 1));
+    this.#tree.apply(hashed.map(([key, after]) => ({ key, valueHash: after === undefined ? null : UNSETTLED })));
+    for (const [key, after] of hashed) {
+      if (after === undefined) this.#unsettled.delete(key);
+      else this.#unsettled.add(key);
+    }
+    this.#root = rootAfter;
+  }
+  /** Brings the tree's hashes up to date after `adopt`: before anything is read from the tree but its layout. */
+  settle(): void {
+    if (this.#unsettled.size === 0) return;
+    this.#tree.apply([...this.#unsettled].map((key) => ({ key, valueHash: this.#valueHashOf(key) })));
+    this.#unsettled.clear();
+    assert(compareBytes(this.#tree.root(), this.#root) === 0, "blocks that were taken over give the roots that they name");
   }
 
   /** In the order of the keys, so that slots do not depend on the order of work. */

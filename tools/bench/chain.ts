@@ -59,7 +59,7 @@ async function withWorld<T>(count: number, run: (world: World) => Promise<T>): P
     }
     return await run({ chain, validators, senders: keys, everybody: [...keys.map(({ address }) => address), ...others] });
   } finally {
-    await Promise.all(validators.map((one) => one.stop("SIGKILL")));
+    await Promise.all(validators.map((one) => one.stop(process.env["GODWIT_BENCH_STOP"] === "term" ? "SIGTERM" : "SIGKILL")));
     await rm(directory, { recursive: true, force: true });
   }
 }
