@@ -17,6 +17,8 @@ export const VALIDATORS_MAX = 200;
 export const BITMAP_BYTES_MAX = 25;
 /** Weights are sized so that twice their sum is still an exact u32. */
 export const WEIGHT_SUM_MAX = 0x7fff_ffff;
+/** What a unit of a validator's weight stands for: a token. More when all stake together would not fit the weights' sum. */
+export const STAKE_PER_WEIGHT = 1_000_000_000n;
 /** Up to this many validators everybody sends every certificate on (R4). */
 export const CERTIFICATE_FLOOD_VALIDATORS_MAX = 32;
 /** Header, body and signatures of one block. */
@@ -84,6 +86,10 @@ export type Parameters = {
   readonly clockSkewMsMax: number;
   /** Blocks with one validator set. */
   readonly epochBlocks: number;
+  /** Validators of an epoch: those with the largest stakes. */
+  readonly validatorsMax: number;
+  /** From taking stake back to its payment, in header time: as long it can be slashed, and as old a checkpoint may be. */
+  readonly unbondingMs: bigint;
 
   // Transactions.
   readonly transactionsPerBlockMax: number;
@@ -119,6 +125,8 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
   idleIntervalMs: 5_000,
   clockSkewMsMax: 2_000,
   epochBlocks: 600,
+  validatorsMax: 100,
+  unbondingMs: 7n * 86_400_000n,
   transactionsPerBlockMax: TRANSACTIONS_PER_BLOCK_MAX,
   blockBytesMax: BLOCK_BYTES_MAX,
   transactionBytesMax: TRANSACTION_BYTES_MAX,
@@ -140,7 +148,7 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
 
 export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
   default: preset({}),
-  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n }),
+  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n }),
 });
 
 /** The relations that the rules lean on; a preset that breaks one does not load. */
@@ -151,6 +159,7 @@ function assertParameters(p: Parameters): void {
   assert(BigInt(p.idleIntervalMs) < p.moneyStepSecondsMax * 1000n);
   // A leader ahead by the whole skew must not be taken for one who skips an idle interval.
   assert(p.clockSkewMsMax < p.idleIntervalMs);
+  assert(p.epochBlocks >= 8 && p.validatorsMax >= 4 && p.validatorsMax <= VALIDATORS_MAX);
   assert(p.transactionsPerBlockMax <= TRANSACTIONS_PER_BLOCK_MAX);
   assert(p.blockBytesMax <= BLOCK_BYTES_MAX);
   assert(p.transactionBytesMax <= TRANSACTION_BYTES_MAX && p.transactionBytesMax < p.blockBytesMax);

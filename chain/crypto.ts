@@ -20,7 +20,7 @@ import type { Digest, Hex, PublicKey, Signature } from "./types.ts";
 /** What each hash or signature is about; the bytes before the message are `godwit/<what>/1\0`. */
 const DOMAIN_NAMES = [
   "chain", "address", "block", "body", "vote", "proposal", "validators", "transaction", "txid", "deployment", "machine",
-  "request", "leaf", "node", "state", "placement", "leaders", "peer", "evidence",
+  "request", "leaf", "node", "state", "placement", "leaders", "peer", "evidence", "validator",
 ] as const;
 export type Domain = (typeof DOMAIN_NAMES)[number];
 

@@ -10,7 +10,7 @@ import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { bodyRoot, decodeBlock, decodeCertificate, genesisId, headerId } from "#chain/codec/schema.ts";
 import { type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
-import { epoch } from "#chain/types.ts";
+import { StakeBook } from "./auditStake.ts";
 
 type Segment = { index: number; machine: string; operator: string; rate: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
 type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; segments: Segment[]; dry: Segment[]; past: Segment[] };
@@ -25,11 +25,13 @@ const dueBy = ({ segments, past }: Book): bigint => sum([...past, ...segments], 
 export async function audit(get: (path: string) => Promise<unknown>): Promise<Report> {
   const genesisBytes = Uint8Array.fromBase64(((await get("/v1/blocks/0")) as ApiBlock).bytes);
   const genesis = decodeGenesis(genesisBytes);
-  const [rules, set] = [PRESETS[genesis.parameters], validatorSet(chainIdOf(genesisBytes), epoch(0), genesis.validators)];
+  const [rules, chainId] = [PRESETS[genesis.parameters], chainIdOf(genesisBytes)];
+  const stakes = new StakeBook(genesis.validators, rules);
   const accounts = new Map(genesis.accounts.map(({ address, balance }) => [name(address), balance]));
   const [machines, books, findings] = [new Map<string, { operator: string; bond: bigint; boot: string; gib: bigint; core: bigint }>(), new Map<string, Book>(), [] as string[]];
-  const supply = sum(accounts.values(), (balance) => balance);
+  const supply = sum(accounts.values(), (balance) => balance) + stakes.total;
   let [height, id, timeMs, second, pool, stallUpTo, stallUntil, proven] = [0, genesisId(genesisBytes).toHex(), genesis.timeMs as bigint, 0n, 0n, 0n, 0n, true];
+  const burnt = 0n;
   const check = (holds: boolean, what: string): void => void (holds || findings.push(what));
   const add = (who: string, amount: bigint): void => void accounts.set(who, (accounts.get(who) ?? 0n) + amount);
   const start = (book: Book, t: bigint, { index, machine, operator, rate }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, from: t, to: t, paidTo: t, runs: true });
@@ -61,6 +63,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     const [machine, book] = [machines.get(sender)!, books.get("deploymentId" in op ? op.deploymentId.toHex() : "") as Book];
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
+    add(sender, -stakes.operate(op, sender, timeMs));
     if (op.kind === "transfer") [sender, name(op.to)].forEach((who, i) => add(who, i === 0 ? -op.amount : op.amount));
     else if (op.kind === "registerMachine") {
       const [key, { pricePerGibSecond: gib, pricePerCoreSecond: core, bond }] = [name(addressOf(op.machineKey)), op];
@@ -95,15 +98,17 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   function fold({ bytes, certificate: proof, outcomes, id: named }: ApiBlock): void {
     const { header, body } = decodeBlock(Uint8Array.fromBase64(bytes));
     const [t, own, certificate] = [header.moneySecond as bigint, headerId(header).toHex(), proof === "" ? null : decodeCertificate(Uint8Array.fromBase64(proof))];
+    const set = validatorSet(chainId, header.epoch, stakes.sets.get(header.epoch) ?? genesis.validators);
     const facts = {
       height: header.height === height, id: named === own, parent: header.parentId.toHex() === id, body: bodyRoot(body).toHex() === header.bodyRoot.toHex(), time: header.timeMs > timeMs,
-      chain: header.chainId.toHex() === set.chainId.toHex() && header.validatorsHash.toHex() === validatorsHash(genesis.validators).toHex(),
+      chain: header.chainId.toHex() === chainId.toHex() && header.validatorsHash.toHex() === validatorsHash(set.validators).toHex(),
       outcomes: outcomes.length === body.transactions.length, "money time": t === second + least(header.timeMs / 1000n - timeMs / 1000n, rules.moneyStepSecondsMax),
       certificate: certificate === null || (certificate.kind !== "nullify" && certificate.id?.toHex() === own && verifyCertificate(set, certificate).ok),
     };
     for (const [what, holds] of Object.entries(facts)) check(holds, `block ${height}: its ${what} is wrong`);
     if (header.timeMs - timeMs > BigInt(rules.idleIntervalMs) + 2_000n) [stallUpTo, stallUntil] = [second < stallUntil ? stallUpTo : second, t + 10n + rules.holdSeconds];
     for (const book of books.values()) walk(book, t);
+    stakes.note(header); timeMs = header.timeMs;
     for (const [i, transaction] of body.transactions.map(decodeTransaction).entries()) {
       const { sender, nonce, fee, ops } = transaction.body;
       check(verifySignatures(transaction) && outcomes[i]?.txid === transaction.txid.toHex(), `block ${height}: transaction ${i} is not what was signed, or not the one named`);
@@ -111,8 +116,10 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       if (outcomes[i]?.ok) for (const [at, op] of ops.entries()) operate(op, name(sender), deploymentIdOf(sender, nonce, at).toHex(), t);
     }
     for (const book of books.values()) if (book.closing && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
-    [id, timeMs, second, proven] = [own, header.timeMs, t, certificate !== null];
-    const all = sum(accounts.values(), (balance) => balance) + sum(books.values(), (book) => book.free + owedBy(book)) + sum(machines.values(), ({ bond }) => bond) + pool;
+    const { paid, fromPool } = stakes.end(header.height, timeMs, pool);
+    for (const [who, amount] of paid) if (amount > 0n) add(who, amount);
+    [id, second, proven, pool] = [own, t, certificate !== null, pool - fromPool];
+    const all = sum(accounts.values(), (balance) => balance) + sum(books.values(), (book) => book.free + owedBy(book)) + sum(machines.values(), ({ bond }) => bond) + pool + stakes.total + burnt;
     check(all === supply && [...accounts.values()].every((balance) => balance >= 0n), `block ${height}: all pots hold ${all} and the supply is ${supply}, or an account is below zero`);
   }
   // The chain goes on meanwhile: what the API says counts when no block came while it said it.

@@ -5,7 +5,7 @@
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { compareBytes } from "#chain/codec/envelope.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
-import { DELTA_MS_MAX, GENESIS_TIME_MS_MAX, type PresetName, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
+import { DELTA_MS_MAX, GENESIS_TIME_MS_MAX, type PresetName, STAKE_PER_WEIGHT, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type ChainId, type PublicKey, type TimeMs, U64_MAX, address, chainId, publicKey, timeMs } from "#chain/types.ts";
 
@@ -24,9 +24,9 @@ export type Genesis = {
   readonly deltaMs: number;
   /** Which set of protocol numbers holds. */
   readonly parameters: PresetName;
-  /** In the order of their indexes. */
+  /** In the order of their indexes. A token of stake stands behind each unit of weight, on top of the accounts. */
   readonly validators: readonly GenesisValidator[];
-  /** Ascending by address, each once; their sum is the supply. */
+  /** Ascending by address, each once; their sum and the stake are the supply. */
   readonly accounts: readonly GenesisAccount[];
 };
 
@@ -74,6 +74,7 @@ function checkGenesis({ validators, accounts, deltaMs, timeMs: time }: Genesis):
     const before = accounts[i - 1];
     if (before && compareBytes(before.address, id) >= 0) no("its accounts are not in ascending order, each once");
   }
+  supply += validators.reduce((sum, { weight }) => sum + BigInt(weight), 0n) * STAKE_PER_WEIGHT;
   if (supply > U64_MAX) no("its supply is more than a u64");
 }
 

@@ -60,7 +60,12 @@ export type Scale = { readonly kind: "scale"; readonly deploymentId: Address; re
 export type TopUp = { readonly kind: "topUp"; readonly deploymentId: Address; readonly amount: bigint };
 export type Claim = { readonly kind: "claim"; readonly deploymentId: Address; readonly index: number };
 export type Close = { readonly kind: "close"; readonly deploymentId: Address };
-export type Operation = Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+/** Sender = operator. Again = more stake, for the same operator. */
+export type Bond = { readonly kind: "bond"; readonly consensusKey: PublicKey; readonly proof: Signature; readonly amount: bigint };
+export type Unbond = { readonly kind: "unbond"; readonly validator: Address; readonly amount: bigint };
+/** The operator says that its validator is back. */
+export type Unjail = { readonly kind: "unjail"; readonly validator: Address };
+export type Operation = Bond | Unbond | Unjail | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -125,6 +130,9 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   topUp: { number: 9, fields: { deploymentId: ADDRESS, amount: U64 } },
   claim: { number: 10, fields: { deploymentId: ADDRESS, index: U32 } },
   close: { number: 11, fields: { deploymentId: ADDRESS } },
+  bond: { number: 12, fields: { consensusKey: same((value) => publicKey(bytes(value, 32))), proof: same((value) => signature(bytes(value, 64))), amount: U64 } },
+  unbond: { number: 13, fields: { validator: ADDRESS, amount: U64 } },
+  unjail: { number: 14, fields: { validator: ADDRESS } },
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;
@@ -181,3 +189,7 @@ export const deploymentIdOf = (owner: Address, nonce: bigint, opIndex: number): 
 export const machineProofMessage = (chain: ChainId, operator: Address): Uint8Array => encode([chain, operator]);
 export const signMachineProof = (machineSeed: Uint8Array, chain: ChainId, operator: Address): { machineKey: PublicKey; proof: Signature } =>
   ({ machineKey: publicKeyOf(machineSeed), proof: sign(machineSeed, "machine", machineProofMessage(chain, operator)) });
+
+/** What a consensus key signs to let `operator` put stake behind it on one chain: the same bytes, under a domain of its own. */
+export const signValidatorProof = (consensusSeed: Uint8Array, chain: ChainId, operator: Address): { consensusKey: PublicKey; proof: Signature } =>
+  ({ consensusKey: publicKeyOf(consensusSeed), proof: sign(consensusSeed, "validator", machineProofMessage(chain, operator)) });

@@ -5,7 +5,7 @@ import type { Parameters } from "#chain/constants.ts";
 import type { Account } from "#chain/ledger/model.ts";
 import type { State } from "#chain/ledger/state.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
-import { type Address, type ChainId, type Hex, type Refusal, hex } from "#chain/types.ts";
+import { type Address, type ChainId, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
 
 export type BlockContext = {
   readonly state: State;
@@ -24,6 +24,8 @@ export type BlockContext = {
   readonly freeOperations: Map<Hex, number>;
 };
 
+/** Where an operation stands: who sent it, and what names what it makes. */
+export type Origin = { readonly sender: Address; readonly nonce: bigint; readonly opIndex: number };
 export const OK = { ok: true } as const;
 export type Result = typeof OK | Refusal;
 
@@ -55,3 +57,5 @@ export function takeFreeShare(context: BlockContext, machine: Address, count: nu
 
 export const sameBytes = (a: Uint8Array | null, b: Uint8Array | null): boolean =>
   a !== null && b !== null && a.length === b.length && a.every((byte, i) => byte === b[i]);
+
+export const unfunded = (what: string): Refusal => refuse("insufficient_funds", `Cannot ${what} as the account has less`);

@@ -1,8 +1,8 @@
 /**
  * The ledger: a deterministic function from genesis and blocks to accounts, machines, deployments, leases and money.
  *
- * A block is applied in this order: 1 money time; 2 due events; 3 transactions; 4 suspicions and evidence (none yet);
- * 5 placement; 6 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
+ * A block is applied in this order: 1 money time, and who signed the parent; 2 due events; 3 transactions; 4 suspicions and
+ * evidence (none yet); 5 placement; 6 after an epoch's last block what ends it (`epochs.ts`); 7 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
  * whose operations are refused is in it, pays its fee, and changes nothing else. Invariants, asserted after every block: money
  * is only moved, and `revert` of an applied block leaves the state, slots and root of before.
  *
@@ -16,6 +16,7 @@ import type { DecodedTransaction } from "#chain/codec/transaction.ts";
 import { BLOCK_BYTES_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
 import { type BlockContext, accountOf, takeFreeShare } from "#chain/ledger/block.ts";
 import { runDueEvents } from "#chain/ledger/due.ts";
+import { type EpochEnd, endEpoch, foundSets, isEpochEnd, notePresence } from "#chain/ledger/epochs.ts";
 import { faultOf } from "#chain/ledger/escrow.ts";
 import { releaseDry } from "#chain/ledger/leases.ts";
 import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS, WORK_PER_BLOCK_MAX, WORK_PER_TRANSACTION_MAX } from "#chain/ledger/limits.ts";
@@ -27,6 +28,7 @@ import { moneySecondAfter } from "#chain/ledger/time.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
 import { type ChainId, type Digest, type Hex, type Refusal, U64_MAX, hex, refuse } from "#chain/types.ts";
 
+export type { EpochEnd } from "#chain/ledger/epochs.ts";
 export type { Undo } from "#chain/ledger/state.ts";
 export type Ledger = { readonly chainId: ChainId; readonly rules: Parameters; readonly state: State };
 export type BlockInput = {
@@ -35,6 +37,9 @@ export type BlockInput = {
   readonly moneySecond: bigint;
   /** The parent's id: no proposer can choose it to win a tie in placement. */
   readonly previousId: Uint8Array;
+  /** Who signed the parent, by index in its epoch's set, and who proposes this block. Left out: nobody is counted. */
+  readonly parentBitmap?: Uint8Array;
+  readonly proposer?: number;
   /** Their signatures were verified by whoever let them in. */
   readonly transactions: readonly DecodedTransaction[];
 };
@@ -45,6 +50,8 @@ export type Applied = {
   /** One per transaction of the block, in its order. */
   readonly outcomes: readonly Outcome[];
   readonly events: readonly LedgerEvent[];
+  /** After the last block of an epoch: who validates from the next block on. */
+  readonly epochEnd: EpochEnd | null;
   readonly undo: Undo;
 };
 export type Built = Applied & {
@@ -65,6 +72,7 @@ export function openLedger(genesis: Genesis): Ledger {
     supply += balance;
     state.put({ ...accountOf(state, address), balance });
   }
+  supply += foundSets(state, genesis.validators);
   state.put({ kind: "totals", height: 0, timeMs: genesis.timeMs, moneySecond: 0n, feePool: 0n, burnt: 0n, supply, stallUpTo: 0n, stallUntil: 0n });
   state.begin();
   return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
@@ -107,6 +115,7 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   if (bad) return bad;
   const savepoint = state.savepoint();
   const context = startBlock(ledger, input);
+  notePresence(context, input.parentBitmap ?? new Uint8Array(0), input.proposer ?? null);
   runDueEvents(context);
   const outcomes: Outcome[] = [];
   const transactions: DecodedTransaction[] = [];
@@ -133,8 +142,9 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   }
   releaseDry(context);
   placePending(context);
+  const epochEnd = isEpochEnd(input.height, context.rules.epochBlocks) ? endEpoch(context) : null;
   const undo = state.commit();
-  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, undo, transactions, rejected };
+  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, epochEnd, undo, transactions, rejected };
 }
 
 function refusalOfClock(ledger: Ledger, { height, timeMs, moneySecond }: BlockInput): Refusal | null {

@@ -3,6 +3,8 @@
  * `chain/constants.ts`.
  */
 
+import { STAKE_PER_WEIGHT } from "#chain/constants.ts";
+
 /** A token is 10^9 base units. What an operator bonds for capacity; capacity beyond the bond is not placed on. */
 export const BOND_PER_GIB = 1_000_000_000n;
 export const BOND_PER_CORE = 1_000_000_000n;
@@ -74,3 +76,19 @@ export const SEGMENTS_ARCHIVED_MAX = 64;
 export const DEPLOYMENTS_ARCHIVED_MAX = 4096;
 export const PAGE_ITEMS_DEFAULT = 100;
 export const PAGE_ITEMS_MAX = 1000;
+
+/** Less has no weight. */
+export const STAKE_MIN: bigint = STAKE_PER_WEIGHT;
+/** Of one validator at one time; each can be slashed, and is paid out at the end of an epoch. */
+export const UNBONDINGS_MAX = 8;
+/** Epochs after the one in which stake is taken back: its set and the next are fixed already, and one more is for evidence. */
+export const UNBONDING_EPOCHS = 3;
+/** Sets of so many past epochs are kept, and evidence of no older one is taken: at 100 validators that change in each, 1.8 MB of state. */
+export const EVIDENCE_EPOCHS_MAX = 256;
+/** Validators whose unbonding stake is paid out at the end of one epoch; the rest at the next. */
+export const RELEASES_PER_EPOCH_MAX = 256;
+/** In 1/10,000: what two contradicting signatures cost of stake and unbonding stake, and who shows them gets of that. */
+export const SLASH_BPS = 500n;
+export const REPORT_BPS = 1_000n;
+/** Who signed less than this share of an epoch's parents, and proposed none of its blocks, is down. */
+export const PRESENCE_PERCENT_MIN = 50;

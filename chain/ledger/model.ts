@@ -1,14 +1,16 @@
 /**
- * What the state consists of: six kinds of entity, their keys, the layout of their leaves, and the lists they are found by.
+ * What the state consists of: its kinds of entity, their keys, the layout of their leaves, and the lists they are found by.
  *
  * Entities are values: a change makes a new one. Each of `entryOf…` functions depends on the entity alone, so that whatever
  * undoes a change of an entity undoes its lists too. The archive is kept for bills and is no part of the state root.
  */
-import type { Cbor } from "#chain/codec/cbor.ts";
+import { type Cbor, encode } from "#chain/codec/cbor.ts";
 import type { Parameters } from "#chain/constants.ts";
+import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
+import { STAKE_MIN } from "#chain/ledger/limits.ts";
 import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
-import type { Address, Digest, PublicKey } from "#chain/types.ts";
+import { type Address, type Digest, type PublicKey, U64_MAX } from "#chain/types.ts";
 
 export type AccountKey = { readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
 export type Account = {
@@ -90,6 +92,29 @@ export type Totals = {
   readonly stallUpTo: bigint;
   readonly stallUntil: bigint;
 };
+/** Stake that was taken back and is not paid out yet: it can still be slashed. */
+export type Unbonding = { readonly amount: bigint; /** Header time, and epoch, before which it is not paid out. */ readonly releaseMs: bigint; readonly releaseEpoch: number };
+/** active: takes part when its stake is among the largest; jailed: was down; tombstoned: its key has signed against itself. */
+export type ValidatorState = "active" | "jailed" | "tombstoned";
+/** A consensus key with stake behind it. Its id is the key's address. */
+export type Validator = {
+  readonly kind: "validator";
+  readonly id: Address;
+  readonly key: PublicKey;
+  readonly operator: Address;
+  readonly state: ValidatorState;
+  readonly stake: bigint;
+  /** In the order in which they were asked for, so that the first is released first. */
+  readonly unbonding: readonly Unbonding[];
+};
+/** One of a set, by its index. */
+export type Member = { readonly key: PublicKey; readonly weight: number; readonly operator: Address };
+/** One leaf: who validates in the epoch of the next block, and who in the one after. */
+export type Sets = { readonly kind: "sets"; readonly epoch: number; readonly current: readonly Member[]; readonly next: readonly Member[] };
+/** The set of epochs that are over, as long as evidence of them counts: one leaf for epochs with the same one. */
+export type Span = { readonly kind: "span"; readonly first: number; readonly last: number; readonly members: readonly Member[] };
+/** One leaf: what each of the current set did in this epoch, by index. */
+export type Presence = { readonly kind: "presence"; readonly blocks: number; readonly signed: readonly number[]; readonly proposed: readonly number[] };
 /** What a bill shows of the past; outside the state root. */
 export type Archive = {
   readonly kind: "archive";
@@ -102,7 +127,7 @@ export type Archive = {
   readonly closedHeight: number | null;
   readonly refunded: bigint;
 };
-export type Entity = Account | Deployment | Lease | Machine | Totals | Archive;
+export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Archive;
 
 /** Keys are the hex of 25 bytes: kind, 20 bytes of id, index. */
 const NO_INDEX = "00000000";
@@ -112,6 +137,10 @@ export const leaseKey = (deploymentId: Address, index: number): string => `03${d
 export const machineKey = (id: Address): string => machineKeyOf(id.toHex());
 export const machineKeyOf = (id: string): string => `04${id}${NO_INDEX}`;
 export const TOTALS_KEY: string = `05${"00".repeat(20)}${NO_INDEX}`;
+export const validatorKey = (id: Address): string => `06${id.toHex()}${NO_INDEX}`;
+export const SETS_KEY: string = `07${"00".repeat(20)}${NO_INDEX}`;
+export const PRESENCE_KEY: string = `08${"00".repeat(20)}${NO_INDEX}`;
+export const spanKey = (first: number): string => `09${"00".repeat(20)}${hex8(first)}`;
 export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}${NO_INDEX}`;
 export const isHashed = (key: string): boolean => !key.startsWith("f0");
 
@@ -138,8 +167,26 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
       ];
     case "totals":
       return [entity.height, entity.timeMs, entity.moneySecond, entity.feePool, entity.burnt, entity.supply, entity.stallUpTo, entity.stallUntil];
+    case "validator":
+      return [
+        entity.id, entity.key, entity.operator, VALIDATOR_STATES.indexOf(entity.state), entity.stake,
+        entity.unbonding.map(({ amount, releaseMs, releaseEpoch }) => [amount, releaseMs, releaseEpoch]),
+      ];
+    case "sets": return [entity.epoch, entity.current.map(memberLeaf), entity.next.map(memberLeaf)];
+    case "presence": return [entity.blocks, entity.signed, entity.proposed];
+    case "span": return [entity.first, entity.last, entity.members.map(memberLeaf)];
   }
 }
+/** What a leaf's value hash is of. The two lists of an escrow, which can be long, stand in it as their hash: a proof of a deployment stays short. */
+export function valueOf(entity: Exclude<Entity, Archive>): Uint8Array {
+  const leaf = leafOf(entity);
+  if (entity.kind !== "deployment") return encode(leaf);
+  const items = leaf as readonly Cbor[];
+  const [balance, owed, rate, at, dry, streams, ended] = items[18] as readonly [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
+  return encode([...items.slice(0, 18), [balance, owed, rate, at, dry, sha256(encode([streams, ended]))]]);
+}
+const memberLeaf = ({ key, weight, operator }: Member): Cbor => [key, weight, operator];
+export const VALIDATOR_STATES: readonly ValidatorState[] = ["active", "jailed", "tombstoned"];
 const NONE = new Uint8Array(0);
 export const DEPLOYMENT_STATES: readonly DeploymentState[] = ["active", "paused", "dry", "closing"];
 export const LEASE_STATES: readonly Lease["state"][] = ["pending", "placed", "ready", "waiting", "dry"];
@@ -155,7 +202,11 @@ export function moneyOf(entity: Entity | undefined): bigint {
     case "deployment": return entity.escrow.balance;
     case "machine": return entity.bond;
     case "totals": return entity.feePool + entity.burnt;
+    case "validator": return entity.unbonding.reduce((sum, { amount }) => sum + amount, entity.stake);
     case "lease":
+    case "sets":
+    case "presence":
+    case "span":
     case "archive": return 0n;
   }
 }
@@ -168,12 +219,26 @@ export function moneyOf(entity: Entity | undefined): bigint {
  *   p tried id index                   leases that look for a machine
  *   c price machine                    machines that are up, cheapest first
  *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time
- *   d id   k id   z height id          all deployments, all machines, closed deployments of the archive
+ *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake)
+ *   b time id                          validators with unbonding stake, by when the first of it is released
+ *   e last first                       sets of epochs that are over
+ *   d id   k id   v id   z height id   all deployments, all machines, all validators, closed deployments of the archive
  */
 export function listEntries(entity: Entity, rules: Parameters): readonly string[] {
   switch (entity.kind) {
     case "account":
+    case "sets":
+    case "presence":
     case "totals": return [];
+    case "span": return [`e${hex8(entity.last)}${hex8(entity.first)}`];
+    case "validator": {
+      const id = entity.id.toHex();
+      const entries = [`v${id}`];
+      if (entity.state === "active" && entity.stake >= STAKE_MIN) entries.push(`s${hex20(U64_MAX - entity.stake)}${id}`);
+      const [first] = entity.unbonding;
+      if (first) entries.push(`b${hex20(first.releaseMs)}${id}`);
+      return entries;
+    }
     case "deployment": {
       const id = entity.id.toHex();
       const entries = [`d${id}`, `o${entity.owner.toHex()}${id}`];

@@ -6,18 +6,17 @@
 import { addressOf } from "#chain/codec/address.ts";
 import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage } from "#chain/codec/transaction.ts";
 import { verify } from "#chain/crypto.ts";
-import { type BlockContext, OK, type Result, accountOf, credit, debit, sameBytes } from "#chain/ledger/block.ts";
+import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { closeDry, endLease, finishClosing, isOn, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, LEASE_WORK, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
+import { bond, unbond, unjail } from "#chain/ledger/stake.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
-/** Where an operation stands: who sent it, and what names what it makes. */
-export type Origin = { readonly sender: Address; readonly nonce: bigint; readonly opIndex: number };
 type Apply<K extends OperationKind> = (context: BlockContext, op: Extract<Operation, { kind: K }>, origin: Origin) => Result;
 
 const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
@@ -28,6 +27,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     return OK;
   },
 
+  bond,
+  unbond,
+  unjail,
   registerMachine,
   up,
   deploy,
@@ -284,4 +286,3 @@ const badReplicas = (replicas: number, most: number, least: number): Refusal | n
   replicas >= least && replicas <= most ? null : refuse("bad_replicas", `Cannot run ${replicas} replicas as ${least} to ${most} are allowed`);
 const unknownDeployment = (id: Address): Refusal => refuse("unknown_deployment", `Cannot find deployment ${id.toHex()}`);
 const closing = (id: Address): Refusal => refuse("deployment_closing", `Cannot change deployment ${id.toHex()} as it is closing`);
-const unfunded = (what: string): Refusal => refuse("insufficient_funds", `Cannot ${what} as the account has less`);

@@ -2,18 +2,18 @@
  * A whole state as items of bytes, and back: so that a node that starts again need not execute its chain from genesis.
  *
  * An image is taken at once and encoded later: entities are values, so what it holds stays as it was while blocks go on. Order is
- * that of the tree's slots, which the root depends on; then the free slots in the order they were freed; then the archive.
- * Whoever reads one compares the root with a header's. That does not cover the archive and the order of free slots; those are
- * only as good as the disk, and a wrong order shows as a wrong root in the next block that takes a slot.
+ * that of the tree's slots, which the root depends on; then the archive. Whoever reads one compares the root with a header's.
+ * That does not cover the archive, which is only as good as the disk.
  */
 import assert from "node:assert";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
-import { PRESETS } from "#chain/constants.ts";
+import { PRESETS, VALIDATORS_MAX } from "#chain/constants.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
-import { type Archive, DEPLOYMENT_STATES, type Entity, LEASE_STATES, leafOf } from "#chain/ledger/model.ts";
+import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
+import { type Archive, DEPLOYMENT_STATES, type Entity, LEASE_STATES, type Member, type Unbonding, VALIDATOR_STATES, leafOf } from "#chain/ledger/model.ts";
 import { State } from "#chain/ledger/state.ts";
 import type { LeaseEnd } from "#chain/ledger/view.ts";
 import { type Address, address, digest, publicKey } from "#chain/types.ts";
@@ -21,30 +21,25 @@ import { type Address, address, digest, publicKey } from "#chain/types.ts";
 export type Image = {
   /** By slot from 1; null: free. */
   readonly slots: readonly (Exclude<Entity, Archive> | null)[];
-  readonly free: readonly number[];
   readonly archives: readonly Archive[];
 };
-const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "archive", "freed", "end"] as const;
-const [FREE, ARCHIVE, FREED, END] = [0, 6, 7, 8];
-/** Of one item; a decoder takes no more than 65,536 parts. */
-const FREED_ITEM_MAX = 4_096;
+const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "archive", "end", "validator", "sets", "presence", "span"] as const;
+const [FREE, ARCHIVE, END] = [0, 6, 7];
 const ITEMS_MAX: number = 2 ** 31;
 const TEXT_BYTES_MAX = 4_096;
 
 export const imageOf = ({ state }: Ledger): Image => state.image();
 
 /** One item an entity, and one that ends them. */
-export function* encodeImage({ slots, free, archives }: Image): Generator<Uint8Array, void> {
+export function* encodeImage({ slots, archives }: Image): Generator<Uint8Array, void> {
   for (const entity of slots) yield encode(entity === null ? [FREE] : [KINDS.indexOf(entity.kind), leafOf(entity)]);
   for (const archive of archives) yield encode([ARCHIVE, archiveLeaf(archive)]);
-  for (let at = 0; at < free.length; at += FREED_ITEM_MAX) yield encode([FREED, free.slice(at, at + FREED_ITEM_MAX)]);
-  yield encode([END, [slots.length, archives.length, free.length]]);
+  yield encode([END, [slots.length, archives.length]]);
 }
 
 export function decodeImage(items: readonly Uint8Array[]): Image {
   const slots: (Exclude<Entity, Archive> | null)[] = [];
   const archives: Archive[] = [];
-  const free: number[] = [];
   let counts = "";
   for (const item of items) {
     const [kind, leaf] = list(decode(item), 2);
@@ -52,15 +47,11 @@ export function decodeImage(items: readonly Uint8Array[]): Image {
     if (name === undefined || counts !== "") throw new CodecError("codec_value", "Cannot read a snapshot: it has an item of no kind, or one after its end");
     if (name === "free") slots.push(null);
     else if (name === "archive") archives.push(archiveFrom(leaf));
-    else if (name === "freed") free.push(...list(leaf, FREED_ITEM_MAX).map((slot) => u32(slot)));
-    else if (name === "end") counts = list(leaf, 3).map(u32).join();
+    else if (name === "end") counts = list(leaf, 2).map(u32).join();
     else slots.push(FROM[name](leaf));
   }
-  const isWhole = counts === [slots.length, archives.length, free.length].join();
-  if (!isWhole || free.length !== slots.filter((slot) => slot === null).length || new Set(free).size !== free.length || free.some((slot) => slots[slot - 1] !== null)) {
-    throw new CodecError("codec_value", "Cannot read a snapshot: it ends too early, or its free slots are not free");
-  }
-  return { slots, free, archives };
+  if (counts !== [slots.length, archives.length].join()) throw new CodecError("codec_value", "Cannot read a snapshot: it ends too early");
+  return { slots, archives };
 }
 
 /** A ledger of its own in that state; its root says whether it is the right one. */
@@ -107,6 +98,29 @@ const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extrac
       region: text(region, TEXT_BYTES_MAX), bond: u64(bond), strikes: u32(strikes), placeableFrom: u64(from),
     };
   },
+  validator: (leaf) => {
+    const [id, key, operator, state, stake, unbonding] = tuple(leaf as Cbor, 6);
+    const unbondingFrom = (item: Cbor): Unbonding => {
+      const [amount, releaseMs, releaseEpoch] = tuple(item, 3);
+      return { amount: u64(amount), releaseMs: u64(releaseMs), releaseEpoch: u32(releaseEpoch) };
+    };
+    return {
+      kind: "validator", id: id20(id), key: publicKey(bytes(key, 32)), operator: id20(operator), state: oneOf(VALIDATOR_STATES, state), stake: u64(stake),
+      unbonding: list(unbonding, UNBONDINGS_MAX).map(unbondingFrom),
+    };
+  },
+  sets: (leaf) => {
+    const [epoch, current, next] = tuple(leaf as Cbor, 3);
+    return { kind: "sets", epoch: u32(epoch), current: membersFrom(current), next: membersFrom(next) };
+  },
+  presence: (leaf) => {
+    const [blocks, signed, proposed] = tuple(leaf as Cbor, 3);
+    return { kind: "presence", blocks: u32(blocks), signed: countsFrom(signed), proposed: countsFrom(proposed) };
+  },
+  span: (leaf) => {
+    const [first, last, members] = tuple(leaf as Cbor, 3);
+    return { kind: "span", first: u32(first), last: u32(last), members: membersFrom(members) };
+  },
   totals: (leaf) => {
     const [height, timeMs, second, feePool, burnt, supply, upTo, until] = tuple(leaf as Cbor, 8);
     return {
@@ -115,6 +129,13 @@ const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extrac
     };
   },
 };
+
+const memberFrom = (item: Cbor): Member => {
+  const [key, weight, operator] = tuple(item, 3);
+  return { key: publicKey(bytes(key, 32)), weight: u32(weight), operator: id20(operator) };
+};
+const membersFrom = (items: Cbor | undefined): Member[] => list(items, VALIDATORS_MAX).map(memberFrom);
+const countsFrom = (items: Cbor | undefined): number[] => list(items, VALIDATORS_MAX).map(u32);
 
 function escrowFrom(value: Cbor | undefined): Escrow {
   const [balance, owed, rate, at, dry, streams, ended] = tuple(value as Cbor, 7);

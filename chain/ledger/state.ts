@@ -6,13 +6,12 @@
  * stays as it was.
  */
 import assert from "node:assert";
-import { encode } from "#chain/codec/cbor.ts";
 import { compareBytes } from "#chain/codec/envelope.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import {
-  type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, TOTALS_KEY, type Totals,
-  accountKey, archiveKey, deploymentKey, isHashed, leafOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf,
+  type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
+  accountKey, archiveKey, deploymentKey, hex8, isHashed, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
 import { LOOKUPS_PER_WORK, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
@@ -33,7 +32,7 @@ export class State {
   readonly lists: OrderedSet = new OrderedSet();
   readonly #entities = new Map<string, Entity>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
@@ -70,6 +69,21 @@ export class State {
   }
   get totals(): Totals {
     return this.#entities.get(TOTALS_KEY) as Totals;
+  }
+  validator(id: Address): Validator | undefined {
+    return this.#entities.get(validatorKey(id)) as Validator | undefined;
+  }
+  get sets(): Sets {
+    return this.#entities.get(SETS_KEY) as Sets;
+  }
+  get presence(): Presence {
+    return this.#entities.get(PRESENCE_KEY) as Presence;
+  }
+  /** The set of an epoch that is over; undefined when it is forgotten, or is not over. */
+  spanOf(epoch: number): Span | undefined {
+    const entry = this.lists.from(`e${hex8(epoch)}`, "e").next().value;
+    const span = entry ? (this.#entities.get(spanKey(Number.parseInt(entry.slice(9), 16))) as Span) : undefined;
+    return span && span.first <= epoch ? span : undefined;
   }
   /** All entities, in no order that means anything: for sums and copies only. */
   entities(): Iterable<Entity> {
@@ -150,17 +164,16 @@ export class State {
   /** All of it between two blocks, to be written down while others follow (snapshot.ts). */
   image(): Image {
     assert(this.#journal.length === 0, "no block is being applied");
-    const { keys, free } = this.#tree.layout();
     const archives: Archive[] = [];
     for (const entity of this.#entities.values()) if (entity.kind === "archive") archives.push(entity);
-    return { slots: keys.map((key) => (key === "" ? null : (this.#entities.get(key) as Exclude<Entity, Archive>))), free, archives };
+    return { slots: this.#tree.layout().map((key) => (key === "" ? null : (this.#entities.get(key) as Exclude<Entity, Archive>))), archives };
   }
 
   /** Fills a new state as `image` told it. */
-  restore({ slots, free, archives }: Image): void {
+  restore({ slots, archives }: Image): void {
     assert(this.#entities.size === 0, "only a new state is restored");
     for (const entity of [...slots, ...archives]) if (entity !== null) this.#replace(keyOf(entity), entity);
-    this.#tree.restore(slots.map((entity) => (entity === null ? "" : keyOf(entity))), free, (key) => this.#valueHashOf(key) as Uint8Array);
+    this.#tree.restore(slots.map((entity) => (entity === null ? "" : keyOf(entity))), (key) => this.#valueHashOf(key) as Uint8Array);
     this.#root = this.#tree.root();
   }
 
@@ -223,7 +236,7 @@ export class State {
   }
   #valueHashOf(key: string): Uint8Array | null {
     const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
-    return entity === undefined ? null : sha256(encode(leafOf(entity)));
+    return entity === undefined ? null : sha256(valueOf(entity));
   }
 
   #change(key: string, after: Entity | undefined): void {
@@ -259,13 +272,17 @@ function workOfSegments(before: Entity | undefined, after: Entity | undefined): 
   return Math.floor(after.escrow.ended.length / SEGMENTS_PER_WORK);
 }
 
-function keyOf(entity: Entity): string {
+export function keyOf(entity: Entity): string {
   switch (entity.kind) {
     case "account": return accountKey(entity.address);
     case "deployment": return deploymentKey(entity.id);
     case "lease": return leaseKey(entity.deploymentId, entity.index);
     case "machine": return machineKey(entity.id);
     case "totals": return TOTALS_KEY;
+    case "validator": return validatorKey(entity.id);
+    case "sets": return SETS_KEY;
+    case "presence": return PRESENCE_KEY;
+    case "span": return spanKey(entity.first);
     case "archive": return archiveKey(entity.deploymentId);
   }
 }

@@ -3,7 +3,7 @@
  *
  *   leaf = H(leaf, key ‖ nextKey ‖ valueHash)      node = H(node, left ‖ right)      root = H(state, depth ‖ top node)
  *
- * A key takes the slot that was freed last, or a new one at the end; the levels lie in flat arrays, so that a million leaves
+ * A key takes the lowest free slot, else a new one at the end, so that the leaves alone say where the next one goes; the levels lie in flat arrays, so that a million leaves
  * are 64 MB and an update costs one hash a level. The links prove absence: a leaf (a, next c) shows that there is no b.
  * Slot 0 is the head of the list: key 0, and its next is the smallest key; the last leaf's next is key 0 again.
  *
@@ -34,7 +34,8 @@ export class StateTree {
   #capacity = 0;
   /** Slots given out so far, freed ones included. */
   #count = 0;
-  #free: number[] = [];
+  /** Slots below `#count` without a key, as hex. */
+  readonly #free = new OrderedSet();
   readonly #slots = new Map<string, number>();
   readonly #order = new OrderedSet();
   readonly #nextOf: string[] = [];
@@ -45,7 +46,7 @@ export class StateTree {
   readonly #rootScratch = scratch("state", 1 + HASH_BYTES);
 
   constructor() {
-    this.#insert(HEAD, true);
+    this.#insert(HEAD, this.#count++);
   }
 
   get size(): number {
@@ -61,12 +62,15 @@ export class StateTree {
         if (known === undefined) continue;
         undo.push({ kind: "removed", at: { key, slot: known } });
         this.#remove(key);
-        this.#free.push(known);
+        this.#free.add(slotName(known));
         continue;
       }
       if (known === undefined) {
-        const fresh = this.#free.length === 0;
-        undo.push({ kind: "inserted", fresh, at: { key, slot: this.#insert(key, fresh) } });
+        const lowest = this.#free.first("");
+        if (lowest !== undefined) this.#free.delete(lowest);
+        const slot = lowest === undefined ? this.#count++ : Number.parseInt(lowest, 16);
+        this.#insert(key, slot);
+        undo.push({ kind: "inserted", fresh: lowest === undefined, at: { key, slot } });
       }
       this.#set(key, valueHash);
     }
@@ -78,31 +82,32 @@ export class StateTree {
     for (const step of undo.toReversed()) {
       const { key, slot } = step.at;
       if (step.kind === "removed") {
-        assert(this.#free.at(-1) === slot, "slots are freed and taken in turn");
-        this.#insert(key, false);
+        this.#free.delete(slotName(slot));
+        this.#insert(key, slot);
       } else {
         this.#remove(key);
         if (step.fresh) assert(slot === --this.#count, "a new slot is the last one");
-        else this.#free.push(slot);
+        else this.#free.add(slotName(slot));
       }
     }
     for (const { key, valueHash } of changes) if (valueHash !== null) this.#set(key, valueHash);
   }
 
-  /** Keys by slot from 1, "" where it is free, and the free slots in the order they were freed: what a root depends on. */
-  layout(): { readonly keys: readonly string[]; readonly free: readonly number[] } {
-    return { keys: this.#keyAt.slice(1, this.#count), free: [...this.#free] };
+  /** Keys by slot from 1, "" where it is free: what a root depends on, with the values. */
+  layout(): readonly string[] {
+    return this.#keyAt.slice(1, this.#count);
   }
 
   /** Fills a new tree as `layout` told it. */
-  restore(keys: readonly string[], free: readonly number[], valueHashOf: (key: string) => Uint8Array): void {
+  restore(keys: readonly string[], valueHashOf: (key: string) => Uint8Array): void {
     assert(this.#count === 1, "only a new tree is restored");
     this.#count += keys.length;
     while (this.#count > this.#capacity) this.#grow();
     for (const [index, key] of keys.entries()) {
       this.#keyAt[index + 1] = key;
       this.#nextOf[index + 1] = "";
-      if (key !== "") this.#slots.set(key, index + 1);
+      if (key === "") this.#free.add(slotName(index + 1));
+      else this.#slots.set(key, index + 1);
     }
     let before = 0;
     for (const key of keys.filter((one) => one !== "").sort()) {
@@ -113,7 +118,6 @@ export class StateTree {
     }
     this.#nextOf[before] = HEAD;
     this.#dirty.add(0);
-    this.#free = [...free];
   }
 
   root(): Digest {
@@ -125,8 +129,7 @@ export class StateTree {
     return sha256(bytes);
   }
 
-  #insert(key: string, fresh: boolean): number {
-    const slot = fresh ? this.#count++ : (this.#free.pop() as number);
+  #insert(key: string, slot: number): void {
     if (slot >= this.#capacity) this.#grow();
     this.#slots.set(key, slot);
     this.#keyAt[slot] = key;
@@ -141,7 +144,6 @@ export class StateTree {
       this.#dirty.add(before);
     }
     this.#dirty.add(slot);
-    return slot;
   }
 
   #remove(key: string): void {
@@ -214,6 +216,8 @@ export class StateTree {
     this.#capacity = capacity;
   }
 }
+
+const slotName = (slot: number): string => slot.toString(16).padStart(8, "0");
 
 /** A buffer that has the domain's bytes in front already: one hash, no copying together. */
 function scratch(domain: "leaf" | "node" | "state", length: number): { readonly bytes: Uint8Array; readonly offset: number } {

@@ -4,11 +4,14 @@
  * A view reads one `Ledger` as it is. A node that must answer from final state while later blocks are speculative keeps two
  * ledgers: the tip, that consensus applies and reverts, and the final one, that each committed block is applied to.
  */
+import { addressOf } from "#chain/codec/address.ts";
+import { sameBytes } from "#chain/ledger/block.ts";
+import { membersOf } from "#chain/ledger/epochs.ts";
 import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
-import { type Account, type Deployment, type Lease, type Machine } from "#chain/ledger/model.ts";
+import type { Account, Deployment, Lease, Machine, Member, Unbonding, Validator, ValidatorState } from "#chain/ledger/model.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import type { Address, Digest, Hex, PublicKey } from "#chain/types.ts";
 
@@ -115,11 +118,26 @@ export type BillView = {
   readonly runwaySeconds: bigint | null;
   readonly refunded: bigint;
 };
+/** One of an epoch's set; its place in the set is its index. */
+export type MemberView = { readonly id: Address; readonly key: PublicKey; readonly weight: number; readonly operator: Address };
+export type ValidatorView = {
+  readonly id: Address;
+  readonly key: PublicKey;
+  readonly operator: Address;
+  readonly state: ValidatorState;
+  readonly stake: bigint;
+  readonly unbonding: readonly Unbonding[];
+  /** Weight in the current set and in the next; 0: not in it. */
+  readonly weight: number;
+  readonly weightNext: number;
+};
 /** Every pot of money; `total` is their sum and equals the genesis' for ever. */
 export type SupplyView = {
   readonly balances: bigint;
   readonly escrows: bigint;
   readonly bonds: bigint;
+  /** Of validators, with what is unbonding. */
+  readonly stakes: bigint;
   readonly feePool: bigint;
   readonly burnt: bigint;
   readonly total: bigint;
@@ -139,6 +157,12 @@ export type LedgerView = {
   deployments(page?: PageRequest): Page<DeploymentView>;
   machine(id: Address): MachineView | null;
   machines(page?: PageRequest): Page<MachineView>;
+  /** Of the next block. Its header names the sets of this epoch and the one after. */
+  readonly epoch: number;
+  /** The set of an epoch, by index: the current one, the next, and as far back as evidence counts; null beyond. */
+  validatorsOf(epoch: number): readonly MemberView[] | null;
+  validator(id: Address): ValidatorView | null;
+  validators(page?: PageRequest): Page<ValidatorView>;
   leasesOfDeployment(id: Address): readonly LeaseView[];
   /** Placed and ready leases: what the machine shall run. */
   leasesOfMachine(id: Address): readonly LeaseView[];
@@ -169,6 +193,14 @@ export type LedgerEvent =
   | { readonly kind: "paused"; readonly deploymentId: Address }
   | { readonly kind: "strike"; readonly machine: Address; readonly strikes: number }
   | { readonly kind: "machine"; readonly machine: Address; readonly operator: Address; readonly state: "up" | "down" }
+  | { readonly kind: "bonded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
+  | { readonly kind: "unbonding"; readonly validator: Address; readonly operator: Address; readonly amount: bigint; readonly releaseMs: bigint }
+  | { readonly kind: "unbonded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
+  | { readonly kind: "validator"; readonly validator: Address; readonly operator: Address; readonly state: ValidatorState }
+  | { readonly kind: "slashed"; readonly validator: Address; readonly reporter: Address; readonly amount: bigint; readonly reward: bigint }
+  | { readonly kind: "rewarded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
+  /** The epoch that begins with the next block. */
+  | { readonly kind: "epoch"; readonly epoch: number; readonly validators: number }
   | { readonly kind: "closed"; readonly deploymentId: Address; readonly owner: Address; readonly refunded: bigint };
 
 export function viewOf({ state, rules }: Ledger): LedgerView {
@@ -192,6 +224,10 @@ export function viewOf({ state, rules }: Ledger): LedgerView {
     deployments: (page = {}) => pageOf("d", page, deploymentOf),
     machine: (id) => mapped(state.machine(id), machineView),
     machines: (page = {}) => pageOf("k", page, (id) => machineView(state.machine(id) as Machine)),
+    get epoch() { return state.sets.epoch; },
+    validatorsOf: (epoch) => membersOf(state, epoch)?.map(({ key, weight, operator }) => ({ id: addressOf(key), key, weight, operator })) ?? null,
+    validator: (id) => mapped(state.validator(id), (one) => validatorView(state, one)),
+    validators: (page = {}) => pageOf("v", page, (id) => validatorView(state, state.validator(id) as Validator)),
     leasesOfDeployment: (id) => state.leasesOf(id, state.deployment(id)?.replicas ?? 0).map(leaseOf),
     leasesOfMachine: (id) => state.leasesOn(id).map(leaseOf),
     bill: (id, at) => billView(state, id, at),
@@ -223,6 +259,10 @@ const deploymentView = (deployment: Deployment): DeploymentView => {
     id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax, createdHeight, lastFailure, failedMachines,
   };
 };
+function validatorView({ sets }: State, { id, key, operator, state, stake, unbonding }: Validator): ValidatorView {
+  const weightIn = (set: readonly Member[]): number => set.find((one) => sameBytes(one.key, key))?.weight ?? 0;
+  return { id, key, operator, state, stake, unbonding, weight: weightIn(sets.current), weightNext: weightIn(sets.next) };
+}
 const machineView = (machine: Machine): MachineView => ({ ...machine, state: machine.up ? "up" : "down" });
 function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd }: Lease, readySecondsMax: bigint): LeaseView {
   // `dry` lives only within the making of a block.
@@ -253,7 +293,7 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
 }
 
 function supplyView(state: State): SupplyView {
-  const [balances, escrows, bonds] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine")];
+  const [balances, escrows, bonds, stakes] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine"), state.potOf("validator")];
   const { feePool, burnt } = state.totals;
-  return { balances, escrows, bonds, feePool, burnt, total: balances + escrows + bonds + feePool + burnt };
+  return { balances, escrows, bonds, stakes, feePool, burnt, total: balances + escrows + bonds + stakes + feePool + burnt };
 }

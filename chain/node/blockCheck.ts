@@ -1,6 +1,6 @@
 /**
  * Whether a block is one, before its transactions are executed: what its header says about its body, its parent, its validators
- * and its time; and its transactions with every signature checked, once per node. `stateRoot` is the executor's to compare.
+ * and its time; and its transactions with every signature checked, once per node. `stateRoot` and `nextValidatorsHash` are the executor's to compare.
  *
  * Consensus has looked at view, height, parent and pacing already; leader and id were checked when the proposal came.
  */
@@ -26,7 +26,7 @@ export function refusalOfHeader({ block: { header, body }, bytes }: HeldBlock, p
     [same(header.parentId, parent.id) && header.height === parent.height + 1 && header.parentView === parent.view, "its parent"],
     [header.timeMs >= parent.timeMs + BigInt(chain.rules.blockIntervalMsMin), "its time"],
     [header.moneySecond === moneySecondAfter(parent.moneySecond, parent.timeMs, header.timeMs, chain.rules.moneyStepSecondsMax), "its money time"],
-    [same(header.validatorsHash, chain.validatorsHash) && same(header.nextValidatorsHash, chain.validatorsHash), "its validators"],
+    [same(header.validatorsHash, chain.validatorsHash), "its validators"],
     [same(header.bodyRoot, bodyRoot(body)), "its body's root"],
     [body.transactions.length <= chain.rules.transactionsPerBlockMax, "its number of transactions"],
     [parent.height === 0 ? certificate === null && header.parentBitmap.length === 0

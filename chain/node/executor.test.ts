@@ -81,13 +81,15 @@ test("each wrong field of a header is refused", async () => {
   const { header } = good.block;
   const wrong: Partial<BlockHeader>[] = [
     { chainId: chainId(new Uint8Array(8)) }, { epoch: epoch(1) }, { parentId: HASH }, { height: 2 as typeof header.height }, { parentView: view(1) },
-    { timeMs: timeMs(parent.timeMs + 199n) }, { moneySecond: (header.moneySecond + 1n) as typeof header.moneySecond }, { validatorsHash: header.bodyRoot }, { nextValidatorsHash: header.bodyRoot },
+    { timeMs: timeMs(parent.timeMs + 199n) }, { moneySecond: (header.moneySecond + 1n) as typeof header.moneySecond }, { validatorsHash: header.bodyRoot },
     { bodyRoot: HASH }, { parentBitmap: Uint8Array.of(1) },
   ];
   for (const change of wrong) {
     const refused = refusalOfHeader(heldBlock({ header: { ...header, ...change }, body: good.block.body }, null), parent, chain);
     assert.equal(refused?.code, "block_invalid", Object.keys(change).join());
   }
+  const next = executor.execute(heldBlock({ header: { ...header, nextValidatorsHash: header.bodyRoot }, body: good.block.body }, null), []);
+  assert.ok("ok" in next && next.code === "validators_differ");
   const later = { ...parent, height: 1, id: good.ref.id, view: 1, timeMs: header.timeMs, moneySecond: header.moneySecond };
   executor.moveTo(good.ref.id);
   const second = build(good.ref.id, 2, after(executor, 2_000n));

@@ -8,11 +8,12 @@
  */
 import assert from "node:assert";
 import type { DueMs } from "#chain/consensus/events.ts";
+import { validatorsHash } from "#chain/codec/certificate.ts";
 import { type BlockBody, type BlockHeader, type Certificate, bodyRoot, genesisId } from "#chain/codec/schema.ts";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
 import type { DecodedTransaction } from "#chain/codec/transaction.ts";
 import type { Parameters } from "#chain/constants.ts";
-import { type BlockInput, type Ledger, type Undo, applyBlock, buildBlock, nextMoneySecond, openLedger, refusalOf, revert } from "#chain/ledger/ledger.ts";
+import { type Applied, type BlockInput, type EpochEnd, type Ledger, type Undo, applyBlock, buildBlock, nextMoneySecond, openLedger, refusalOf, revert } from "#chain/ledger/ledger.ts";
 import type { Changes } from "#chain/ledger/state.ts";
 import { type Image, imageOf, ledgerFrom } from "#chain/ledger/snapshot.ts";
 import { type LedgerView, viewOf } from "#chain/ledger/view.ts";
@@ -28,6 +29,8 @@ export type Executed = {
   readonly header: BlockHeader;
   readonly transactions: readonly DecodedTransaction[];
   readonly results: Results;
+  /** Not null after the last block of an epoch: who validates from its child on. */
+  readonly epochEnd: EpochEnd | null;
   /** When its child is wanted: at once if work was left over, else in the second of the next due event, else null. */
   readonly dueMs: DueMs;
 };
@@ -102,7 +105,8 @@ export class Executor {
     if (known) return known;
     const { header } = held.block;
     if (!this.moveTo(header.parentId)) return refuse("parent_unknown", `Cannot execute block ${header.height}: its parent was not executed`);
-    const applied = applyBlock(this.#tipLedger, { height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, transactions });
+    if (Buffer.compare(header.nextValidatorsHash, this.#nextValidatorsHash()) !== 0) return refuse("validators_differ", `Cannot take block ${header.height}: its next validators are not those of its parent's state`);
+    const applied = applyBlock(this.#tipLedger, inputOf({ header, transactions }));
     if (!applied.ok) return applied;
     if (Buffer.compare(applied.stateRoot, header.stateRoot) !== 0) {
       revert(this.#tipLedger, applied.undo);
@@ -119,14 +123,18 @@ export class Executor {
     const { pool, rules } = input;
     const second = moneySecond(nextMoneySecond(this.#tipLedger, input.timeMs));
     const candidates = pool.select(rules.transactionsPerBlockMax, rules.blockBytesMax - BLOCK_BYTES_RESERVED);
-    const built = buildBlock(this.#tipLedger, { height: parent.height + 1, timeMs: input.timeMs, moneySecond: second, previousId: input.parentId, transactions: candidates });
+    const parentBitmap = input.parentCertificate?.bitmap ?? new Uint8Array(0);
+    const nextValidatorsHash = this.#nextValidatorsHash();
+    const built = buildBlock(this.#tipLedger, {
+      height: parent.height + 1, timeMs: input.timeMs, moneySecond: second, previousId: input.parentId, parentBitmap, proposer: input.proposer, transactions: candidates,
+    });
     if (!built.ok) throw new Error(`buildBlock refused an executed parent: ${built.message}`);
     const chosen = built.transactions.map((transaction) => pool.bytesOf(hex(transaction.txid))!);
     const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: [], suspicions: [] };
     const header: BlockHeader = {
       chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: parent.view as View, parentId: parent.id,
-      parentBitmap: input.parentCertificate?.bitmap ?? new Uint8Array(0), timeMs: input.timeMs, moneySecond: second, bodyRoot: bodyRoot(body), stateRoot: built.stateRoot,
-      validatorsHash: input.validatorsHash, nextValidatorsHash: input.validatorsHash, proposer: input.proposer,
+      parentBitmap, timeMs: input.timeMs, moneySecond: second, bodyRoot: bodyRoot(body), stateRoot: built.stateRoot,
+      validatorsHash: input.validatorsHash, nextValidatorsHash, proposer: input.proposer,
     };
     const held = heldBlock({ header, body }, null);
     const { dueMs } = this.#push(held.ref.id, header, built.transactions, built);
@@ -162,9 +170,15 @@ export class Executor {
     return executed;
   }
 
-  #push(id: Digest, header: BlockHeader, transactions: readonly DecodedTransaction[], applied: Results & { readonly undo: Undo }): Executed {
+  /** Of the epoch after the one that a child of the tip belongs to. */
+  #nextValidatorsHash(): Digest {
+    const { sets } = this.#tipLedger.state;
+    return validatorsHash(sets.next.map(({ key, weight }) => ({ publicKey: key, weight })));
+  }
+
+  #push(id: Digest, header: BlockHeader, transactions: readonly DecodedTransaction[], applied: Pick<Applied, "outcomes" | "events" | "epochEnd" | "undo">): Executed {
     const facts = { id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
-    const executed = { facts, header, transactions, results: { outcomes: applied.outcomes, events: applied.events }, dueMs: dueMsOf(this.tip) };
+    const executed = { facts, header, transactions, results: { outcomes: applied.outcomes, events: applied.events }, epochEnd: applied.epochEnd, dueMs: dueMsOf(this.tip) };
     this.#executed.set(hex(id), executed);
     this.#path.push({ executed, undo: applied.undo, changes: this.#tipLedger.state.changesOf(applied.undo) });
     this.#onTipMoved(transactions);
@@ -186,8 +200,9 @@ export class Executor {
   }
 }
 
-const inputOf = ({ header, transactions }: Executed): BlockInput =>
-  ({ height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, transactions });
+const inputOf = ({ header, transactions }: Pick<Executed, "header" | "transactions">): BlockInput => ({
+  height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, parentBitmap: header.parentBitmap, proposer: header.proposer, transactions,
+});
 
 /** Rejected for this block only: the machine's share is used up, or one before it in its account was rejected. */
 const STAYS: ReadonlySet<string> = new Set(["free_share_used", "wrong_nonce"]);

@@ -52,7 +52,7 @@ test("one validator: a machine comes up, a deployment is placed, gets ready and 
   assert.ok(second.total > first.total, "the bill moves without a block");
   assert.equal(second.total, second.segments[0]!.seconds * lease!.rate);
   assert.deepEqual(["machine", "deployed", "placed", "opened"].filter((kind) => !placed.includes(kind)), []);
-  assert.equal(node.view().supply().total, 5_000n * TOKEN);
+  assert.equal(node.view().supply().total, 5_000n * TOKEN + node.view().supply().stakes);
   assert.equal(node.view().account(tenant!.address)!.balance, 1_000n * TOKEN - TOKEN - FEE);
 });
 

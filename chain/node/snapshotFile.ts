@@ -24,7 +24,7 @@ import { FrameFile, replaceFrameFile } from "./frameFile.ts";
 import { SNAPSHOT_SLICE_MS } from "./limits.ts";
 
 /** Of this file and of the leaves in it. */
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 const fileOf = (directory: string): string => join(directory, "snapshot");
 
 export type Snapshot = { readonly height: number; readonly id: Digest; readonly image: Image; /** Of the transaction index. */ readonly index: readonly Uint8Array[] };

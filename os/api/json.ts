@@ -57,7 +57,7 @@ export const billJson = (bill: BillView): Json => ({
 });
 
 export const supplyJson = (supply: SupplyView): Json => ({
-  balances: decimal(supply.balances), escrows: decimal(supply.escrows), bonds: decimal(supply.bonds), feePool: decimal(supply.feePool),
+  balances: decimal(supply.balances), escrows: decimal(supply.escrows), bonds: decimal(supply.bonds), stakes: decimal(supply.stakes), feePool: decimal(supply.feePool),
   burnt: decimal(supply.burnt), total: decimal(supply.total),
 });
 
@@ -65,7 +65,7 @@ export const headerJson = (header: BlockHeader): Json => plain({ ...header });
 
 export const eventJson = (event: LedgerEvent): Json => plain({ ...event });
 
-const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator"]);
+const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter"]);
 
 /** For records whose fields are numbers, texts and bytes only: each by its type, addresses by their name. */
 function plain(record: Readonly<Record<string, unknown>>): Json {

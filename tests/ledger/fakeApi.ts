@@ -7,6 +7,7 @@ import { signVote, validatorsHash } from "#chain/codec/certificate.ts";
 import { encode } from "#chain/codec/cbor.ts";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { type BlockBody, type BlockHeader, type Certificate, bodyRoot, encodeBlock, encodeCertificate, genesisId, headerId } from "#chain/codec/schema.ts";
+import { VALIDATORS_MAX } from "#chain/constants.ts";
 import { type Address, type Digest, address, epoch, height, moneySecond, timeMs, view } from "#chain/types.ts";
 import { accountJson, billJson } from "#os/api/json.ts";
 import { type World, actor } from "./world.ts";
@@ -22,11 +23,11 @@ export function blocksOf(world: World, forge: Forge = (header, body) => ({ heade
   const hash = validatorsHash(world.genesis.validators);
   let parentId: Digest = genesisId(genesisBytes);
   let parent: Certificate | null = null;
-  for (const [i, { transactions, applied, timeMs: time, moneySecond: second }] of world.history.entries()) {
+  for (const [i, { transactions, applied, timeMs: time, moneySecond: second, parentBitmap, proposer }] of world.history.entries()) {
     const plain: BlockBody = { parentCertificate: parent, transactions: transactions.map(({ bodyBytes, signatures }) => encode([bodyBytes, signatures.map((by) => [by.key, by.signature])])), evidence: [], suspicions: [] };
     const draft: BlockHeader = {
-      chainId, epoch: epoch(0), view: view(i + 1), height: height(i + 1), parentView: view(i), parentId, parentBitmap: parent?.bitmap ?? new Uint8Array(0), timeMs: timeMs(time),
-      moneySecond: moneySecond(second), bodyRoot: bodyRoot(plain), stateRoot: applied.stateRoot, validatorsHash: hash, nextValidatorsHash: hash, proposer: 0,
+      chainId, epoch: epoch(0), view: view(i + 1), height: height(i + 1), parentView: view(i), parentId, parentBitmap: parentBitmap ?? new Uint8Array(0), timeMs: timeMs(time),
+      moneySecond: moneySecond(second), bodyRoot: bodyRoot(plain), stateRoot: applied.stateRoot, validatorsHash: hash, nextValidatorsHash: hash, proposer: proposer ?? VALIDATORS_MAX - 1,
     };
     const { header, body } = forge(draft, plain);
     const id = headerId(header);

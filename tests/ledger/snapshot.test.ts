@@ -27,7 +27,7 @@ test("30 histories go on from a snapshot of any block with the roots, bills and 
       for (const [i, { body }] of transactions.entries()) if (applied.outcomes[i]!.ok) for (const [at, op] of body.ops.entries()) if (op.kind === "deploy") deployments.push(deploymentIdOf(body.sender, body.nonce, at));
     }
     for (const { at, image } of images) {
-      slotsFreed += image.free.length;
+      slotsFreed += image.slots.filter((slot) => slot === null).length;
       // Encoded only now, when the ledger has long gone on.
       const again = ledgerFrom(world.genesis, decodeImage([...encodeImage(image)]));
       if (at > 0) assert.strictEqual(again.state.root.toHex(), world.history[at - 1]!.applied.stateRoot.toHex(), `seed ${seed}`);
@@ -46,14 +46,14 @@ test("30 histories go on from a snapshot of any block with the roots, bills and 
   assert(slotsFreed > 0, "some had slots that were freed");
 });
 
-test("a snapshot that ends early, has another kind of item, or lies about its free slots is not read", () => {
+test("a snapshot that ends early or has another kind of item is not read", () => {
   const world = new World();
   const items = [...encodeImage(imageOf(world.ledger))];
   const no = (changed: readonly Uint8Array[]): void => assert.throws(() => decodeImage(changed), CodecError);
   no(items.slice(0, -1));
   no(items.slice(1));
   no([...items, items[0]!]);
-  no([encode([9, []]), ...items]);
+  no([encode([99, []]), ...items]);
   no([encode([0]), ...items]);
   no(items.with(0, items[0]!.slice(0, -1)));
 });

@@ -55,11 +55,14 @@ export function genesisFor(accounts: readonly Actor[], balance: bigint, paramete
 
 export type WorldOptions = { readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean };
 
+/** Who signed a block's parent, and who proposes it: nobody, where that is not the point. */
+export type Signed = { readonly parentBitmap?: Uint8Array; readonly proposer?: number };
+
 export class World {
   readonly genesis: Genesis;
   readonly ledger: Ledger;
   readonly view: LedgerView;
-  readonly history: { readonly applied: Applied; readonly transactions: readonly DecodedTransaction[]; readonly timeMs: bigint; readonly moneySecond: bigint; readonly previousId: Digest }[] = [];
+  readonly history: { readonly applied: Applied; readonly transactions: readonly DecodedTransaction[]; readonly timeMs: bigint; readonly moneySecond: bigint; readonly previousId: Digest; readonly parentBitmap?: Uint8Array; readonly proposer?: number }[] = [];
   #queue: DecodedTransaction[] = [];
   #nonces = new Map<string, bigint>();
   #timeMs: bigint;
@@ -96,15 +99,15 @@ export class World {
   }
 
   /** Applies a block `seconds` later (a fifth of a second when 0), and checks what holds after every block. */
-  block(seconds: number = 1): Applied {
-    const result = this.tryBlock(seconds);
+  block(seconds: number = 1, signed: Signed = {}): Applied {
+    const result = this.tryBlock(seconds, signed);
     assert(result.ok, result.ok ? "" : result.message);
     return result;
   }
 
-  tryBlock(seconds: number = 1): ReturnType<typeof applyBlock> {
+  tryBlock(seconds: number = 1, signed: Signed = {}): ReturnType<typeof applyBlock> {
     const at = this.#timeMs + (seconds === 0 ? 200n : BigInt(seconds) * 1000n);
-    const input = { height: this.view.height + 1, timeMs: at, moneySecond: nextMoneySecond(this.ledger, at), previousId: this.#previousId, transactions: this.#queue };
+    const input = { height: this.view.height + 1, timeMs: at, moneySecond: nextMoneySecond(this.ledger, at), previousId: this.#previousId, ...signed, transactions: this.#queue };
     this.#queue = [];
     this.#nonces.clear();
     const before = this.ledger.state.root;

@@ -48,7 +48,8 @@ export function fakeNode(nowMs: number): FakeNode {
     leasesOfDeployment: (id) => node.leases.filter((lease) => hex(lease.deploymentId) === hex(id)),
     leasesOfMachine: (id) => node.leases.filter((lease) => lease.machine !== null && hex(lease.machine) === hex(id)),
     bill: (id) => node.bills.get(hex(id)) ?? null,
-    supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, feePool: 2n, burnt: 1n, total: 15n }),
+    epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [], next: null }),
+    supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, feePool: 2n, burnt: 1n, total: 15n }),
     nextDueMoneySecond: () => null,
   };
   const node: FakeNode = {
