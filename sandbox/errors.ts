@@ -9,6 +9,7 @@ export type SandboxErrorCode =
   | "import_unknown"
   | "world_unknown"
   | "digest_mismatch"
+  | "component_unsupported"
   | "compile_failed"
   | "compile_limit"
   // What was asked of the sandbox cannot be done.
