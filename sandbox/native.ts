@@ -1,5 +1,5 @@
 /** Where the native products are. tools/native.mjs makes them. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { cacheDirectory, nativeDirectory } from "./native/directory.mjs";
@@ -34,6 +34,9 @@ export function engineId(): string {
   }
   return engine;
 }
+
+/** Whether this computer has the native engine; tools/native.mjs writes the file `engine` last. */
+export const isNativeBuilt = (): boolean => existsSync(join(nativeDirectory(), "engine"));
 
 export const missing = (cause: unknown): SandboxError =>
   new SandboxError("native_missing", "The native parts of the sandbox are not built: run `npm start` or `npm test` once", { cause });

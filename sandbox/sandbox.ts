@@ -9,10 +9,12 @@ import { createRequire } from "node:module";
 import { readCode } from "./cache.ts";
 import { compile } from "./compile.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
+import { refuseWhereForbidden } from "./guestsHere.ts";
 import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./limits.ts";
 import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
 
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
+export { forbidTasks } from "./guestsHere.ts";
 export { compile, type Compiled, type CompileOptions } from "./compile.ts";
 export type { Deployment } from "./load.ts";
 export type { OutgoingPlace } from "./outgoing.ts";
@@ -100,15 +102,9 @@ export type TaskResult = {
   readonly memoryBytes: number;
 };
 
-let tasksForbidden = false;
-/** For ever, in this process: an agent calls it, so that no tenant's code can run beside its keys by accident. */
-export function forbidTasks(): void {
-  tasksForbidden = true;
-}
-
 /** Runs a task's `wasi:cli/run` to its end. A trap or a limit is a result (exitCode 134), not an exception. */
 export async function runTask(component: Uint8Array, options: TaskOptions = {}): Promise<TaskResult> {
-  if (tasksForbidden) throw new SandboxError("task_forbidden", "Tasks do not run in this process: it holds keys");
+  refuseWhereForbidden();
   const { kind } = await inspect(component);
   if (kind !== "task") throw new SandboxError("world_unknown", "The component is a service: serve it, it has no wasi:cli/run to run");
   const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();

@@ -8,81 +8,13 @@
  * Values: record → object with camelCase keys, variant → { tag, value }, enum → string, flags → number of bits, option → value or
  * undefined, result → { tag: "ok" | "error", value }, list<u8> → Uint8Array (a copy), handle → the object behind it.
  */
+import type { Frame } from "./frame.ts";
+import { type Case, casesOf, type CoreType, flatten, layout, sequence, tagBytes, variantLayout } from "./layout.ts";
 import { HostTrap } from "./trap.ts";
-import type { FunctionType, Primitive, Resource, StringEncoding, ValueType } from "./types.ts";
-
-/** What of an instance a call needs: the memory and allocator that the function was lowered with, and the handles. */
-export class Frame {
-  readonly handles: Handles;
-  memory: WebAssembly.Memory | undefined;
-  realloc: ((old: number, oldBytes: number, align: number, bytes: number) => number) | undefined;
-  #bytes: Uint8Array = new Uint8Array();
-  #view: DataView = new DataView(this.#bytes.buffer);
-
-  constructor(handles: Handles) {
-    this.handles = handles;
-  }
-
-  /** A memory that grew has a new buffer, and the old one is empty. */
-  get bytes(): Uint8Array {
-    if (this.#bytes.length === 0) this.#refresh();
-    return this.#bytes;
-  }
-  get view(): DataView {
-    if (this.#bytes.length === 0) this.#refresh();
-    return this.#view;
-  }
-  #refresh(): void {
-    if (this.memory === undefined) throw new HostTrap("The function was lowered without a memory");
-    this.#bytes = new Uint8Array(this.memory.buffer);
-    this.#view = new DataView(this.memory.buffer);
-  }
-
-  slice(pointer: number, length: number): Uint8Array {
-    const { bytes } = this;
-    if (pointer + length > bytes.length) throw new HostTrap("wasm trap: out of bounds memory access");
-    return bytes.subarray(pointer, pointer + length);
-  }
-
-  allocate(align: number, length: number): number {
-    if (this.realloc === undefined) throw new HostTrap("The function was lowered without an allocator");
-    const pointer = this.realloc(0, 0, align, length) >>> 0;
-    if (pointer % align !== 0 || pointer + length > this.bytes.length) throw new HostTrap("The guest's allocator gave a place that is none");
-    return pointer;
-  }
-}
-
-/** Resources that the host gave out. Index 0 is none. */
-export class Handles {
-  readonly #entries: ({ readonly object: object; readonly resource: string } | undefined)[] = [undefined];
-  readonly #free: number[] = [];
-  readonly #max: number;
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  add(object: object, resource: string): number {
-    const index = this.#free.pop() ?? this.#entries.length;
-    if (index > this.#max) throw new HostTrap("The instance has more resource handles than it may have");
-    this.#entries[index] = { object, resource };
-    return index;
-  }
-  get(index: number, resource: string): object {
-    const entry = this.#entries[index];
-    if (entry === undefined || entry.resource !== resource) throw new HostTrap(`unknown handle index ${index} of ${resource}`);
-    return entry.object;
-  }
-  take(index: number, resource: string): object {
-    const object = this.get(index, resource);
-    this.#entries[index] = undefined;
-    this.#free.push(index);
-    return object;
-  }
-}
+import type { FunctionType, Resource, StringEncoding, ValueType } from "./types.ts";
 
 export type Value = unknown;
 type Flat = number | bigint;
-type CoreType = "i32" | "i64" | "f32" | "f64";
 type HostFunction = (...values: Value[]) => Value;
 export type CoreFunction = (...flat: Flat[]) => Flat | undefined;
 
@@ -133,80 +65,6 @@ function paramsReader(type: FunctionType, encoding: StringEncoding): (frame: Fra
   if (first === undefined) return () => [];
   if (second === undefined) return (frame, flat) => [first(frame, flat)];
   return (frame, flat) => readers.map((read) => read(frame, flat));
-}
-
-const FLAT_OF: Readonly<Partial<Record<Primitive, readonly CoreType[]>>> = { s64: ["i64"], u64: ["i64"], f32: ["f32"], f64: ["f64"], string: ["i32", "i32"] };
-
-export function flatten(type: ValueType): readonly CoreType[] {
-  switch (type.kind) {
-    case "list": return ["i32", "i32"];
-    case "record": return type.fields.flatMap(([, field]) => flatten(field));
-    case "tuple": return type.items.flatMap(flatten);
-    case "variant": case "option": case "result": return ["i32", ...joined(casesOf(type))];
-    case "flags": return Array.from({ length: Math.ceil(type.names.length / 32) }, () => "i32" as const);
-    case "enum": case "own": case "borrow": return ["i32"];
-    default: return FLAT_OF[type.kind] ?? ["i32"];
-  }
-}
-
-type Case = readonly [name: string, type: ValueType | null];
-function casesOf(type: Extract<ValueType, { kind: "variant" | "option" | "result" }>): readonly Case[] {
-  if (type.kind === "variant") return type.cases;
-  return type.kind === "option" ? [["none", null], ["some", type.some]] : [["ok", type.ok], ["error", type.error]];
-}
-
-function joined(cases: readonly Case[]): CoreType[] {
-  const all: CoreType[] = [];
-  for (const [, type] of cases) {
-    for (const [index, flat] of (type === null ? [] : flatten(type)).entries()) {
-      const before = all[index];
-      all[index] = before === undefined || before === flat ? flat : isNarrow(before) && isNarrow(flat) ? "i32" : "i64";
-    }
-  }
-  return all;
-}
-const isNarrow = (type: CoreType): boolean => type === "i32" || type === "f32";
-
-type Layout = { readonly size: number; readonly align: number };
-const SIZES: Readonly<Record<Primitive, Layout>> = {
-  bool: { size: 1, align: 1 }, s8: { size: 1, align: 1 }, u8: { size: 1, align: 1 }, s16: { size: 2, align: 2 }, u16: { size: 2, align: 2 }, s32: { size: 4, align: 4 }, u32: { size: 4, align: 4 },
-  char: { size: 4, align: 4 }, f32: { size: 4, align: 4 }, s64: { size: 8, align: 8 }, u64: { size: 8, align: 8 }, f64: { size: 8, align: 8 }, string: { size: 8, align: 4 },
-};
-const alignTo = (offset: number, align: number): number => Math.ceil(offset / align) * align;
-const tagBytes = (count: number): number => (count <= 256 ? 1 : count <= 65_536 ? 2 : 4);
-
-export function layout(type: ValueType): Layout {
-  switch (type.kind) {
-    case "list": return SIZES.string;
-    case "record": return sequence(type.fields.map(([, field]) => field)).layout;
-    case "tuple": return sequence(type.items).layout;
-    case "variant": case "option": case "result": return variantLayout(casesOf(type)).layout;
-    case "flags": return type.names.length <= 8 ? SIZES.u8 : type.names.length <= 16 ? SIZES.u16 : { size: 4 * Math.ceil(type.names.length / 32), align: 4 };
-    case "enum": return { size: tagBytes(type.names.length), align: tagBytes(type.names.length) };
-    case "own": case "borrow": return SIZES.u32;
-    default: return SIZES[type.kind];
-  }
-}
-
-function sequence(types: readonly ValueType[]): { readonly layout: Layout; readonly offsets: readonly number[] } {
-  let [size, align] = [0, 1];
-  const offsets = types.map((type) => {
-    const inner = layout(type);
-    const offset = alignTo(size, inner.align);
-    size = offset + inner.size;
-    align = Math.max(align, inner.align);
-    return offset;
-  });
-  return { layout: { size: alignTo(size, align), align }, offsets };
-}
-
-function variantLayout(cases: readonly Case[]): { readonly layout: Layout; readonly tag: number; readonly payload: number } {
-  const tag = tagBytes(cases.length);
-  const inner = cases.map(([, type]) => (type === null ? { size: 0, align: 1 } : layout(type)));
-  const payloadAlign = Math.max(1, ...inner.map(({ align }) => align));
-  const align = Math.max(tag, payloadAlign);
-  const payload = alignTo(tag, payloadAlign);
-  return { layout: { size: alignTo(payload + Math.max(0, ...inner.map(({ size }) => size)), align), align }, tag, payload };
 }
 
 const camel = (name: string): string => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
@@ -383,7 +241,7 @@ function decoded(decoder: TextDecoder, bytes: Uint8Array): string {
 function writeString(encoding: StringEncoding): Store {
   return (frame, p, value) => {
     const text = value as string;
-    if (encoding === "utf8") return void storeBytes(frame, p, encoder.encode(text), 1);
+    if (encoding === "utf8") return storeBytes(frame, p, encoder.encode(text), 1);
     const units = new Uint8Array(text.length * 2);
     const view = new DataView(units.buffer);
     for (let i = 0; i < text.length; i++) view.setUint16(i * 2, text.charCodeAt(i), true);
@@ -472,25 +330,23 @@ function listStorer(element: ValueType, encoding: StringEncoding): Store {
 
 /** Of a result that is one core value. */
 function flatLowerer(type: ValueType): (frame: Frame, value: Value) => Flat {
-  switch (type.kind) {
-    case "bool": return (_, value) => (value === true ? 1 : 0);
-    case "char": return (_, value) => (value as string).codePointAt(0) ?? 0;
-    case "own": case "borrow": {
-      const key = resourceKey(type.resource);
-      return (frame, value) => frame.handles.add(value as object, key);
-    }
-    case "enum": return (_, value) => type.names.indexOf(value as string);
-    case "variant": case "option": case "result": {
-      const indexOf = caseIndex(type, casesOf(type));
-      return (_, value) => indexOf(value);
-    }
-    case "record": case "tuple": {
-      const [item] = type.kind === "tuple" ? type.items : type.fields.map(([, field]) => field);
-      if (item === undefined) throw new HostTrap("An empty record cannot be a result");
-      const lower = flatLowerer(item);
-      const name = type.kind === "record" ? camel(type.fields[0]![0]) : 0;
-      return (frame, value) => lower(frame, (value as Record<string | number, Value>)[name]);
-    }
-    default: return (_, value) => value as Flat;
+  if (type.kind === "bool") return (_, value) => (value === true ? 1 : 0);
+  if (type.kind === "char") return (_, value) => (value as string).codePointAt(0) ?? 0;
+  if (type.kind === "enum") return (_, value) => type.names.indexOf(value as string);
+  if (type.kind === "own" || type.kind === "borrow") {
+    const key = resourceKey(type.resource);
+    return (frame, value) => frame.handles.add(value as object, key);
   }
+  if (type.kind === "variant" || type.kind === "option" || type.kind === "result") {
+    const indexOf = caseIndex(type, casesOf(type));
+    return (_, value) => indexOf(value);
+  }
+  if (type.kind === "record" || type.kind === "tuple") {
+    const [item] = type.kind === "tuple" ? type.items : type.fields.map(([, field]) => field);
+    if (item === undefined) throw new HostTrap("An empty record cannot be a result");
+    const lower = flatLowerer(item);
+    const name = type.kind === "record" ? camel(type.fields[0]?.[0] ?? "") : 0;
+    return (frame, value) => lower(frame, (value as Record<string | number, Value>)[name]);
+  }
+  return (_, value) => value as Flat;
 }

@@ -172,15 +172,17 @@ class Scope {
   }
 
   #outerAlias(section: Reader, sort: number): void {
-    let scope: Scope = this;
-    for (let count = section.u32(); count > 0; count--) {
-      if (scope.#parent === null) throw new BinaryError("An alias goes further out than there is anything");
-      scope = scope.#parent;
-    }
+    const scope = this.#outer(section.u32());
     const index = section.u32();
     if (sort === 3) this.#types.push(at(scope.#types, index));
     else if (sort === 4) this.#components.push(at(scope.#components, index));
     else throw new UnsupportedError(`an outer alias of sort ${sort}`);
+  }
+
+  #outer(count: number): Scope {
+    if (count === 0) return this;
+    if (this.#parent === null) throw new BinaryError("An alias goes further out than there is anything");
+    return this.#parent.#outer(count - 1);
   }
 
   #canon(section: Reader): void {

@@ -1,9 +1,10 @@
 /** One request on V8, from its head to the last byte of its answer: admitted, given to a lane, answered, accounted for. */
+import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Lane } from "./lane.ts";
 import { LogLines } from "./logLines.ts";
 import type { FromLane, GuestRequest, Headers } from "./protocol.ts";
-import { type Loaded, requestId, type V8Runner } from "./service.ts";
+import type { Lanes, Loaded } from "./loaded.ts";
 import { isForbidden } from "./wasiHttp.ts";
 
 const STATUS_OF: Readonly<Record<string, number>> = {
@@ -17,11 +18,11 @@ const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (character) =
 const fromLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
 export class Exchange {
-  readonly #runner: V8Runner;
+  readonly #runner: Lanes;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #expectsContinue: boolean;
-  readonly #id = requestId();
+  readonly #id = randomBytes(8).toString("hex");
   #loaded: Loaded | undefined;
   #lane: Lane | null = null;
   #lines: LogLines | undefined;
@@ -35,7 +36,7 @@ export class Exchange {
   #bodyBytes = 0;
   #bodyDone: () => void = () => {};
 
-  constructor(runner: V8Runner, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
+  constructor(runner: Lanes, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
     this.#runner = runner;
     this.#request = request;
     this.#response = response;
@@ -119,7 +120,7 @@ export class Exchange {
         return this.#lane?.post({ type: "taken", bytes: message.bytes.length });
       case "want": return this.#giveBody();
       case "answer": return this.#answer(message);
-      case "body": return this.#send(message.chunks);
+      case "body": return this.#send(message.chunks, false);
       case "refused": return this.#fail("guest_error", message.error);
       case "done": return this.#done(message);
       case "begun": return;
@@ -150,22 +151,20 @@ export class Exchange {
     else readable();
   }
 
-  #answer({ status, headers, chunks }: Extract<FromLane, { type: "answer" }>): void {
+  #answer({ status, headers, chunks, isWhole }: Extract<FromLane, { type: "answer" }>): void {
     if (status <= INFORMATIONAL_MAX) return this.#fail("guest_error", `${status} is no status of an answer`);
     const bytes = headers.reduce((sum, [name, value]) => sum + name.length + value.length + HEADER_OVERHEAD_BYTES, 0);
     if (bytes > this.#loaded!.limits.headerBytesMax) return this.#fail("guest_error", `the answer's headers have ${bytes} bytes`);
     this.#head = { status, headers };
-    this.#send(chunks);
+    this.#send(chunks, isWhole);
   }
 
-  /** Kept until the guest has ended or something more comes: an answer that is whole has its length. */
-  #send(chunks: readonly Uint8Array[]): void {
-    const isFirst = !this.#isStreaming && this.#chunks.length === 0;
+  /** An answer that is whole waits for the word that the guest has ended well, and then has its length. */
+  #send(chunks: readonly Uint8Array[], isWhole: boolean): void {
     for (const chunk of chunks) this.#answerBytes += chunk.length;
     if (this.#answerBytes > this.#loaded!.limits.responseBodyBytesMax) return this.#fail("answer_too_large");
     this.#chunks.push(...chunks);
-    if (isFirst) setImmediate(() => this.#stream());
-    else this.#stream();
+    if (!isWhole) this.#stream();
   }
 
   #stream(): void {

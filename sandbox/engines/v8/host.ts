@@ -132,8 +132,8 @@ export class Host {
     this.waitUntil(() => this.#untaken < UNTAKEN_BYTES_MAX);
   }
 
-  /** Sends what there is of the answer. */
-  flush(): void {
+  /** Sends what there is of the answer; `isEnd`: the guest has ended, nothing more comes. */
+  flush(isEnd: boolean = false): void {
     const { answer } = this;
     if (answer === null) return;
     const chunks = answer.body?.chunks.splice(0) ?? [];
@@ -141,7 +141,7 @@ export class Host {
       this.#untaken += answer.body.bytes;
       answer.body.bytes = 0;
     }
-    if (!this.#isHeadSent) this.post({ type: "answer", status: answer.status, headers: answer.headers, chunks });
+    if (!this.#isHeadSent) this.post({ type: "answer", status: answer.status, headers: answer.headers, chunks, isWhole: isEnd });
     else if (chunks.length > 0) this.post({ type: "body", chunks });
     this.#isHeadSent = true;
   }

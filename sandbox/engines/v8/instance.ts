@@ -1,13 +1,12 @@
 /** One instance of a component: the plan carried out, with a host of its own behind its imports. Made for one call and then gone. */
-import { compileLowering, type CoreFunction as Callable, Frame, Handles, resourceKey } from "./abi.ts";
+import { compileLowering, type CoreFunction as Callable, resourceKey } from "./abi.ts";
+import { Frame, Handles } from "./frame.ts";
 import { REFUSED } from "./patch.ts";
 import { HostTrap } from "./trap.ts";
 import type { CoreInstance, CoreSort, Options, Plan } from "./types.ts";
 
 /** Functions of the host by `interface#name`; the first argument is the host of the instance that calls. */
 export type HostFunctions<H> = Readonly<Record<string, (host: H, ...values: never[]) => unknown>>;
-/** Called as its handle is dropped. */
-export type Droppable = { drop?(): void };
 
 type Binder<H> = (frame: Frame, host: H) => Callable;
 type Exports = WebAssembly.Exports;
@@ -26,7 +25,10 @@ export class Template<H> {
       if (func.kind === "alias") return null;
       if (func.kind === "drop") {
         const key = resourceKey(func.resource);
-        return (frame) => (index) => void (frame.handles.take(Number(index) >>> 0, key) as Droppable).drop?.();
+        return (frame) => (index) => {
+          frame.handles.take(Number(index) >>> 0, key);
+          return undefined;
+        };
       }
       const key = `${func.interface}#${func.name}`;
       const call = functions[key] as ((host: H, ...values: unknown[]) => unknown) | undefined;

@@ -7,7 +7,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type Channel, Host } from "./host.ts";
 import { memoryBytes, Template, wasRefused } from "./instance.ts";
-import type { FromLane, GuestRequest, Setting, ToLane } from "./protocol.ts";
+import type { FromLane, GuestRequest, Program, Setting, ToLane } from "./protocol.ts";
 import { Exit, failureOf } from "./trap.ts";
 import { CLI } from "./wasiCli.ts";
 import { HTTP, newOutparam, newRequest } from "./wasiHttp.ts";
@@ -38,13 +38,13 @@ const channel: Channel = {
   },
 };
 
-type Loaded = { readonly template: Template<Host>; readonly headerBytesMax: number };
+type Loaded = { readonly template: Template<Host>; readonly headerBytesMax: number; readonly anchors: Program["anchors"] };
 const programs = new Map<string, Loaded>();
 
 type Call = Extract<ToLane, { type: "serve" | "run" | "try" }>;
 
 function call(message: Call): void {
-  const { template, headerBytesMax } = programs.get(message.id)!;
+  const { template, headerBytesMax, anchors } = programs.get(message.id)!;
   const request: GuestRequest | null = message.type === "serve" ? message.request : null;
   const setting: Setting = message.setting;
   const host = new Host(channel, setting, request, request === null ? null : request.body, headerBytesMax);
@@ -63,10 +63,10 @@ function call(message: Call): void {
     if (error instanceof Exit && message.type === "run") exitCode = error.exitCode;
     else {
       exitCode = EXIT_TRAPPED;
-      failure = failureOf(error, exports.some(wasRefused));
+      failure = failureOf(error, exports.some(wasRefused), anchors);
     }
   }
-  if (failure === null) host.flush();
+  if (failure === null) host.flush(true);
   channel.post({ type: "done", exitCode, failure, memoryBytes: exports.reduce((sum, made) => sum + memoryBytes(made), 0), trailers: host.answer?.body?.trailers ?? [] });
 }
 
@@ -74,8 +74,8 @@ for (;;) {
   const message = channel.next(Infinity);
   if (message === null) continue;
   if (message.type === "program") {
-    const { id, plan, modules, handlesMax, headerBytesMax } = message.program;
-    programs.set(id, { template: new Template(plan, modules, FUNCTIONS, handlesMax), headerBytesMax });
+    const { id, plan, modules, anchors, handlesMax, headerBytesMax } = message.program;
+    programs.set(id, { template: new Template(plan, modules, FUNCTIONS, handlesMax), headerBytesMax, anchors });
   } else if (message.type === "forget") {
     programs.delete(message.id);
   } else if (message.type === "serve" || message.type === "run" || message.type === "try") {

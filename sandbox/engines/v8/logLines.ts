@@ -3,6 +3,7 @@ import type { LogStream } from "../../control.ts";
 
 const LINE_BYTES_MAX = 16 * 1024;
 const NEWLINE = 10;
+const STREAMS: readonly LogStream[] = ["stdout", "stderr"];
 
 export class LogLines {
   readonly #bytesPerSecondMax: number;
@@ -31,7 +32,7 @@ export class LogLines {
 
   /** What has no newline yet is a line, too. */
   end(): void {
-    for (const stream of [...this.#parts.keys()]) this.#line(stream);
+    for (const stream of STREAMS) if (this.#parts.has(stream)) this.#line(stream);
     if (this.#dropped > 0) this.#emit("system", `${this.#dropped} log lines dropped: more than ${this.#bytesPerSecondMax} bytes in a second`);
     this.#dropped = 0;
   }

@@ -19,9 +19,15 @@ const ORDER = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 const GROW = 0x40;
 const CALL = 0x10;
 
-type Section = { readonly id: number; body: Uint8Array };
+/** `parts` instead of a body that was put together of them. */
+type Section = { readonly id: number; body: Uint8Array; parts?: readonly Uint8Array[] };
 
-export function patchModule(bytes: Uint8Array, limits: CoreLimits): Uint8Array<ArrayBuffer> {
+/** From here on, a byte of the patched module is so far into the component. Ascending. */
+export type Anchor = readonly [patched: number, original: number];
+export type Patched = { readonly bytes: Uint8Array<ArrayBuffer>; readonly anchors: readonly Anchor[] };
+
+/** `bytes` is a part of the component's, which is where offsets are counted from. `name` is what V8 calls the module in a trace. */
+export function patchModule(bytes: Uint8Array, limits: CoreLimits, name: string): Patched {
   const sections = sectionsOf(bytes);
   const find = (id: number): Section | undefined => sections.find((section) => section.id === id);
   capAll(find(SECTION.memory), Math.floor(limits.memoryBytesMax / PAGE_BYTES), readMemory);
@@ -39,12 +45,45 @@ export function patchModule(bytes: Uint8Array, limits: CoreLimits): Uint8Array<A
       const typeIndex = new Reader(types.body).u32();
       types.body = appended(types.body, [0x60, 1, 0x7f, 1, 0x7f]);
       functions.body = appended(functions.body, number(typeIndex));
-      code.body = appended(bodies, growBody(flagIndex));
+      const [, ...rest] = bodies;
+      code.parts = [Uint8Array.from(number(new Reader(code.body).u32() + 1)), ...rest, Uint8Array.from(growBody(flagIndex))];
       replace(sections, SECTION.global, appended(globals?.body ?? Uint8Array.of(0), [0x7f, 1, 0x41, 0, 0x0b]));
       replace(sections, SECTION.export, appended(find(SECTION.export)?.body ?? Uint8Array.of(0), [...text(REFUSED), 3, ...number(flagIndex)]));
     }
   }
-  return joined([bytes.subarray(0, HEADER_BYTES), ...sections.flatMap(({ id, body }) => [Uint8Array.from([id, ...number(body.length)]), body])]);
+  sections.push({ id: 0, body: namesWith(sections, name) });
+  const parts = [bytes.subarray(0, HEADER_BYTES), ...sections.flatMap(({ id, body, parts = [body] }) => [Uint8Array.from([id, ...number(lengthOf(parts))]), ...parts])];
+  return { bytes: joined(parts), anchors: anchorsOf(parts, bytes) };
+}
+
+/** What was taken over as it was lies in the component's own buffer. */
+function anchorsOf(parts: readonly Uint8Array[], { buffer }: Uint8Array): Anchor[] {
+  const anchors: Anchor[] = [];
+  let at = 0;
+  for (const part of parts) {
+    if (part.buffer === buffer && part.length > 0) anchors.push([at, part.byteOffset]);
+    at += part.length;
+  }
+  return anchors;
+}
+
+/** The module's section of names, taken out of `sections`, with another name for the module itself. */
+function namesWith(sections: Section[], name: string): Uint8Array {
+  const parts: Uint8Array[] = [Uint8Array.from(text("name")), Uint8Array.from([0, ...number(text(name).length), ...text(name)])];
+  for (let i = sections.length - 1; i >= 0; i--) {
+    const section = sections[i]!;
+    if (section.id !== 0) continue;
+    const reader = new Reader(section.body);
+    if (reader.name() !== "name") continue;
+    sections.splice(i, 1);
+    while (!reader.isAtEnd) {
+      const begin = reader.at;
+      const id = reader.byte();
+      reader.take(reader.u32());
+      if (id !== 0) parts.push(section.body.subarray(begin, reader.at));
+    }
+  }
+  return joined(parts);
 }
 
 function sectionsOf(bytes: Uint8Array): Section[] {
@@ -121,8 +160,8 @@ function countImports(section: Section | undefined): { functions: number; global
   return counts;
 }
 
-/** The code section with every memory.grow as a call, or null when there is none. */
-function rewriteGrow(body: Uint8Array, growIndex: number): Uint8Array | null {
+/** The parts of the code section (its count is the first) with every memory.grow as a call, or null when there is none. */
+function rewriteGrow(body: Uint8Array, growIndex: number): Uint8Array[] | null {
   const call = Uint8Array.from([CALL, ...number(growIndex)]);
   const reader = new Reader(body);
   const count = reader.u32();
@@ -147,7 +186,7 @@ function rewriteGrow(body: Uint8Array, growIndex: number): Uint8Array | null {
     kept = reader.at;
   }
   parts.push(body.subarray(kept));
-  return found ? joined(parts) : null;
+  return found ? parts : null;
 }
 
 /** Where in one function memory.grow stands. */
@@ -243,8 +282,10 @@ function text(value: string): number[] {
   return [...number(bytes.length), ...bytes];
 }
 
+const lengthOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);
+
 function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const all = new Uint8Array(lengthOf(parts));
   let at = 0;
   for (const part of parts) {
     all.set(part, at);

@@ -37,7 +37,8 @@ export function parse(bytes: Uint8Array): ParsedComponent {
   if (isAt(bytes, MAGIC.length, CORE_VERSION)) throw refuse("core_module", "It is a core module, not a component");
   if (!isAt(bytes, MAGIC.length, COMPONENT_VERSION)) throw refuse("component_invalid", "It has a version that is not known");
   try {
-    return parseComponent(bytes);
+    // Offsets in traces count from the start of the buffer.
+    return parseComponent(bytes.byteOffset === 0 ? bytes : bytes.slice());
   } catch (error) {
     if (error instanceof UnsupportedError) throw refuse("component_unsupported", `It has ${error.message}, which the v8 engine does not know: use --engine wasmtime`, error);
     if (error instanceof BinaryError) throw refuse("component_invalid", error.message, error);
@@ -63,8 +64,9 @@ export async function prepare(id: string, { plan, modules }: ParsedComponent, li
   const least = modules.reduce((sum, module) => sum + memoryBytesMin(module), 0);
   if (least > limits.memoryBytesMax) throw new SandboxError("load_failed", `The component cannot be instantiated: memory_limit: it begins with ${least} bytes of memory, at most ${limits.memoryBytesMax}`);
   try {
-    const compiled = await Promise.all(modules.map((module) => WebAssembly.compile(patchModule(module, limits))));
-    return { id, plan, modules: compiled, handlesMax: limits.resourceHandlesMax, headerBytesMax: limits.headerBytesMax };
+    const patched = modules.map((module, index) => patchModule(module, limits, `m${index}`));
+    const compiled = await Promise.all(patched.map(({ bytes }) => WebAssembly.compile(bytes)));
+    return { id, plan, modules: compiled, anchors: patched.map(({ anchors }) => anchors), handlesMax: limits.resourceHandlesMax, headerBytesMax: limits.headerBytesMax };
   } catch (error) {
     throw new SandboxError("compile_failed", `Cannot compile component ${id}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,4 +1,5 @@
 /** What the main thread and the thread of a guest (a lane) say to each other. A lane has one call at a time. */
+import type { Anchor } from "./patch.ts";
 import type { Plan } from "./types.ts";
 
 export type Headers = readonly (readonly [name: string, value: Uint8Array])[];
@@ -15,6 +16,8 @@ export type Program = {
   readonly id: string;
   readonly plan: Plan;
   readonly modules: readonly WebAssembly.Module[];
+  /** Of each module: how to find an offset of it in the component. */
+  readonly anchors: readonly (readonly Anchor[])[];
   readonly handlesMax: number;
   readonly headerBytesMax: number;
 };
@@ -37,7 +40,7 @@ export type FromLane =
   | { readonly type: "begun" }
   | { readonly type: "want" }
   | { readonly type: "write"; readonly stream: 1 | 2; readonly bytes: Uint8Array }
-  | { readonly type: "answer"; readonly status: number; readonly headers: Headers; readonly chunks: readonly Uint8Array[] }
+  | { readonly type: "answer"; readonly status: number; readonly headers: Headers; readonly chunks: readonly Uint8Array[]; readonly isWhole: boolean }
   | { readonly type: "body"; readonly chunks: readonly Uint8Array[] }
   /** The guest answered with an error code of wasi:http. */
   | { readonly type: "refused"; readonly error: string }

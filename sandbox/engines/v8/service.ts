@@ -4,15 +4,16 @@
  * It answers as the native runner does (codes, headers, limits, log lines), for one's own components on one's own computer. A
  * guest that must end ends with its lane, and only its own request with it. What it cannot do, README.md has in a table.
  */
-import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { LogLine, LogStream, Usage } from "../../control.ts";
 import { SandboxError } from "../../errors.ts";
+import { refuseWhereForbidden } from "../../guestsHere.ts";
 import { completeLimits, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, LIMITS_MAX, type Limits, TRIAL_WALL_TIME_MS_MAX } from "../../limits.ts";
 import type { Deployment } from "../../load.ts";
 import type { Runner, RunnerOptions } from "../../runner.ts";
 import { Exchange } from "./exchange.ts";
 import { Lane } from "./lane.ts";
+import type { Lanes, Loaded } from "./loaded.ts";
 import { type ParsedProgram, preparedOf } from "./compiled.ts";
 import type { FromLane, Program, Setting } from "./protocol.ts";
 
@@ -52,24 +53,13 @@ export async function listen(address: string, port: number): Promise<V8Listener>
   return new V8Listener(server, bound.address, bound.port);
 }
 
-/** One deployment as it is loaded now. */
-export type Loaded = {
-  readonly id: string;
-  readonly hosts: readonly string[];
-  readonly program: Program;
-  readonly setting: Setting;
-  readonly limits: Limits;
-  readonly concurrency: number;
-  readonly usage: { -readonly [K in keyof Usage]: Usage[K] };
-  readonly queue: (() => void)[];
-};
-
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
+  refuseWhereForbidden();
   if (!(options.listener instanceof V8Listener)) throw new SandboxError("runner_failed", "The v8 engine serves on a listener of its own");
   return new V8Runner(options, options.listener.server);
 }
 
-export class V8Runner implements Runner {
+class V8Runner implements Runner, Lanes {
   readonly pid: number = process.pid;
   readonly #options: RunnerOptions;
   readonly #server: Server;
@@ -196,8 +186,6 @@ export class V8Runner implements Runner {
     if (reason !== null) throw new SandboxError("load_failed", `The component cannot be instantiated: ${reason}`);
   }
 }
-
-export const requestId = (): string => randomBytes(8).toString("hex");
 
 function limitsOf(deployment: Deployment): Limits {
   try {

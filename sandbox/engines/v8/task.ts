@@ -1,5 +1,6 @@
 /** A task on V8: `wasi:cli/run` in a thread of its own, which ends with it. Fuel is not counted: it is reported as 0. */
 import { SandboxError } from "../../errors.ts";
+import { refuseWhereForbidden } from "../../guestsHere.ts";
 import { completeLimits, LIMITS_TASK_DEFAULT } from "../../limits.ts";
 import type { TaskOptions, TaskResult, TrapCode } from "../../sandbox.ts";
 import { Lane } from "./lane.ts";
@@ -9,6 +10,7 @@ import type { FromLane } from "./protocol.ts";
 const EXIT_TRAPPED = 134;
 
 export async function runTask(component: Uint8Array, options: TaskOptions = {}): Promise<TaskResult> {
+  refuseWhereForbidden();
   const limits = completeLimits(options.limits, LIMITS_TASK_DEFAULT);
   const parsed = parse(component);
   if (inspectParsed(parsed).kind !== "task") throw new SandboxError("world_unknown", "The component is a service: serve it, it has no wasi:cli/run to run");

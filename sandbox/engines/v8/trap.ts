@@ -1,5 +1,7 @@
 /** How a guest on V8 ends before it ends by itself, in the words and codes that wasmtime has for it. */
 
+import type { Anchor } from "./patch.ts";
+
 export type GuestFailure = { readonly code: "trap" | "memory_limit"; readonly message: string };
 
 /** The host ends the guest: it broke the canonical ABI or a rule of an interface. */
@@ -32,16 +34,21 @@ const EXPLANATIONS: readonly (readonly [RegExp, string])[] = [
 ];
 const FRAMES_MAX = 20;
 
-/** A guest's exception as a cause, with the guest's own frames only. */
-export function failureOf(error: unknown, memoryWasRefused: boolean): GuestFailure {
+/** A guest's exception as a cause, with the guest's own frames only; their offsets count from the start of the component, as wasmtime's do. */
+export function failureOf(error: unknown, memoryWasRefused: boolean, anchors: readonly (readonly Anchor[])[]): GuestFailure {
   const own = error instanceof Error ? error.message : String(error);
   const explained = EXPLANATIONS.find(([pattern]) => pattern.test(own))?.[1] ?? own;
-  const frames = framesOf(error instanceof Error ? (error.stack ?? "") : "");
+  const frames = framesOf(error instanceof Error ? (error.stack ?? "") : "", anchors);
   const backtrace = frames.length === 0 ? "" : `error while executing at wasm backtrace:\n${frames.join("\n")}\n\nCaused by:\n    `;
   return { code: memoryWasRefused ? "memory_limit" : "trap", message: `${backtrace}${explained}` };
 }
 
-function framesOf(stack: string): string[] {
-  const found = [...stack.matchAll(/^\s*at (?:(.+) \()?wasm:\/\/wasm\/[^\s:]*:wasm-function\[(\d+)\]:(0x[0-9a-f]+)\)?$/gm)];
-  return found.slice(0, FRAMES_MAX).map(([, name, index, offset], depth) => `    ${depth}: ${offset} - ${name?.replace(/^[0-9a-f]+\./, "") ?? `wasm-function[${index}]`}`);
+function framesOf(stack: string, anchors: readonly (readonly Anchor[])[]): string[] {
+  const found = [...stack.matchAll(/^\s*at (?:(.+) \()?wasm:\/\/wasm\/m(\d+)-[0-9a-f]+:wasm-function\[(\d+)\]:0x([0-9a-f]+)\)?$/gm)];
+  return found.slice(0, FRAMES_MAX).map(([, name, module, index, offset], depth) => {
+    const own = Number.parseInt(offset!, 16);
+    const [patched, original] = anchors[Number(module)]?.findLast(([from]) => from <= own) ?? [0, 0];
+    const known = name === undefined || /^m\d+$/.test(name) ? `<wasm function ${index}>` : name.replace(/^m\d+\./, "");
+    return `    ${depth}: 0x${(own - patched + original).toString(16)} - ${known}`;
+  });
 }

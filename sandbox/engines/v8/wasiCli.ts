@@ -37,7 +37,10 @@ function output(host: Host, stream: 1 | 2): OutputStream {
   if (made === undefined) outputs.set(host, (made = new Map()));
   let found = made.get(stream);
   if (found === undefined) {
-    found = { room: () => host.room, write: (bytes) => void host.write(stream, bytes) };
+    found = { room: () => host.room, write(bytes) {
+      host.write(stream, bytes);
+      return undefined;
+    } };
     made.set(stream, found);
   }
   return found;

@@ -6,7 +6,7 @@ import { err, type Err, type Host, ok, type Ok, type Source } from "./host.ts";
 import type { HostFunctions } from "./instance.ts";
 import type { Headers } from "./protocol.ts";
 import { HostTrap } from "./trap.ts";
-import { type InputStream, type IoError, type OutputStream, Pollable, type StreamFailure } from "./wasiIo.ts";
+import { type InputStream, type OutputStream, Pollable, type StreamFailure } from "./wasiIo.ts";
 
 type Body = { chunks: Uint8Array[]; bytes: number; trailers: Headers; announced: number | null; written: number; isFinished: boolean };
 type HeaderError = { readonly tag: "invalid-syntax" | "forbidden" | "immutable" };
@@ -213,7 +213,7 @@ const ANSWERING: HostFunctions<Host> = {
   "[static]outgoing-body.finish": (_, body: OutgoingBody, trailers: Fields | undefined) => body.finish(trailers),
   "[static]response-outparam.set": setAnswer,
   "[method]response-outparam.send-informational": () => err({ tag: "internal-error", value: undefined }),
-  "http-error-code": (_, __: IoError) => undefined,
+  "http-error-code": () => undefined,
 };
 
 function settable<K extends "method" | "path" | "scheme" | "authority">(name: string, key: K): HostFunctions<Host> {

@@ -5,21 +5,21 @@ declare namespace WebAssembly {
   type Exports = Readonly<Record<string, ExportValue>>;
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
-    readonly #module: true;
+    private readonly module: true;
   }
   class Instance {
     constructor(module: Module, imports: Readonly<Record<string, Exports>>);
     readonly exports: Exports;
   }
   class Memory {
-    readonly #memory: true;
+    private readonly memory: true;
     readonly buffer: ArrayBuffer;
   }
   class Table {
-    readonly #table: true;
+    private readonly table: true;
   }
   class Global {
-    readonly #global: true;
+    private readonly global: true;
     readonly value: number | bigint;
   }
   class RuntimeError extends Error {}

@@ -22,6 +22,18 @@ class Cut extends Body {
   }
 }
 
+class Drip extends Body {
+  constructor(private ms: i32) {
+    super();
+  }
+  writeTo(writer: BodyWriter): void {
+    writer.writeText("one\n");
+    writer.flush();
+    sleep(this.ms);
+    writer.writeText("two\n");
+  }
+}
+
 let sink: u64 = 0;
 
 export function handle(request: Request): Response {
@@ -37,6 +49,7 @@ export function handle(request: Request): Response {
   if (path == "/slow") sleep(number(request, "ms", 60_000));
   if (path == "/busy") burn(number(request, "ms", 50));
   if (path == "/big") return Response.stream(new Zeros(number(request, "bytes", 64 * 1024 * 1024)));
+  if (path == "/drip") return Response.stream(new Drip(number(request, "ms", 100)));
   if (path == "/cut") return Response.stream(new Cut());
   if (path == "/header") return Response.text("ok\n").header("x-long", "x".repeat(number(request, "length", 1_000_000)));
   if (path == "/status") return Response.text("ok\n", number(request, "code", 999));

@@ -1,6 +1,7 @@
 // A task that misbehaves as its first argument says.
 import { exit, stderr, stdin, stdout } from "godwit/cli";
 import { variables } from "godwit/env";
+import { sleep } from "godwit/time";
 
 let sink: u64 = 0;
 
@@ -20,6 +21,7 @@ export function main(args: string[]): i32 {
   else if (what == "spam") while (true) stdout.writeLine("a task that talks too much");
   else if (what == "random") stdout.write(Math.random().toString());
   else if (what == "date") stdout.write(new Date(Date.now()).toISOString());
+  else if (what == "clocks") clocks();
   else return 2;
   return 0;
 }
@@ -39,6 +41,21 @@ function order(): void {
   console.log("two");
   stdout.write("three\n");
   throw new Error("after three");
+}
+
+/** How many ms a sleep of 20 took by the monotonic clock, and how often of 1,000 readings it went back. */
+function clocks(): void {
+  const begunMs = performance.now();
+  sleep(20);
+  const slept = performance.now() - begunMs;
+  let backwards = 0;
+  let last = performance.now();
+  for (let i = 0; i < 1000; i++) {
+    const now = performance.now();
+    if (now < last) backwards++;
+    last = now;
+  }
+  stdout.writeLine(slept.toString() + " " + backwards.toString());
 }
 
 function leave(): void {

@@ -8,6 +8,7 @@ import { access } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Build } from "#workloads/sdk/build.ts";
 import { type Command, CliError, type Input, type Shell, UsageError } from "../command.ts";
+import { chooseEngine, OPTIONS_ENGINE } from "../engine.ts";
 import { writeEditorTypes } from "../dev/editorTypes.ts";
 import { type Failure, Report } from "../dev/report.ts";
 import { type Change, type SourceWatch, watchSources } from "../dev/watch.ts";
@@ -37,6 +38,7 @@ export const dev: Command = {
     port: { type: "string", short: "p", value: "N", summary: `the port of a service (${PORT_DEFAULT}); 0 takes a free one` },
     address: { type: "string", value: "ADDRESS", summary: "the address to listen on (127.0.0.1)" },
     env: { type: "string", short: "e", multiple: true, value: "KEY=VALUE", summary: "an environment variable, on top of the manifest's; may be given several times" },
+    ...OPTIONS_ENGINE,
     stdin: { type: "string", value: "FILE", summary: "what a task reads from standard input at each run (nothing)" },
   },
   arguments: [0, Number.POSITIVE_INFINITY],
@@ -116,7 +118,7 @@ async function step(state: State, change: Change | null): Promise<void> {
 async function openService(input: Input, shell: Shell, report: Report): Promise<Stage> {
   const { Service } = await import("../dev/service.ts");
   const service = await Service.open({
-    address: input.text("address") ?? "127.0.0.1", port: input.count("port", 0, PORT_MAX) ?? PORT_DEFAULT, environment: environmentOf(input), report, signal: shell.signal,
+    engine: await chooseEngine(input, shell), address: input.text("address") ?? "127.0.0.1", port: input.count("port", 0, PORT_MAX) ?? PORT_DEFAULT, environment: environmentOf(input), report, signal: shell.signal,
   });
   let announced = false;
   return {
@@ -138,7 +140,7 @@ async function openService(input: Input, shell: Shell, report: Report): Promise<
 async function openTask(input: Input, shell: Shell, report: Report, args: readonly string[]): Promise<Stage> {
   const { Task } = await import("../dev/task.ts");
   const stdin = input.text("stdin");
-  const task = await Task.open({ arguments: args, stdinFile: stdin === undefined ? undefined : resolve(shell.currentDirectory, stdin), environment: environmentOf(input), report });
+  const task = await Task.open({ engine: await chooseEngine(input, shell), arguments: args, stdinFile: stdin === undefined ? undefined : resolve(shell.currentDirectory, stdin), environment: environmentOf(input), report });
   return {
     take: (build) => task.take(build),
     stop: () => task.stop(),

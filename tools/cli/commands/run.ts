@@ -1,6 +1,7 @@
 /** `godwit run`: one task in the sandbox, here, with no chain; its streams and its exit code are this command's. */
 import { type Command, CliError, type Options, UsageError, type Input, type Output } from "../command.ts";
 import { type SandboxSettings, loadComponent, sandboxSettings } from "../component.ts";
+import { chooseEngine, OPTIONS_ENGINE } from "../engine.ts";
 import { sourceLinesOf } from "../symbols.ts";
 
 const MIB = 1024 * 1024;
@@ -8,6 +9,7 @@ const MIB = 1024 * 1024;
 export const SANDBOX_OPTIONS: Options = {
   env: { type: "string", short: "e", multiple: true, value: "KEY=VALUE", summary: "an environment variable of the program; may be given several times" },
   memory: { type: "string", value: "MIB", summary: "the most memory it may use" },
+  ...OPTIONS_ENGINE,
 };
 
 export const run: Command = {
@@ -28,7 +30,7 @@ export const run: Command = {
     const environment = environmentOf(input);
     const { build, component, digest } = await loadComponent(path, shell);
     const settings: Partial<SandboxSettings> = build === null ? {} : sandboxSettings(build.manifest);
-    const { inspect, runTask } = await import("#sandbox/sandbox.ts");
+    const { inspect, runTask } = await chooseEngine(input, shell);
     if ((await inspect(component)).kind !== "task") throw new CliError("not_a_task", `Cannot run ${path}: it is a service (godwit serve)`);
     const result = await runTask(component, {
       name: path, arguments: args, environment: { ...settings.environment, ...environment }, limits: { ...settings.limits, ...limits }, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,

@@ -2,6 +2,7 @@
 import type { LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Command, CliError, type Shell } from "../command.ts";
 import { type SandboxSettings, loadComponent, sandboxSettings } from "../component.ts";
+import { chooseEngine } from "../engine.ts";
 import { sourceLinesOf } from "../symbols.ts";
 import { jsonText, plain, warn, withProgress } from "../table.ts";
 import { SANDBOX_OPTIONS, environmentOf } from "./run.ts";
@@ -33,7 +34,7 @@ export const serve: Command = {
     const { build, component, digest } = await loadComponent(path, shell);
     const settings: Partial<SandboxSettings> = build === null ? {} : sandboxSettings(build.manifest);
     const withLines = await sourceLinesOf(digest);
-    const { compile, inspect, listen, startRunner } = await import("#sandbox/sandbox.ts");
+    const { compile, inspect, listen, startRunner } = await chooseEngine(input, shell);
     if ((await inspect(component)).kind !== "service") throw new CliError("not_a_service", `Cannot serve ${path}: it is a task (godwit run)`);
     const listener = await listen(input.text("address") ?? "127.0.0.1", port);
     const lost = new AbortController();

@@ -8,6 +8,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Engine } from "#sandbox/engines/engine.ts";
 import type { Deployment, Listener, LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Build, buildComponent } from "#workloads/sdk/build.ts";
 import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
@@ -15,6 +16,7 @@ import { sandboxSettings } from "../component.ts";
 import type { Report } from "./report.ts";
 
 export type ServiceOptions = {
+  readonly engine: Engine;
   readonly address: string;
   readonly port: number;
   /** On top of the manifest's. */
@@ -36,7 +38,7 @@ export class Service {
   #symbols: Symbols | null = null;
 
   static async open(options: ServiceOptions): Promise<Service> {
-    const { listen, startRunner } = await import("#sandbox/sandbox.ts");
+    const { listen, startRunner } = options.engine;
     const listener = await listen(options.address, options.port);
     const cacheDirectory = await mkdtemp(join(tmpdir(), "godwit-dev-"));
     const { report } = options;
@@ -107,7 +109,7 @@ export class Service {
   }
 
   async #load(component: Uint8Array, digest: string | undefined, settings: Omit<Deployment, "id" | "hosts" | "compiled">): Promise<void> {
-    const { compile } = await import("#sandbox/sandbox.ts");
+    const { compile } = this.#options.engine;
     const compiled = await compile(component, { cacheDirectory: this.#cacheDirectory, signal: this.#options.signal, ...(digest === undefined ? {} : { digest }) });
     await this.#runner.load({ id: ID, hosts: ["*"], compiled, ...settings });
   }

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { runTask } from "#sandbox/sandbox.ts";
+import type { Engine } from "#sandbox/engines/engine.ts";
 import type { Build } from "#workloads/sdk/build.ts";
 import { withSourceLines } from "#workloads/sdk/symbols.ts";
 import { CliError } from "../command.ts";
@@ -10,6 +10,7 @@ import { sandboxSettings } from "../component.ts";
 import type { Report } from "./report.ts";
 
 export type TaskOptions = {
+  readonly engine: Engine;
   readonly arguments: readonly string[];
   /** A file that is its standard input, read at each run. */
   readonly stdinFile: string | undefined;
@@ -56,7 +57,7 @@ export class Task {
   async #run({ component, symbols, manifest }: Build, stdin: Uint8Array, signal: AbortSignal): Promise<void> {
     const { report, environment } = this.#options;
     try {
-      const { exitCode, wallMs, trap } = await runTask(component, {
+      const { exitCode, wallMs, trap } = await this.#options.engine.runTask(component, {
         name: manifest.name, arguments: this.#options.arguments, environment: { ...manifest.environment, ...environment }, stdin, signal, cacheDirectory: this.#cacheDirectory,
         limits: sandboxSettings(manifest).limits, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
       });
