@@ -10,7 +10,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildNative } from "./native.mjs";
@@ -58,7 +58,11 @@ function quietly(command, args, what) {
 const installKey = () =>
   createHash("sha256").update(readFileSync(join(root, "package.json"))).update(readFileSync(join(root, "package-lock.json"))).digest("hex");
 
+/** Whoever links node_modules to another folder's sees to that folder: npm ci would empty it for all who share it. */
+const isShared = () => lstatSync(join(root, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+
 async function installPackages() {
+  if (isShared()) return;
   const key = installKey();
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === key) return;
   say("installing the pinned packages");
