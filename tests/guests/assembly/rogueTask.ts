@@ -1,7 +1,7 @@
 // A task that misbehaves as its first argument says.
 import { exit, stderr, stdin, stdout } from "godwit/cli";
 import { variables } from "godwit/env";
-import { sleep } from "godwit/time";
+import { sleep } from "godwit/clock";
 
 let sink: u64 = 0;
 
