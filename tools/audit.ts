@@ -31,7 +31,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   const [machines, books, findings] = [new Map<string, { operator: string; bond: bigint; boot: string; gib: bigint; core: bigint }>(), new Map<string, Book>(), [] as string[]];
   const supply = sum(accounts.values(), (balance) => balance) + stakes.total;
   let [height, id, timeMs, second, pool, stallUpTo, stallUntil, proven] = [0, genesisId(genesisBytes).toHex(), genesis.timeMs as bigint, 0n, 0n, 0n, 0n, true];
-  const burnt = 0n;
+  let burnt = 0n;
   const check = (holds: boolean, what: string): void => void (holds || findings.push(what));
   const add = (who: string, amount: bigint): void => void accounts.set(who, (accounts.get(who) ?? 0n) + amount);
   const start = (book: Book, t: bigint, { index, machine, operator, rate }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, from: t, to: t, paidTo: t, runs: true });
@@ -57,6 +57,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     for (const segment of over) pay(book, segment, segment.to);
     [book.past, book.segments] = [[...book.past, ...over], book.segments.filter((segment) => !over.includes(segment))];
   }
+  const punish = (evidence: Uint8Array, by: string | null): void => { const cost = stakes.punish(evidence, by); burnt += cost.burnt; if (cost.reporter !== null) add(cost.reporter, cost.reward); };
   const rateFor = ({ machine }: Segment, { memoryMib, cpuMillis }: Book, { gib, core } = machines.get(machine)!): bigint =>
     (BigInt(memoryMib) * gib * 1000n + BigInt(cpuMillis) * core * 1024n + 1_023_999n) / 1_024_000n || 1n;
   function operate(op: Operation, sender: string, made: string, t: bigint): void {
@@ -64,7 +65,8 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
     add(sender, -stakes.operate(op, sender, timeMs));
-    if (op.kind === "transfer") [sender, name(op.to)].forEach((who, i) => add(who, i === 0 ? -op.amount : op.amount));
+    if (op.kind === "report") punish(op.evidence, sender);
+    else if (op.kind === "transfer") [sender, name(op.to)].forEach((who, i) => add(who, i === 0 ? -op.amount : op.amount));
     else if (op.kind === "registerMachine") {
       const [key, { pricePerGibSecond: gib, pricePerCoreSecond: core, bond }] = [name(addressOf(op.machineKey)), op];
       add(sender, (machines.get(key)?.bond ?? 0n) - bond);
@@ -115,6 +117,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       add(name(sender), -fee); pool += fee;
       if (outcomes[i]?.ok) for (const [at, op] of ops.entries()) operate(op, name(sender), deploymentIdOf(sender, nonce, at).toHex(), t);
     }
+    for (const one of body.evidence) punish(one, stakes.operatorOf(header.proposer));
     for (const book of books.values()) if (book.closing && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
     const { paid, fromPool } = stakes.end(header.height, timeMs, pool);
     for (const [who, amount] of paid) if (amount > 0n) add(who, amount);

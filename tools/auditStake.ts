@@ -3,6 +3,7 @@
  * back. Like `audit.ts` it imports nothing of the ledger: a second reading of the rules (chain/README.md, E1 to E6) from blocks alone.
  */
 import { addressOf, addressText as name } from "#chain/codec/address.ts";
+import { accusedOf, decodeEvidence } from "#chain/codec/evidence.ts";
 import type { GenesisValidator } from "#chain/codec/genesis.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
@@ -60,6 +61,16 @@ export class StakeBook {
     }
     if (stake && op.kind === "unjail") stake.state = "active";
     return 0n;
+  }
+
+  /** Whom evidence accuses: taken to hold, as a block with such that does not is invalid. */
+  punish(encoded: Uint8Array, reporter: string | null): { reporter: string | null; reward: bigint; burnt: bigint } {
+    const { epoch, validator } = accusedOf(decodeEvidence(encoded));
+    const { reward, burnt } = this.slash(addressOf(this.sets.get(epoch)![validator]!.publicKey).toHex());
+    return reporter === null ? { reporter, reward: 0n, burnt: reward + burnt } : { reporter, reward, burnt };
+  }
+  operatorOf(index: number): string | null {
+    return this.sets.get(this.#epoch)![index]?.operator ?? null;
   }
 
   /** A twentieth of each amount is gone: what the reporter gets, and what is burnt. */

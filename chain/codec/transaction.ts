@@ -6,8 +6,8 @@
  */
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Envelope, type SignedBy, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
-import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
-import { OPERATIONS_PER_TRANSACTION_MAX, TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
+import { bytes, bytesUpTo, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { EVIDENCE_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
 import { hashWithDomain, publicKeyOf, sign } from "#chain/crypto.ts";
 import {
   type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId, digest, publicKey, signature,
@@ -65,7 +65,9 @@ export type Bond = { readonly kind: "bond"; readonly consensusKey: PublicKey; re
 export type Unbond = { readonly kind: "unbond"; readonly validator: Address; readonly amount: bigint };
 /** The operator says that its validator is back. */
 export type Unjail = { readonly kind: "unjail"; readonly validator: Address };
-export type Operation = Bond | Unbond | Unjail | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+/** Evidence (`evidence.ts`) against a validator, by anybody who has it. */
+export type Report = { readonly kind: "report"; readonly evidence: Uint8Array };
+export type Operation = Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -133,6 +135,7 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   bond: { number: 12, fields: { consensusKey: same((value) => publicKey(bytes(value, 32))), proof: same((value) => signature(bytes(value, 64))), amount: U64 } },
   unbond: { number: 13, fields: { validator: ADDRESS, amount: U64 } },
   unjail: { number: 14, fields: { validator: ADDRESS } },
+  report: { number: 15, fields: { evidence: same((value) => bytesUpTo(value, EVIDENCE_BYTES_MAX)) } },
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;

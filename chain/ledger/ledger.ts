@@ -1,8 +1,8 @@
 /**
  * The ledger: a deterministic function from genesis and blocks to accounts, machines, deployments, leases and money.
  *
- * A block is applied in this order: 1 money time, and who signed the parent; 2 due events; 3 transactions; 4 suspicions and
- * evidence (none yet); 5 placement; 6 after an epoch's last block what ends it (`epochs.ts`); 7 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
+ * A block is applied in this order: 1 money time, and who signed the parent; 2 due events; 3 transactions; 4 evidence (suspicions
+ * later); 5 placement; 6 after an epoch's last block what ends it (`epochs.ts`); 7 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
  * whose operations are refused is in it, pays its fee, and changes nothing else. Invariants, asserted after every block: money
  * is only moved, and `revert` of an applied block leaves the state, slots and root of before.
  *
@@ -23,6 +23,7 @@ import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_M
 import { moneyOf } from "#chain/ledger/model.ts";
 import { applyOperation, isFreeOperation } from "#chain/ledger/operations.ts";
 import { placePending } from "#chain/ledger/placement.ts";
+import { punish } from "#chain/ledger/stake.ts";
 import { State, type Undo } from "#chain/ledger/state.ts";
 import { moneySecondAfter } from "#chain/ledger/time.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
@@ -40,6 +41,8 @@ export type BlockInput = {
   /** Who signed the parent, by index in its epoch's set, and who proposes this block. Left out: nobody is counted. */
   readonly parentBitmap?: Uint8Array;
   readonly proposer?: number;
+  /** Each encoded (`codec/evidence.ts`); its signatures are checked here. Its reporter is the proposer's operator. */
+  readonly evidence?: readonly Uint8Array[];
   /** Their signatures were verified by whoever let them in. */
   readonly transactions: readonly DecodedTransaction[];
 };
@@ -56,6 +59,8 @@ export type Applied = {
 };
 export type Built = Applied & {
   readonly transactions: readonly DecodedTransaction[];
+  /** What of it punishes somebody. */
+  readonly evidence: readonly Uint8Array[];
   /** Candidates that this block cannot take; those it had no room for are not among them. */
   readonly rejected: readonly { readonly txid: Digest; readonly code: string; readonly message: string }[];
 };
@@ -140,11 +145,20 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
       return refusal;
     }
   }
+  const evidence: Uint8Array[] = [];
+  for (const one of input.evidence ?? []) {
+    const punished = punish(context, one, state.sets.current[input.proposer ?? -1]?.operator ?? null);
+    if (punished.ok) evidence.push(one);
+    else if (!skips) {
+      state.rollback(savepoint);
+      return punished;
+    }
+  }
   releaseDry(context);
   placePending(context);
   const epochEnd = isEpochEnd(input.height, context.rules.epochBlocks) ? endEpoch(context) : null;
   const undo = state.commit();
-  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, epochEnd, undo, transactions, rejected };
+  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, epochEnd, undo, transactions, evidence, rejected };
 }
 
 function refusalOfClock(ledger: Ledger, { height, timeMs, moneySecond }: BlockInput): Refusal | null {

@@ -13,7 +13,7 @@ import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS,
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
-import { bond, unbond, unjail } from "#chain/ledger/stake.ts";
+import { bond, report, unbond, unjail } from "#chain/ledger/stake.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
@@ -30,6 +30,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   bond,
   unbond,
   unjail,
+  report,
   registerMachine,
   up,
   deploy,

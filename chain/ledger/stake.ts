@@ -6,9 +6,13 @@
  * set, never stake.
  */
 import { addressOf } from "#chain/codec/address.ts";
-import { type Bond, type Unbond, type Unjail, machineProofMessage } from "#chain/codec/transaction.ts";
+import { CodecError } from "#chain/codec/cbor.ts";
+import { validatorSet } from "#chain/codec/certificate.ts";
+import { type Evidence, accusedOf, decodeEvidence, verifyEvidence } from "#chain/codec/evidence.ts";
+import { type Bond, type Report, type Unbond, type Unjail, machineProofMessage } from "#chain/codec/transaction.ts";
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
+import { membersOf } from "#chain/ledger/epochs.ts";
 import { PROOF_WORK, REPORT_BPS, SLASH_BPS, STAKE_MIN, UNBONDINGS_MAX, UNBONDING_EPOCHS } from "#chain/ledger/limits.ts";
 import type { Validator } from "#chain/ledger/model.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
@@ -58,16 +62,46 @@ export function unjail(context: BlockContext, { validator: id }: Unjail, { sende
   return OK;
 }
 
+export const report = (context: BlockContext, { evidence }: Report, { sender }: Origin): Result => punish(context, evidence, sender);
+
+/** Slashes who is accused, if the evidence holds by the set of its epoch and nobody was faster. `reporter` null: nobody is rewarded. */
+export function punish(context: BlockContext, encoded: Uint8Array, reporter: Address | null): Result {
+  const { state, chainId } = context;
+  const evidence = evidenceFrom(encoded);
+  if (evidence === null) return refuse("evidence_invalid", "Cannot read the evidence, or it contradicts nothing");
+  const accused = accusedOf(evidence);
+  const members = membersOf(state, accused.epoch);
+  const member = members?.[accused.validator];
+  if (!members || !member) return refuse("evidence_epoch", `Cannot take evidence against validator ${accused.validator} of epoch ${accused.epoch} as that set is not known any more, or has no such`);
+  const validator = state.validator(addressOf(member.key));
+  if (!validator) return refuse("validator_unknown", "Cannot punish a validator that has taken all its stake back");
+  if (validator.state === "tombstoned") return tombstoned();
+  state.spend(2 * PROOF_WORK);
+  const verdict = verifyEvidence(validatorSet(chainId, accused.epoch, members.map(({ key, weight }) => ({ publicKey: key, weight }))), evidence);
+  if (!verdict.ok) return verdict;
+  slash(context, validator, reporter);
+  return OK;
+}
+
+function evidenceFrom(encoded: Uint8Array): Evidence | null {
+  try {
+    return decodeEvidence(encoded);
+  } catch (error) {
+    if (error instanceof CodecError || error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
 /** Takes 5 % of all stake behind a key, for good: a tenth of it is the reporter's, the rest is burnt. The key never validates again. */
-export function slash(context: BlockContext, validator: Validator, reporter: Address): void {
+function slash(context: BlockContext, validator: Validator, reporter: Address | null): void {
   const { state } = context;
   const cut = (amount: bigint): bigint => (amount * SLASH_BPS) / 10_000n;
   const amount = validator.unbonding.reduce((sum, one) => sum + cut(one.amount), cut(validator.stake));
-  const reward = (amount * REPORT_BPS) / 10_000n;
+  const reward = reporter === null ? 0n : (amount * REPORT_BPS) / 10_000n;
   const unbonding = validator.unbonding.map((one) => ({ ...one, amount: one.amount - cut(one.amount) }));
   state.put({ ...validator, state: "tombstoned", stake: validator.stake - cut(validator.stake), unbonding });
   state.put({ ...state.totals, burnt: state.totals.burnt + amount - reward });
-  credit(state, reporter, reward);
+  if (reporter !== null) credit(state, reporter, reward);
   context.events.push({ kind: "slashed", validator: validator.id, reporter, amount, reward });
 }
 
@@ -76,4 +110,4 @@ function ownedBy({ state }: BlockContext, sender: Address, id: Address): { ok: t
   if (!validator) return refuse("validator_unknown", `Cannot find validator ${id.toHex()}`);
   return sameBytes(validator.operator, sender) ? { ok: true, validator } : refuse("not_owner", `Cannot change validator ${id.toHex()} as it belongs to another account`);
 }
-export const tombstoned = (): Refusal => refuse("validator_tombstoned", "Cannot do this with a validator whose key has signed against itself: take its stake back and use another key");
+const tombstoned = (): Refusal => refuse("validator_tombstoned", "Cannot do this with a validator whose key has signed against itself: take its stake back and use another key");

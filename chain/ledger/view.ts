@@ -197,7 +197,7 @@ export type LedgerEvent =
   | { readonly kind: "unbonding"; readonly validator: Address; readonly operator: Address; readonly amount: bigint; readonly releaseMs: bigint }
   | { readonly kind: "unbonded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
   | { readonly kind: "validator"; readonly validator: Address; readonly operator: Address; readonly state: ValidatorState }
-  | { readonly kind: "slashed"; readonly validator: Address; readonly reporter: Address; readonly amount: bigint; readonly reward: bigint }
+  | { readonly kind: "slashed"; readonly validator: Address; readonly reporter: Address | null; readonly amount: bigint; readonly reward: bigint }
   | { readonly kind: "rewarded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
   /** The epoch that begins with the next block. */
   | { readonly kind: "epoch"; readonly epoch: number; readonly validators: number }

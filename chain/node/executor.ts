@@ -28,6 +28,7 @@ export type Executed = {
   readonly facts: ParentFacts;
   readonly header: BlockHeader;
   readonly transactions: readonly DecodedTransaction[];
+  readonly evidence: readonly Uint8Array[];
   readonly results: Results;
   /** Not null after the last block of an epoch: who validates from its child on. */
   readonly epochEnd: EpochEnd | null;
@@ -43,6 +44,8 @@ export type BuildInput = {
   readonly epoch: number;
   readonly validatorsHash: Digest;
   readonly proposer: number;
+  /** Not on the chain yet; what would punish nobody is left out. */
+  readonly evidence?: readonly Uint8Array[];
   readonly rules: Parameters;
   readonly pool: Mempool;
 };
@@ -103,16 +106,16 @@ export class Executor {
     const key = hex(held.ref.id);
     const known = this.#executed.get(key);
     if (known) return known;
-    const { header } = held.block;
+    const { header, body: { evidence } } = held.block;
     if (!this.moveTo(header.parentId)) return refuse("parent_unknown", `Cannot execute block ${header.height}: its parent was not executed`);
     if (Buffer.compare(header.nextValidatorsHash, this.#nextValidatorsHash()) !== 0) return refuse("validators_differ", `Cannot take block ${header.height}: its next validators are not those of its parent's state`);
-    const applied = applyBlock(this.#tipLedger, inputOf({ header, transactions }));
+    const applied = applyBlock(this.#tipLedger, inputOf({ header, evidence, transactions }));
     if (!applied.ok) return applied;
     if (Buffer.compare(applied.stateRoot, header.stateRoot) !== 0) {
       revert(this.#tipLedger, applied.undo);
       return refuse("state_root_differs", `Cannot take block ${header.height}: its state root is ${hex(header.stateRoot)} and here ${hex(applied.stateRoot)} comes out`);
     }
-    return this.#push(held.ref.id, header, transactions, applied);
+    return this.#push(held.ref.id, { header, evidence, transactions }, applied);
   }
 
   /** A block of what waits, on an executed parent. What cannot be in it leaves the mempool. */
@@ -126,18 +129,19 @@ export class Executor {
     const parentBitmap = input.parentCertificate?.bitmap ?? new Uint8Array(0);
     const nextValidatorsHash = this.#nextValidatorsHash();
     const built = buildBlock(this.#tipLedger, {
-      height: parent.height + 1, timeMs: input.timeMs, moneySecond: second, previousId: input.parentId, parentBitmap, proposer: input.proposer, transactions: candidates,
+      height: parent.height + 1, timeMs: input.timeMs, moneySecond: second, previousId: input.parentId, parentBitmap, proposer: input.proposer,
+      evidence: input.evidence ?? [], transactions: candidates,
     });
     if (!built.ok) throw new Error(`buildBlock refused an executed parent: ${built.message}`);
     const chosen = built.transactions.map((transaction) => pool.bytesOf(hex(transaction.txid))!);
-    const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: [], suspicions: [] };
+    const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: built.evidence, suspicions: [] };
     const header: BlockHeader = {
       chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: parent.view as View, parentId: parent.id,
       parentBitmap, timeMs: input.timeMs, moneySecond: second, bodyRoot: bodyRoot(body), stateRoot: built.stateRoot,
       validatorsHash: input.validatorsHash, nextValidatorsHash, proposer: input.proposer,
     };
     const held = heldBlock({ header, body }, null);
-    const { dueMs } = this.#push(held.ref.id, header, built.transactions, built);
+    const { dueMs } = this.#push(held.ref.id, { header, evidence: built.evidence, transactions: built.transactions }, built);
     for (const { txid, code } of built.rejected) if (!STAYS.has(code)) pool.drop(hex(txid), code);
     return { held, dueMs };
   }
@@ -176,9 +180,9 @@ export class Executor {
     return validatorsHash(sets.next.map(({ key, weight }) => ({ publicKey: key, weight })));
   }
 
-  #push(id: Digest, header: BlockHeader, transactions: readonly DecodedTransaction[], applied: Pick<Applied, "outcomes" | "events" | "epochEnd" | "undo">): Executed {
+  #push(id: Digest, { header, evidence, transactions }: Pick<Executed, "header" | "evidence" | "transactions">, applied: Pick<Applied, "outcomes" | "events" | "epochEnd" | "undo">): Executed {
     const facts = { id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
-    const executed = { facts, header, transactions, results: { outcomes: applied.outcomes, events: applied.events }, epochEnd: applied.epochEnd, dueMs: dueMsOf(this.tip) };
+    const executed = { facts, header, evidence, transactions, results: { outcomes: applied.outcomes, events: applied.events }, epochEnd: applied.epochEnd, dueMs: dueMsOf(this.tip) };
     this.#executed.set(hex(id), executed);
     this.#path.push({ executed, undo: applied.undo, changes: this.#tipLedger.state.changesOf(applied.undo) });
     this.#onTipMoved(transactions);
@@ -200,8 +204,9 @@ export class Executor {
   }
 }
 
-const inputOf = ({ header, transactions }: Pick<Executed, "header" | "transactions">): BlockInput => ({
-  height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, parentBitmap: header.parentBitmap, proposer: header.proposer, transactions,
+const inputOf = ({ header, evidence, transactions }: Pick<Executed, "header" | "evidence" | "transactions">): BlockInput => ({
+  height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, parentBitmap: header.parentBitmap, proposer: header.proposer,
+  evidence, transactions,
 });
 
 /** Rejected for this block only: the machine's share is used up, or one before it in its account was rejected. */

@@ -2,12 +2,15 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { addressOf } from "#chain/codec/address.ts";
+import { signVote } from "#chain/codec/certificate.ts";
+import { encodeEvidence } from "#chain/codec/evidence.ts";
 import { bitmapOf } from "#chain/codec/quorum.ts";
+import type { SignedVote } from "#chain/codec/schema.ts";
 import { signValidatorProof } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { STAKE_MIN, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
-import type { Address } from "#chain/types.ts";
+import { type Address, type Digest, digest, epoch, view } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
 import { type Actor, TOKEN, World, actor } from "./world.ts";
@@ -19,8 +22,8 @@ const keyOf = (n: number): Actor => actor(500 + n);
 const bonding = (world: World, n: number, operator: Actor, amount: bigint): Parameters<World["send"]>[1][number] =>
   ({ kind: "bond", ...signValidatorProof(keyOf(n).seed, world.ledger.chainId, operator.id), amount });
 const codes = (world: World): (string | undefined)[] => world.history.at(-1)!.applied.outcomes.map(({ code }) => code);
-const weightsOf = (world: World, epoch: number): Record<string, number> =>
-  Object.fromEntries(world.view.validatorsOf(epoch)!.map(({ id, weight }) => [nameOf(id), weight]));
+const weightsOf = (world: World, of: number): Record<string, number> =>
+  Object.fromEntries(world.view.validatorsOf(of)!.map(({ id, weight }) => [nameOf(id), weight]));
 const nameOf = (id: Address): string => [0, ...Array.from({ length: 40 }, (_, i) => 501 + i)].map(actor).findIndex((one) => one.id.toHex() === id.toHex()).toString();
 const eventsOf = <K extends LedgerEvent["kind"]>(world: World, kind: K): Extract<LedgerEvent, { kind: K }>[] =>
   world.history.flatMap(({ applied }) => applied.events.filter((event): event is Extract<LedgerEvent, { kind: K }> => event.kind === kind));
@@ -159,6 +162,69 @@ test("a chain keeps its last validators when all of them take their stake back",
   world.send(actor(0), [{ kind: "unbond", validator: addressOf(actor(0).key), amount: TOKEN }]);
   for (let k = 0; k < 6; k++) finishEpoch(world, [0], 2);
   assert.deepStrictEqual(weightsOf(world, 7), { 0: 1 });
+});
+
+const voteOf = (world: World, n: number, id: Digest | null, changes: { epoch?: number; seed?: Uint8Array; kind?: "notarize" | "nullify" | "finalize" } = {}): SignedVote =>
+  signVote(changes.seed ?? keyOf(1).seed, { kind: changes.kind ?? "notarize", chainId: world.ledger.chainId, epoch: epoch(changes.epoch ?? 2), view: view(5), id }, n);
+const A = digest(new Uint8Array(32).fill(1));
+const B = digest(new Uint8Array(32).fill(2));
+
+/** Alice's key has index 0 in epoch 2. */
+function bonded(): World {
+  const world = new World({ signed: true });
+  world.send(alice, [bonding(world, 1, alice, 101n * TOKEN)]);
+  finishEpoch(world);
+  finishEpoch(world);
+  world.send(alice, [{ kind: "unbond", validator: addressOf(keyOf(1).key), amount: 40n * TOKEN + 1n }]);
+  world.block();
+  return world;
+}
+
+test("evidence by transaction costs 5 % of stake and unbonding stake once, a tenth of it to the reporter, the rest burnt; the key never validates again", async () => {
+  const world = bonded();
+  const id = addressOf(keyOf(1).key);
+  const evidence = encodeEvidence({ kind: "votes", a: voteOf(world, 0, A), b: voteOf(world, 0, B) });
+  const before = { bob: world.view.account(bob.id)!.balance, ...world.view.supply() };
+  const sent = world.send(bob, [{ kind: "report", evidence }]);
+  world.send(carol, [{ kind: "report", evidence }]);
+  world.block();
+  assert.deepStrictEqual(codes(world), [undefined, "validator_tombstoned"]);
+  // 5 % of 60.999999999 and of 40.000000001, each rounded down.
+  const cut = (61n * TOKEN - 1n) / 20n + (40n * TOKEN + 1n) / 20n;
+  assert.deepStrictEqual(world.view.supply().stakes, before.stakes - cut);
+  assert.strictEqual(world.view.supply().burnt, cut - cut / 10n);
+  assert.strictEqual(world.view.account(bob.id)!.balance, before.bob - sent.body.fee + cut / 10n);
+  assert.strictEqual(world.view.validator(id)!.state, "tombstoned");
+  world.send(alice, [bonding(world, 1, alice, TOKEN)]);
+  world.send(alice, [{ kind: "unjail", validator: id }]);
+  world.send(alice, [{ kind: "unbond", validator: id, amount: world.view.validator(id)!.stake }]);
+  world.block();
+  assert.deepStrictEqual(codes(world), ["validator_tombstoned", "validator_tombstoned", undefined]);
+  for (let k = 0; k < 5; k++) finishEpoch(world, [], 2);
+  assert.deepStrictEqual(weightsOf(world, world.view.epoch), { 0: 1 });
+  assert.strictEqual(world.view.validator(id)!.stake, 0n, "it stays known, so that its key cannot come back");
+  await agrees(world);
+});
+
+test("evidence in a block is checked with the set of its epoch and rewards the proposer's operator; what holds not, or punishes nobody any more, makes the block invalid", async () => {
+  const world = bonded();
+  const votes = (a: SignedVote, b: SignedVote): Uint8Array => encodeEvidence({ kind: "votes", a, b });
+  const good = votes(voteOf(world, 0, A), voteOf(world, 0, B));
+  const tried = (evidence: Uint8Array): string => {
+    const result = world.tryBlock(1, { evidence: [evidence], proposer: 1 });
+    return result.ok ? "ok" : result.code;
+  };
+  assert.strictEqual(tried(votes(voteOf(world, 0, A), voteOf(world, 0, B, { seed: keyOf(2).seed }))), "evidence_invalid");
+  assert.strictEqual(tried(votes(voteOf(world, 1, A), voteOf(world, 1, B))), "evidence_invalid", "the index is another validator's");
+  assert.strictEqual(tried(votes(voteOf(world, 0, A, { epoch: 9 }), voteOf(world, 0, B, { epoch: 9 }))), "evidence_epoch");
+  assert.strictEqual(tried(votes(voteOf(world, 7, A), voteOf(world, 7, B))), "evidence_epoch");
+  assert.strictEqual(tried(good.slice(1)), "evidence_invalid");
+  const operator = world.view.account(actor(0).id)?.balance ?? 0n;
+  assert.strictEqual(tried(votes(voteOf(world, 0, A, { kind: "finalize" }), voteOf(world, 0, null, { kind: "nullify" }))), "ok");
+  assert.strictEqual(tried(good), "validator_tombstoned");
+  const cut = (61n * TOKEN - 1n) / 20n + (40n * TOKEN + 1n) / 20n;
+  assert.strictEqual(world.view.account(actor(0).id)!.balance, operator + cut / 10n);
+  await agrees(world);
 });
 
 test("what cannot be bonded or unbonded is refused by code, and takes nothing", () => {

@@ -23,8 +23,8 @@ export function blocksOf(world: World, forge: Forge = (header, body) => ({ heade
   const hash = validatorsHash(world.genesis.validators);
   let parentId: Digest = genesisId(genesisBytes);
   let parent: Certificate | null = null;
-  for (const [i, { transactions, applied, timeMs: time, moneySecond: second, parentBitmap, proposer }] of world.history.entries()) {
-    const plain: BlockBody = { parentCertificate: parent, transactions: transactions.map(({ bodyBytes, signatures }) => encode([bodyBytes, signatures.map((by) => [by.key, by.signature])])), evidence: [], suspicions: [] };
+  for (const [i, { transactions, applied, timeMs: time, moneySecond: second, parentBitmap, proposer, evidence }] of world.history.entries()) {
+    const plain: BlockBody = { parentCertificate: parent, transactions: transactions.map(({ bodyBytes, signatures }) => encode([bodyBytes, signatures.map((by) => [by.key, by.signature])])), evidence: evidence ?? [], suspicions: [] };
     const draft: BlockHeader = {
       chainId, epoch: epoch(0), view: view(i + 1), height: height(i + 1), parentView: view(i), parentId, parentBitmap: parentBitmap ?? new Uint8Array(0), timeMs: timeMs(time),
       moneySecond: moneySecond(second), bodyRoot: bodyRoot(plain), stateRoot: applied.stateRoot, validatorsHash: hash, nextValidatorsHash: hash, proposer: proposer ?? VALIDATORS_MAX - 1,

@@ -56,13 +56,13 @@ export function genesisFor(accounts: readonly Actor[], balance: bigint, paramete
 export type WorldOptions = { readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean };
 
 /** Who signed a block's parent, and who proposes it: nobody, where that is not the point. */
-export type Signed = { readonly parentBitmap?: Uint8Array; readonly proposer?: number };
+export type Signed = { readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[] };
 
 export class World {
   readonly genesis: Genesis;
   readonly ledger: Ledger;
   readonly view: LedgerView;
-  readonly history: { readonly applied: Applied; readonly transactions: readonly DecodedTransaction[]; readonly timeMs: bigint; readonly moneySecond: bigint; readonly previousId: Digest; readonly parentBitmap?: Uint8Array; readonly proposer?: number }[] = [];
+  readonly history: { readonly applied: Applied; readonly transactions: readonly DecodedTransaction[]; readonly timeMs: bigint; readonly moneySecond: bigint; readonly previousId: Digest; readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[] }[] = [];
   #queue: DecodedTransaction[] = [];
   #nonces = new Map<string, bigint>();
   #timeMs: bigint;
