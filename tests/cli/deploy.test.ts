@@ -70,11 +70,12 @@ test("everything of the manifest is signed, after component and configuration ar
     [held?.id, `http://greeter.${address}.localhost:7481/`, "2468", "2500000000", "1012965"]);
 });
 
-test("for people it prints URL, rate and runway", async (t) => {
+test("for people it prints each step with its time, then URL, rate and runway", async (t) => {
   const { terminal, address, write } = await world(t);
   write("godwit.toml", 'name = "plain"\nkind = "service"\n');
   const { code, stdout, stderr } = await terminal.run("deploy", write("plain.wasm", COMPONENT));
-  assert.deepEqual([code, stderr], [0, ""]);
+  assert.equal(code, 0);
+  assert.deepEqual(stderr.split("\n").map((line) => line.replace(/^ +\d+ ms  /, "").replace(/[ :].*/, "")), ["planned", "uploaded", "final", "placed", "ready", ""]);
   assert.match(stdout, /^deployed +plain \([0-9a-f]{40}\)$/m);
   assert(stdout.includes(`http://plain.${address}.localhost:7481/`));
   assert.match(stdout, /^replicas +1 of 1 ready$/m);
@@ -133,4 +134,24 @@ test("a name that is taken, an upload that is refused and a replica that fails a
   assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "replica_failed" });
   assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "name_taken" });
   assert.equal(machine.operations.length, 1);
+});
+
+test("plan shows changes, places and prices, spends nothing, and says what cannot be met", async (t) => {
+  const { machine, terminal, write } = await world(t);
+  write("godwit.toml", 'name = "plain"\nkind = "service"\n');
+  const file = write("plain.wasm", COMPONENT);
+  const fresh = await terminal.json("plan", file);
+  assert.deepEqual([fresh["exists"], fresh["changes"], fresh["problems"]], [false, [{ what: "deployment", now: "none", wanted: "plain", by: "godwit deploy" }], []]);
+  assert.deepEqual([fresh["ratePerSecond"], fresh["runwaySeconds"], fresh["forecast"].placed.length], ["1234", String(1_000_000_000n / 1_234n), 1]);
+  assert.deepEqual(machine.requests.filter(({ method }) => method !== "GET"), [], "nothing was sent");
+
+  await terminal.json("deploy", file);
+  write("godwit.toml", 'name = "plain"\nkind = "service"\n[resources]\nmemory_mib = 128\nreplicas = 3\n');
+  const changed = await terminal.json("plan", write("plain.wasm", Uint8Array.from([...COMPONENT, 0, 0])));
+  assert.deepEqual((changed["changes"] as { what: string; by: string | null }[]).map(({ what, by }) => [what, by]), [["component", null], ["memory", "godwit resize plain --memory 128"], ["replicas", "godwit scale plain 3"]]);
+
+  write("godwit.toml", 'name = "large"\nkind = "service"\n[resources]\nmemory_mib = 1024\nreplicas = 5\n[budget]\ndeposit = "0.000001"\n');
+  const { code, stdout } = await terminal.run("plan", "--json", file);
+  const refused = JSON.parse(stdout) as { problems: string[]; forecast: { unplaced: number[]; obstacles: Record<string, number> } };
+  assert.deepEqual([code, refused.forecast.unplaced, refused.forecast.obstacles, refused.problems.length], [1, [4], { memory_full: 1 }, 2]);
 });

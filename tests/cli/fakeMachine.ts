@@ -86,6 +86,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     switch (`${method} ${kind}`) {
       case "GET status": return json(response, 200, status());
       case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: 1, keys: [] });
+      case "GET machines": return json(response, 200, { machines: [offer()], next: null });
       case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
       case "PUT components": return upload(response, name, body, "service");
@@ -103,6 +104,12 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     version: "0.1.0", chainId: hex(CHAIN), machine: addressText(MACHINE), operator: addressText(MACHINE), zone: "localhost", apiPort: 1, httpPort: 7481,
     head: { height, id: "00".repeat(32), timeMs: String(nowMs() - 3_000), moneySecond: "100", stateRoot: "11".repeat(32) },
     runner: { state: "running", pid: 42, routes: 0 }, fees: { base: String(FEES.base), perByte: String(FEES.perByte) },
+  });
+
+  /** Asks RATE for the 64 MiB of a manifest without resources. */
+  const offer = (): object => ({
+    id: addressText(MACHINE), operator: addressText(MACHINE), state: "up", memoryMib: 4096, cpuMillis: 8000, memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0,
+    pricePerGibSecond: String(RATE * 16n), pricePerCoreSecond: "0", bond: String(10n ** 18n), placeableFrom: "0",
   });
 
   function deployments(response: ServerResponse, id: string, part: string, query: URLSearchParams, sender: string | null): void {
@@ -130,7 +137,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
   function describe(held: Held): object {
     const state = machine.replicas === "ready" ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
     return {
-      id: held.id, name: held.name, owner: held.owner, state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
+      id: held.id, name: held.name, owner: held.owner, component: `sha256:${hex(held.componentDigest)}`, state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
       memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
       leases: Array.from({ length: held.replicas }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
     };

@@ -1,6 +1,7 @@
 /**
  * What a person sees, word for word: transcript.txt has commands after `$ godwit`, what they print (stderr after `! `) and `[code]`
- * when it is not 0. Addresses, ids, the home folder and the machine's port are written as <address>, <id>, ~ and <api>.
+ * when it is not 0. Addresses, ids, the home folder, the
+ * machine's port and what steps took are written as <address>, <id>, ~, <api> and <time>.
  * A change of words is made in that file by hand.
  */
 import assert from "node:assert/strict";
@@ -27,6 +28,6 @@ test("the transcript holds, word for word", async (t) => {
     const errors = stderr.split("\n").slice(0, -1).map((line) => `! ${line}\n`).join("");
     played.push(`$ godwit${words.length === 0 ? "" : ` ${words.join(" ")}`}\n${stdout}${errors}${code === 0 ? "" : `[${code}]\n`}`);
   }
-  const actual = played.join("\n").replaceAll(machine.url, "<api>").replaceAll(terminal.home, "~").replace(/gw1[02-9ac-hj-np-z]{38}/g, "<address>").replace(/\b[0-9a-f]{40}\b/g, "<id>").replace(/\b[0-9a-f]{12}\b/g, "<id>");
+  const actual = played.join("\n").replaceAll(machine.url, "<api>").replaceAll(terminal.home, "~").replace(/gw1[02-9ac-hj-np-z]{38}/g, "<address>").replace(/\b[0-9a-f]{40}\b/g, "<id>").replace(/\b[0-9a-f]{12}\b/g, "<id>").replace(/^! +\d+ ms  /gm, "! <time>  ");
   assert.equal(actual, expected);
 });

@@ -92,7 +92,21 @@ export type Submitted = { readonly txid: string; readonly height?: number | null
 export type Uploaded = { readonly digest: string; readonly kind: string; readonly bytes: number };
 export type Block = { readonly height: number; readonly id: string; readonly bytes: string; readonly certificate: string | null };
 export type TransactionAnswer = { readonly txid: string; readonly height: number; readonly index: number; readonly ok: boolean; readonly code?: string | null };
-export type Machine = { readonly id: string; readonly operator: string };
+export type Machine = {
+  readonly id: string;
+  readonly operator: string;
+  readonly state: string;
+  readonly memoryMib: number;
+  readonly cpuMillis: number;
+  readonly memoryMibUsed: number;
+  readonly cpuMillisUsed: number;
+  readonly leases: number;
+  readonly pricePerGibSecond: bigint;
+  readonly pricePerCoreSecond: bigint;
+  readonly bond: bigint;
+  /** Money second before which nothing is placed there. */
+  readonly placeableFrom: bigint;
+};
 export type Page<T> = { readonly items: readonly T[]; readonly next: string | null };
 
 const malformed = (path: string, expected: string, value: unknown): CliError =>
@@ -157,7 +171,10 @@ export const readSubmitted: Reader<Submitted> = object<Submitted>({ txid: text, 
 export const readUploaded: Reader<Uploaded> = object<Uploaded>({ digest: text, kind: text, bytes: count });
 export const readBlock: Reader<Block> = object<Block>({ height: count, id: text, bytes: text, certificate: orNull(text) });
 export const readTransaction: Reader<TransactionAnswer> = object<TransactionAnswer>({ txid: text, height: count, index: count, ok: flag, code: orNull(text) });
-export const readMachine: Reader<Machine> = object<Machine>({ id: text, operator: text });
+export const readMachine: Reader<Machine> = object<Machine>({
+  id: text, operator: text, state: text, memoryMib: count, cpuMillis: count, memoryMibUsed: count, cpuMillisUsed: count, leases: count, pricePerGibSecond: u64, pricePerCoreSecond: u64, bond: u64,
+  placeableFrom: u64,
+});
 
 /** A page is `{<name>: rows, next}`. */
 export const readPage = <T>(name: string, read: Reader<T>): Reader<Page<T>> => (value, path) => {

@@ -95,21 +95,17 @@ export class ApiClient {
   machines(after?: string): Promise<Page<Machine>> {
     return this.#read(`/v1/machines${query({ after, limit: PAGE_ROWS })}`, readPage("machines", readMachine));
   }
+  /** All pages of them, to a bound. */
+  async allMachines(): Promise<Machine[]> {
+    return this.#all((after) => this.machines(after));
+  }
   /** One page of deployments. */
   deployments(filter: { account?: string; after?: string } = {}): Promise<Page<Deployment>> {
     return this.#read(`/v1/deployments${query({ ...filter, limit: PAGE_ROWS })}`, readPage("deployments", readDeployment));
   }
   /** All pages of them, to a bound. */
   async allDeployments(account?: string): Promise<Deployment[]> {
-    const all: Deployment[] = [];
-    let after: string | undefined;
-    for (let page = 0; page < PAGES_MAX; page++) {
-      const { items, next } = await this.deployments({ ...(account === undefined ? {} : { account }), ...(after === undefined ? {} : { after }) });
-      all.push(...items);
-      if (next === null) break;
-      after = next;
-    }
-    return all;
+    return this.#all((after) => this.deployments({ ...(account === undefined ? {} : { account }), ...(after === undefined ? {} : { after }) }));
   }
   deployment(id: string): Promise<Deployment> {
     return this.#read(`/v1/deployments/${encodeURIComponent(id)}`, readDeployment);
@@ -270,6 +266,18 @@ export class ApiClient {
       chainId: chainId(fromHex(status.chainId)), sender: address, method: call.method, path: call.path, bodyDigest: sha256(call.body ?? new Uint8Array(0)),
       machine, expiryMs: (await this.machineTimeMs()) + BigInt(SIGNATURE_LIFETIME_MS),
     }, seed);
+  }
+
+  async #all<T>(page: (after: string | undefined) => Promise<Page<T>>): Promise<T[]> {
+    const all: T[] = [];
+    let after: string | undefined;
+    for (let pages = 0; pages < PAGES_MAX; pages++) {
+      const { items, next } = await page(after);
+      all.push(...items);
+      if (next === null) break;
+      after = next;
+    }
+    return all;
   }
 
   /** Which machine and chain a signature is for, and how far its clock is ahead of ours: asked once. */

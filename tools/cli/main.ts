@@ -18,6 +18,7 @@ import { deploy } from "./commands/deploy.ts";
 import { dev } from "./commands/dev.ts";
 import { logs } from "./commands/logs.ts";
 import { newProject } from "./commands/new.ts";
+import { plan } from "./commands/plan.ts";
 import { ps } from "./commands/ps.ts";
 import { resize } from "./commands/resize.ts";
 import { rm } from "./commands/rm.ts";
@@ -34,7 +35,7 @@ import { jsonText, paint, plain } from "./table.ts";
 /** In the order in which they are listed: to begin, to author, to look, to pay, to hold, to run alone, to operate. */
 export const COMMANDS: readonly (readonly [group: string, commands: readonly Command[]])[] = [
   ["Begin", [newProject, dev]],
-  ["Deploy", [build, deploy, ps, logs, bill]],
+  ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen]],

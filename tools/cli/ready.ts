@@ -20,13 +20,17 @@ export const WAIT_OPTIONS: Options = {
 
 export const waitMs = (input: Input): number => 1_000 * (input.count("wait", 0, WAIT_SECONDS_MAX) ?? WAIT_SECONDS_DEFAULT);
 
+/** Told once when every replica has come so far. */
+export type Onward = (state: "placed" | "ready", replicas: number) => void;
+
 /** The deployment when as many replicas are ready as it wants; as it is now when `timeoutMs` is 0. */
-export async function waitForReplicas(client: ApiClient, id: string, shell: Shell, timeoutMs: number): Promise<Deployment> {
+export async function waitForReplicas(client: ApiClient, id: string, shell: Shell, timeoutMs: number, onward: Onward = () => undefined): Promise<Deployment> {
   if (timeoutMs === 0) return client.deployment(id);
-  return withProgress(shell, "waiting for the replicas", poll(client, id, shell, timeoutMs));
+  return withProgress(shell, "waiting for the replicas", poll(client, id, shell, timeoutMs, onward));
 }
 
-async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: number): Promise<Deployment> {
+async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: number, onward: Onward): Promise<Deployment> {
+  let allPlaced = false;
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     const deployment = await client.deployment(id).catch((error: unknown) => {
@@ -34,7 +38,15 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
     });
     const { leases, replicas, name } = deployment;
     const ready = leases.filter(({ state }) => state === "ready").length;
-    if (ready === replicas && leases.length === replicas) return deployment;
+    const placed = leases.filter(({ machine }) => machine !== null).length;
+    if (!allPlaced && placed === replicas) {
+      allPlaced = true;
+      onward("placed", placed);
+    }
+    if (ready === replicas && leases.length === replicas) {
+      onward("ready", ready);
+      return deployment;
+    }
     if (ready < replicas) refuseToWait(deployment);
     if (performance.now() > endMs) {
       const pending = leases.filter(({ state }) => state === "pending").length;

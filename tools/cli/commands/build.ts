@@ -1,9 +1,11 @@
 /** `godwit build`: a project folder to one component file. */
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { type Command, CliError } from "../command.ts";
+import type { Inspection } from "#sandbox/sandbox.ts";
+import { type Command, CliError, type Shell } from "../command.ts";
 import { buildComponent } from "../component.ts";
-import { print, warn } from "../table.ts";
+import { allowsText } from "../permissions.ts";
+import { print, tableText, warn } from "../table.ts";
 
 export const build: Command = {
   name: "build",
@@ -22,7 +24,24 @@ export const build: Command = {
       throw new CliError("output_unwritable", `Cannot write ${file}: ${error instanceof Error ? error.message : String(error)}`, {}, error);
     });
     for (const warning of built.warnings) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
-    print(shell, input.json, { file, digest: `sha256:${built.digest}`, bytes: built.component.length, elapsedMs: Math.round(built.elapsedMs), name: built.manifest.name, kind: built.manifest.kind, warnings: built.warnings },
-      () => `${built.manifest.name} → ${file}\nsha256:${built.digest}  ${built.component.length} bytes  ${Math.round(built.elapsedMs)} ms`);
+    const interfaces = await inspected(built.component, shell);
+    const named = (names: readonly string[]): { name: string; allows: string }[] => names.map((name) => ({ name, allows: allowsText(name) }));
+    print(shell, input.json, { file, digest: `sha256:${built.digest}`, bytes: built.component.length, elapsedMs: Math.round(built.elapsedMs), name: built.manifest.name, kind: built.manifest.kind, warnings: built.warnings, ...(interfaces === null ? {} : { exports: named(interfaces.exports), imports: named(interfaces.imports) }) },
+      () => `${built.manifest.name} → ${file}\nsha256:${built.digest}  ${built.component.length} bytes  ${Math.round(built.elapsedMs)} ms${interfaces === null ? "" : `\n\n${interfacesText(interfaces)}`}`);
   },
 };
+
+/** Null where the native parts are missing: a build needs none of them. */
+async function inspected(component: Uint8Array, shell: Shell): Promise<Inspection | null> {
+  const { SandboxError, inspect } = await import("#sandbox/sandbox.ts");
+  return inspect(component).catch((error: unknown) => {
+    if (!(error instanceof SandboxError)) throw error;
+    warn(shell, `${error.message} (${error.code})`);
+    return null;
+  });
+}
+
+const interfacesText = ({ exports, imports }: Inspection): string => tableText(
+  [...exports.map((name) => ["exports", name] as const), ...imports.map((name) => ["imports", name] as const)],
+  [{ title: "", cell: ([way]) => way }, { title: "INTERFACE", cell: ([, name]) => name }, { title: "ALLOWS IT TO", cell: ([, name]) => allowsText(name) }],
+);

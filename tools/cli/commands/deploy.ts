@@ -10,9 +10,11 @@ import { type Digest, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Bill, Deployment } from "../answers.ts";
-import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
+import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell } from "../command.ts";
 import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
+import { makePlan } from "../plan.ts";
+import { Steps } from "../steps.ts";
 import { WAIT_OPTIONS, waitForReplicas, waitMs } from "../ready.ts";
 import { type Session, openSession, send } from "../session.ts";
 import { pairsText, print, warn, withProgress } from "../table.ts";
@@ -20,34 +22,41 @@ import { runwayText } from "./bill.ts";
 
 const REPLICAS_MAX = 256;
 
+/** What may differ from the manifest. */
+export const DEPLOY_OPTIONS: Options = {
+  manifest: { type: "string", value: "FILE", summary: "the manifest of a component file (godwit.toml beside it, or here)" },
+  name: { type: "string", value: "NAME", summary: "another name than the manifest's" },
+  replicas: { type: "string", value: "N", summary: "another number of replicas than the manifest's" },
+  deposit: { type: "string", value: "TOKENS", summary: "another deposit than the manifest's" },
+};
+
 export const deploy: Command = {
   name: "deploy",
   summary: "Build, upload and deploy a project, and wait until it serves",
   usage: ["[DIR]", "FILE [--manifest FILE]"],
   options: {
-    ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...WAIT_OPTIONS,
-    manifest: { type: "string", value: "FILE", summary: "the manifest of a component file (godwit.toml beside it, or here)" },
-    name: { type: "string", value: "NAME", summary: "another name than the manifest's" },
-    replicas: { type: "string", value: "N", summary: "another number of replicas than the manifest's" },
-    deposit: { type: "string", value: "TOKENS", summary: "another deposit than the manifest's" },
+    ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...WAIT_OPTIONS, ...DEPLOY_OPTIONS,
   },
   arguments: [0, 1],
   details: "DIR has a godwit.toml and is built first. A component FILE of any language is deployed as it is.",
   async run(input, shell) {
     const timeoutMs = waitMs(input);
-    const overrides = readOverrides(input);
     const path = input.positionals[0] ?? ".";
-    const wanted: Wanted = { ...(await loadManifest(input.text("manifest"), path, shell)), ...overrides };
-    if (wanted.kind === "task") throw taskRefusal(wanted.name);
-    refuseIsolation(wanted);
+    const wanted = await wantedOf(input, shell, path);
     await using session = await openSession(input, shell);
     await refuseTakenName(session, wanted.name);
-    const { component, build } = await loadComponent(path, shell);
+    const { component, digest, build } = await loadComponent(path, shell);
     for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
+    const steps = new Steps(shell);
+    const planned = await makePlan(session, wanted, digest);
+    steps.done(`planned: ${planned.forecast.placed.length} of ${wanted.replicas} replicas find a machine, ${rateText(planned.ratePerSecond)}`);
+    for (const problem of planned.problems) warn(shell, problem);
     const digests = await upload(session, shell, component, wanted);
+    steps.done(`uploaded ${component.length} bytes, inspected and compiled`);
     const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
+    steps.done(`final in block ${done.height}`);
     const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
-    const deployment = await waitForReplicas(session.client, id, shell, timeoutMs);
+    const deployment = await waitForReplicas(session.client, id, shell, timeoutMs, (state, count) => steps.done(`${state}: ${count} of ${wanted.replicas}`));
     const bill = await session.client.bill(id);
     print(shell, input.json, {
       id: deployment.id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
@@ -55,6 +64,15 @@ export const deploy: Command = {
     }, () => summaryText(deployment, bill));
   },
 };
+
+/** The manifest of what is at `path`, with what the options say; refuses what no deployment can be. */
+export async function wantedOf(input: Input, shell: Shell, path: string): Promise<Wanted> {
+  const overrides = readOverrides(input);
+  const wanted: Wanted = { ...(await loadManifest(input.text("manifest"), path, shell)), ...overrides };
+  if (wanted.kind === "task") throw taskRefusal(wanted.name);
+  refuseIsolation(wanted);
+  return wanted;
+}
 
 /** What a deployment needs of a manifest. */
 type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse">;

@@ -23,7 +23,7 @@ export const run: Command = {
   },
   arguments: [1, Number.POSITIVE_INFINITY],
   passThrough: true,
-  details: "A project's manifest holds here, too; options go before it. What comes after FILE belongs to the program. stdin, stdout, stderr and the exit code are passed on.\nA trap or a limit prints its code and backtrace on stderr and exits 1.",
+  details: "A project's manifest holds here, too; options go before it.\nWhat comes after FILE belongs to the program. stdin, stdout, stderr and the exit code are passed on.\nA trap or a limit prints its code and backtrace on stderr and exits 1.",
   async run(input, shell) {
     const [path = "", ...args] = input.positionals;
     const limits = limitsOf(input);

@@ -24,7 +24,7 @@ export const serve: Command = {
     concurrency: { type: "string", value: "N", summary: "requests at once" },
   },
   arguments: [1, 1],
-  details: "A project's manifest holds here, too; options go before it. Prints one line when it serves. What the component writes goes to stdout and stderr. Ctrl-C ends it.",
+  details: "A project's manifest holds here, too; options go before it.\nPrints one line when it serves. What the component writes goes to stdout and stderr. Ctrl-C ends it.",
   async run(input, shell) {
     const [path = ""] = input.positionals;
     const port = input.count("port", 0, PORT_MAX) ?? PORT_DEFAULT;

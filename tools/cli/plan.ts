@@ -1,0 +1,93 @@
+/**
+ * What a deploy would change, place and cost: read from a machine, reckoned here, and nothing is spent.
+ *
+ * `godwit plan` prints it, and `godwit deploy` before it signs. Prices are those of this moment: what is opened later has the rate of then.
+ */
+import type { Manifest } from "#workloads/manifest.ts";
+import type { Deployment } from "./answers.ts";
+import type { Shell } from "./command.ts";
+import { type Forecast, forecast, obstaclesText } from "./forecast.ts";
+import { durationText, rateText, tokensText } from "./money.ts";
+import type { Session } from "./session.ts";
+import { paint, pairsText, tableText } from "./table.ts";
+
+const SECONDS_PER_MONTH = 30n * 86_400n;
+/** The chain opens nothing that its escrow cannot pay for a minute (chain/constants.ts, runwaySecondsMin). */
+const RUNWAY_SECONDS_MIN = 60n;
+
+export type PlanWanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation">;
+export type Change = { readonly what: string; readonly now: string; readonly wanted: string; /** The command that makes it; null when none can while it runs. */ readonly by: string | null };
+export type Plan = {
+  readonly name: string;
+  readonly url: string | null;
+  readonly exists: boolean;
+  readonly changes: readonly Change[];
+  readonly forecast: Forecast;
+  readonly ratePerSecond: bigint;
+  readonly deposit: bigint;
+  /** How long the deposit lasts at that rate; null when nothing is placed. */
+  readonly runwaySeconds: bigint | null;
+  /** What stands in the way: sentences. */
+  readonly problems: readonly string[];
+};
+
+export async function makePlan({ client, account }: Pick<Session, "client" | "account">, wanted: PlanWanted, digest: string): Promise<Plan> {
+  const [status, { balance }, machines, deployments] = await Promise.all([client.status(), client.account(account.addressText), client.allMachines(), client.allDeployments(account.addressText)]);
+  const running = deployments.find(({ name, state }) => name === wanted.name && state !== "closing");
+  const seen = forecast(running === undefined ? wanted : { ...wanted, replicas: Math.max(0, wanted.replicas - running.replicas) }, machines, status.head.moneySecond);
+  const held = running === undefined ? 0n : running.leases.reduce((sum, { rate }) => sum + rate, 0n);
+  const ratePerSecond = held + seen.placed.reduce((sum, { rate }) => sum + rate, 0n);
+  const deposit = running === undefined ? wanted.depositAmount : 0n;
+  return {
+    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: changesOf(wanted, digest, running), forecast: seen, ratePerSecond, deposit,
+    runwaySeconds: deposit === 0n || ratePerSecond === 0n ? null : deposit / ratePerSecond, problems: problemsOf(seen, deposit, ratePerSecond, balance),
+  };
+}
+
+function changesOf(wanted: PlanWanted, digest: string, running: Deployment | undefined): Change[] {
+  const { name, memoryMib, cpuMillis, replicas } = wanted;
+  if (running === undefined) return [{ what: "deployment", now: "none", wanted: name, by: "godwit deploy" }];
+  const rows: readonly (readonly [what: string, now: string, wanted: string, by: string | null])[] = [
+    ["component", running.component, `sha256:${digest}`, null],
+    ["memory", `${running.memoryMib} MiB`, `${memoryMib} MiB`, `godwit resize ${name} --memory ${memoryMib}`],
+    ["CPU", `${running.cpuMillis}m`, `${cpuMillis}m`, `godwit resize ${name} --cpu ${cpuMillis}`],
+    ["replicas", String(running.replicas), String(replicas), `godwit scale ${name} ${replicas}`],
+  ];
+  return rows.filter(([, now, then]) => now !== then).map(([what, now, then, by]) => ({ what, now, wanted: then, by }));
+}
+
+function problemsOf({ unplaced, obstacles }: Forecast, deposit: bigint, ratePerSecond: bigint, balance: bigint): string[] {
+  const problems: string[] = [];
+  if (unplaced.length > 0) problems.push(`${unplaced.length} of the replicas cannot be placed now: ${obstaclesText(obstacles)}`);
+  if (deposit > 0n && ratePerSecond * RUNWAY_SECONDS_MIN > deposit) problems.push(`the deposit of ${tokensText(deposit)} pays less than ${RUNWAY_SECONDS_MIN} s of it: nothing would start`);
+  if (deposit > balance) problems.push(`the account has ${tokensText(balance)}, less than the deposit of ${tokensText(deposit)}`);
+  return problems;
+}
+
+/** For people. Digests are shortened: what counts is that they differ. */
+export function planText(shell: Shell, plan: Plan): string {
+  const { changes, forecast: { placed }, ratePerSecond, deposit, runwaySeconds, problems } = plan;
+  const parts = [
+    changes.length === 0 ? `${plan.name} is as it should be` : tableText(changes, [
+      { title: "CHANGE", cell: ({ what }) => what },
+      { title: "NOW", cell: ({ now }) => short(now) },
+      { title: "WANTED", cell: ({ wanted }) => short(wanted) },
+      { title: "BY", cell: ({ by }) => by ?? `godwit rm ${plan.name}, then deploy` },
+    ]),
+    ...(placed.length === 0 ? [] : [tableText(placed, [
+      { title: "REPLICA", align: "right", cell: ({ index }) => String(index) },
+      { title: "MACHINE", cell: ({ machine }) => machine },
+      { title: "RATE/H", align: "right", cell: ({ rate }) => tokensText(rate * 3600n) },
+    ])]),
+    pairsText([
+      ["rate", rateText(ratePerSecond)],
+      ["30 days", tokensText(ratePerSecond * SECONDS_PER_MONTH)],
+      ...(deposit === 0n ? [] : [["deposit", `${tokensText(deposit)}${runwaySeconds === null ? "" : `, lasts ${durationText(runwaySeconds)}`}`] as const]),
+    ]),
+    ...problems.map((problem) => `${paint(shell, shell.stdout, "yellow", "cannot")}  ${problem}`),
+  ];
+  return parts.join("\n\n");
+}
+
+/** `sha256:0123456789ab…`. */
+const short = (text: string): string => text.replace(/^(sha256:[0-9a-f]{12})[0-9a-f]+$/, "$1…");
