@@ -9,10 +9,11 @@ import { CodecError } from "#chain/codec/cbor.ts";
 import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
 import { bodyRoot } from "#chain/codec/schema.ts";
 import { moneySecondAfter } from "#chain/ledger/time.ts";
-import { type ChainId, type Digest, type MoneySecond, type Refusal, type TimeMs, hex, refuse } from "#chain/types.ts";
+import { type ChainId, type Digest, type MoneySecond, type Refusal, type TimeMs, refuse } from "#chain/types.ts";
 import type { CertificateChecks } from "./certificateChecks.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
-import { type Mempool, signaturesHoldAsync } from "./mempool.ts";
+import type { Mempool } from "./mempool.ts";
+import { signaturesHold } from "./signatureChecks.ts";
 
 export type ParentFacts = { readonly id: Digest; readonly height: number; readonly view: number; readonly timeMs: TimeMs; readonly moneySecond: MoneySecond };
 export type ChainFacts = { readonly chainId: ChainId; readonly epoch: number; readonly validatorsHash: Digest; readonly rules: Parameters };
@@ -41,20 +42,20 @@ export function refusalOfHeader({ block: { header, body }, bytes }: HeldBlock, p
 export async function openBlock({ block: { header, body } }: HeldBlock, pool: Mempool | null, checks: CertificateChecks): Promise<DecodedTransaction[] | Refusal> {
   const wrong = (why: string): Refusal => refuse("block_invalid", `Cannot take block ${header.height} of view ${header.view}: ${why}`);
   const transactions: DecodedTransaction[] = [];
-  const unknown: DecodedTransaction[] = [];
+  const unknown: Promise<boolean>[] = [];
   try {
     for (const bytes of body.transactions) {
-      const transaction = decodeTransaction(bytes);
-      const known = pool?.known(hex(transaction.txid), bytes);
-      transactions.push(known ?? transaction);
-      if (!known) unknown.push(transaction);
+      const known = pool?.known(bytes) ?? null;
+      const transaction = known ?? decodeTransaction(bytes);
+      transactions.push(transaction);
+      if (known === null) unknown.push(pool?.holds(transaction, bytes) ?? new Promise((resolve) => signaturesHold(transaction, resolve)));
     }
   } catch (error) {
     if (!(error instanceof CodecError)) throw error;
     return wrong(error.message);
   }
   if (body.parentCertificate && !(await checks.holds(body.parentCertificate))) return wrong("its parent's certificate does not hold");
-  const answers = await Promise.all(unknown.map(signaturesHoldAsync));
+  const answers = await Promise.all(unknown);
   return answers.every((holds) => holds) ? transactions : wrong("a signature of a transaction does not hold");
 }
 

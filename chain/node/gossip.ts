@@ -60,12 +60,12 @@ export class Gossip {
   }
 }
 
-/** Empty when the bytes are not a batch: a wrong peer is no event in our life. */
-export function readBatch(bytes: Uint8Array): readonly Uint8Array[] {
+/** Null when the bytes are not a batch. */
+export function readBatch(bytes: Uint8Array): readonly Uint8Array[] | null {
   try {
     return list(decode(bytes), TRANSACTIONS_PER_BLOCK_MAX).map((one) => bytesUpTo(one, TRANSACTION_BYTES_MAX));
   } catch (error) {
-    if (error instanceof CodecError) return [];
+    if (error instanceof CodecError) return null;
     throw error;
   }
 }

@@ -25,10 +25,14 @@ export const SNAPSHOT_SLICE_MS: number = 4;
 export const MEMPOOL_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Transactions that wait; a burst of ten seconds at 5,000/s. */
 export const MEMPOOL_COUNT_MAX: number = 50_000;
-/** Signature checks that run or queue in the thread pool, 135 µs each: a second of two threads. */
-export const MEMPOOL_CHECKS_MAX: number = 10_000;
+/** Transactions whose signatures wait to be checked, 135 µs each: a second of two threads. */
+export const CHECKS_QUEUED_MAX: number = 16_384;
+/** Under check at once: four times the threads of the pool, so that none of them waits for the event loop. */
+export const CHECKS_AT_ONCE: number = 16;
+/** Transactions in the mempool that one peer brought: half of all. */
+export const PENDING_PER_PEER_MAX: number = 25_000;
 /** A replacement pays at least this much more, in percent of what it replaces, so that resending costs something. */
-export const REPLACEMENT_RAISE_PERCENT: bigint = 25n;
+export const REPLACEMENT_RAISE_PERCENT: bigint = 10n;
 /** Outcomes of final transactions that are found by id; older ones stay in their blocks. */
 export const TRANSACTION_INDEX_MAX: number = 500_000;
 /** Callers who wait for a transaction to become final. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Operation, signTransaction } from "#chain/codec/transaction.ts";
+import { type Operation, decodeTransaction, signTransaction } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { type Address, address, chainId, hex, refuse } from "#chain/types.ts";
-import { Mempool, type MempoolOptions, PENDING_PER_ACCOUNT_MAX } from "./mempool.ts";
+import { CHECKS_AT_ONCE, CHECKS_QUEUED_MAX, MEMPOOL_COUNT_MAX, PENDING_PER_PEER_MAX } from "./limits.ts";
+import { LOCAL, Mempool, type MempoolOptions, PENDING_PER_ACCOUNT_MAX } from "./mempool.ts";
 
 const CHAIN = chainId(new Uint8Array(8).fill(1));
 const NOW = 1_800_000_000_000n;
@@ -70,7 +71,7 @@ test("each wrong transaction is refused with its own code, and a good one is tak
 
 test("no signature is checked while anything cheaper is wrong", async () => {
   let checks = 0;
-  const { pool } = rig({ checkSignatures: async () => { checks++; return true; } });
+  const { pool } = rig({ checkSignatures: (_, done) => { checks++; queueMicrotask(() => done(true)); } });
   for (const bytes of [sent({ chain: 2 }), sent({ validUntilMs: 0n }), sent({ nonce: 99n }), sent({ fee: 0n }), sent({ amount: 2_000_000n }), sent({ who: 4, signer: 5 })]) {
     assert.notEqual(await codeOf(pool, bytes), "ok");
   }
@@ -83,7 +84,7 @@ test("no signature is checked while anything cheaper is wrong", async () => {
 test("what became wrong while its signature was checked is not taken", async () => {
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => (release = resolve));
-  const { pool, nonces } = rig({ checkSignatures: async () => { await held; return true; } });
+  const { pool, nonces } = rig({ checkSignatures: (_, done) => void held.then(() => done(true)) });
   const answer = codeOf(pool, sent());
   nonces.set(hex(senderOf(1)), 1n);
   release();
@@ -98,11 +99,11 @@ test("those of one account must be paid for together, in order of nonce", async 
   assert.equal(await codeOf(pool, sent({ nonce: 1n, amount: 300_000n })), "ok");
 });
 
-test("a replacement pays a quarter more", async () => {
+test("a replacement pays a tenth more", async () => {
   const { pool, dropped } = rig();
   assert.equal(await codeOf(pool, sent({ fee: 1001n })), "ok");
-  assert.equal(await codeOf(pool, sent({ fee: 1251n })), "replacement_underpriced");
-  assert.equal(await codeOf(pool, sent({ fee: 1252n })), "ok");
+  assert.equal(await codeOf(pool, sent({ fee: 1101n })), "replacement_underpriced");
+  assert.equal(await codeOf(pool, sent({ fee: 1102n })), "ok");
   assert.equal(pool.count, 1);
   assert.deepEqual(dropped, [[0n, "replaced"]]);
   const free = rig().pool;
@@ -199,7 +200,81 @@ test("known() is for exactly the bytes whose signature was checked: the id does 
   const { pool } = rig();
   const answer = await pool.submit(sent());
   assert.ok(answer.ok);
-  const txid = hex(answer.transaction.txid);
-  assert.ok(pool.known(txid, sent()));
-  assert.equal(pool.known(txid, damaged(sent())), null);
+  assert.ok(pool.known(sent()));
+  assert.equal(pool.known(damaged(sent())), null);
+  const longer = damaged(sent());
+  longer[longer.length - 40]! ^= 1;
+  longer[10]! ^= 1;
+  assert.equal(pool.known(longer), null, "the same end of the signature under other bytes");
+});
+
+test("a forged copy that comes first costs the real transaction nothing", async () => {
+  const { pool } = rig();
+  const [forged, real] = await Promise.all([codeOf(pool, damaged(sent())), codeOf(pool, sent())]);
+  assert.deepEqual([forged, real], ["bad_signature", "ok"]);
+});
+
+/** A transaction of another sender each, with the same signature under it: cheap to make, and as good as forged. */
+const TEMPLATE = sent();
+const SENDER_AT = Buffer.from(TEMPLATE).indexOf(senderOf(1));
+function forged(n: number): Uint8Array {
+  const bytes = TEMPLATE.slice();
+  new DataView(bytes.buffer).setUint32(bytes.length - 8, n);
+  new DataView(bytes.buffer).setUint32(SENDER_AT, n);
+  return bytes;
+}
+const ANYBODY = { account: () => ({ nonce: 0n, balance: 1_000_000n }), refusalOf: () => null };
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("a flood of forgeries from one source does not keep out what others send, whatever its size", async () => {
+  const accused: string[] = [];
+  const codes = new Map<string, number>();
+  const running: (() => void)[] = [];
+  const pool = new Mempool(ANYBODY, {
+    onForged: (source) => accused.push(source),
+    checkSignatures: ({ body }, done) => running.push(() => done(body.fee !== 1_000n)),
+  });
+  for (let n = 0; n < CHECKS_QUEUED_MAX + 500; n++) pool.offer(forged(n), "liar", (answer) => {
+    const code = answer.ok ? "ok" : answer.code;
+    codes.set(code, (codes.get(code) ?? 0) + 1);
+  });
+  const refusedMin = 500 - CHECKS_AT_ONCE;
+  assert.equal(codes.get("mempool_full"), refusedMin, "the queue is bounded");
+  const honest = [10, 11, 12].map((who) => pool.submit(sent({ who, fee: 5_000n }), "honest"));
+  // What runs already is of the flood; from then on the two take turns.
+  for (let done = 0; done < CHECKS_AT_ONCE + 6; done++) {
+    running.shift()!();
+    await nextTurn();
+  }
+  while (running.length > 0) running.shift()!();
+  assert.deepEqual((await Promise.all(honest)).map(({ ok }) => ok), [true, true, true]);
+  assert.deepEqual([codes.get("ok"), codes.get("mempool_full"), new Set(accused).size, accused[0], pool.count], [undefined, refusedMin + 3, 1, "liar", 3]);
+});
+
+test("what a block needs is checked at once, before all that waits, and once", async () => {
+  const checked: bigint[] = [];
+  const held: (() => void)[] = [];
+  const { pool } = rig({ checkSignatures: ({ body }, done) => { checked.push(body.fee); held.push(() => done(true)); } });
+  for (let n = 0; n < CHECKS_AT_ONCE + 10; n++) void pool.submit(sent({ who: 1 + (n % 12), nonce: BigInt(Math.floor(n / 12)), fee: 1_000n + BigInt(n) }));
+  const last = sent({ who: 20, fee: 5_000n });
+  const submitted = pool.submit(last);
+  assert.equal(checked.includes(5_000n), false, "it waits in its turn");
+  const verdict = pool.holds(decodeTransaction(last), last);
+  assert.equal(checked.at(-1), 5_000n);
+  held.at(-1)!();
+  assert.equal(await verdict, true);
+  assert.equal((await submitted).ok, true);
+  assert.equal(checked.filter((fee) => fee === 5_000n).length, 1);
+});
+
+test("one peer brings half of what waits at most, and what is submitted here is not counted to it", async () => {
+  const pool = new Mempool(ANYBODY, { checkSignatures: (_, done) => queueMicrotask(() => done(true)), perPeerMax: 5 });
+  const codes: string[] = [];
+  for (let n = 0; n < 7; n++) {
+    const answer = await pool.submit(forged(n), "peer");
+    codes.push(answer.ok ? "ok" : answer.code);
+  }
+  assert.deepEqual(codes, ["ok", "ok", "ok", "ok", "ok", "too_many_pending", "too_many_pending"]);
+  for (const source of ["another peer", LOCAL]) assert.equal((await pool.submit(forged(9 + source.length), source)).ok, true);
+  assert.ok(PENDING_PER_PEER_MAX * 2 <= MEMPOOL_COUNT_MAX);
 });

@@ -1,26 +1,30 @@
 /**
  * Transactions that wait for a block.
  *
- * Admission checks the cheapest thing first, and the signature last, once per node, in libuv's pool: size, form, chain,
- * nonce window, expiry, keys, fee, room, funds, signature. After the signature everything that may have moved is checked
- * again. A refusal is a normal answer with a stable code: transaction_too_large, transaction_malformed, too_many_pending,
- * replacement_underpriced, mempool_full, insufficient_funds, bad_signature, or one of the ledger's for the envelope (`refusalOf`).
+ * Admission checks the cheapest thing first, and the signature last (signatureChecks.ts): whether it is here, size, form, chain, nonce
+ * window, expiry, keys, fee, room, funds, signature. After the signature everything that may have moved is checked again. A refusal is
+ * a normal answer with a stable code: transaction_too_large, transaction_malformed, too_many_pending, replacement_underpriced,
+ * mempool_full, insufficient_funds, bad_signature, or one of the ledger's for the envelope (`refusalOf`).
  *
  * Invariants: an account has at most one transaction per nonce and PENDING_PER_ACCOUNT_MAX in all, within
- * [n, n + 16) of its nonce n at the tip; bytes and count stay below their caps, the lowest fee per byte goes first; what is
- * here has a good signature. `readyCount` counts what the child of the tip could take: runs without a gap from n.
- * A machine's free operations pay nothing and are not pushed out; their number is bounded by the machines and their 16.
+ * [n, n + 16) of its nonce n at the tip; a peer has brought at most PENDING_PER_PEER_MAX; bytes and count stay below their caps, the
+ * lowest fee per byte goes first; what is here has a good signature. `readyCount` counts what the child of the tip could take: runs
+ * without a gap from n. A machine's free operations pay nothing and are not pushed out; their number is bounded by the machines.
  *
- * Known by txid is not enough to be known: the id does not cover the signatures. `known` compares the bytes.
+ * Known by txid is not enough to be known: the id does not cover the signatures, so that bytes are compared. They are found by the
+ * end of the last signature, which nobody can choose for a signature that holds.
  */
 import { TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
-import { verifyAsync } from "#chain/crypto.ts";
 import { type Address, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
-import { MEMPOOL_BYTES_MAX, MEMPOOL_CHECKS_MAX, MEMPOOL_COUNT_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
+import { Heap } from "./heap.ts";
+import { MEMPOOL_BYTES_MAX, MEMPOOL_COUNT_MAX, PENDING_PER_PEER_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
+import { type Check, type CheckSignatures, SignatureChecks } from "./signatureChecks.ts";
 
 export const PENDING_PER_ACCOUNT_MAX = 16;
+/** The source of what was submitted here. */
+export const LOCAL = "local";
 
 /** What the pool asks of the state at the tip. */
 export type MempoolState = {
@@ -32,16 +36,22 @@ export type MempoolState = {
 export type MempoolOptions = {
   readonly bytesMax?: number;
   readonly countMax?: number;
-  readonly checkSignatures?: (transaction: DecodedTransaction) => Promise<boolean>;
+  readonly perPeerMax?: number;
+  readonly checkSignatures?: CheckSignatures;
   /** Called when something leaves without having become final: replaced, pushed out, expired, or invalid at the tip. */
   readonly onDrop?: (transaction: DecodedTransaction, code: string) => void;
+  /** A signature does not hold, or the bytes are no transaction: no honest source hands such a thing on. */
+  readonly onForged?: (source: string, code: "bad_signature" | "transaction_malformed") => void;
 };
 export type Admitted = { readonly ok: true; readonly transaction: DecodedTransaction; readonly bytes: Uint8Array; /** False: it was here before. */ readonly fresh: boolean };
+export type Admission = (answer: Admitted | Refusal) => void;
 
 type Entry = {
   readonly transaction: DecodedTransaction;
   readonly bytes: Uint8Array;
   readonly key: Hex;
+  readonly sender: Hex;
+  readonly source: string;
   readonly free: boolean;
   /** Fee per KiB, work counted as bytes: what the order goes by. */
   readonly feeRate: bigint;
@@ -50,16 +60,21 @@ type Entry = {
   readonly arrival: number;
 };
 type Account = { readonly sender: Address; readonly entries: Map<bigint, Entry>; nonceTip: bigint; ready: number };
+type Checking = { readonly bytes: Uint8Array; check: Check | null; readonly waiting: Admission[]; readonly verdicts: ((holds: boolean | null) => void)[] };
 
 export class Mempool {
   readonly #state: MempoolState;
   readonly #options: MempoolOptions;
   readonly #bytesMax: number;
   readonly #countMax: number;
+  readonly #perPeerMax: number;
+  readonly #checks: SignatureChecks;
   readonly #entries = new Map<Hex, Entry>();
+  readonly #byTail = new Map<string, Entry>();
   readonly #accounts = new Map<Hex, Account>();
-  readonly #checking = new Map<Hex, Promise<Admitted | Refusal>>();
-  #evictable = new Heap(isDispensable);
+  readonly #bySource = new Map<string, number>();
+  readonly #checking = new Map<string, Checking>();
+  #evictable = new Heap<Entry>(isDispensable);
   #bytes = 0;
   #ready = 0;
   #arrivals = 0;
@@ -70,6 +85,8 @@ export class Mempool {
     this.#options = options;
     this.#bytesMax = options.bytesMax ?? MEMPOOL_BYTES_MAX;
     this.#countMax = options.countMax ?? MEMPOOL_COUNT_MAX;
+    this.#perPeerMax = options.perPeerMax ?? PENDING_PER_PEER_MAX;
+    this.#checks = new SignatureChecks(options.checkSignatures);
   }
 
   get count(): number {
@@ -89,35 +106,48 @@ export class Mempool {
     for (const entry of this.#entries.values()) yield entry.bytes;
   }
   /** The transaction of exactly these bytes, its signature known to be good. */
-  known(txid: Hex, bytes: Uint8Array): DecodedTransaction | null {
-    const entry = this.#entries.get(txid);
-    return entry && Buffer.compare(entry.bytes, bytes) === 0 ? entry.transaction : null;
+  known(bytes: Uint8Array): DecodedTransaction | null {
+    return this.#entryOf(bytes, tailOf(bytes))?.transaction ?? null;
   }
-
+  /** Whether the signatures of a block's transaction hold: at once, and together with a check of the same bytes that is under way. */
+  holds(transaction: DecodedTransaction, bytes: Uint8Array): Promise<boolean> {
+    const running = this.#checking.get(tailOf(bytes));
+    if (!running?.check || Buffer.compare(running.bytes, bytes) !== 0) return this.#checks.now(transaction);
+    const { verdicts, check } = running;
+    return new Promise((resolve) => {
+      verdicts.push((verdict) => resolve(verdict ?? this.#checks.now(transaction)));
+      this.#checks.hurry(check);
+    });
+  }
   bytesOf(txid: Hex): Uint8Array | null {
     return this.#entries.get(txid)?.bytes ?? null;
   }
 
-  async submit(bytes: Uint8Array): Promise<Admitted | Refusal> {
-    if (bytes.length > TRANSACTION_BYTES_MAX) return refuse("transaction_too_large", `Cannot take a transaction of ${bytes.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`);
+  submit(bytes: Uint8Array, source: string = LOCAL): Promise<Admitted | Refusal> {
+    return new Promise((resolve) => this.offer(bytes, source, resolve));
+  }
+  /** The same with a callback, which may come before this returns. */
+  offer(bytes: Uint8Array, source: string, done: Admission): void {
+    if (bytes.length > TRANSACTION_BYTES_MAX) return done(refuse("transaction_too_large", `Cannot take a transaction of ${bytes.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`));
+    const tail = tailOf(bytes);
+    const same = this.#entryOf(bytes, tail);
+    if (same) return done({ ok: true, transaction: same.transaction, bytes: same.bytes, fresh: false });
+    const running = this.#checking.get(tail);
+    if (running && Buffer.compare(running.bytes, bytes) === 0) return void running.waiting.push((answer) => done(answer.ok ? { ...answer, fresh: false } : answer));
     let transaction: DecodedTransaction;
     try {
       transaction = decodeTransaction(bytes);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      return refuse("transaction_malformed", `Cannot read the transaction: ${error.message}`);
+      this.#options.onForged?.(source, "transaction_malformed");
+      return done(refuse("transaction_malformed", `Cannot read the transaction: ${error.message}`));
     }
     const key = hex(transaction.txid);
     const here = this.#entries.get(key);
-    if (here) return { ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false };
-    const running = this.#checking.get(key);
-    if (running) return running.then((answer) => (answer.ok ? { ...answer, fresh: false } : answer));
-    const refusal = this.#refusal(transaction);
-    if (refusal) return refusal;
-    if (this.#checking.size >= MEMPOOL_CHECKS_MAX) return refuse("mempool_full", `Cannot take the transaction as ${MEMPOOL_CHECKS_MAX} signatures wait to be checked`);
-    const check = this.#check(transaction, bytes.slice(), key).finally(() => this.#checking.delete(key));
-    this.#checking.set(key, check);
-    return check;
+    if (here) return done({ ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false });
+    const refusal = this.#refusal(transaction, source);
+    if (refusal) return done(refusal);
+    this.#check(transaction, bytes.slice(), key, tail, source, done);
   }
 
   /**
@@ -125,7 +155,7 @@ export class Mempool {
    * nonce, from the tip's on.
    */
   select(countMax: number, bytesMax: number): DecodedTransaction[] {
-    const heap = new Heap(isBefore);
+    const heap = new Heap<Entry>(isBefore);
     for (const account of this.#accounts.values()) {
       const first = account.ready > 0 ? account.entries.get(account.nonceTip) : undefined;
       if (first) heap.push(first);
@@ -142,8 +172,7 @@ export class Mempool {
       }
       chosen.push(entry.transaction);
       bytes += entry.bytes.length;
-      const { sender, nonce } = entry.transaction.body;
-      const next = this.#accounts.get(hex(sender))?.entries.get(nonce + 1n);
+      const next = this.#accounts.get(entry.sender)?.entries.get(entry.transaction.body.nonce + 1n);
       if (next) heap.push(next);
     }
     return chosen;
@@ -179,52 +208,72 @@ export class Mempool {
     if (entry) this.#remove(entry, code);
   }
 
-  async #check(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex): Promise<Admitted | Refusal> {
-    const check = this.#options.checkSignatures ?? signaturesHoldAsync;
-    if (!(await check(transaction))) return refuse("bad_signature", "Cannot take the transaction as a signature does not hold");
-    const refusal = this.#refusal(transaction);
+  #check(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string, done: Admission): void {
+    const checking: Checking = { bytes, check: null, waiting: [done], verdicts: [] };
+    checking.check = this.#checks.add(source, transaction, (holds) => {
+      if (this.#checking.get(tail) === checking) this.#checking.delete(tail);
+      const answer = holds === true ? this.#admit(transaction, bytes, key, tail, source) : this.#unproven(holds, source);
+      for (const told of checking.waiting) told(answer);
+      for (const told of checking.verdicts) told(holds);
+    });
+    if (checking.check === null) done(this.#unproven(null, source));
+    // Another of the same tail and other bytes, which only a forger makes, is checked all the same, but found by nobody.
+    else if (!this.#checking.has(tail)) this.#checking.set(tail, checking);
+  }
+  #unproven(holds: false | null, source: string): Refusal {
+    if (holds === null) return refuse("mempool_full", "Cannot take the transaction as too many signatures wait to be checked");
+    this.#options.onForged?.(source, "bad_signature");
+    return refuse("bad_signature", "Cannot take the transaction as a signature does not hold");
+  }
+  #admit(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string): Admitted | Refusal {
+    const here = this.#entries.get(key);
+    if (here) return { ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false };
+    const refusal = this.#refusal(transaction, source);
     if (refusal) return refusal;
-    this.#insert(transaction, bytes, key);
+    this.#insert(transaction, bytes, key, tail, source);
     return { ok: true, transaction, bytes, fresh: true };
   }
 
-  #refusal(transaction: DecodedTransaction): Refusal | null {
-    return this.#state.refusalOf(transaction, BigInt(PENDING_PER_ACCOUNT_MAX - 1)) ?? this.#refusalOfRoom(transaction) ?? this.#refusalOfFunds(transaction);
+  #refusal(transaction: DecodedTransaction, source: string): Refusal | null {
+    const account = this.#accounts.get(hex(transaction.body.sender));
+    return this.#state.refusalOf(transaction, NONCES_AHEAD_MAX) ?? this.#refusalOfRoom(transaction, account, source) ?? this.#refusalOfFunds(transaction, account);
   }
 
-  #refusalOfRoom(transaction: DecodedTransaction): Refusal | null {
+  #refusalOfRoom(transaction: DecodedTransaction, account: Account | undefined, source: string): Refusal | null {
     const { body, sizeBytes } = transaction;
-    const account = this.#accounts.get(hex(body.sender));
     const same = account?.entries.get(body.nonce);
     if (same) {
       const least = same.transaction.body.fee + (same.transaction.body.fee * REPLACEMENT_RAISE_PERCENT + 99n) / 100n;
       return body.fee >= least && body.fee > same.transaction.body.fee ? null : refuse("replacement_underpriced", `Cannot replace nonce ${body.nonce} for a fee of ${body.fee} as it must be ${least}`);
     }
     if (account && account.entries.size >= PENDING_PER_ACCOUNT_MAX) return refuse("too_many_pending", `Cannot take more than ${PENDING_PER_ACCOUNT_MAX} transactions of one account`);
+    if (source !== LOCAL && (this.#bySource.get(source) ?? 0) >= this.#perPeerMax) return refuse("too_many_pending", `Cannot take more than ${this.#perPeerMax} transactions from one peer`);
     if (isFree(body) || (this.#bytes + sizeBytes <= this.#bytesMax && this.#entries.size < this.#countMax)) return null;
     const lowest = this.#lowest();
     return lowest && lowest.feeRate < feeRateOf(transaction) ? null : refuse("mempool_full", "Cannot take the transaction as those that wait pay more");
   }
 
-  #refusalOfFunds({ body }: DecodedTransaction): Refusal | null {
+  #refusalOfFunds({ body }: DecodedTransaction, account: Account | undefined): Refusal | null {
     const balance = this.#state.account(body.sender)?.balance ?? 0n;
     let cost = costOf(body);
-    for (const entry of this.#accounts.get(hex(body.sender))?.entries.values() ?? []) {
+    for (const entry of account?.entries.values() ?? []) {
       if (entry.transaction.body.nonce < body.nonce) cost += entry.cost;
     }
     return cost <= balance ? null : refuse("insufficient_funds", `Cannot take the transaction as it and those before it need ${cost} and the account has ${balance}`);
   }
 
-  #insert(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex): void {
+  #insert(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string): void {
     const { body } = transaction;
     const sender = hex(body.sender);
     let account = this.#accounts.get(sender);
     if (!account) this.#accounts.set(sender, (account = { sender: body.sender, entries: new Map(), nonceTip: this.#state.account(body.sender)?.nonce ?? 0n, ready: 0 }));
     const replaced = account.entries.get(body.nonce);
     if (replaced) this.#unlink(replaced, account);
-    const entry: Entry = { transaction, bytes, key, free: isFree(body), feeRate: feeRateOf(transaction), cost: costOf(body), arrival: this.#arrivals++ };
+    const entry: Entry = { transaction, bytes, key, sender, source, free: isFree(body), feeRate: feeRateOf(transaction), cost: costOf(body), arrival: this.#arrivals++ };
     account.entries.set(body.nonce, entry);
     this.#entries.set(key, entry);
+    this.#byTail.set(tail, entry);
+    this.#bySource.set(source, (this.#bySource.get(source) ?? 0) + 1);
     if (!entry.free) this.#evictable.push(entry);
     this.#bytes += bytes.length;
     this.#refresh(account);
@@ -237,17 +286,21 @@ export class Mempool {
   }
 
   #remove(entry: Entry, code: string | null): void {
-    const sender = hex(entry.transaction.body.sender);
-    const account = this.#accounts.get(sender)!;
+    const account = this.#accounts.get(entry.sender)!;
     this.#unlink(entry, account);
     this.#refresh(account);
-    if (account.entries.size === 0) this.#accounts.delete(sender);
+    if (account.entries.size === 0) this.#accounts.delete(entry.sender);
     if (code !== null) this.#options.onDrop?.(entry.transaction, code);
   }
 
   #unlink(entry: Entry, account: Account): void {
     account.entries.delete(entry.transaction.body.nonce);
     this.#entries.delete(entry.key);
+    const tail = tailOf(entry.bytes);
+    if (this.#byTail.get(tail) === entry) this.#byTail.delete(tail);
+    const ofSource = this.#bySource.get(entry.source)! - 1;
+    if (ofSource > 0) this.#bySource.set(entry.source, ofSource);
+    else this.#bySource.delete(entry.source);
     this.#bytes -= entry.bytes.length;
   }
 
@@ -259,11 +312,16 @@ export class Mempool {
     account.ready = ready;
   }
 
+  #entryOf(bytes: Uint8Array, tail: string): Entry | null {
+    const entry = this.#byTail.get(tail);
+    return entry && Buffer.compare(entry.bytes, bytes) === 0 ? entry : null;
+  }
+
   /** What goes first when there is no room: the lowest fee per byte, of equals the youngest. */
   #lowest(): Entry | null {
     // Entries that left otherwise are still in the heap; they go as they come up, or all at once when they are many.
     if (this.#evictable.size > 2 * this.#entries.size + 1_000) {
-      this.#evictable = new Heap(isDispensable);
+      this.#evictable = new Heap<Entry>(isDispensable);
       for (const entry of this.#entries.values()) if (!entry.free) this.#evictable.push(entry);
     }
     for (let entry = this.#evictable.peek(); entry; entry = this.#evictable.peek()) {
@@ -277,6 +335,13 @@ export class Mempool {
 /** What pays nothing and was let in is a registered machine's: the ledger says so. */
 const isFree = (body: DecodedTransaction["body"]): boolean => body.fee === 0n;
 const SWEEP_INTERVAL_MS = 5_000n;
+const NONCES_AHEAD_MAX = BigInt(PENDING_PER_ACCOUNT_MAX - 1);
+/** The end of the last signature: 24 bytes of S. */
+const TAIL_BYTES = 24;
+function tailOf(bytes: Uint8Array): string {
+  const length = Math.min(TAIL_BYTES, bytes.length);
+  return Buffer.from(bytes.buffer, bytes.byteOffset + bytes.length - length, length).toString("latin1");
+}
 
 /**
  * A block has room for bytes and for work. What looks at all leases of a deployment can do 850 changes, where a transfer does 2: for the
@@ -302,12 +367,6 @@ function costOf(body: DecodedTransaction["body"]): bigint {
   return cost;
 }
 
-export async function signaturesHoldAsync({ bodyBytes, signatures }: DecodedTransaction): Promise<boolean> {
-  if (signatures.length === 0) return false;
-  const answers = await Promise.all(signatures.map((by) => verifyAsync("transaction", by.signature, bodyBytes, by.key)));
-  return answers.every((holds) => holds);
-}
-
 function isBefore(a: Entry, b: Entry): boolean {
   if (a.free !== b.free) return a.free;
   if (a.feeRate !== b.feeRate) return a.feeRate > b.feeRate;
@@ -315,44 +374,4 @@ function isBefore(a: Entry, b: Entry): boolean {
 }
 function isDispensable(a: Entry, b: Entry): boolean {
   return a.feeRate !== b.feeRate ? a.feeRate < b.feeRate : a.arrival > b.arrival;
-}
-
-/** Binary heap: on top is the entry that comes before all others. */
-class Heap {
-  readonly #entries: Entry[] = [];
-  readonly #comesBefore: (a: Entry, b: Entry) => boolean;
-
-  constructor(comesBefore: (a: Entry, b: Entry) => boolean) {
-    this.#comesBefore = comesBefore;
-  }
-  get size(): number {
-    return this.#entries.length;
-  }
-  peek(): Entry | undefined {
-    return this.#entries[0];
-  }
-  push(entry: Entry): void {
-    const entries = this.#entries;
-    let at = entries.push(entry) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!this.#comesBefore(entries[at]!, entries[parent]!)) break;
-      [entries[at], entries[parent]] = [entries[parent]!, entries[at]!];
-      at = parent;
-    }
-  }
-  pop(): Entry | undefined {
-    const entries = this.#entries;
-    const top = entries[0];
-    const last = entries.pop();
-    if (last === undefined || entries.length === 0) return top;
-    entries[0] = last;
-    for (let at = 0; ; ) {
-      let next = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) if (child < entries.length && this.#comesBefore(entries[child]!, entries[next]!)) next = child;
-      if (next === at) return top;
-      [entries[at], entries[next]] = [entries[next]!, entries[at]!];
-      at = next;
-    }
-  }
 }

@@ -29,7 +29,7 @@ import { Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
 import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
-import { Mempool } from "./mempool.ts";
+import { LOCAL, Mempool } from "./mempool.ts";
 import { type StoredSnapshot, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
 import { Sync } from "./sync.ts";
 
@@ -116,7 +116,10 @@ class Node implements ChainNode {
     this.#pool = new Mempool({
       account: (sender) => this.#executor.tip.account(sender),
       refusalOf: (transaction, noncesAhead) => this.#executor.refusalOf(transaction, BigInt(this.#clock.nowMs()), noncesAhead),
-    }, { onDrop: ({ txid }, code) => this.#waiters.reject(hex(txid), code, `Cannot make transaction ${hex(txid)} final: ${code}`) });
+    }, {
+      onDrop: ({ txid }, code) => this.#waiters.reject(hex(txid), code, `Cannot make transaction ${hex(txid)} final: ${code}`),
+      onForged: (source, code) => { if (source !== LOCAL) options.transport.report(source as PeerId, code === "bad_signature" ? "forged" : "malformed"); },
+    });
     this.#finalRef = this.#genesisRef();
     this.#restore(snapshot);
     this.#host = this.#createHost(set);
@@ -155,7 +158,7 @@ class Node implements ChainNode {
       if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
     } else if (channel === "consensus") this.#host.receive(from, bytes);
     else if (channel === "sync") this.#background(this.#sync.receive(from, bytes));
-    else for (const transaction of readBatch(bytes)) void this.#admit(transaction, false).catch((error: unknown) => process.emitWarning(`Cannot take a transaction of ${from}: ${String(error)}`, { code: "godwit_message" }));
+    else if (channel === "transactions") this.#takeBatch(from, bytes);
   }
 
   #greet(peer: PeerId): void {
@@ -193,7 +196,7 @@ class Node implements ChainNode {
   async submit(bytes: Uint8Array): Promise<{ txid: Digest }> {
     if (this.#stopping) throw new NodeError("node_stopped", "Cannot take a transaction: the node stops");
     if (this.#halted) throw new NodeError("node_halted", `Cannot take a transaction: the node halted (${this.#halted.code})`);
-    return { txid: await this.#admit(bytes, true) };
+    return { txid: await this.#admit(bytes) };
   }
 
   whenFinal(txid: Uint8Array, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<TransactionStatus> {
@@ -228,17 +231,22 @@ class Node implements ChainNode {
 
   // ---- Transactions --------------------------------------------------------------------------------------------------------
 
-  async #admit(bytes: Uint8Array, local: boolean): Promise<Digest> {
+  async #admit(bytes: Uint8Array): Promise<Digest> {
     const answer = await this.#pool.submit(bytes);
     if (!answer.ok) {
       const final = answer.code === "wrong_nonce" ? this.#finalTxid(bytes) : null;
       if (final) return final;
-      if (local) throw new NodeError(answer.code, answer.message);
-      return digest(new Uint8Array(32));
+      throw new NodeError(answer.code, answer.message);
     }
-    if (answer.fresh && local) this.#gossip.pass(answer.bytes);
+    if (answer.fresh) this.#gossip.pass(answer.bytes);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
     return answer.transaction.txid;
+  }
+
+  #takeBatch(from: PeerId, bytes: Uint8Array): void {
+    const batch = readBatch(bytes);
+    if (batch === null) return this.#options.transport.report(from, "malformed");
+    for (const transaction of batch) this.#pool.offer(transaction, from, (answer) => { if (answer.ok) this.#host.waiting(this.#pool.readyCount); });
   }
 
   /** Sending what is final already is no mistake: the answer was lost. */

@@ -16,7 +16,7 @@ import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Chain, VALIDATOR_ENVIRONMENT, VALIDATOR_FLAGS, type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
-import { type LoadResult, type Sender, type Signed, Watch, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
+import { type Feed, type LoadResult, type Sender, Watch, feedOf, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
 
 const VALIDATORS = 4;
 const SENDERS = 2_000;
@@ -86,7 +86,7 @@ async function measured<T>(world: World, run: () => Promise<T>): Promise<[T, Use
   return [result, { cpuSeconds: after.reduce((sum, value, index) => sum + value - before[index]!, 0), rssPeakMib: peaks.map(Math.round) }];
 }
 
-const prepared = ({ chain, senders: from, everybody }: World, count: number): Signed[] => transfers(chain.chainId, from, count, everybody as never);
+const prepared = ({ chain, senders: from, everybody }: World, count: number): Feed => transfers(chain.chainId, from, count, everybody as never);
 
 /** That all live validators have the same state, none halted, nobody accused. */
 async function agreement(world: World): Promise<object> {
@@ -100,16 +100,17 @@ async function agreement(world: World): Promise<object> {
 const PARTS: Readonly<Record<string, () => Promise<object>>> = {
   finality: () => withWorld(VALIDATORS, async (world) => {
     const watch = new Watch(world.validators.at(-1)!);
-    await load({ to: world.validators[0]!, watch, transactions: prepared(world, RATE * 3), seconds: 3, rate: RATE });
-    const transactions = prepared(world, RATE * seconds);
-    const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, transactions, seconds: seconds + 1, rate: RATE }));
+    const feed = prepared(world, RATE * (seconds + 3));
+    await load({ to: world.validators[0]!, watch, feed, seconds: 3, rate: RATE });
+    const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, feed, seconds, rate: RATE }));
     return { ...result, ...used, rssSumMib: sum(used.rssPeakMib), cpuUsPerTransfer: perTransfer(used, result), agreement: await agreement(world) };
   }),
   idle: () => withWorld(VALIDATORS, async (world) => {
     const watch = new Watch(world.validators.at(-1)!);
     const latencies: number[] = [];
-    for (const one of prepared(world, options.short ? 12 : 60)) {
-      const result = await load({ to: world.validators[0]!, watch, transactions: [one], seconds: 1, rate: 1_000 });
+    const feed = prepared(world, options.short ? 12 : 60);
+    while (feed.next < feed.transactions.length) {
+      const result = await load({ to: world.validators[0]!, watch, feed, countMax: 1, seconds: 1, rate: 1_000 });
       latencies.push(result.finalityMs.p50);
       await sleep(300 + Math.random() * 1_000);
     }
@@ -119,10 +120,10 @@ const PARTS: Readonly<Record<string, () => Promise<object>>> = {
   alone: () => sustained(1, 9_000),
   kill: () => withWorld(VALIDATORS, async (world) => {
     const watch = new Watch(world.validators.at(-1)!);
-    const transactions = prepared(world, RATE * 20);
+    const feed = prepared(world, RATE * 20);
     let killedMs = 0;
     const result = await load({
-      to: world.validators[0]!, watch, transactions, seconds: 21, rate: RATE, at: { seconds: 8, run: () => {
+      to: world.validators[0]!, watch, feed, seconds: 20, rate: RATE, at: { seconds: 8, run: () => {
         killedMs = performance.now();
         world.validators[1]!.signal("SIGKILL");
       } },
@@ -134,7 +135,7 @@ const PARTS: Readonly<Record<string, () => Promise<object>>> = {
   load: () => withWorld(VALIDATORS, async (world) => {
     const watch = new Watch(world.validators.at(-1)!);
     const accounts = Number(options.accounts ?? ACCOUNTS);
-    const result = await load({ to: world.validators[0]!, watch, transactions: fill(world, accounts - GENESIS_ACCOUNTS), seconds: 120, rate: null, inFlightMax: 1_500 });
+    const result = await load({ to: world.validators[0]!, watch, feed: fill(world, accounts - GENESIS_ACCOUNTS), seconds: 120, rate: null, inFlightMax: 1_500 });
     if (result.lost + result.refused > 0) throw new Error(`Cannot fill the chain: ${JSON.stringify(result)}`);
     await sleep(options.short ? 6_000 : 15_000);
     const idleSeconds = options.short ? 10 : 40;
@@ -151,18 +152,18 @@ const perTransfer = (used: Used, { final }: LoadResult): number => Math.round((u
 function sustained(validators: number, perSecondMax: number): Promise<object> {
   return withWorld(validators, async (world) => {
     const watch = new Watch(world.validators.at(-1)!);
-    await load({ to: world.validators[0]!, watch, transactions: prepared(world, perSecondMax * 3), seconds: 3, rate: null });
-    const transactions = prepared(world, perSecondMax * seconds);
-    const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, transactions, seconds, rate: null }));
-    return { ...result, ...used, cpuUsPerTransfer: perTransfer(used, result), ranOut: result.offered === transactions.length, agreement: await agreement(world) };
+    const feed = prepared(world, perSecondMax * (seconds + 3));
+    await load({ to: world.validators[0]!, watch, feed, seconds: 3, rate: null });
+    const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, feed, seconds, rate: null }));
+    return { ...result, ...used, cpuUsPerTransfer: perTransfer(used, result), ranOut: feed.next === feed.transactions.length, agreement: await agreement(world) };
   });
 }
 
 /** Sixteen new accounts a transaction. */
-function fill({ chain, senders: from }: World, count: number): Signed[] {
+function fill({ chain, senders: from }: World, count: number): Feed {
   const fresh = strangers(GENESIS_ACCOUNTS + count).slice(GENESIS_ACCOUNTS);
-  return Array.from({ length: Math.ceil(count / 16) }, (_, index) =>
-    sign(chain.chainId, from[index % from.length]!, fresh.slice(16 * index, 16 * index + 16).map((to) => ({ kind: "transfer", to, amount: 1_000n }))));
+  return feedOf(Array.from({ length: Math.ceil(count / 16) }, (_, index) =>
+    sign(chain.chainId, from[index % from.length]!, fresh.slice(16 * index, 16 * index + 16).map((to) => ({ kind: "transfer", to, amount: 1_000n })))));
 }
 
 async function bareNodeMib(): Promise<number> {

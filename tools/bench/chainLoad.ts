@@ -28,8 +28,11 @@ export function sign(chainId: ChainId, sender: Sender, ops: TransactionBody["ops
   const body: TransactionBody = { chainId, sender: sender.address, nonce: sender.nonce++, validUntilMs: BigInt(Date.now() + 3_000_000), fee: FEE, ops };
   return { bytes: signTransaction(body, [sender.seed]), txid: hex(txidOf(encodeBody(body))) };
 }
-export const transfers = (chainId: ChainId, from: readonly Sender[], count: number, to: readonly Address[]): Signed[] =>
-  Array.from({ length: count }, (_, index) => sign(chainId, from[index % from.length]!, [{ kind: "transfer", to: to[(index * 7_919) % to.length]!, amount: 1_000n }]));
+/** Taken from the front: what one load leaves the next one goes on with, as nonces have no gaps. */
+export type Feed = { readonly transactions: readonly Signed[]; next: number };
+export const feedOf = (transactions: readonly Signed[]): Feed => ({ transactions, next: 0 });
+export const transfers = (chainId: ChainId, from: readonly Sender[], count: number, to: readonly Address[]): Feed =>
+  feedOf(Array.from({ length: count }, (_, index) => sign(chainId, from[index % from.length]!, [{ kind: "transfer", to: to[(index * 7_919) % to.length]!, amount: 1_000n }])));
 
 export type LoadResult = {
   readonly offered: number; readonly refused: number; readonly final: number; readonly lost: number; readonly seconds: number; readonly perSecond: number;
@@ -88,8 +91,10 @@ export class Watch {
 export type LoadOptions = {
   readonly to: ValidatorHandle;
   readonly watch: Watch;
-  readonly transactions: readonly Signed[];
+  readonly feed: Feed;
   readonly seconds: number;
+  /** Most of them to offer; else all. */
+  readonly countMax?: number;
   /** Offered each second; null: as fast as they become final, with at most `inFlightMax` under way. */
   readonly rate: number | null;
   readonly inFlightMax?: number;
@@ -97,7 +102,7 @@ export type LoadOptions = {
   readonly at?: { readonly seconds: number; readonly run: () => void };
 };
 
-export async function load({ to, watch, transactions, seconds, rate, inFlightMax = 4_000, at }: LoadOptions): Promise<LoadResult> {
+export async function load({ to, watch, feed, countMax = Infinity, seconds, rate, inFlightMax = 4_000, at }: LoadOptions): Promise<LoadResult> {
   const codes: Record<string, number> = {};
   const startedMs = performance.now();
   const [finalBefore, gapsBefore] = [watch.final, watch.finalsAtMs.length];
@@ -105,7 +110,8 @@ export async function load({ to, watch, transactions, seconds, rate, inFlightMax
   let [offered, refused, isTold] = [0, 0, false];
   const answers = new Set<Promise<void>>();
   const push = (count: number): void => {
-    const some = transactions.slice(offered, offered + count);
+    const some = feed.transactions.slice(feed.next, feed.next + count);
+    feed.next += some.length;
     offered += some.length;
     for (const { txid } of some) watch.sent(txid);
     const answer = to.submit(some.map(({ bytes }) => bytes)).then((answered) => {
@@ -118,13 +124,14 @@ export async function load({ to, watch, transactions, seconds, rate, inFlightMax
     }).catch(() => undefined).finally(() => answers.delete(answer));
     answers.add(answer);
   };
-  while (elapsed() < seconds && offered < transactions.length) {
+  const left = (): number => Math.min(countMax - offered, feed.transactions.length - feed.next);
+  while (elapsed() < seconds && left() > 0) {
     if (at && !isTold && elapsed() >= at.seconds) {
       isTold = true;
       at.run();
     }
     const room = rate === null ? inFlightMax - watch.waiting : Math.floor(elapsed() * rate) - offered;
-    for (let left = Math.min(room, transactions.length - offered); left > 0; left -= SUBMIT_BATCH) push(Math.min(left, SUBMIT_BATCH));
+    for (let now = Math.min(room, left()); now > 0; now -= SUBMIT_BATCH) push(Math.min(now, SUBMIT_BATCH));
     if (rate === null && room <= 0) await watch.next(50);
     else await sleep(PACE_MS);
   }
