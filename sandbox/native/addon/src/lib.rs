@@ -2,4 +2,5 @@
 mod inspect;
 mod listen;
 mod pipes;
+mod sockets;
 mod task;

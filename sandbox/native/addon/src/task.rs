@@ -6,17 +6,23 @@ use godwit_core::{
     engine,
     gate::Gate,
     guest::{Guest, RANDOM_BYTES_MAX, State, linker},
-    limits::Limits,
+    limits::{Limits, OutgoingPlace},
+    outgoing::{Destination, Dialler, NotDialled, Outgoing, Way, trust},
 };
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use std::{
+    collections::HashMap,
+    os::fd::{FromRawFd, OwnedFd},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     task::Poll,
     time::{Duration, Instant},
 };
-use tokio::{runtime::Runtime, sync::Notify};
+use tokio::{
+    runtime::Runtime,
+    sync::{Notify, oneshot},
+};
 use wasmtime::{
     Engine,
     component::{Component, Linker},
@@ -44,6 +50,20 @@ pub struct TaskSettings {
     pub resource_handles_max: f64,
     pub header_count_max: f64,
     pub header_bytes_max: f64,
+    pub outgoing_connections_max: f64,
+    pub outgoing_request_bytes_max: f64,
+    pub outgoing_response_bytes_max: f64,
+    pub outgoing_time_ms_max: f64,
+    pub outgoing: Vec<Place>,
+    /// In DER: beside the public ones.
+    pub roots: Vec<Buffer>,
+}
+
+#[napi(object)]
+pub struct Place {
+    pub scheme: String,
+    pub host: String,
+    pub port: u32,
 }
 
 #[napi(object)]
@@ -63,7 +83,32 @@ pub struct TaskOutcome {
 pub struct RunningTask {
     pipes: Arc<Pipes>,
     abort: Arc<Notify>,
+    dialler: Arc<Callback>,
     settings: Option<TaskSettings>,
+}
+
+type DialArguments = FnArgs<(u32, String, String, u32, u32)>;
+type DialFunction = napi::threadsafe_function::ThreadsafeFunction<DialArguments, (), DialArguments, Status, false, true>;
+
+/// JavaScript dials: `(call, scheme, host, port, timeoutMs)`, and answers by `dialled`.
+struct Callback {
+    ask: DialFunction,
+    waiting: Mutex<(u32, HashMap<u32, oneshot::Sender<std::result::Result<OwnedFd, NotDialled>>>)>,
+}
+
+impl Dialler for Callback {
+    fn dial(&self, _: &str, destination: &Destination) -> oneshot::Receiver<std::result::Result<OwnedFd, NotDialled>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock().unwrap();
+        waiting.0 = waiting.0.wrapping_add(1);
+        let call = waiting.0;
+        waiting.1.insert(call, sender);
+        drop(waiting);
+        let (place, timeout_ms) = (&destination.place, destination.timeout.as_millis() as u32);
+        let arguments = (call, place.scheme.clone(), place.host.clone(), place.port.into(), timeout_ms);
+        self.ask.call(arguments.into(), napi::threadsafe_function::ThreadsafeFunctionCallMode::NonBlocking);
+        receiver
+    }
 }
 
 struct Host {
@@ -76,7 +121,7 @@ struct Host {
 fn host() -> std::result::Result<&'static Host, String> {
     static HOST: OnceLock<std::result::Result<Host, String>> = OnceLock::new();
     let make = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("task").enable_time().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("task").enable_io().enable_time().build();
         let engine = engine::on_demand().map_err(|error| format!("{error:#}"))?;
         let linker = linker(&engine).map_err(|error| format!("{error:#}"))?;
         Ok(Host { runtime: runtime.map_err(|error| error.to_string())?, engine, linker })
@@ -92,10 +137,11 @@ pub fn engine_version() -> &'static str {
 #[napi]
 impl RunningTask {
     #[napi(constructor)]
-    pub fn new(settings: TaskSettings, output: Function<FnArgs<(u32, Buffer)>, ()>) -> Result<RunningTask> {
+    pub fn new(settings: TaskSettings, output: Function<FnArgs<(u32, Buffer)>, ()>, dial: Function<DialArguments, ()>) -> Result<RunningTask> {
         let output = output.build_threadsafe_function().weak::<true>().build()?;
         let pipes = Pipes::new(output);
-        Ok(RunningTask { pipes, abort: Arc::new(Notify::new()), settings: Some(settings) })
+        let dialler = Arc::new(Callback { ask: dial.build_threadsafe_function().weak::<true>().build()?, waiting: Mutex::default() });
+        Ok(RunningTask { pipes, dialler, abort: Arc::new(Notify::new()), settings: Some(settings) })
     }
 
     /// Once.
@@ -106,7 +152,7 @@ impl RunningTask {
         let (deferred, promise) = env.create_deferred()?;
         let (pipes, abort) = (self.pipes.clone(), self.abort.clone());
         // The bytes of a Buffer may only be let go on JavaScript's thread.
-        let (code, settings) = (settings.code.to_vec(), Settings::from(&settings));
+        let (code, settings) = (settings.code.to_vec(), Settings::new(&settings, self.dialler.clone())?);
         host.runtime.spawn(async move {
             let outcome = execute(host, settings, code, pipes, abort).await;
             deferred.resolve(move |_| outcome.map_err(Error::from_reason));
@@ -125,6 +171,15 @@ impl RunningTask {
         self.pipes.acknowledge(stream, bytes as usize);
     }
 
+    /// With a connected descriptor, or with -1 and why there is none.
+    #[napi]
+    pub fn dialled(&self, call: u32, fd: i32, code: String) {
+        // SAFETY: it comes from `dial`, and sandbox.ts has no more to do with it.
+        let result = if fd >= 3 { Ok(unsafe { OwnedFd::from_raw_fd(fd) }) } else { Err(NotDialled::parse(&code)) };
+        let waiting = self.dialler.waiting.lock().unwrap().1.remove(&call);
+        _ = waiting.map(|waiting| waiting.send(result));
+    }
+
     #[napi]
     pub fn abort(&self) {
         self.abort.notify_one();
@@ -135,10 +190,11 @@ struct Settings {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     limits: Limits,
+    way: Option<Arc<Way>>,
 }
 
-impl From<&TaskSettings> for Settings {
-    fn from(settings: &TaskSettings) -> Settings {
+impl Settings {
+    fn new(settings: &TaskSettings, dialler: Arc<Callback>) -> Result<Settings> {
         let limits = Limits {
             memory_bytes_max: settings.memory_bytes_max as u64,
             fuel_per_call_max: settings.fuel_max as u64,
@@ -154,9 +210,22 @@ impl From<&TaskSettings> for Settings {
             log_bytes_per_second_max: 0,
             queue_length_max: 0,
             queue_wait_ms_max: 0,
+            outgoing_connections_max: settings.outgoing_connections_max as u64,
+            outgoing_request_bytes_max: settings.outgoing_request_bytes_max as u64,
+            outgoing_response_bytes_max: settings.outgoing_response_bytes_max as u64,
+            outgoing_time_ms_max: settings.outgoing_time_ms_max as u64,
+        };
+        let trust = || trust(settings.roots.iter().map(|root| root.to_vec()).collect());
+        let place = |place: &Place| OutgoingPlace { scheme: place.scheme.clone(), host: place.host.clone(), port: place.port as u16 };
+        let places: Arc<[OutgoingPlace]> = settings.outgoing.iter().map(place).collect();
+        let way = if places.is_empty() {
+            None
+        } else {
+            let trust = trust().map_err(|error| Error::from_reason(error.to_string()))?;
+            Some(Way::new("", places, dialler, trust, &limits))
         };
         let environment = settings.environment.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        Settings { arguments: settings.arguments.clone(), environment, limits }
+        Ok(Settings { arguments: settings.arguments.clone(), environment, limits, way })
     }
 }
 
@@ -182,7 +251,7 @@ async fn execute(
         .stderr(Written(pipes.clone(), 2))
         .build();
     let account = Arc::new(Account::default());
-    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, move || wasi).map_err(|error| format!("{error:#}"))?;
+    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, move || wasi, Outgoing(settings.way)).map_err(|error| format!("{error:#}"))?;
     let begun = Instant::now();
     let call = async {
         let command = pre.instantiate_async(&mut guest.store).await?;

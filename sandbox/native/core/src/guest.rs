@@ -1,5 +1,5 @@
 //! One instance: what it can see (an empty WASI world), and what it is charged for.
-use crate::{account::Account, gate::Pass, limits::Limits};
+use crate::{account::Account, gate::Pass, limits::Limits, outgoing::Outgoing};
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -11,7 +11,7 @@ use wasmtime::{
     component::{HasData, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Fuel between two chances to give up the thread: 10 to 20 µs of a tight loop.
 pub const SLICE_FUEL: u64 = 100_000;
@@ -25,18 +25,6 @@ const TABLES_MAX: usize = 16;
 const MEMORIES_MAX: usize = 2;
 /// More than the headers of a request can have: the host's form of a header is larger than its bytes.
 const FIELD_BYTES_FACTOR: u64 = 4;
-
-/// Every outgoing request meets this, and is denied until deployments have lists of allowed hosts.
-pub struct Outgoing;
-
-type Done = Box<dyn Future<Output = std::result::Result<(), wasmtime_wasi_http::Error>> + Send>;
-type Sent = std::result::Result<(hyper::Response<WasiBody>, Done), wasmtime_wasi_http::Error>;
-
-impl WasiHttpHooks for Outgoing {
-    fn send_request(&mut self, _: hyper::Request<WasiBody>, _: Option<RequestOptions>, _: Done) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
-    }
-}
 
 type MakeWasi = Box<dyn FnOnce() -> WasiCtx + Send>;
 
@@ -165,7 +153,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(engine: &Engine, limits: &Limits, account: Arc<Account>, pass: Pass, wasi: impl FnOnce() -> WasiCtx + Send + 'static) -> Result<Guest> {
+    pub fn new(
+        engine: &Engine,
+        limits: &Limits,
+        account: Arc<Account>,
+        pass: Pass,
+        wasi: impl FnOnce() -> WasiCtx + Send + 'static,
+        outgoing: Outgoing,
+    ) -> Result<Guest> {
         let meter = Meter {
             pass,
             account: account.clone(),
@@ -178,7 +173,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resource_handles_max as usize);
         let (wasi, make_wasi): (_, Option<MakeWasi>) = (None, Some(Box::new(wasi)));
-        let mut store = Store::new(engine, State { table, wasi, make_wasi, http, outgoing: Outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO });
+        let mut store = Store::new(engine, State { table, wasi, make_wasi, http, outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO });
         store.limiter(|state| &mut state.meter);
         store.call_hook_async(HostTime);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);

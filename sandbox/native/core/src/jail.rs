@@ -112,6 +112,8 @@ const SERVING: &[i64] = &[
     libc::SYS_readv,
     libc::SYS_writev,
     libc::SYS_recvfrom,
+    // Connected sockets that the agent has dialled for outgoing requests come as messages with a descriptor.
+    libc::SYS_recvmsg,
     libc::SYS_sendto,
     libc::SYS_accept4,
     libc::SYS_close,

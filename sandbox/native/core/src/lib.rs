@@ -19,6 +19,8 @@ pub mod limits;
 #[cfg(feature = "run")]
 pub mod log;
 #[cfg(feature = "run")]
+pub mod outgoing;
+#[cfg(feature = "run")]
 pub mod plane;
 #[cfg(feature = "run")]
 pub mod serve;

@@ -28,4 +28,8 @@ pub struct Limits {
     pub log_bytes_per_second_max: u64,
     pub queue_length_max: u64,
     pub queue_wait_ms_max: u64,
+    pub outgoing_connections_max: u64,
+    pub outgoing_request_bytes_max: u64,
+    pub outgoing_response_bytes_max: u64,
+    pub outgoing_time_ms_max: u64,
 }

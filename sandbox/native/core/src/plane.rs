@@ -9,6 +9,7 @@ use crate::{
     guest::{Guest, RANDOM_BYTES_MAX, State, linker},
     limits::{Limits, OutgoingPlace},
     log::{Log, Sink, Stream, Tap, TapStream},
+    outgoing::{Dialler, Outgoing, Way, trust},
     serve::host_of,
 };
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+use tokio_rustls::rustls::ClientConfig;
 use wasmtime::{
     Engine, Error, Result,
     component::{Component, Linker},
@@ -72,9 +74,9 @@ pub struct Deployment {
     pub instance_memory_bytes_max: u64,
     pub cpu_weight: u32,
     pub reuse: bool,
-    pub outgoing: Arc<[OutgoingPlace]>,
     pub(crate) trial: Option<Duration>,
     environment: Vec<(String, String)>,
+    way: Option<Arc<Way>>,
     pub gate: Arc<Gate>,
     pub account: Arc<Account>,
     pub log: Arc<Log>,
@@ -89,6 +91,8 @@ pub struct Plane {
     hosts: RwLock<HashMap<String, Arc<Deployment>>>,
     deployments: Mutex<HashMap<String, Arc<Deployment>>>,
     sink: Arc<dyn Sink>,
+    dialler: Option<Arc<dyn Dialler>>,
+    trust: Mutex<Option<Arc<ClientConfig>>>,
     tenants: AtomicU64,
     request_ids: AtomicU64,
 }
@@ -124,7 +128,8 @@ impl Call {
 }
 
 impl Plane {
-    pub fn new(sink: Arc<dyn Sink>) -> Result<Arc<Plane>> {
+    /// Without a dialler no request gets out.
+    pub fn new(sink: Arc<dyn Sink>, dialler: Option<Arc<dyn Dialler>>) -> Result<Arc<Plane>> {
         let engine = engine::pooling()?;
         let linker = linker(&engine)?;
         let mut seed = [0u8; 8];
@@ -136,9 +141,27 @@ impl Plane {
             hosts: RwLock::default(),
             deployments: Mutex::default(),
             sink,
+            dialler,
+            trust: Mutex::default(),
             tenants: AtomicU64::new(0),
             request_ids: AtomicU64::new(u64::from_le_bytes(seed)),
         }))
+    }
+
+    /// Certificates that outgoing requests trust beside the public ones, for what is loaded from now on: for tests.
+    pub fn trust_also(&self, roots: Vec<Vec<u8>>) -> Result<()> {
+        *self.trust.lock().unwrap() = Some(trust(roots)?);
+        Ok(())
+    }
+
+    fn way(&self, id: &str, places: &Arc<[OutgoingPlace]>, limits: &Limits) -> Result<Option<Arc<Way>>> {
+        let Some(dialler) = self.dialler.clone().filter(|_| !places.is_empty()) else { return Ok(None) };
+        let mut trusted = self.trust.lock().unwrap();
+        let trusted = match &*trusted {
+            Some(trusted) => trusted.clone(),
+            None => trusted.insert(trust(vec![])?).clone(),
+        };
+        Ok(Some(Way::new(id, places.clone(), dialler, trusted, limits)))
     }
 
     /// Everything but its routes, which `publish` gives it when the trial went well.
@@ -154,6 +177,8 @@ impl Plane {
         let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
 
         let Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial } = load;
+        let outgoing: Arc<[OutgoingPlace]> = outgoing.into();
+        let way = self.way(&id, &outgoing, &limits).map_err(failed)?;
         let before = self.deployments.lock().unwrap().get(&id).cloned();
         let id: Arc<str> = id.into();
         let account = before.as_ref().map_or_else(Arc::default, |before| before.account.clone());
@@ -162,8 +187,7 @@ impl Plane {
         let memory_bytes = (memory_bytes_min, limits.memory_bytes_max);
         let gate = Gate::new(concurrency, memory_bytes, limits.queue_length_max as usize, queue_wait);
         let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
-        let outgoing = outgoing.into();
-        Ok(Deployment { id, tenant, hosts, pre, limits, instance_memory_bytes_max, cpu_weight, reuse, outgoing, trial, environment, gate, account, log })
+        Ok(Deployment { id, tenant, hosts, pre, limits, instance_memory_bytes_max, cpu_weight, reuse, trial, environment, way, gate, account, log })
     }
 
     pub fn publish(&self, deployment: Arc<Deployment>) -> Result<(), LoadError> {
@@ -264,7 +288,7 @@ impl Deployment {
                 .envs(&deployment.environment)
                 .build()
         };
-        Guest::new(engine, &self.limits, self.account.clone(), pass, wasi)
+        Guest::new(engine, &self.limits, self.account.clone(), pass, wasi, Outgoing(self.way.clone()))
     }
 }
 

@@ -1,4 +1,5 @@
 //! The runner's side of sandbox/control.ts: the same messages, read and written here only.
+use crate::dial::AgentDialler;
 use godwit_core::{
     batch::Batch,
     limits::{Limits, OutgoingPlace},
@@ -39,6 +40,10 @@ pub enum ToRunner {
     Load { call: u64, load: LoadMessage },
     Unload { call: u64, id: String },
     Usage { call: u64 },
+    /// Of a dial that came to nothing; what came of the others is on descriptor 5.
+    Refused { call: u64, code: String },
+    /// Certificates in DER, in hexadecimal.
+    Trust { call: u64, roots: Vec<String> },
 }
 
 #[derive(Deserialize)]
@@ -91,6 +96,7 @@ pub fn carry_out(
     plane: &Arc<Plane>,
     batch: &Arc<Batch>,
     writer: &Arc<Writer>,
+    dialler: &AgentDialler,
     message: ToRunner,
     start: &mut dyn FnMut() -> io::Result<()>,
 ) -> io::Result<()> {
@@ -120,7 +126,21 @@ pub fn carry_out(
                 plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
             writer.send(&json!({ "type": "usage", "call": call, "usage": usage }))
         }
+        ToRunner::Refused { call, code } => {
+            dialler.refused(call, &code);
+            Ok(())
+        }
+        ToRunner::Trust { call, roots } => {
+            let roots = roots.iter().map(|root| bytes_of(root)).collect();
+            let trusted = plane.trust_also(roots).map_err(|error| LoadError("load_failed", format!("Cannot trust a root: {error:#}")));
+            writer.send(&outcome(call, trusted))
+        }
     }
+}
+
+/// What is not hexadecimal is left out.
+fn bytes_of(hexadecimal: &str) -> Vec<u8> {
+    hexadecimal.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 fn outcome(call: u64, result: Result<(), LoadError>) -> Value {
@@ -167,13 +187,14 @@ fn read_code(path: &str, sha256: &str) -> Result<Vec<u8>, LoadError> {
     Ok(code)
 }
 
-/// Log lines on their way to the agent, many to a message.
+/// Log lines on their way to the agent, many to a message; and what is asked of it, before all lines.
 pub struct Lines {
     unsent: Mutex<Unsent>,
     some: Condvar,
 }
 #[derive(Default)]
 struct Unsent {
+    asked: Vec<Value>,
     lines: Vec<Line>,
     bytes: usize,
 }
@@ -183,12 +204,26 @@ impl Lines {
         Arc::new(Lines { unsent: Mutex::default(), some: Condvar::new() })
     }
 
+    /// From any thread, without waiting: whoever asks has a limit to how often.
+    pub fn ask(&self, message: Value) {
+        self.unsent.lock().unwrap().asked.push(message);
+        self.some.notify_one();
+    }
+
     /// Runs on a thread of its own, for ever.
     pub fn pump(&self, writer: &Writer, plane: &Plane) {
         loop {
             let mut unsent = self.unsent.lock().unwrap();
-            if unsent.lines.is_empty() {
+            if unsent.lines.is_empty() && unsent.asked.is_empty() {
                 unsent = self.some.wait_timeout(unsent, TICK).unwrap().0;
+            }
+            if !unsent.asked.is_empty() {
+                let asked = std::mem::take(&mut unsent.asked);
+                drop(unsent);
+                if asked.iter().any(|message| writer.send(message).is_err()) {
+                    return;
+                }
+                continue;
             }
             if unsent.lines.is_empty() {
                 drop(unsent);
@@ -196,9 +231,10 @@ impl Lines {
                 continue;
             }
             if unsent.bytes < BATCH_BYTES {
-                unsent = self.some.wait_timeout_while(unsent, BATCH_WAIT, |unsent| unsent.bytes < BATCH_BYTES).unwrap().0;
+                unsent = self.some.wait_timeout_while(unsent, BATCH_WAIT, |unsent| unsent.bytes < BATCH_BYTES && unsent.asked.is_empty()).unwrap().0;
             }
-            let Unsent { lines, .. } = std::mem::take(&mut *unsent);
+            let Unsent { asked, lines, .. } = std::mem::take(&mut *unsent);
+            unsent.asked = asked;
             drop(unsent);
             let mut lines = lines.as_slice();
             while !lines.is_empty() {

@@ -1,14 +1,19 @@
 //! The runner: the jailed process that serves tenants. `godwit-runner PARENT CACHE_DIRECTORY [--attack]`
 //!
-//! Descriptor 3 is the control socket, 4 the listening socket; there are no others, there is no environment, and nothing can be
-//! opened but compiled code. It ends with its control socket or with its parent, whichever goes first.
+//! Descriptor 3 is the control socket, 4 the listening socket, 5 (when it is there) where connected sockets come from, for outgoing
+//! requests; there are no others, there is no environment, and nothing can be opened but compiled code. It ends with its control socket or with its parent, whichever goes first.
 mod attack;
 mod control;
+mod dial;
 
 use control::{Lines, Writer};
+use dial::AgentDialler;
 use godwit_core::{batch::Batch, jail, plane::Plane, serve::serve};
 use std::{
-    os::{fd::FromRawFd, unix::net::UnixStream},
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     process::exit,
     sync::{Arc, Barrier},
 };
@@ -17,6 +22,7 @@ type Failure = Box<dyn std::error::Error>;
 
 const CONTROL: i32 = 3;
 const LISTENER: i32 = 4;
+const CONNECTED: i32 = 5;
 const DESCRIPTORS_MAX: u64 = 65_536;
 /// Nothing can be written to a file; memory files, which images of memories are, count as such.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -32,7 +38,9 @@ fn run() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [parent, directory, rest @ ..] = arguments.as_slice() else { return Err("usage: godwit-runner PARENT CACHE_DIRECTORY".into()) };
     jail::orphan_check(parent.parse()?)?;
-    jail::close_other_descriptors(LISTENER as u32)?;
+    jail::close_other_descriptors(CONNECTED as u32)?;
+    // SAFETY: plain system call, before anything here has opened a descriptor.
+    let is_outgoing = unsafe { libc::fcntl(CONNECTED, libc::F_GETFD) } >= 0;
     jail::clear_environment();
     jail::leave_networks();
     jail::limit(libc::RLIMIT_CORE, 0)?;
@@ -41,7 +49,8 @@ fn run() -> Result<(), Failure> {
 
     let lines = Lines::new();
     // Opens what it needs of /proc, so before the walls.
-    let plane = Plane::new(lines.clone())?;
+    let dialler = AgentDialler::new(lines.clone());
+    let plane = Plane::new(lines.clone(), is_outgoing.then(|| dialler.clone() as _))?;
     let threads = std::thread::available_parallelism()?.get();
     jail::undumpable()?;
     jail::drop_capabilities()?;
@@ -79,10 +88,14 @@ fn run() -> Result<(), Failure> {
         runtime.spawn(serve(plane.clone(), batch.clone(), tokio::net::TcpListener::from_std(listener)?));
         Ok(())
     };
+    if is_outgoing {
+        // SAFETY: as above.
+        runtime.spawn(dialler.clone().receive(unsafe { OwnedFd::from_raw_fd(CONNECTED) }));
+    }
     // Trials begin on this thread and have a time limit.
     let _context = runtime.enter();
     while let Ok(message) = control::read(&mut reader) {
-        control::carry_out(&plane, &batch, &writer, message, &mut start)?;
+        control::carry_out(&plane, &batch, &writer, &dialler, message, &mut start)?;
     }
     exit(0)
 }
