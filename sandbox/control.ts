@@ -58,14 +58,20 @@ export type ToRunner =
   | { readonly type: "start"; readonly call: number }
   | { readonly type: "load"; readonly call: number; readonly load: Load }
   | { readonly type: "unload"; readonly call: number; readonly id: string }
-  | { readonly type: "usage"; readonly call: number };
+  | { readonly type: "usage"; readonly call: number }
+  /** The answer to a dial that came to nothing; a connected socket is sent on descriptor 5, with the number of its call. */
+  | { readonly type: "refused"; readonly call: number; readonly code: string }
+  /** Certificates (DER, hexadecimal) that outgoing requests of later loads trust beside the public roots: for tests. */
+  | { readonly type: "trust"; readonly call: number; readonly roots: readonly string[] };
 
 export type FromRunner =
   | { readonly type: "started"; readonly call: number; readonly engine: string }
   | { readonly type: "done"; readonly call: number }
   | { readonly type: "failed"; readonly call: number; readonly code: string; readonly message: string }
   | { readonly type: "usage"; readonly call: number; readonly usage: Readonly<Record<string, Usage>> }
-  | { readonly type: "logs"; readonly lines: readonly LogLine[] };
+  | { readonly type: "logs"; readonly lines: readonly LogLine[] }
+  /** A guest of deployment `id` wants to send a request. `call` is the runner's own number. */
+  | { readonly type: "dial"; readonly call: number; readonly id: string; readonly scheme: string; readonly host: string; readonly port: number; readonly timeoutMs: number };
 
 export function encodeMessage(message: ToRunner | FromRunner): Uint8Array {
   const body = new TextEncoder().encode(JSON.stringify(message));
@@ -95,11 +101,17 @@ export function parseFromRunner(value: unknown): FromRunner {
       if (!Array.isArray(lines)) throw unknown();
       return { type: "logs", lines: lines.map((line) => lineOf(record(line))) };
     }
+    case "dial": {
+      const [call, id, scheme, host] = [count(message["call"]), text(message["id"]), text(message["scheme"]), text(message["host"])];
+      if (host.length > HOST_LENGTH_MAX) throw unknown();
+      return { type: "dial", call, id, scheme, host, port: count(message["port"]), timeoutMs: count(message["timeoutMs"]) };
+    }
     default:
       throw unknown();
   }
 }
 
+const HOST_LENGTH_MAX = 255;
 const FAILURE_CHARACTERS_MAX = 4_096;
 const CODE = /^[a-z_]{1,32}$/;
 const REQUEST_ID = /^[0-9a-f]{0,16}$/;

@@ -33,6 +33,13 @@ export type Limits = {
   /** Requests that wait for a free instance; one more is answered 503. */
   readonly queueLengthMax: number;
   readonly queueWaitMsMax: number;
+  /** Connections that a deployment's own requests have open at once; one more fails in the guest. */
+  readonly outgoingConnectionsMax: number;
+  /** The body of one request that a guest sends, and of the answer to it. */
+  readonly outgoingRequestBytesMax: number;
+  readonly outgoingResponseBytesMax: number;
+  /** From the guest's call to the last byte of the answer. */
+  readonly outgoingTimeMsMax: number;
 };
 
 const KIB = 1024;
@@ -54,6 +61,10 @@ export const LIMITS_DEFAULT: Limits = {
   componentBytesMax: 16 * MIB,
   queueLengthMax: 128,
   queueWaitMsMax: 5_000,
+  outgoingConnectionsMax: 16,
+  outgoingRequestBytesMax: 1 * MIB,
+  outgoingResponseBytesMax: 8 * MIB,
+  outgoingTimeMsMax: 30_000,
 };
 
 export const LIMITS_MAX: Limits = {
@@ -72,12 +83,17 @@ export const LIMITS_MAX: Limits = {
   componentBytesMax: 64 * MIB,
   queueLengthMax: 1_024,
   queueWaitMsMax: 30_000,
+  outgoingConnectionsMax: 256,
+  outgoingRequestBytesMax: 64 * MIB,
+  outgoingResponseBytesMax: 256 * MIB,
+  outgoingTimeMsMax: 600_000,
 };
 
 /** What a configuration may set: not what the ledger says (memory), nor what is known before there is one (the component). */
 export type SettableLimit = Exclude<keyof Limits, "memoryBytesMax" | "componentBytesMax">;
 export const LIMITS_SETTABLE: readonly SettableLimit[] = [
-  "cpuTimeMsMax", "fuelPerCallMax", "headerBytesMax", "headerCountMax", "instancesMax", "logBytesPerSecondMax", "queueLengthMax", "queueWaitMsMax", "requestBodyBytesMax",
+  "cpuTimeMsMax", "fuelPerCallMax", "headerBytesMax", "headerCountMax", "instancesMax", "logBytesPerSecondMax", "outgoingConnectionsMax", "outgoingRequestBytesMax", "outgoingResponseBytesMax",
+  "outgoingTimeMsMax", "queueLengthMax", "queueWaitMsMax", "requestBodyBytesMax",
   "resourceHandlesMax", "responseBodyBytesMax", "tableElementsMax", "wallTimeMsMax",
 ];
 
@@ -113,6 +129,14 @@ export const COMPILES_MAX = 2;
 export const CONTROL_MESSAGE_BYTES_MAX: number = 8 * MIB;
 /** Places that one deployment may send requests to. */
 export const OUTGOING_MAX = 32;
+/** What one dial takes at most: name and connection together, and of that the name. */
+export const OUTGOING_CONNECT_MS_MAX = 10_000;
+export const OUTGOING_NAME_MS_MAX = 5_000;
+/** Of a name's addresses. */
+export const OUTGOING_ADDRESSES_TRIED_MAX = 3;
+/** Dials under way at once: of one deployment, and of all. A runner that a tenant has taken over asks for no more than that. */
+export const OUTGOING_DIALS_MAX = 64;
+export const OUTGOING_DIALS_ALL_MAX = 512;
 /** Hosts of one deployment, and bytes of its environment. */
 export const HOSTS_MAX = 64;
 export const ENVIRONMENT_BYTES_MAX: number = 64 * KIB;

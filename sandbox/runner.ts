@@ -12,10 +12,12 @@ import { mkdir } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { codeDirectory } from "./cache.ts";
 import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
+import { createDial, type Connect, type Dial, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
 import { defaultCacheDirectory, missing, nativePaths } from "./native.ts";
+import type { OutgoingPlace } from "./outgoing.ts";
 
 export type RunnerExit = { readonly pid: number; readonly code: number | null; readonly signal: string | null };
 export type RunnerOptions = {
@@ -31,6 +33,17 @@ export type RunnerOptions = {
   readonly askEveryMs?: number;
   /** Takes no request before `open()`: clients wait in the backlog until what they want is loaded. */
   readonly hold?: boolean;
+  /** How requests of guests are dialled, where their deployment's list allows them. */
+  readonly outgoing?: OutgoingOptions;
+};
+/** The socket jobs that only the addon can do. */
+export type Sockets = {
+  readonly dial: Connect;
+  /** Two ends of a socket of packets. */
+  readonly socketPair: () => number[];
+  /** Closes `fd` here in any case; false when the other side does not take it. */
+  readonly sendDescriptor: (socket: number, fd: number, call: number) => boolean;
+  readonly closeDescriptor: (fd: number) => void;
 };
 export type Runner = {
   /** Of the present process, or null while there is none. */
@@ -63,11 +76,11 @@ const REASON_CHARACTERS_MAX = 4_096;
 const LOAD_DEATHS_MAX = 3;
 
 /** Throws runner_failed when the first process does not come up, native_missing when there is none to start. */
-export async function startRunner(options: RunnerOptions): Promise<Runner> {
+export async function startRunner(options: RunnerOptions, sockets: Sockets): Promise<Runner> {
   const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();
   if (!existsSync(nativePaths().runner)) throw missing(nativePaths().runner);
   await mkdir(codeDirectory(cacheDirectory), { recursive: true, mode: 0o700 });
-  const runner = new RunnerKeeper(options, cacheDirectory);
+  const runner = new RunnerKeeper(options, cacheDirectory, sockets);
   await runner.start();
   return runner;
 }
@@ -78,13 +91,15 @@ type Call = { message: ToRunner; deaths?: number; isRepeat?: true; resolve: (usa
 class RunnerKeeper implements Runner {
   readonly #options: RunnerOptions;
   readonly #cacheDirectory: string;
+  readonly #sockets: Sockets;
+  readonly #dial: Dial;
   readonly #loads = new Map<string, Load>();
   readonly #calls = new Map<number, Call>();
   /** What processes that are gone had counted, as far as it was asked for. */
   readonly #counted = new Map<string, Usage>();
   readonly #latest = new Map<string, Usage>();
   #callNumber = 0;
-  #process: { child: ChildProcess; control: Duplex; exited: Promise<void>; told: Set<string> } | null = null;
+  #process: { child: ChildProcess; control: Duplex; exited: Promise<void>; told: Map<string, readonly OutgoingPlace[]> } | null = null;
   #started = false;
   #earlyDeaths = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -96,8 +111,10 @@ class RunnerKeeper implements Runner {
   /** Loads and unloads of one id one after the other: the last one called is the one that holds. A slow trial holds up its own id only. */
   readonly #tails = new Map<string, Promise<unknown>>();
 
-  constructor(options: RunnerOptions, cacheDirectory: string) {
+  constructor(options: RunnerOptions, cacheDirectory: string, sockets: Sockets) {
     this.#options = options;
+    this.#sockets = sockets;
+    this.#dial = createDial(sockets.dial, options.outgoing);
     this.#cacheDirectory = cacheDirectory;
     this.#held = options.hold ?? false;
     this.#opened.promise.catch(() => {});
@@ -145,6 +162,7 @@ class RunnerKeeper implements Runner {
     return this.#inTurn(id, async () => {
       if (!this.#loads.delete(id)) return;
       await this.#call({ type: "unload", call: 0, id });
+      this.#process?.told.set(id, []);
       this.#counted.delete(id);
       this.#latest.delete(id);
     });
@@ -213,16 +231,18 @@ class RunnerKeeper implements Runner {
     this.#callNumber += 1;
     const message = { ...call.message, call: this.#callNumber };
     this.#calls.set(this.#callNumber, { ...call, message });
-    if (message.type === "load") this.#process?.told.add(message.load.id);
+    if (message.type === "load") this.#process?.told.set(message.load.id, message.load.outgoing);
     this.#process?.control.write(encodeMessage(message));
   }
 
   #spawn(onStarted: () => void, onFailed: (error: Error) => void): void {
+    const [connected = -1, theirs = -1] = this.#sockets.socketPair();
     const child = spawn(nativePaths().runner, [String(process.pid), codeDirectory(this.#cacheDirectory)], {
-      stdio: ["ignore", "ignore", "pipe", "pipe", this.#options.listener.fd],
+      stdio: ["ignore", "ignore", "pipe", "pipe", this.#options.listener.fd, theirs],
       env: {},
       cwd: "/",
     });
+    this.#sockets.closeDescriptor(theirs);
     const spawnedMs = performance.now();
     const control = child.stdio[3] as Duplex;
     let reason = "";
@@ -233,6 +253,8 @@ class RunnerKeeper implements Runner {
       const ended = (code: number | null, signal: string | null): void => {
         if (this.#process?.child !== child) return;
         resolve();
+        this.#process = null;
+        this.#sockets.closeDescriptor(connected);
         const early = !this.#started || performance.now() - spawnedMs < STARTED_WELL_MS;
         if (!this.#started) onFailed(new SandboxError("runner_failed", `The runner ended by ${signal ?? `code ${code}`} as it started: ${reason.trim()}`));
         this.#ended({ pid: child.pid ?? 0, code, signal }, early);
@@ -243,7 +265,7 @@ class RunnerKeeper implements Runner {
         ended(null, "spawn error");
       });
     });
-    const told = new Set<string>();
+    const told = new Map<string, readonly OutgoingPlace[]>();
     this.#process = { child, control, exited, told };
     this.#started = false;
     this.#unanswered = 0;
@@ -251,7 +273,7 @@ class RunnerKeeper implements Runner {
     control.on("error", () => {});
     control.on("data", (chunk: Uint8Array) => {
       try {
-        for (const message of reader.push(chunk)) this.#take(child, told, parseFromRunner(message));
+        for (const message of reader.push(chunk)) this.#take(child, told, connected, parseFromRunner(message));
       } catch {
         // A runner that does not speak the protocol may be a tenant: away with it.
         child.kill("SIGKILL");
@@ -264,6 +286,8 @@ class RunnerKeeper implements Runner {
   #tellEverything(onStarted: () => void): void {
     const unanswered = [...this.#calls.values()];
     this.#calls.clear();
+    const roots = (this.#options.outgoing?.test?.roots ?? []).map((root) => Buffer.from(root).toString("hex"));
+    if (roots.length > 0) this.#send({ message: { type: "trust", call: 0, roots }, resolve: () => {}, reject: () => {} });
     for (const load of this.#loads.values()) {
       const lost = ({ code, message }: SandboxError): void => {
         if (this.#stopped || this.#loads.get(load.id) !== load) return;
@@ -306,7 +330,18 @@ class RunnerKeeper implements Runner {
     this.#options.onExit?.(exit);
   }
 
-  #take(child: ChildProcess, told: ReadonlySet<string>, message: FromRunner): void {
+  #take(child: ChildProcess, told: ReadonlyMap<string, readonly OutgoingPlace[]>, connected: number, message: FromRunner): void {
+    if (message.type === "dial") {
+      const { call, id } = message;
+      void this.#dial(id, told.get(id) ?? [], message).then(({ fd, code }) => {
+        const isThere = this.#process?.child === child;
+        if (code !== "") {
+          if (isThere) this.#process?.control.write(encodeMessage({ type: "refused", call, code }));
+        } else if (!isThere) this.#sockets.closeDescriptor(fd);
+        else if (!this.#sockets.sendDescriptor(connected, fd, call)) child.kill("SIGKILL");
+      });
+      return;
+    }
     if (message.type === "logs") {
       if (!message.lines.every(({ id }) => told.has(id))) throw new RangeError("A line of a deployment that this runner does not have");
       for (const line of message.lines) this.#options.onLog?.(line);

@@ -8,31 +8,39 @@
 import { createRequire } from "node:module";
 import { readCode } from "./cache.ts";
 import { compile } from "./compile.ts";
+import { createDial, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { refuseWhereForbidden } from "./guestsHere.ts";
 import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./limits.ts";
 import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
+import type { OutgoingPlace } from "./outgoing.ts";
+import { startRunner as keepRunner, type Runner, type RunnerOptions, type Sockets } from "./runner.ts";
 
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
 export { forbidTasks } from "./guestsHere.ts";
 export { compile, type Compiled, type CompileOptions } from "./compile.ts";
 export type { Deployment } from "./load.ts";
 export type { OutgoingPlace } from "./outgoing.ts";
-export { startRunner, type Runner, type RunnerExit, type RunnerOptions } from "./runner.ts";
+export type { Runner, RunnerExit, RunnerOptions } from "./runner.ts";
+export type { OutgoingOptions, OutgoingTest } from "./dial.ts";
 export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
 export type { LogLine, LogStream, Usage } from "./control.ts";
 
 /** What godwit.node exports; its Rust is in native/addon. */
-type Addon = {
+type Addon = Sockets & {
   inspect(component: Uint8Array): Promise<{ code: string; message: string; kind: "service" | "task"; imports: string[]; exports: string[] }>;
   listen(address: string, port: number): { fd: number; address: string; port: number; code: string; message: string };
-  closeDescriptor(fd: number): void;
-  RunningTask: new (settings: object, output: (stream: number, chunk: Uint8Array) => void) => RunningTask;
+  RunningTask: new (
+    settings: object,
+    output: (stream: number, chunk: Uint8Array) => void,
+    dial: (call: number, scheme: string, host: string, port: number, timeoutMs: number) => void,
+  ) => RunningTask;
 };
 type RunningTask = {
   run(): Promise<{ exitCode: number; trapCode: string; trapMessage: string; fuel: number; wallMs: number; memoryBytes: number; writtenBytes: number }>;
   pushInput(chunk: Uint8Array): void;
   acknowledge(stream: number, bytes: number): void;
+  dialled(call: number, fd: number, code: string): void;
   abort(): void;
 };
 
@@ -77,6 +85,9 @@ export async function listen(address: string, port: number): Promise<Listener> {
   return { fd, address: bound, port: actual, close };
 }
 
+/** A runner over a listening socket; see runner.ts. Throws runner_failed when the first process does not come up, native_missing. */
+export const startRunner = async (options: RunnerOptions): Promise<Runner> => keepRunner(options, addon());
+
 export type TaskOptions = {
   /** The guest's argument 0; what a program's own arguments begin after. */
   readonly name?: string;
@@ -89,6 +100,10 @@ export type TaskOptions = {
   readonly stderr?: (chunk: Uint8Array) => void | Promise<void>;
   /** What is left out is LIMITS_TASK_DEFAULT. */
   readonly limits?: Partial<Limits>;
+  /** Where its requests may go; default: nowhere. */
+  readonly outgoing?: readonly OutgoingPlace[];
+  /** How they are dialled. */
+  readonly dialling?: OutgoingOptions;
   readonly signal?: AbortSignal;
   /** Where compiled code is kept; default: the user's cache. */
   readonly cacheDirectory?: string;
@@ -115,10 +130,16 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
 
   const settings = settingsOf(code, options);
   const output = new Output(options);
-  const task = new (addon().RunningTask)(settings, (stream, chunk) => {
-    if (stream === 0) void input.pull(task);
-    else output.write(task, stream, chunk);
-  });
+  const allowed = options.outgoing ?? [];
+  const dial = createDial(addon().dial, options.dialling);
+  const task = new (addon().RunningTask)(
+    settings,
+    (stream, chunk) => {
+      if (stream === 0) void input.pull(task);
+      else output.write(task, stream, chunk);
+    },
+    (call, scheme, host, port, timeoutMs) => void dial("task", allowed, { scheme, host, port, timeoutMs }).then(({ fd, code }) => task.dialled(call, fd, code)),
+  );
   const input = new Input(options.stdin);
   const abort = (): void => task.abort();
   signal?.addEventListener("abort", abort);
@@ -152,6 +173,12 @@ function settingsOf(code: Uint8Array, options: TaskOptions): object {
     resourceHandlesMax: limits.resourceHandlesMax,
     headerCountMax: limits.headerCountMax,
     headerBytesMax: limits.headerBytesMax,
+    outgoingConnectionsMax: limits.outgoingConnectionsMax,
+    outgoingRequestBytesMax: limits.outgoingRequestBytesMax,
+    outgoingResponseBytesMax: limits.outgoingResponseBytesMax,
+    outgoingTimeMsMax: limits.outgoingTimeMsMax,
+    outgoing: options.outgoing ?? [],
+    roots: options.dialling?.test?.roots ?? [],
   };
 }
 
