@@ -51,7 +51,7 @@ export function createDial(connect: Connect, options: OutgoingOptions = {}): Dia
 
   const dialOne = async (allowed: readonly OutgoingPlace[], wanted: DialRequest): Promise<Dialled> => {
     const endMs = performance.now() + Math.min(Math.max(wanted.timeoutMs, 0), OUTGOING_CONNECT_MS_MAX);
-    const place = parseOutgoing(`${wanted.scheme}://${wanted.host.includes(":") ? `[${wanted.host}]` : wanted.host}:${wanted.port}`);
+    const place = parseOutgoing(`${wanted.scheme}://${wanted.host}:${wanted.port}`);
     if (place === null || !allowed.some((one) => outgoingText(one) === outgoingText(place))) return refused("denied");
     const host = place.host.replace(/^\[|\]$/g, "");
     const addresses = isAddress(host) ? [host] : await within(resolve(host), Math.min(endMs - performance.now(), OUTGOING_NAME_MS_MAX));

@@ -18,7 +18,7 @@ const EXAMPLES = join(ROOT, "workloads/examples");
 
 type Source = { readonly directory: string; readonly entry: string; readonly kind: WorkloadKind };
 
-export type GuestName = "hello" | "tally" | "routed" | "rogue" | "rogueTask" | "deadOnArrival";
+export type GuestName = "hello" | "tally" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival";
 
 const SOURCES: Readonly<Record<GuestName, Source>> = {
   /** workloads/examples/hello: a service. */
@@ -29,6 +29,8 @@ const SOURCES: Readonly<Record<GuestName, Source>> = {
   routed: { directory: GUESTS, entry: "assembly/routed.ts", kind: "service" },
   /** A service whose paths trap, loop, hog, spam, …: see its source. */
   rogue: { directory: GUESTS, entry: "assembly/rogue.ts", kind: "service" },
+  /** A service that sends the request its query describes. */
+  fetcher: { directory: GUESTS, entry: "assembly/fetcher.ts", kind: "service" },
   /** A task whose first argument says what it does. */
   rogueTask: { directory: GUESTS, entry: "assembly/rogueTask.ts", kind: "task" },
   /** A service that traps at instantiation. */

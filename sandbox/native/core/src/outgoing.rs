@@ -206,6 +206,10 @@ async fn send(way: Arc<Way>, mut request: Request<WasiBody>, options: RequestOpt
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::HttpUpgradeFailed);
     }
+    let head_bytes = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+    if head_bytes > HEAD_BYTES_MAX {
+        return Err(Error::HttpResponseHeaderSectionSize(u32::try_from(head_bytes).ok()));
+    }
     if response.body().size_hint().lower() > way.response_bytes_max {
         return Err(Error::HttpResponseBodySize(Some(response.body().size_hint().lower())));
     }
