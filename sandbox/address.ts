@@ -51,7 +51,7 @@ export function isSameAddress(a: string, b: string): boolean {
 
 function mapped(text: string): readonly number[] | null {
   const bytes = parseAddress(text);
-  return bytes?.length === 4 ? [...new Array<number>(10).fill(0), 255, 255, ...bytes] : bytes;
+  return bytes?.length === 4 ? [...zeros(10), 255, 255, ...bytes] : bytes;
 }
 
 function inside(bytes: readonly number[], ranges: readonly Range[]): string | null {
@@ -84,8 +84,10 @@ function parseIpv6(text: string): readonly number[] | null {
   if (head === null || tail === null) return null;
   const missing = 16 - head.length - tail.length;
   if (halves.length === 1 ? missing !== 0 : missing < 2) return null;
-  return [...head, ...new Array<number>(missing).fill(0), ...tail];
+  return [...head, ...zeros(missing), ...tail];
 }
+
+const zeros = (length: number): number[] => Array.from({ length }, () => 0);
 
 /** The bytes of groups between colons; the last may be an IPv4 address where an address ends. */
 function groupsOf(text: string, isEnd: boolean): readonly number[] | null {

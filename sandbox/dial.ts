@@ -35,9 +35,12 @@ export type OutgoingOptions = {
 export type Connect = (address: string, port: number, timeoutMs: number) => Promise<{ fd: number; code: string }>;
 export type Dial = (scope: string, allowed: readonly OutgoingPlace[], wanted: DialRequest) => Promise<Dialled>;
 
+/** `GODWIT_TEST_OUTGOING=127.0.0.1,::1 godwit dev`: for who tries a program against a server of their own computer. */
+const testOfEnvironment = (): OutgoingTest => ({ addresses: (process.env["GODWIT_TEST_OUTGOING"] ?? "").split(",").filter((address) => address !== "") });
+
 /** `scope` names whose dials are counted together: a deployment. */
 export function createDial(connect: Connect, options: OutgoingOptions = {}): Dial {
-  const { ownAddresses = () => [], resolve = lookUp, test = {} } = options;
+  const { ownAddresses = () => [], resolve = lookUp, test = testOfEnvironment() } = options;
   const loosened = [...(test.addresses ?? []), ...(test.roots ?? []).map((root) => `a root certificate of ${root.length} bytes`)];
   if (loosened.length > 0) console.error(`godwit: FOR TESTS ONLY: outgoing requests may use ${loosened.join(", ")}`);
   const dialling = new Map<string, number>();

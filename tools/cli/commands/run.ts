@@ -33,7 +33,7 @@ export const run: Command = {
     const { inspect, runTask } = await chooseEngine(input, shell);
     if ((await inspect(component)).kind !== "task") throw new CliError("not_a_task", `Cannot run ${path}: it is a service (godwit serve)`);
     const result = await runTask(component, {
-      name: path, arguments: args, environment: { ...settings.environment, ...environment }, limits: { ...settings.limits, ...limits }, signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
+      name: path, arguments: args, environment: { ...settings.environment, ...environment }, limits: { ...settings.limits, ...limits }, outgoing: settings.outgoing ?? [], signal: shell.signal, stdin: shell.stdin as AsyncIterable<Uint8Array>,
       stdout: (chunk) => passOn(shell.stdout, chunk), stderr: (chunk) => passOn(shell.stderr, chunk),
     // A terminal that waits for a line would keep this process alive after the program has ended.
     }).finally(() => shell.stdin.destroy());

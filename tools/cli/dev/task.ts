@@ -59,7 +59,7 @@ export class Task {
     try {
       const { exitCode, wallMs, trap } = await this.#options.engine.runTask(component, {
         name: manifest.name, arguments: this.#options.arguments, environment: { ...manifest.environment, ...environment }, stdin, signal, cacheDirectory: this.#cacheDirectory,
-        limits: sandboxSettings(manifest).limits, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
+        limits: sandboxSettings(manifest).limits, outgoing: manifest.outgoing, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
       });
       if (!signal.aborted) report.ended(manifest.name, exitCode, wallMs, trap && { ...trap, message: symbols === null ? trap.message : withSourceLines(trap.message, symbols) });
     } catch (error) {
