@@ -28,6 +28,7 @@ import { FINALIZE, NOTARIZE, NULLIFY, type VoteLog } from "./voteLog.ts";
 
 type EventBody = Event extends infer E ? (E extends Event ? Omit<E, "nowMs"> : never) : never;
 type Build = Effect & { kind: "build" };
+const waitingLevel = (count: number): number => (count === 0 ? 0 : 1 + Math.min(16, count >> 6));
 const KINDS = { notarize: NOTARIZE, nullify: NULLIFY, finalize: FINALIZE } as const;
 
 /** What the host needs of the chain around it. */
@@ -95,7 +96,8 @@ export class ConsensusHost {
   }
   /** Transactions that a child of the tip could take; consensus hears of it when none turn into some, and back. */
   waiting(count: number): void {
-    if ((count > 0) === (this.#waiting > 0)) return;
+    // None or some decides when a block is wanted; how many, in steps of 64, how long its view may take.
+    if (waitingLevel(count) === waitingLevel(this.#waiting)) return;
     this.#waiting = count;
     this.#dispatch({ kind: "waiting", count });
   }

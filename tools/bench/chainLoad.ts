@@ -98,11 +98,13 @@ export type LoadOptions = {
   /** Offered each second; null: as fast as they become final, with at most `inFlightMax` under way. */
   readonly rate: number | null;
   readonly inFlightMax?: number;
+  /** How long what is under way at the end is waited for. */
+  readonly lostMs?: number;
   /** Called after so many seconds. */
   readonly at?: { readonly seconds: number; readonly run: () => void };
 };
 
-export async function load({ to, watch, feed, countMax = Infinity, seconds, rate, inFlightMax = 4_000, at }: LoadOptions): Promise<LoadResult> {
+export async function load({ to, watch, feed, countMax = Infinity, seconds, rate, inFlightMax = 4_000, lostMs = LOST_MS, at }: LoadOptions): Promise<LoadResult> {
   const codes: Record<string, number> = {};
   const startedMs = performance.now();
   const [finalBefore, gapsBefore] = [watch.final, watch.finalsAtMs.length];
@@ -138,7 +140,7 @@ export async function load({ to, watch, feed, countMax = Infinity, seconds, rate
   const loadSeconds = elapsed();
   const finalInTime = watch.final - finalBefore;
   await Promise.all(answers);
-  for (const endMs = performance.now() + LOST_MS; watch.waiting > 0 && performance.now() < endMs; ) await sleep(20);
+  for (const endMs = performance.now() + lostMs; watch.waiting > 0 && performance.now() < endMs; ) await sleep(20);
   const gaps = watch.finalsAtMs.slice(gapsBefore).map((ms, index, all) => ms - (all[index - 1] ?? ms)).slice(1);
   return {
     offered, refused, final: watch.final - finalBefore, lost: watch.waiting, seconds: loadSeconds, perSecond: Math.round(finalInTime / loadSeconds),
