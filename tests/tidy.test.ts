@@ -30,7 +30,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   os: ["chain", "sandbox", "workloads/manifest", "os"],
   tools: ["chain", "sandbox", "workloads", "os", "tools"],
   // The simulated world is a test's; the command runs one seed of it.
-  "tools/simulate": ["chain", "tests/simulation", "tools"],
+  "tools/simulate": ["chain", "tests/simulation", "tests/golden", "tools"],
+  "tools/campaign": ["tests/simulation"],
+  "tools/mutants": ["tests/simulation"],
   tests: ["chain", "sandbox", "workloads", "os", "tools", "tests"],
 };
 

@@ -1,10 +1,13 @@
 /**
- * Runs simulated worlds of consensus: `node tools/simulate.ts [--seeds A..B] [--scenario NAME] [--json]`.
+ * Runs simulated worlds of consensus: `godwit simulate [--seeds A..B] [--scenario NAME] [--json]`, `--pin` for the golden digests.
  *
- * A seed that fails is printed with what went wrong, and the exit code is 1; the same seed fails again.
+ * A seed that fails is printed with what went wrong and the commit, and the exit code is 1; the same seed fails again.
  */
 
 import { parseArgs } from "node:util";
+import { DIGESTS } from "#tests/golden/simulation.ts";
+import { commit } from "#tests/simulation/commit.ts";
+import type { Scenario } from "#tests/simulation/scenario.ts";
 import { SCENARIOS, scenario } from "#tests/simulation/scenarios.ts";
 import { simulate } from "#tests/simulation/world.ts";
 
@@ -12,35 +15,42 @@ const SEEDS_MAX = 1_000_000;
 
 function main(): number {
   const { values } = parseArgs({ options: {
-    seeds: { type: "string", default: "1..20" }, scenario: { type: "string" }, json: { type: "boolean", default: false },
+    seeds: { type: "string", default: "1..20" }, scenario: { type: "string" }, json: { type: "boolean", default: false }, pin: { type: "boolean", default: false },
   } });
+  if (values.pin) return pin();
   const match = /^(\d+)(?:\.\.(\d+))?$/.exec(values.seeds);
   const [from, to] = match ? [Number(match[1]), Number(match[2] ?? match[1])] : [1, 0];
   if (to < from || to - from > SEEDS_MAX || (values.scenario !== undefined && !SCENARIOS.some((s) => s.name === values.scenario))) {
-    console.error(`usage: simulate [--seeds A..B] [--scenario ${SCENARIOS.map((s) => JSON.stringify(s.name)).join("|")}] [--json]`);
+    console.error(`usage: simulate [--seeds A..B] [--scenario NAME] [--json] [--pin]\nscenarios:\n${SCENARIOS.map(({ name }) => `  ${name}`).join("\n")}`);
     return 2;
   }
-  let failed = 0;
-  for (const plan of values.scenario === undefined ? SCENARIOS : [scenario(values.scenario)]) {
-    const startedMs = performance.now();
-    let steps = 0;
-    let blocksMin = Number.MAX_SAFE_INTEGER;
-    let bad = 0;
-    for (let seed = from; seed <= to; seed++) {
-      const outcome = simulate(seed, plan);
-      steps += outcome.steps;
-      blocksMin = Math.min(blocksMin, outcome.blocksAfterGst);
-      if (values.json) console.log(JSON.stringify({ scenario: plan.name, ...outcome }));
-      else if (outcome.faults.length > 0) console.log(`${plan.name} seed ${seed}: ${outcome.faults.join("; ")}`);
-      if (outcome.faults.length > 0) bad += 1;
-    }
-    failed += bad;
-    const seconds = (performance.now() - startedMs) / 1000;
-    if (!values.json) {
-      console.log(`${plan.name}: ${to - from + 1} seeds, ${bad} bad, ${steps} steps, ${blocksMin} blocks after GST at least, ${seconds.toFixed(1)} s`);
-    }
+  const plans = values.scenario === undefined ? SCENARIOS : [scenario(values.scenario)];
+  return plans.map((plan) => run(plan, from, to, values.json)).reduce((sum, bad) => sum + bad, 0) > 0 ? 1 : 0;
+}
+
+/** How many seeds were bad. */
+function run(plan: Scenario, from: number, to: number, isJson: boolean): number {
+  const startedMs = performance.now();
+  let [steps, bad, blocksMin] = [0, 0, Number.MAX_SAFE_INTEGER];
+  for (let seed = from; seed <= to; seed++) {
+    const outcome = simulate(seed, plan);
+    steps += outcome.steps;
+    blocksMin = Math.min(blocksMin, outcome.blocksAfterGst);
+    const isBad = outcome.faults.length > 0;
+    if (isJson) console.log(JSON.stringify({ scenario: plan.name, ...outcome, ...(isBad ? { commit: commit() } : {}) }));
+    else if (isBad) console.log(`${plan.name}: seed ${seed} at commit ${commit()}: ${outcome.faults.join("; ")}`);
+    if (isBad) bad += 1;
   }
-  return failed > 0 ? 1 : 0;
+  const seconds = (performance.now() - startedMs) / 1000;
+  if (!isJson) console.log(`${plan.name}: ${to - from + 1} seeds, ${bad} bad, ${steps} steps, ${blocksMin} blocks after GST at least, ${seconds.toFixed(1)} s`);
+  return bad;
+}
+
+function pin(): number {
+  for (const name of Object.keys(DIGESTS)) {
+    console.log(`  ${JSON.stringify(name)}: [${[1, 2].map((seed) => JSON.stringify(simulate(seed, scenario(name)).digest)).join(", ")}],`);
+  }
+  return 0;
 }
 
 process.exitCode = main();

@@ -42,10 +42,9 @@ export function cast(turn: Turn, kind: VoteKind, of: View, id: Digest | null): v
   turn.effects.push({ kind: "persist", vote, certificate: permitting(turn.state, vote) });
 }
 
-/** Of a finalize vote the notarization (R5), of another the certificate that ended the view before (R1), or the epoch (R14); null after genesis. */
-function permitting({ records, finalization, sealing }: State, { kind, view }: Vote): Certificate | null {
+/** Of a finalize vote the notarization (R5), of another the certificate that ended the view before (R1); null in the first view. */
+function permitting({ records, finalization }: State, { kind, view }: Vote): Certificate | null {
   if (kind === "finalize") return records.get(view)!.notarization;
-  if (view === 1) return sealing;
   const before = records.get(view - 1);
   return before?.notarization ?? before?.nullification ?? before?.finalization ?? (finalization?.view === view - 1 ? finalization : null);
 }

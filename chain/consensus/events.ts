@@ -44,8 +44,6 @@ type EventBody =
   | {
       readonly kind: "start"; readonly final: BlockRef; readonly dueMs: DueMs; readonly finalization: Certificate | null;
       readonly votes: readonly SignedVote[]; readonly certificates: readonly Certificate[]; readonly blocks: readonly BlockRef[];
-      /** R14: what finalized the last block of the epoch before, where this epoch begins with it; else null. */
-      readonly sealing: Certificate | null;
       /** R11, R12: whether all that was ever signed in this epoch is in `votes`; if not, what became of that. */
       readonly memory: Memory;
     }

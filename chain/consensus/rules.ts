@@ -107,7 +107,8 @@ export function armViewTimer(turn: Turn): void {
   const { pace } = state.configuration;
   state.hurried = state.waiting > 0;
   state.wantedMs = wantedMs(turn);
-  const viewsSinceFinal = Math.max(0, state.view - state.final.view - 2);
+  // Of the newest finalization, not of the block that this node has come to: who fetches the chain must not wait with its view.
+  const viewsSinceFinal = Math.max(0, state.view - Math.max(state.final.view, state.finalization?.view ?? 0) - 2);
   const delayMs = viewTimeoutMs(pace, state.wantedMs, nowMs, viewsSinceFinal, state.waiting);
   effects.push({ kind: "timer", timer: "view", view: state.view, delayMs });
 }

@@ -82,8 +82,6 @@ export type State = {
   buildTimerMs: TimeMs | null;
   behindView: View | null;
   standstill: { finalView: View; cursor: number };
-  /** R14: what finalized the block that this epoch begins on. */
-  sealing: Certificate | null;
   /** R12: nothing is signed in views up to this one; and while `rejoin` is there, nothing at all. */
   mute: View;
   rejoin: { readonly nonce: Uint8Array; readonly answers: Map<number, View> } | null;
@@ -104,7 +102,7 @@ export function createState(configuration: Configuration): State {
     phase: "new", view: view(0), enteredMs: timeMs(0n), wantedMs: timeMs(0n), hurried: false, highest: view(0),
     final: nothing, finalization: null, records: new Map(), blocks: new Map(), requests: new Map(), requestTimer: false,
     heard: configuration.weights.map(() => 0), suspected: new Set(), waiting: 0, building: null, buildTimerMs: null,
-    behindView: null, standstill: { finalView: view(0), cursor: 0 }, sealing: null, mute: view(0), rejoin: null,
+    behindView: null, standstill: { finalView: view(0), cursor: 0 }, mute: view(0), rejoin: null,
   };
 }
 

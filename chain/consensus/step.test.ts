@@ -35,7 +35,7 @@ class Story {
   }
 
   start(more: Partial<Event & { kind: "start" }> = {}): Effect[] {
-    return this.give({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], sealing: null, memory: { kind: "whole" }, ...more });
+    return this.give({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], memory: { kind: "whole" }, ...more });
   }
 
   later(ms: number): this {
@@ -521,14 +521,6 @@ test("R14: a finalized seal makes the last block final, and no seal is committed
   const effects = story.give({ kind: "certificate", certificate: story.certificate("finalize", 2, seal.id) });
   assert.deepStrictEqual(of(effects, "commit").map((e) => e.block), [last]);
   assert.deepStrictEqual(of(effects, "sealed").map((e) => [e.block, e.finalization.id]), [[last, seal.id]]);
-});
-
-test("R14, R11: the first vote of an epoch takes to the disk what ended the one before", () => {
-  const { story } = follower();
-  const sealing = { ...story.certificate("finalize", 7, GENESIS.id), epoch: epoch(4) };
-  story.start({ sealing });
-  const [given] = of(story.give({ kind: "timer", timer: "view", view: view(1) }), "persist");
-  assert.deepStrictEqual([given?.vote.kind, given?.certificate], ["nullify", sealing]);
 });
 
 test("R12: without its vote log a node asks for views, signs nothing until a quorum has answered, and stays mute one view beyond", () => {

@@ -83,7 +83,6 @@ function start(turn: Turn, event: Event & { kind: "start" }): void {
   state.view = event.final.view;
   state.highest = event.final.view;
   state.heard.fill(event.final.view);
-  state.sealing = event.sealing;
   holdValid(state, event.final, event.dueMs);
   for (const block of event.blocks.slice(0, BLOCKS_HELD_MAX)) hold(state, block);
   if (event.finalization) {

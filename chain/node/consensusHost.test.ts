@@ -62,7 +62,7 @@ function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, h
     build: ({ view: of, parent, timeMs: time }) => ({ held: emptyBlock(of, parent, time, self), dueMs: null }),
     commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined,
   });
-  const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], sealing: null, memory: { kind: "whole" } });
+  const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], memory: { kind: "whole" } });
   return { host, held, said, committed, validated, halted, start };
 }
 function emptyBlock(of: View, parent: BlockRef, time: TimeMs, proposer: number): HeldBlock {

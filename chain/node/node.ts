@@ -140,7 +140,7 @@ class Node implements ChainNode {
     this.#host.start({
       kind: "start", final: this.#finalRef, dueMs: this.#executor.finalDueMs(), finalization: this.#finalization,
       votes: votes.map((vote) => decodeSignedVote(vote.bytes)), certificates: certificates.map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref),
-      sealing: null, memory: { kind: "whole" },
+      memory: { kind: "whole" },
     });
     this.#host.waiting(this.#pool.readyCount);
     // A microtask later, so that consensus has taken its first step: it knows its own votes, and wants those of others.

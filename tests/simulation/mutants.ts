@@ -1,96 +1,26 @@
 /**
- * Planted bugs: consensus with one rule taken out of its source as it is loaded. The product has no switch for it, and a rule
+ * Planted bugs: consensus or ledger with one rule taken out of its source as it is loaded (`mutants/`: one table each). The product has no switch for it, and a rule
  * that is reworded so that the plant no longer fits fails the test instead of quietly planting nothing.
  */
 
 import { registerHooks } from "node:module";
-import { CONSENSUS } from "./world.ts";
-import type { Consensus } from "./world.ts";
+import { CONSENSUS_MUTANTS } from "./mutants/consensus.ts";
+import { LEDGER_MUTANTS } from "./mutants/ledger.ts";
+import { scenario } from "./scenarios.ts";
+import { CODE, simulate } from "./world.ts";
+import type { Code } from "./world.ts";
 
 export type Mutant = {
   readonly name: string;
   readonly scenario: string;
   /** Seeds within which it must be found. */
   readonly seedsMax: number;
-  readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
+  readonly edits: readonly Edit[];
 };
+/** One place of one file of `chain/`: it must be there, once. */
+type Edit = { readonly file: string; readonly from: string; readonly to: string };
 
-export const MUTANTS: readonly Mutant[] = [
-  {
-    name: "a quorum one short", scenario: "equivocator", seedsMax: 20,
-    edits: [{ file: "consensus/state.ts", from: "quorum: quorumOf(weightSum),", to: "quorum: quorumOf(weightSum) - 1," }],
-  },
-  {
-    name: "no check of the nullifications between parent and child", scenario: "equivocator", seedsMax: 80,
-    edits: [{ file: "consensus/rules.ts", from: "if (state.records.get(of)?.nullification) continue;\n    requestCertificate", to: "continue;\n    requestCertificate" }],
-  },
-  {
-    name: "finalize after nullify", scenario: "equivocator", seedsMax: 20,
-    edits: [
-      { file: "consensus/ballots.ts", from: "if (own.nullify || own.finalize !== null || !maySign(turn.state, record.view)) return;", to: "if (own.finalize !== null) return;" },
-      { file: "consensus/ballots.ts", from: "    assert(sameId(own.notarize, id));\n    assert(!own.nullify);\n", to: "" },
-    ],
-  },
-  {
-    name: "notarize twice", scenario: "equivocator", seedsMax: 20,
-    edits: [
-      { file: "consensus/rules.ts", from: "|| record.own.notarize !== null || record.own.nullify) return false;\n  for", to: "|| record.own.nullify) return false;\n  for" },
-      { file: "consensus/rules.ts", from: "for (const block of record.proposals) {", to: "for (const block of record.proposals) {\n    if (record.own.notarize !== null && (block === record.proposals[0] || sameId(block.id, record.own.notarize))) continue;" },
-      { file: "consensus/ballots.ts", from: "    assert(own.notarize === null);\n", to: "" },
-    ],
-  },
-  {
-    name: "finalize what one has not notarized", scenario: "equivocator", seedsMax: 20,
-    edits: [
-      { file: "consensus/ballots.ts", from: "if (notarization === null || own.notarize === null || !sameId(own.notarize, notarization.id)) return;", to: "if (notarization === null || record.view <= turn.state.final.view || turn.state.configuration.self === null) return;" },
-      { file: "consensus/ballots.ts", from: "    assert(sameId(own.notarize, id));\n", to: "" },
-    ],
-  },
-  {
-    name: "a vote log that is not read at start", scenario: "restarts", seedsMax: 60,
-    edits: [{ file: "consensus/step.ts", from: "for (const vote of event.votes) {\n    if", to: "for (const vote of []) {\n    if" },
-      { file: "consensus/step.ts", from: "for (const vote of event.votes) if (vote.view > state.final.view) count(turn, vote);", to: "" }],
-  },
-  {
-    name: "nullify what the vote log says is finalized", scenario: "restarts", seedsMax: 60,
-    // The notarization on disk with a finalize vote would end the view before: without it the rule stands alone.
-    edits: [
-      { file: "consensus/step.ts", from: "for (const certificate of event.certificates) admit(turn, certificate);", to: "" },
-      { file: "consensus/rules.ts", from: "if (record.own.nullify || record.own.finalize !== null) return false;", to: "if (record.own.nullify) return false;" },
-      { file: "consensus/ballots.ts", from: "    assert(!own.nullify);\n    assert(own.finalize === null);\n    own.nullify = true;", to: "    own.nullify = true;" },
-    ],
-  },
-  {
-    name: "commit before the block has executed", scenario: "honest", seedsMax: 5,
-    edits: [{ file: "consensus/rules.ts", from: "if (!isValid(turn, child)) return child.status", to: "if (false) return child.status" }],
-  },
-  {
-    name: "a block of any height is taken", scenario: "equivocator", seedsMax: 20,
-    edits: [{ file: "consensus/blocks.ts", from: "&& child.height === parent.height + 1 &&", to: "&&" }],
-  },
-  {
-    name: "no second asking for what is missing", scenario: "healing", seedsMax: 80,
-    edits: [
-      { file: "consensus/blocks.ts", from: "if (state.requests.size > 0) armRequestTimer(turn);", to: "" },
-      { file: "consensus/blocks.ts", from: "if (leftMs > 0n && leftMs <= BigInt(graceMs(pace, open.attempt))) continue;", to: "continue;" },
-    ],
-  },
-  {
-    name: "silence at standstill", scenario: "healing", seedsMax: 20,
-    edits: [{ file: "consensus/standstill.ts", from: "if (!still || state.configuration.self === null) return;", to: "return;" }],
-  },
-  {
-    name: "a vote on disk without the certificate that permits it", scenario: "blackout and a loss", seedsMax: 60,
-    edits: [{ file: "consensus/step.ts", from: "for (const certificate of event.certificates) admit(turn, certificate);", to: "" }],
-  },
-  {
-    name: "the vote leaves before it is on disk", scenario: "restarts", seedsMax: 5,
-    edits: [{
-      file: "consensus/ballots.ts", from: '  turn.effects.push({ kind: "persist", vote, certificate: permitting(turn.state, vote) });\n',
-      to: '  turn.effects.push({ kind: "broadcast", message: { kind: "vote", vote: { ...vote, validator: configuration.self!, signature: new Uint8Array(64) as any } } });\n  turn.effects.push({ kind: "persist", vote, certificate: null });\n',
-    }],
-  },
-];
+export const MUTANTS: readonly Mutant[] = [...CONSENSUS_MUTANTS, ...LEDGER_MUTANTS];
 
 const planted = new Map<string, { mutant: Mutant; applied: number }>();
 
@@ -98,7 +28,7 @@ registerHooks({
   resolve(specifier, context, nextResolve) {
     const resolved = nextResolve(specifier, context);
     const plant = context.parentURL === undefined ? null : new URL(context.parentURL).searchParams.get("plant");
-    if (plant === null || !resolved.url.includes("/chain/consensus/") || resolved.url.includes("?")) return resolved;
+    if (plant === null || !/\/chain\/(consensus|ledger)\//.test(resolved.url) || resolved.url.includes("?")) return resolved;
     return { ...resolved, url: `${resolved.url}?plant=${plant}` };
   },
   load(url, context, nextLoad) {
@@ -117,11 +47,23 @@ registerHooks({
   },
 });
 
-export async function plant(mutant: Mutant): Promise<Consensus> {
+export async function plant(mutant: Mutant): Promise<Code> {
   const key = String(planted.size);
   const entry = { mutant, applied: 0 };
   planted.set(key, entry);
-  const modules = await Promise.all(["state", "step"].map((file) => import(`../../chain/consensus/${file}.ts?plant=${key}`)));
+  const load = (file: string): Promise<object> => import(`../../chain/${file}.ts?plant=${key}`);
+  const consensus = await Promise.all(["consensus/state", "consensus/step", "consensus/rejoin"].map(load));
+  const ledger = await load("ledger/ledger");
   if (entry.applied !== mutant.edits.length) throw new Error(`the plant "${mutant.name}" was applied ${entry.applied} times`);
-  return { ...CONSENSUS, ...(modules[0] as object), ...(modules[1] as object) };
+  return { ...CODE, ...consensus[0], ...consensus[1], ...consensus[2], ledger: { ...CODE.ledger, ...ledger } };
+}
+
+/** The first seed that finds it, and what it finds; null when it survives. */
+export async function hunt(mutant: Mutant): Promise<{ readonly seed: number; readonly fault: string } | null> {
+  const code = await plant(mutant);
+  for (let seed = 1; seed <= mutant.seedsMax; seed++) {
+    const [fault] = simulate(seed, scenario(mutant.scenario), code).faults;
+    if (fault !== undefined) return { seed, fault };
+  }
+  return null;
 }

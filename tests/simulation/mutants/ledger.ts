@@ -1,0 +1,30 @@
+/** Planted bugs of the ledger: money that is made, lost or spent twice, and states that differ. */
+
+import type { Mutant } from "../mutants.ts";
+
+export const LEDGER_MUTANTS: readonly Mutant[] = [
+  {
+    name: "fees vanish", scenario: "ledger", seedsMax: 5,
+    edits: [{ file: "ledger/ledger.ts", from: "feePool: state.totals.feePool + body.fee", to: "feePool: state.totals.feePool" }],
+  },
+  {
+    name: "a nonce can be spent twice", scenario: "ledger", seedsMax: 10,
+    edits: [{ file: "ledger/ledger.ts", from: "nonce: account.nonce + 1n,", to: "nonce: account.nonce," }],
+  },
+  {
+    name: "money that is not there can be spent", scenario: "ledger", seedsMax: 20,
+    edits: [{ file: "ledger/block.ts", from: "if (account.balance < amount) return false;", to: "" }],
+  },
+  {
+    name: "a refused transaction has half happened", scenario: "ledger", seedsMax: 20,
+    edits: [{ file: "ledger/ledger.ts", from: "    state.rollback(savepoint);\n    context.events", to: "    context.events" }],
+  },
+  {
+    name: "what has expired is executed", scenario: "ledger", seedsMax: 20,
+    edits: [{ file: "ledger/ledger.ts", from: "if (body.validUntilMs < timeMs) return", to: "if (body.validUntilMs < 0n) return" }],
+  },
+  {
+    name: "a block is taken back first change first", scenario: "ledger, a liar and restarts", seedsMax: 20,
+    edits: [{ file: "ledger/state.ts", from: "of undo.journal.toReversed()) this", to: "of undo.journal) this" }],
+  },
+];
