@@ -267,11 +267,11 @@ export function signedVoteFrom(value: Cbor | undefined): SignedVote {
 export const encodeSignedVote = (vote: SignedVote): Uint8Array => encode(signedVoteItems(vote));
 export const decodeSignedVote = (input: Uint8Array): SignedVote => signedVoteFrom(decode(input));
 
-function certificateItems(c: Certificate): Cbor {
+export function certificateItems(c: Certificate): Cbor {
   return [WIRE_VERSION, VOTE_KINDS.indexOf(c.kind), c.epoch, c.view, c.id ?? EMPTY, c.bitmap, c.signatures];
 }
 
-function certificateFrom(value: Cbor | undefined): Certificate {
+export function certificateFrom(value: Cbor | undefined): Certificate {
   const f = tuple(value, 7);
   version(f[0]);
   const kind = voteKind(f[1]);

@@ -92,3 +92,7 @@ export const SLASH_BPS = 500n;
 export const REPORT_BPS = 1_000n;
 /** Who signed less than this share of an epoch's parents, and proposed none of its blocks, is down. */
 export const PRESENCE_PERCENT_MIN = 50;
+
+/** Slots of one chunk of a snapshot, and the bytes that it should not be much longer than: one message. A deployment of 256 replicas alone can have 170 KB. */
+export const CHUNK_LEVEL_MAX = 9;
+export const CHUNK_BYTES_AIM: number = 192 * 1024;

@@ -5,6 +5,7 @@
  * undoes a change of an entity undoes its lists too. The archive is kept for bills and is no part of the state root.
  */
 import { type Cbor, encode } from "#chain/codec/cbor.ts";
+import { stateKey } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
@@ -121,6 +122,8 @@ export type Archive = {
   readonly deploymentId: Address;
   readonly owner: Address;
   readonly name: string;
+  /** Money second from which it is whole; 0 but on a machine that joined from a snapshot. */
+  readonly since: bigint;
   readonly segments: readonly SegmentView[];
   readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
   readonly paid: bigint;
@@ -129,19 +132,33 @@ export type Archive = {
 };
 export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Archive;
 
-/** Keys are the hex of 25 bytes: kind, 20 bytes of id, index. */
-const NO_INDEX = "00000000";
-export const accountKey = (id: Address): string => `01${id.toHex()}${NO_INDEX}`;
-export const deploymentKey = (id: Address): string => `02${id.toHex()}${NO_INDEX}`;
-export const leaseKey = (deploymentId: Address, index: number): string => `03${deploymentId.toHex()}${hex8(index)}`;
-export const machineKey = (id: Address): string => machineKeyOf(id.toHex());
-export const machineKeyOf = (id: string): string => `04${id}${NO_INDEX}`;
-export const TOTALS_KEY: string = `05${"00".repeat(20)}${NO_INDEX}`;
-export const validatorKey = (id: Address): string => `06${id.toHex()}${NO_INDEX}`;
-export const SETS_KEY: string = `07${"00".repeat(20)}${NO_INDEX}`;
-export const PRESENCE_KEY: string = `08${"00".repeat(20)}${NO_INDEX}`;
-export const spanKey = (first: number): string => `09${"00".repeat(20)}${hex8(first)}`;
-export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}${NO_INDEX}`;
+/** Keys (`codec/proof.ts`) are the hex of 25 bytes: kind, 20 bytes of id, index. */
+export const accountKey = (id: Address): string => stateKey("account", id);
+export const deploymentKey = (id: Address): string => stateKey("deployment", id);
+export const leaseKey = (deploymentId: Address, index: number): string => stateKey("lease", deploymentId, index);
+export const machineKey = (id: Address): string => stateKey("machine", id);
+export const machineKeyOf = (id: string): string => `04${id}00000000`;
+export const TOTALS_KEY: string = stateKey("totals");
+export const validatorKey = (id: Address): string => stateKey("validator", id);
+export const SETS_KEY: string = stateKey("sets");
+export const PRESENCE_KEY: string = stateKey("presence");
+export const spanKey = (first: number): string => stateKey("span", undefined, first);
+export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}00000000`;
+export function keyOf(entity: Entity): string {
+  switch (entity.kind) {
+    case "account": return accountKey(entity.address);
+    case "deployment": return deploymentKey(entity.id);
+    case "lease": return leaseKey(entity.deploymentId, entity.index);
+    case "machine": return machineKey(entity.id);
+    case "totals": return TOTALS_KEY;
+    case "validator": return validatorKey(entity.id);
+    case "sets": return SETS_KEY;
+    case "presence": return PRESENCE_KEY;
+    case "span": return spanKey(entity.first);
+    case "archive": return archiveKey(entity.deploymentId);
+  }
+}
+
 export const isHashed = (key: string): boolean => !key.startsWith("f0");
 
 /** Layouts of the leaves. An absent address or digest is h''. Changing one changes every root. */

@@ -196,7 +196,7 @@ function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }
     kind: "deployment", id, owner: sender, name, state: "active", componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, rateMax, isolation,
     createdHeight: context.height, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n, escrow: newEscrow(op.deposit, second),
   });
-  state.put({ kind: "archive", deploymentId: id, owner: sender, name, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
+  state.put({ kind: "archive", deploymentId: id, owner: sender, name, since: 0n, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
   state.spend(replicas * LEASE_WORK);
   for (let index = 0; index < replicas; index++) state.put(newLease(id, index));
   context.events.push({ kind: "deployed", deploymentId: id, owner: sender, name });

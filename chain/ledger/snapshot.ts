@@ -1,69 +1,176 @@
 /**
- * A whole state as items of bytes, and back: so that a node that starts again need not execute its chain from genesis.
+ * A whole state as chunks of bytes, and back: so that a node need not execute its chain from genesis, and a new one can take the
+ * state from strangers.
  *
- * An image is taken at once and encoded later: entities are values, so what it holds stays as it was while blocks go on. Order is
- * that of the tree's slots, which the root depends on; then the archive. Whoever reads one compares the root with a header's.
- * That does not cover the archive, which is only as good as the disk.
+ *   chunk    [1, depth, level, index, [sibling…], [[kind, leaf, nextKey] or [0] …]]     the 2^level slots from index × 2^level
+ *
+ * A chunk proves itself: its leaves give a node of the state tree, its siblings lead from there to the root. Where the next new
+ * leaf goes follows from the leaves alone, so that all chunks are all of the state. The archive (bills of the past) is beside
+ * it, and only as good as the disk it was on: who joins from chunks has none, and says so (`since` of a bill).
+ *
+ * An image is taken at once and encoded later: entities are values, so what it holds stays as it was while blocks go on.
  */
 import assert from "node:assert";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
+import { bytes, list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
 import { PRESETS, VALIDATORS_MAX } from "#chain/constants.ts";
+import { sha256 } from "#chain/crypto.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
-import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
-import { type Archive, DEPLOYMENT_STATES, type Entity, LEASE_STATES, type Member, type Unbonding, VALIDATOR_STATES, leafOf } from "#chain/ledger/model.ts";
+import { CHUNK_BYTES_AIM, CHUNK_LEVEL_MAX, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
+import { type Archive, DEPLOYMENT_STATES, type Deployment, type Entity, LEASE_STATES, type Member, type Unbonding, VALIDATOR_STATES, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
 import { State } from "#chain/ledger/state.ts";
+import { EMPTY_TREES, depthOf } from "#chain/ledger/tree.ts";
 import type { LeaseEnd } from "#chain/ledger/view.ts";
-import { type Address, address, digest, publicKey } from "#chain/types.ts";
+import { type Address, type Refusal, address, digest, hex, publicKey, refuse } from "#chain/types.ts";
 
+type Hashed = Exclude<Entity, Archive>;
 export type Image = {
   /** By slot from 1; null: free. */
-  readonly slots: readonly (Exclude<Entity, Archive> | null)[];
+  readonly slots: readonly (Hashed | null)[];
+  /** By slot from 0: the key that the leaf links to. */
+  readonly nexts: readonly string[];
   readonly archives: readonly Archive[];
 };
-const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "archive", "end", "validator", "sets", "presence", "span"] as const;
-const [FREE, ARCHIVE, END] = [0, 6, 7];
+export type Chunk = {
+  readonly depth: number;
+  /** Slots from `first`; null: free, and the head where `first` is 0. */
+  readonly first: number;
+  readonly entities: readonly (Hashed | null)[];
+};
+type ReadChunk = Chunk & { readonly level: number; readonly index: number; readonly siblings: readonly Uint8Array[]; readonly nexts: readonly string[] };
+
+const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "validator", "sets", "presence", "span", "head"] as const;
+const [FREE, HEAD] = [0, 10];
 const ITEMS_MAX: number = 2 ** 31;
 const TEXT_BYTES_MAX = 4_096;
 
 export const imageOf = ({ state }: Ledger): Image => state.image();
 
-/** One item an entity, and one that ends them. */
-export function* encodeImage({ slots, archives }: Image): Generator<Uint8Array, void> {
-  for (const entity of slots) yield encode(entity === null ? [FREE] : [KINDS.indexOf(entity.kind), leafOf(entity)]);
-  for (const archive of archives) yield encode([ARCHIVE, archiveLeaf(archive)]);
-  yield encode([END, [slots.length, archives.length]]);
-}
-
-export function decodeImage(items: readonly Uint8Array[]): Image {
-  const slots: (Exclude<Entity, Archive> | null)[] = [];
-  const archives: Archive[] = [];
-  let counts = "";
-  for (const item of items) {
-    const [kind, leaf] = list(decode(item), 2);
-    const name = KINDS[u32(kind)];
-    if (name === undefined || counts !== "") throw new CodecError("codec_value", "Cannot read a snapshot: it has an item of no kind, or one after its end");
-    if (name === "free") slots.push(null);
-    else if (name === "archive") archives.push(archiveFrom(leaf));
-    else if (name === "end") counts = list(leaf, 2).map(u32).join();
-    else slots.push(FROM[name](leaf));
+/**
+ * All chunks of a state, in the order of slots: first every leaf is encoded and hashed, which is the work, then the chunks come. Yields null
+ * where it can be interrupted.
+ */
+export function* encodeChunks({ slots, nexts }: Image): Generator<Uint8Array | null, void> {
+  const count = slots.length + 1;
+  const depth = depthOf(count);
+  const items: Uint8Array[] = [];
+  const levels: Uint8Array[][] = [[]];
+  for (let slot = 0; slot < count; slot++) {
+    const [item, hash] = encodeSlot(slot === 0 ? "head" : slots[slot - 1]!, nexts[slot]!);
+    items.push(item);
+    levels[0]!.push(hash);
+    if (slot % SLOTS_PER_PAUSE === 0) yield null;
   }
-  if (counts !== [slots.length, archives.length].join()) throw new CodecError("codec_value", "Cannot read a snapshot: it ends too early");
-  return { slots, archives };
+  for (let level = 0; level < depth; level++) {
+    const below = levels[level]!;
+    const above: Uint8Array[] = [];
+    for (let at = 0; at < below.length; at += 2) {
+      above.push(nodeHash(below[at]!, below[at + 1] ?? EMPTY_TREES[level]!));
+      if (at % SLOTS_PER_PAUSE === 0) yield null;
+    }
+    levels.push(above);
+  }
+  for (let slot = 0; slot < count;) {
+    const level = levelAt(slot, depth, items);
+    const index = slot >>> level;
+    const siblings = Array.from({ length: depth - level }, (_, up) => levels[level + up]![(index >>> up) ^ 1] ?? EMPTY_TREES[level + up]!);
+    yield encode([1, depth, level, index, siblings, items.slice(slot, slot + 2 ** level).concat(Array.from({ length: Math.max(0, slot + 2 ** level - count) }, () => FREE_ITEM))]);
+    slot += 2 ** level;
+  }
+}
+/** Between two pauses: about a millisecond. */
+const SLOTS_PER_PAUSE = 128;
+const FREE_ITEM = encode([FREE]);
+
+function encodeSlot(entity: Hashed | "head" | null, next: string): readonly [item: Uint8Array, hash: Uint8Array] {
+  if (entity === null) return [FREE_ITEM, EMPTY_TREES[0]!];
+  if (entity === "head") return [encode([HEAD, [], Uint8Array.fromHex(next)]), leafHash(HEAD_KEY, next, new Uint8Array(32))];
+  return [encode([KINDS.indexOf(entity.kind), leafOf(entity), Uint8Array.fromHex(next)]), leafHash(keyOf(entity), next, sha256(valueOf(entity)))];
 }
 
-/** A ledger of its own in that state; its root says whether it is the right one. */
-export function ledgerFrom(genesis: Genesis, image: Image): Ledger {
+/** The largest aligned piece that starts at the slot and is not much longer than a chunk should be. */
+function levelAt(slot: number, depth: number, items: readonly Uint8Array[]): number {
+  let level = 0;
+  let size = items[slot]!.length;
+  while (level < depth && level < CHUNK_LEVEL_MAX && slot % 2 ** (level + 1) === 0) {
+    for (let at = slot + 2 ** level; at < slot + 2 ** (level + 1); at++) size += items[at]?.length ?? 1;
+    if (size > CHUNK_BYTES_AIM) break;
+    level++;
+  }
+  return level;
+}
+
+/** Reads a chunk without asking whether it is true. */
+export const decodeChunk = (input: Uint8Array): Chunk => readChunk(input);
+
+function readChunk(input: Uint8Array): ReadChunk {
+  const [first, depthItem, levelItem, indexItem, siblings, items] = tuple(decode(input), 6);
+  version(first);
+  const [depth, level, index] = [u32(depthItem), u32(levelItem), u32(indexItem)];
+  const no = (why: string): never => { throw new CodecError("codec_value", `Cannot read a chunk of a state: ${why}`); };
+  if (depth > DEPTH_MAX || level > depth || level > CHUNK_LEVEL_MAX || index >= 2 ** (depth - level)) no("it lies outside its tree");
+  const entities: (Hashed | null)[] = [];
+  const nexts: string[] = [];
+  for (const [at, raw] of tuple(items, 2 ** level).entries()) {
+    const [kindItem, leaf, next] = list(decode(bytes(raw)), 3);
+    const kind = KINDS[u32(kindItem)];
+    if (kind === undefined || (kind === "head") !== (index === 0 && at === 0)) return no("it has a leaf of no kind, or no head where it belongs");
+    entities.push(kind === "free" || kind === "head" ? null : FROM[kind](leaf));
+    nexts.push(kind === "free" ? "" : bytes(next, KEY_BYTES).toHex());
+  }
+  return { depth, level, index, first: index * 2 ** level, siblings: tuple(siblings, depth - level).map((one) => bytes(one, 32)), entities, nexts };
+}
+
+/** Whether a chunk is a part of the state that has this root. Takes any bytes. */
+export function verifyChunk(root: Uint8Array, input: Uint8Array): { readonly ok: true; readonly chunk: Chunk } | Refusal {
+  try {
+    const chunk = readChunk(input);
+    const { depth, level, index, first, siblings, entities, nexts } = chunk;
+    let nodes: Uint8Array[] = entities.map((entity, at) => encodeSlot(first + at === 0 ? "head" : entity, nexts[at]!)[1]);
+    for (let up = 0; up < level; up++) nodes = Array.from({ length: nodes.length / 2 }, (_, at) => nodeHash(nodes[2 * at]!, nodes[2 * at + 1]!));
+    if (hex(stateRootOf(depth, climb(nodes[0]!, index, siblings))) === hex(root)) return { ok: true, chunk };
+    return refuse("chunk_invalid", `Cannot take the chunk of slot ${first}: it is of another state`);
+  } catch (error) {
+    if (error instanceof CodecError || error instanceof RangeError) return refuse("chunk_invalid", error.message);
+    throw error;
+  }
+}
+
+/** The state of which these are all chunks, in the order of slots. */
+export function stateOf(chunks: readonly Chunk[]): Pick<Image, "slots"> {
+  const slots: (Hashed | null)[] = [];
+  for (const { first, entities } of chunks) {
+    if (first !== slots.length) throw new CodecError("codec_value", `Cannot put chunks together: that of slot ${slots.length} is missing`);
+    slots.push(...entities);
+  }
+  const depth = chunks[0]?.depth ?? DEPTH_MAX;
+  // What lies beyond the last leaf is free, whether it was once taken or not; but the depth stays.
+  let count = slots.length;
+  while (count > 1 && slots[count - 1] === null && depthOf(count - 1) === depth) count--;
+  if (depthOf(count) !== depth) throw new CodecError("codec_value", "Cannot put chunks together: the last ones are missing");
+  return { slots: slots.slice(1, count) };
+}
+
+/** A ledger of its own in that state; its root says whether it is the right one. What has no archive gets one that begins here. */
+export function ledgerFrom(genesis: Genesis, { slots, archives }: Pick<Image, "slots"> & Partial<Pick<Image, "archives">>): Ledger {
   const state = new State(PRESETS[genesis.parameters]);
-  state.restore(image);
+  const known = new Set((archives ?? []).map(({ deploymentId }) => hex(deploymentId)));
+  const since = slots.find((one) => one?.kind === "totals")?.moneySecond ?? 0n;
+  const lacking = slots.filter((one): one is Deployment => one?.kind === "deployment" && !known.has(hex(one.id)));
+  state.restore({ slots, archives: [...(archives ?? []), ...lacking.map(({ id, owner, name }) => newArchive(id, owner, name, since))] });
   return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
 }
+export const newArchive = (deploymentId: Address, owner: Address, name: string, since: bigint): Archive =>
+  ({ kind: "archive", deploymentId, owner, name, since, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
+
+export const encodeArchive = (archive: Archive): Uint8Array => encode(archiveLeaf(archive));
+export const decodeArchive = (input: Uint8Array): Archive => archiveFrom(decode(input));
 
 // ---- Leaves back to entities: the other half of `leafOf` --------------------------------------------------------------------
 
-type Hashed = Exclude<Entity, Archive>;
 const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extract<Hashed, { kind: K }> } = {
   account: (leaf) => {
     const [id, balance, nonce, keys, threshold] = tuple(leaf as Cbor, 5);
@@ -149,20 +256,20 @@ function escrowFrom(value: Cbor | undefined): Escrow {
 const streamFrom = ([index, machine, operator, rate, openedAt, paidUntil]: readonly Cbor[]): Stream =>
   ({ index: u32(index), machine: id20(machine), operator: id20(operator), rate: u64(rate), openedAt: u64(openedAt), paidUntil: u64(paidUntil) });
 
-function archiveLeaf({ deploymentId, owner, name, segments, earlier, paid, closedHeight, refunded }: Archive): Cbor {
+function archiveLeaf({ deploymentId, owner, name, since, segments, earlier, paid, closedHeight, refunded }: Archive): Cbor {
   const paidOnes = segments.map(({ machine, index, rate, openedAt, end }): Cbor => {
     assert(end !== null, "a segment is in the archive when it is paid");
     return [machine, index, rate, openedAt, end];
   });
-  return [deploymentId, owner, name, paidOnes, [earlier.segments, earlier.seconds, earlier.amount], paid, closedHeight === null ? [] : [closedHeight], refunded];
+  return [deploymentId, owner, name, since, paidOnes, [earlier.segments, earlier.seconds, earlier.amount], paid, closedHeight === null ? [] : [closedHeight], refunded];
 }
 
 function archiveFrom(leaf: Cbor | undefined): Archive {
-  const [id, owner, name, segments, earlier, paid, closed, refunded] = tuple(leaf as Cbor, 8);
+  const [id, owner, name, since, segments, earlier, paid, closed, refunded] = tuple(leaf as Cbor, 9);
   const [earlierSegments, seconds, amount] = tuple(earlier as Cbor, 3);
   const [closedHeight] = list(closed, 1);
   return {
-    kind: "archive", deploymentId: id20(id), owner: id20(owner), name: text(name, TEXT_BYTES_MAX),
+    kind: "archive", deploymentId: id20(id), owner: id20(owner), name: text(name, TEXT_BYTES_MAX), since: u64(since),
     segments: list(segments, ITEMS_MAX).map((item) => {
       const [machine, index, rateOf, opened, ended] = tuple(item, 5);
       const [rate, openedAt, end] = [u64(rateOf), u64(opened), u64(ended)];

@@ -7,11 +7,12 @@
  */
 import assert from "node:assert";
 import { compareBytes } from "#chain/codec/envelope.ts";
+import type { Proof } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import {
   type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
-  accountKey, archiveKey, deploymentKey, hex8, isHashed, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
+  accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
 import { LOOKUPS_PER_WORK, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
@@ -149,9 +150,16 @@ export class State {
   rollback(savepoint: number): void {
     while (this.#journal.length > savepoint) {
       const { key, before } = this.#journal.pop() as JournalEntry;
-      this.#work++;
+      if (isHashed(key)) this.#work++;
       this.#replace(key, before);
     }
+  }
+
+  /** That a key has its value, or that it is not there; of the state between two blocks. */
+  prove(key: string): Proof {
+    this.settle();
+    const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
+    return { ...this.#tree.prove(key), value: entity === undefined ? null : valueOf(entity) };
   }
 
   /** Ends the making of the first state: it can be money out of nothing, and nothing takes it back. */
@@ -166,11 +174,12 @@ export class State {
     assert(this.#journal.length === 0, "no block is being applied");
     const archives: Archive[] = [];
     for (const entity of this.#entities.values()) if (entity.kind === "archive") archives.push(entity);
-    return { slots: this.#tree.layout().map((key) => (key === "" ? null : (this.#entities.get(key) as Exclude<Entity, Archive>))), archives };
+    const { keys, nexts } = this.#tree.layout();
+    return { slots: keys.slice(1).map((key) => (key === "" ? null : (this.#entities.get(key) as Exclude<Entity, Archive>))), nexts, archives };
   }
 
   /** Fills a new state as `image` told it. */
-  restore({ slots, archives }: Image): void {
+  restore({ slots, archives }: Pick<Image, "slots" | "archives">): void {
     assert(this.#entities.size === 0, "only a new state is restored");
     for (const entity of [...slots, ...archives]) if (entity !== null) this.#replace(keyOf(entity), entity);
     this.#tree.restore(slots.map((entity) => (entity === null ? "" : keyOf(entity))), (key) => this.#valueHashOf(key) as Uint8Array);
@@ -242,7 +251,8 @@ export class State {
   #change(key: string, after: Entity | undefined): void {
     const before = this.#entities.get(key);
     this.#journal.push({ key, before });
-    this.#work += 1 + workOfSegments(before, after);
+    // Archives are no part of what is agreed: what they cost must not be either.
+    if (isHashed(key)) this.#work += 1 + workOfSegments(before, after);
     this.#replace(key, after);
   }
 
@@ -270,21 +280,6 @@ export class State {
 function workOfSegments(before: Entity | undefined, after: Entity | undefined): number {
   if (after?.kind !== "deployment" || (before?.kind === "deployment" && before.escrow.ended === after.escrow.ended)) return 0;
   return Math.floor(after.escrow.ended.length / SEGMENTS_PER_WORK);
-}
-
-export function keyOf(entity: Entity): string {
-  switch (entity.kind) {
-    case "account": return accountKey(entity.address);
-    case "deployment": return deploymentKey(entity.id);
-    case "lease": return leaseKey(entity.deploymentId, entity.index);
-    case "machine": return machineKey(entity.id);
-    case "totals": return TOTALS_KEY;
-    case "validator": return validatorKey(entity.id);
-    case "sets": return SETS_KEY;
-    case "presence": return PRESENCE_KEY;
-    case "span": return spanKey(entity.first);
-    case "archive": return archiveKey(entity.deploymentId);
-  }
 }
 
 /** The id and index at the end of a list entry. */

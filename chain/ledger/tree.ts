@@ -10,17 +10,15 @@
  * `apply` is undone by `undo` with what it returned, last first: then slots, links and root are the same as before.
  */
 import assert from "node:assert";
+import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, type Proof } from "#chain/codec/proof.ts";
 import { DOMAINS, sha256, sha256Into } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import type { Digest } from "#chain/types.ts";
 
-export const KEY_BYTES = 25;
 const HASH_BYTES = 32;
-const HEAD = "00".repeat(KEY_BYTES);
+const HEAD = HEAD_KEY;
 const EMPTY_LEAF = new Uint8Array(HASH_BYTES);
 const CAPACITY_MIN = 64;
-/** Slots are u32s, and 2^31 of them would be 128 GiB. */
-const DEPTH_MAX = 31;
 
 /** A change of one key: a hash of its value, or null to remove it. */
 export type LeafChange = { readonly key: string; readonly valueHash: Uint8Array | null };
@@ -93,12 +91,25 @@ export class StateTree {
     for (const { key, valueHash } of changes) if (valueHash !== null) this.#set(key, valueHash);
   }
 
-  /** Keys by slot from 1, "" where it is free: what a root depends on, with the values. */
-  layout(): readonly string[] {
-    return this.#keyAt.slice(1, this.#count);
+  /** Keys by slot, "" where it is free, and what each links to; slot 0 is the head. With the values they make the root. */
+  layout(): { readonly keys: readonly string[]; readonly nexts: readonly string[] } {
+    return { keys: this.#keyAt.slice(0, this.#count), nexts: this.#nextOf.slice(0, this.#count) };
   }
 
-  /** Fills a new tree as `layout` told it. */
+  /** The leaf of a key, or the one whose link skips it, and the way from it to the root. */
+  prove(key: string): Omit<Proof, "value"> {
+    this.#rehash();
+    const at = this.#slots.has(key) ? key : (this.#order.before(key) as string);
+    const slot = this.#slots.get(at) as number;
+    const siblings = Array.from({ length: depthOf(this.#count) }, (_, level) => {
+      const index = (slot >>> level) ^ 1;
+      return (this.#levels[level] as Uint8Array).slice(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+    });
+    const valueHash = this.#valueHashes.slice(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
+    return { slot, key: at, nextKey: this.#nextOf[slot] as string, valueHash, siblings };
+  }
+
+  /** Fills a new tree: keys by slot from 1. */
   restore(keys: readonly string[], valueHashOf: (key: string) => Uint8Array): void {
     assert(this.#count === 1, "only a new tree is restored");
     this.#count += keys.length;
@@ -228,14 +239,14 @@ function scratch(domain: "leaf" | "node" | "state", length: number): { readonly 
 }
 
 /** The least d with 2^d ≥ count. */
-function depthOf(count: number): number {
+export function depthOf(count: number): number {
   let depth = 0;
   while (1 << depth < count) depth++;
   return depth;
 }
 
 /** The top nodes of trees without leaves, by depth. */
-const EMPTY_TREES: readonly Uint8Array[] = (() => {
+export const EMPTY_TREES: readonly Uint8Array[] = (() => {
   const tops: Uint8Array[] = [EMPTY_LEAF];
   const { bytes, offset } = scratch("node", 2 * HASH_BYTES);
   for (let depth = 1; depth <= DEPTH_MAX; depth++) {

@@ -104,6 +104,8 @@ export type BillView = {
   /** True when the deployment is gone and `refunded` went back to its owner. */
   readonly closed: boolean;
   readonly at: bigint;
+  /** Money second before which this machine knows no payments, as it joined later; 0: it knows all. */
+  readonly since: bigint;
   /** Oldest first. Of paid segments the newest 64 are kept; older ones are summed up in `earlier`. */
   readonly segments: readonly SegmentView[];
   readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
@@ -276,7 +278,7 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
   const archive = state.archive(deploymentId);
   if (!archive) return null;
   const deployment = state.deployment(deploymentId);
-  const { owner, name, paid, refunded, earlier } = archive;
+  const { owner, name, since, paid, refunded, earlier } = archive;
   const escrow = deployment ? touch(deployment.escrow, at > deployment.escrow.at ? at : deployment.escrow.at) : null;
   const open: SegmentView[] = [];
   for (const { machine, index, rate, openedAt, paidUntil, end } of [...(escrow?.ended ?? []), ...(escrow?.streams ?? []).map((stream) => ({ ...stream, end: null }))]) {
@@ -287,7 +289,7 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
   const total = segments.reduce((sum, { amount }) => sum + amount, earlier.amount);
   const dry = escrow ? dryAt(escrow) : null;
   return {
-    deploymentId, owner, name, closed: archive.closedHeight !== null, at: escrow?.at ?? at, segments, earlier, total, paid, ratePerSecond: escrow?.rate ?? 0n,
+    deploymentId, owner, name, closed: archive.closedHeight !== null, at: escrow?.at ?? at, since, segments, earlier, total, paid, ratePerSecond: escrow?.rate ?? 0n,
     balance: escrow ? freeOf(escrow) : 0n, dryAt: dry, runwaySeconds: dry === null || escrow === null ? null : dry - escrow.at, refunded,
   };
 }

@@ -9,7 +9,7 @@
 import { hashWithDomain, publicKeyOf } from "#chain/crypto.ts";
 import { type Validator, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
-import { type Certificate, decodeCertificate, decodeSignedVote, encodeCertificate, genesisId } from "#chain/codec/schema.ts";
+import { type BlockHeader, type Certificate, decodeCertificate, decodeSignedVote, encodeCertificate, genesisId } from "#chain/codec/schema.ts";
 import { decodeTransaction } from "#chain/codec/transaction.ts";
 import type { BlockRef, DueMs } from "#chain/consensus/events.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
@@ -87,6 +87,7 @@ class Node implements ChainNode {
   readonly #unsubscribe: (() => void)[] = [];
   #finalRef: BlockRef;
   #finalization: Certificate | null = null;
+  #finalHeader: BlockHeader | null = null;
   #snapshotHeight = 0;
   #snapshots: Promise<void> | null = null;
   readonly #snapshotBlocks: number;
@@ -313,7 +314,10 @@ class Node implements ChainNode {
     this.#finalization = finalization;
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
     this.#background(written.then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
-    if (ref.height >= this.#snapshotHeight + this.#snapshotBlocks) this.#snapshots ??= this.#snapshot(written, this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
+    this.#finalHeader = block.header;
+    // One whose header is finalized itself: who joins by it needs no block after it.
+    const isProven = finalization.id !== null && hex(finalization.id) === hex(ref.id);
+    if (isProven && ref.height >= this.#snapshotHeight + this.#snapshotBlocks) this.#snapshots ??= this.#snapshot(written, this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
     this.#held.prune(ref.height, ref.view);
     this.#pool.final(transactions, ref.timeMs);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
@@ -360,6 +364,7 @@ class Node implements ChainNode {
       const held = heldFromBytes(stored.bytes);
       if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
       this.#finalRef = held.ref;
+      this.#finalHeader = held.block.header;
       if (at === this.#snapshotHeight) continue;
       const transactions = trustedTransactions(held);
       const executed = this.#executor.execute(held, transactions);
@@ -372,7 +377,7 @@ class Node implements ChainNode {
   /** Of the newest final state, once its block is on the disk. A disk that has no room for it costs time at the next start, and nothing else. */
   #snapshot(written: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const { height: at, id } = this.#finalRef;
-    const snapshot = { height: at, id, image: this.#executor.image(), index: this.#final.dumpIndex() };
+    const snapshot = { height: at, id, header: this.#finalHeader!, finalization: this.#finalization!, image: this.#executor.image(), index: this.#final.dumpIndex() };
     return written.then(() => writeSnapshot(this.#options.directory, this.chainId, snapshot, signal))
       .then((isWritten) => { if (isWritten) this.#snapshotHeight = at; })
       .catch((error: unknown) => {

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { decodeBlock, decodeCertificate } from "#chain/codec/schema.ts";
+import { imageOf } from "#chain/ledger/snapshot.ts";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { hex } from "#chain/types.ts";
@@ -70,7 +72,7 @@ async function history(at: World, node: ChainNode): Promise<Uint8Array[]> {
   const send = async (bytes: Uint8Array): Promise<void> => {
     const { txid } = await node.submit(bytes);
     txids.push(txid);
-    await run(() => node.transaction(txid) !== null, 20);
+    await run(() => node.transaction(txid) !== null, 5);
   };
   await send(registerOf(rig, 0n));
   await send(transactionOf(rig, rig.machine, 0n, [{ kind: "up", bootId: new Uint8Array(16).fill(1) }], 0n));
@@ -144,7 +146,8 @@ test("a snapshot that is damaged, of another chain or ahead of the store is put 
   const good = await readFile(path);
   const { height } = first.head();
   const before = first.block(height - 1)!;
-  const { image } = await imageIn(at);
+  const image = imageOf((await imageIn(at)).ledger);
+  const { header } = decodeBlock(before.bytes);
   const warnings: string[] = [];
   const note = (warning: Error & { code?: string }): void => { if (warning.code === "godwit_snapshot") warnings.push(warning.message); };
   process.on("warning", note);
@@ -157,7 +160,7 @@ test("a snapshot that is damaged, of another chain or ahead of the store is put 
     ["empty", () => writeFile(path, "")],
     ["cut", () => truncate(path, good.length - 7)],
     ["changed", () => writeFile(path, good.with(good.length >> 1, good[good.length >> 1]! ^ 1))],
-    ["of another state", async () => void await writeSnapshot(at.directory, at.rig.chainId, { height: height - 1, id: before.id, image, index: [] }, new AbortController().signal)],
+    ["of another state", async () => void await writeSnapshot(at.directory, at.rig.chainId, { height: height - 1, id: before.id, header, finalization: decodeCertificate(before.certificate), image, index: [] }, new AbortController().signal)],
     ["of another chain", async () => writeFile(path, await readFile(join(other.directory, "snapshot")))],
   ];
   for (const [what, damage] of cases) {

@@ -1,43 +1,56 @@
 /**
  * The newest snapshot of the final state, so that a start does not execute the chain from genesis.
  *
- *   DIR/snapshot   a frame file: [version, chainId, height, id, index items] · transaction index … · state items …
+ *   DIR/snapshot   a frame file: [version, chainId, height, id, header, finalization, index items, archive items] · transaction
+ *                  index … · archive … · chunks of the state …
  *
  * Written aside every SNAPSHOT_BLOCKS blocks and at an orderly stop, fsynced, and renamed over the one before, once its block is in
  * the store: a crash leaves the old one or the new one, whole. Encoding goes in slices between other work; the image was taken at
  * once. It saves time and decides nothing: one that is missing, damaged, of another chain or layout, ahead of the block store, or
  * whose root is not its block's, is put aside and the chain executed from genesis. `replay` never reads it.
+ *
+ * The chunks prove themselves against the header's state root, and the header is finalized: a new machine takes them from here
+ * (`openChunks`) through any peer.
  */
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import type { Genesis } from "#chain/codec/genesis.ts";
-import { bytes, decodeBlock, tuple, u32 } from "#chain/codec/schema.ts";
+import { type BlockHeader, type Certificate, bytes, decodeCertificate, decodeHeader, encodeCertificate, encodeHeader, headerId, tuple, u32 } from "#chain/codec/schema.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
-import { type Image, decodeImage, encodeImage, ledgerFrom } from "#chain/ledger/snapshot.ts";
-import { type ChainId, type Digest, hex } from "#chain/types.ts";
+import { type Image, decodeArchive, decodeChunk, encodeArchive, encodeChunks, ledgerFrom, stateOf } from "#chain/ledger/snapshot.ts";
+import { type ChainId, type Digest, digest, hex } from "#chain/types.ts";
 import type { ParentFacts } from "./blockCheck.ts";
 import type { BlockStore } from "./blockStore.ts";
 import { NodeError } from "./errors.ts";
-import { FrameFile, replaceFrameFile } from "./frameFile.ts";
+import { FrameFile, type Position, replaceFrameFile } from "./frameFile.ts";
 import { SNAPSHOT_SLICE_MS } from "./limits.ts";
 
 /** Of this file and of the leaves in it. */
 const LAYOUT_VERSION = 2;
 const fileOf = (directory: string): string => join(directory, "snapshot");
 
-export type Snapshot = { readonly height: number; readonly id: Digest; readonly image: Image; /** Of the transaction index. */ readonly index: readonly Uint8Array[] };
+export type Snapshot = {
+  readonly height: number;
+  readonly id: Digest;
+  readonly header: BlockHeader;
+  readonly finalization: Certificate;
+  readonly image: Image;
+  /** Of the transaction index. */
+  readonly index: readonly Uint8Array[];
+};
 
 /** As it was read: with a ledger in its state, and what a child of its block must fit. */
-export type StoredSnapshot = Snapshot & { readonly ledger: Ledger; readonly facts: ParentFacts };
+export type StoredSnapshot = Pick<Snapshot, "height" | "id" | "index"> & { readonly image: Pick<Image, "slots" | "archives">; readonly ledger: Ledger; readonly facts: ParentFacts };
 
 /** False when `signal` made it give up, between two slices. */
-export async function writeSnapshot(directory: string, chainId: ChainId, { height, id, image, index }: Snapshot, signal: AbortSignal): Promise<boolean> {
-  const items: Uint8Array[] = [encode([LAYOUT_VERSION, chainId, height, id, index.length]), ...index];
+export async function writeSnapshot(directory: string, chainId: ChainId, { height, id, header, finalization, image, index }: Snapshot, signal: AbortSignal): Promise<boolean> {
+  const first = encode([LAYOUT_VERSION, chainId, height, id, encodeHeader(header), encodeCertificate(finalization), index.length, image.archives.length]);
+  const items: Uint8Array[] = [first, ...index, ...image.archives.map(encodeArchive)];
   let since = performance.now();
-  for (const item of encodeImage(image)) {
-    items.push(item);
+  for (const chunk of encodeChunks(image)) {
+    if (chunk !== null) items.push(chunk);
     if (performance.now() - since < SNAPSHOT_SLICE_MS) continue;
     await nextTurn();
     if (signal.aborted) return false;
@@ -68,16 +81,53 @@ async function read(path: string, genesis: Genesis, chainId: ChainId, blocks: Bl
   const file = await FrameFile.open(path, { tailMayBeTorn: false, onItem: ({ bytes: item }) => items.push(item) });
   await file.close();
   const no = (why: string): never => { throw new NodeError("snapshot_unusable", why); };
-  const [version, chain, height, id, indexCount] = tuple(decode(items[0] ?? encode([])), 5) as [Cbor, Cbor, Cbor, Cbor, Cbor];
+  const { height, id, header, indexCount, archiveCount } = headFrom(items[0], chainId);
+  const stored = blocks.read(height);
+  if (stored === null || hex(stored.id) !== hex(id) || hex(headerId(header)) !== hex(id)) return no(`its block ${height} is not in the store`);
+  const archivesAt = 1 + indexCount;
+  const chunksAt = archivesAt + archiveCount;
+  const image = { ...stateOf(items.slice(chunksAt).map(decodeChunk)), archives: items.slice(archivesAt, chunksAt).map(decodeArchive) };
+  const ledger = ledgerFrom(genesis, image);
+  if (hex(ledger.state.root) !== hex(header.stateRoot)) no(`its state has root ${hex(ledger.state.root)}, which is not that of block ${height}`);
+  const facts = { id: stored.id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
+  return { height: header.height, id: stored.id, image, index: items.slice(1, archivesAt), ledger, facts };
+}
+
+type Head = { readonly height: number; readonly id: Digest; readonly header: BlockHeader; readonly finalization: Certificate; readonly indexCount: number; readonly archiveCount: number };
+
+function headFrom(item: Uint8Array | undefined, chainId: ChainId): Head {
+  const no = (why: string): never => { throw new NodeError("snapshot_unusable", why); };
+  const [version, chain, height, id, header, finalization, indexCount, archiveCount] = tuple(decode(item ?? encode([])), 8);
   if (version !== LAYOUT_VERSION) no(`its layout is ${String(version)}, not ${LAYOUT_VERSION}`);
   if (hex(bytes(chain, 8)) !== hex(chainId)) no("it is of another chain");
-  const stored = blocks.read(u32(height));
-  if (stored === null || hex(stored.id) !== hex(bytes(id, 32))) return no(`its block ${u32(height)} is not in the store`);
-  const first = 1 + u32(indexCount);
-  const image = decodeImage(items.slice(first));
-  const ledger = ledgerFrom(genesis, image);
-  const { header } = decodeBlock(stored.bytes);
-  if (hex(ledger.state.root) !== hex(header.stateRoot)) no(`its state has root ${hex(ledger.state.root)}, which is not that of block ${u32(height)}`);
-  const facts = { id: stored.id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
-  return { height: header.height, id: stored.id, image, index: items.slice(1, first), ledger, facts };
+  return {
+    height: u32(height), id: digest(bytes(id, 32)), header: decodeHeader(bytes(header)), finalization: decodeCertificate(bytes(finalization)),
+    indexCount: u32(indexCount), archiveCount: u32(archiveCount),
+  };
+}
+
+/** The newest snapshot as one gives it to others: a finalized header, and the chunks of the state after it. */
+export type StoredChunks = Pick<Head, "height" | "header" | "finalization"> & {
+  readonly count: number;
+  /** null beyond the last one. */
+  chunk(index: number): Uint8Array | null;
+  close(): Promise<void>;
+};
+
+/** null when there is none. What was opened stays readable when a newer snapshot takes its place. */
+export async function openChunks(directory: string, chainId: ChainId): Promise<StoredChunks | null> {
+  const path = fileOf(directory);
+  if (!(await stat(path).then((found) => found.isFile(), () => false))) return null;
+  const places: Position[] = [];
+  let first: Uint8Array | undefined;
+  const file = await FrameFile.open(path, { tailMayBeTorn: false, onItem: ({ offset, length, bytes: item }) => {
+    first ??= item.slice();
+    places.push({ offset, length });
+  } });
+  const { height, header, finalization, indexCount, archiveCount } = headFrom(first, chainId);
+  const at = 1 + indexCount + archiveCount;
+  return {
+    height, header, finalization, count: places.length - at, close: () => file.close(),
+    chunk: (index) => (index < 0 || index >= places.length - at ? null : file.read(places[at + index]!)),
+  };
 }

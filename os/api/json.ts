@@ -49,7 +49,7 @@ const segmentJson = (segment: SegmentView): Json => ({
 });
 
 export const billJson = (bill: BillView): Json => ({
-  deploymentId: hex(bill.deploymentId), owner: addressText(bill.owner), name: bill.name, closed: bill.closed, at: decimal(bill.at),
+  deploymentId: hex(bill.deploymentId), owner: addressText(bill.owner), name: bill.name, closed: bill.closed, at: decimal(bill.at), since: decimal(bill.since),
   segments: bill.segments.map(segmentJson),
   earlier: { segments: bill.earlier.segments, seconds: decimal(bill.earlier.seconds), amount: decimal(bill.earlier.amount) },
   total: decimal(bill.total), paid: decimal(bill.paid), ratePerSecond: decimal(bill.ratePerSecond), balance: decimal(bill.balance),

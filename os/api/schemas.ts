@@ -52,7 +52,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   }),
   Segment: object({ machine: address, index: number, rate: decimal, openedAt: decimal, end: decimalOrNull, paidUntil: decimal, seconds: decimal, amount: decimal }),
   Bill: object({
-    deploymentId: hexOf(20), owner: address, name: text, closed: { type: "boolean" }, at: decimal, segments: listOf(ref("Segment")),
+    deploymentId: hexOf(20), owner: address, name: text, closed: { type: "boolean" }, at: decimal, since: { ...decimal, description: "Money second before which this machine knows no payments; 0: it knows all." }, segments: listOf(ref("Segment")),
     earlier: object({ segments: number, seconds: decimal, amount: decimal }), total: decimal, paid: decimal, ratePerSecond: decimal, balance: decimal,
     dryAt: decimalOrNull, runwaySeconds: decimalOrNull, refunded: decimal,
   }),

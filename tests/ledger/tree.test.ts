@@ -3,7 +3,8 @@ import assert from "node:assert";
 import { test } from "node:test";
 import { hashWithDomain, sha256 } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
-import { KEY_BYTES, type LeafChange, StateTree } from "#chain/ledger/tree.ts";
+import { KEY_BYTES } from "#chain/codec/proof.ts";
+import { type LeafChange, StateTree } from "#chain/ledger/tree.ts";
 import { random } from "./world.ts";
 
 const key = (n: number): string => (n + 1).toString(16).padStart(KEY_BYTES * 2, "0");
