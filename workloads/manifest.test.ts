@@ -22,7 +22,7 @@ test("parseManifest() fills in every default of a service", () => {
   assert.deepEqual(parseManifest(SERVICE, "godwit.toml"), {
     ok: true,
     manifest: {
-      name: "hello", kind: "service", entry: "assembly/index.ts", memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
+      name: "hello", kind: "service", entry: "assembly/index.ts", assets: null, memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
       isolation: "shared", reuse: false, outgoing: [], limits: {}, depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
     },
   });
@@ -62,7 +62,7 @@ one = 1"""
   assert.deepEqual(parsed, {
     ok: true,
     manifest: {
-      name: "api-2", kind: "service", entry: "source/main.ts", memoryMib: 1024, cpuMillis: 2500, concurrency: 1000, replicas: 256,
+      name: "api-2", kind: "service", entry: "source/main.ts", assets: null, memoryMib: 1024, cpuMillis: 2500, concurrency: 1000, replicas: 256,
       isolation: "process", reuse: true,
       outgoing: [{ scheme: "http", host: "10.0.0.1", port: 8080 }, { scheme: "https", host: "api.example.com", port: 443 }],
       limits: { fuelPerCallMax: 1_000_000, requestBodyBytesMax: 2_097_152 }, depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },

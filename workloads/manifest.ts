@@ -19,6 +19,8 @@ export type Manifest = {
   readonly kind: "service" | "task";
   /** The AssemblyScript module, a path from the project's folder. */
   readonly entry: string;
+  /** Folder whose files become part of the component; null: none. */
+  readonly assets: string | null;
   readonly memoryMib: number;
   readonly cpuMillis: number;
   /** Requests that one replica runs at a time. */
@@ -41,7 +43,7 @@ export type Manifest = {
 
 export type ManifestErrorCode =
   | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
-  | "name_invalid" | "entry_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "secrets_refused";
+  | "name_invalid" | "entry_invalid" | "assets_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "secrets_refused";
 
 export type ManifestError = {
   readonly file: string;
@@ -82,6 +84,11 @@ const name: Field<string> = {
 const entry: Field<string> = {
   expected: 'the path of a .ts file inside the project, such as "assembly/index.ts"',
   read: (value) => ofText(value, (text) => /^(?:[\w@-][\w.@-]*\/)*[\w@-][\w.@-]*\.ts$/.test(text) && !text.includes(".."), "entry_invalid"),
+};
+
+const assets: Field<string> = {
+  expected: 'the path of a folder inside the project, such as "site"',
+  read: (value) => ofText(value, (text) => /^(?:[\w@-][\w.@-]*\/)*[\w@-][\w.@-]*$/.test(text) && !text.includes(".."), "assets_invalid"),
 };
 
 const memoryMib: Field<number> = whole(1, LIMITS_MAX.memoryBytesMax / MIB, "MiB");
@@ -145,7 +152,7 @@ const LIMIT_KEYS: Readonly<Record<string, { readonly limit: SettableLimit; reado
 
 /** Every table and its keys, for the check that nothing is misspelt. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["name", "kind", "entry", "outgoing", "resources", "limits", "budget", "environment"],
+  "": ["name", "kind", "entry", "assets", "outgoing", "resources", "limits", "budget", "environment"],
   resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation", "reuse"],
   limits: Object.keys(LIMIT_KEYS),
   budget: ["deposit", "rate_max_per_hour"],
@@ -193,6 +200,7 @@ function readFields(reader: Reader): Manifest {
     name: wanted,
     kind: kindRead,
     entry: reader.optional("entry", entry, "assembly/index.ts"),
+    assets: reader.optional<string | null>("assets", assets, null),
     memoryMib: reader.optional("resources.memory_mib", memoryMib, memoryDefault),
     cpuMillis: reader.optional("resources.cpu_millis", cpuMillis, CPU_MILLIS_DEFAULT),
     concurrency: reader.optional("resources.concurrency", concurrency, CONCURRENCY_DEFAULT),

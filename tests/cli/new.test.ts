@@ -15,7 +15,7 @@ const TIMEOUT_MS = 60_000;
 /** Runs a program to its end, as a newcomer's shell would: nothing of this test run is in its environment. */
 function ran(file: string, args: readonly string[], folder: string): Promise<{ code: number; output: string }> {
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const env = { ...environment, GODWIT: join(root, "tools", "godwit"), NO_COLOR: "1" };
+  const env = { ...environment, NO_COLOR: "1" };
   return new Promise((resolve) => {
     execFile(file, args, { cwd: folder, env, timeout: TIMEOUT_MS, killSignal: "SIGKILL" }, (error, stdout, stderr) => resolve({ code: error === null ? 0 : 1, output: stdout + stderr }));
   });
@@ -28,7 +28,7 @@ test("each template, from an empty folder, is a project whose own test passes", 
     const made = await terminal.json("new", `my-${template}`, "--template", template);
     const folder = join(terminal.home, `my-${template}`);
     assert.deepEqual([made["folder"], made["name"], made["template"]], [folder, `my-${template}`, template]);
-    const { code, output } = await ran(process.execPath, ["--test"], folder);
+    const { code, output } = await ran(join(root, "tools", "godwit"), ["test"], folder);
     assert.equal(code, 0, output);
     assert.match(output, /^(#|ℹ) fail 0$/m);
     assert.match(output, /^(#|ℹ) pass [1-9]/m);

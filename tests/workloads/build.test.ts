@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { buildComponent, BuildError, buildProject } from "#workloads/sdk/build.ts";
+import { buildComponent, BuildError, buildProject, buildTests } from "#workloads/sdk/build.ts";
 import type { WorkloadKind } from "#workloads/sdk/worlds.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../workloads/examples");
@@ -58,8 +58,12 @@ test("buildProject() gives the same bytes again, after other builds and from ano
 test("the programs of the SDK's guide compile as they stand there", async () => {
   const guide = await readFile(join(import.meta.dirname, "../../workloads/sdk/README.md"), "utf8");
   const programs = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
-  assert.equal(programs.length, 4);
+  assert.equal(programs.length, 5);
   for (const text of programs) {
+    if (text.includes("godwit/test")) {
+      await buildTests(await project({ "assembly/a.test.ts": text }), ["assembly/a.test.ts"]);
+      continue;
+    }
     const directory = await project({ "godwit.toml": text.includes("main(") ? TASK : SERVICE, "assembly/index.ts": text });
     await buildProject(directory, { optimise: false });
   }

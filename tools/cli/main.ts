@@ -26,6 +26,7 @@ import { run } from "./commands/run.ts";
 import { scale } from "./commands/scale.ts";
 import { serve } from "./commands/serve.ts";
 import { status } from "./commands/status.ts";
+import { test } from "./commands/test.ts";
 import { topup } from "./commands/topup.ts";
 import { transfer } from "./commands/transfer.ts";
 import { tx } from "./commands/tx.ts";
@@ -34,7 +35,7 @@ import { jsonText, paint, plain } from "./table.ts";
 
 /** In the order in which they are listed: to begin, to author, to look, to pay, to hold, to run alone, to operate. */
 export const COMMANDS: readonly (readonly [group: string, commands: readonly Command[]])[] = [
-  ["Begin", [newProject, dev]],
+  ["Begin", [newProject, dev, test]],
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, claim, tx, status]],

@@ -28,6 +28,8 @@ const ERRORS_SHOWN_MAX = 20;
 export type BuildOptions = {
   /** False builds several times as fast, and what it builds is larger and slower. */
   readonly optimise?: boolean;
+  /** Folder of files that go into the component, a path from the project's. */
+  readonly assets?: string;
 };
 
 export type Build = {
@@ -42,7 +44,7 @@ export type Build = {
 };
 
 /**
- * Codes: manifest_missing, manifest_invalid, entry_missing, entry_export, compile_error, import_unknown (all the author's, with
+ * Codes: manifest_missing, manifest_invalid, entry_missing, entry_export, compile_error, assets_invalid, import_unknown (all the author's, with
  * diagnostics), build_crashed, build_timeout (ours).
  */
 export class BuildError extends Error {
@@ -61,7 +63,7 @@ export class BuildError extends Error {
 export async function buildProject(directory: string, options: BuildOptions = {}): Promise<Build> {
   const startedMs = performance.now();
   const manifest = await readManifest(directory);
-  const { component, symbols, warnings } = await buildComponent(directory, manifest.entry, manifest.kind, options);
+  const { component, symbols, warnings } = await buildComponent(directory, manifest.entry, manifest.kind, { ...options, ...(manifest.assets === null ? {} : { assets: manifest.assets }) });
   return { component, digest: digestOf(component), symbols, manifest, warnings, elapsedMs: Math.round(performance.now() - startedMs) };
 }
 
@@ -78,8 +80,16 @@ export async function buildComponent(
       { file: entry, line: 0, column: 0, code: "entry_missing", message: "this file is not there" },
     ]);
   });
-  const result = await enqueue({ directory, entry, kind, optimise: options.optimise ?? true });
+  const result = await enqueue({ directory, entry, kind, optimise: options.optimise ?? true, ...(options.assets === undefined ? {} : { assets: options.assets }) });
   if (!result.ok) throw compileError(entry, kind, result.diagnostics);
+  return result;
+}
+
+/** Builds a task of the tests in some modules (paths from `directory`): without arguments it lists them, with a number it runs one. */
+export async function buildTests(directory: string, files: readonly string[]): Promise<{ component: Uint8Array; symbols: Symbols | null; warnings: readonly Diagnostic[] }> {
+  const entry = files[0] ?? "";
+  const result = await enqueue({ directory, entry, kind: "task", optimise: false, tests: files });
+  if (!result.ok) throw compileError(entry, "task", result.diagnostics);
   return result;
 }
 
@@ -113,7 +123,7 @@ function compileError(entry: string, kind: WorkloadKind, found: readonly Diagnos
   const own = found.filter(({ file }) => file !== ENTRY_FILE);
   const first = found[0];
   if (own.length > 0) {
-    const code = own.every((diagnostic) => diagnostic.code === "import_unknown") ? "import_unknown" : "compile_error";
+    const code = ["import_unknown", "assets_invalid"].find((one) => own.every((diagnostic) => diagnostic.code === one)) ?? "compile_error";
     return new BuildError(code, described("The program does not compile", own), own);
   }
   const message = `a ${kind} needs: ${EXPORT_EXPECTED[kind]} (${first?.message ?? "missing"})`;

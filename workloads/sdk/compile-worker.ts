@@ -11,13 +11,23 @@ import { findPackageJSON } from "node:module";
 import { dirname, join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";
-import { ENTRY_FILE, entrySource, EXPORTS } from "./entry.ts";
+import { assetsModule, NO_ASSETS_MODULE } from "./assets.ts";
+import { ENTRY_FILE, entrySource, EXPORTS, testEntrySource } from "./entry.ts";
 import type { Symbols } from "./symbols.ts";
 import { splitSymbols, withoutNames } from "./symbols.ts";
 import type { WorkloadKind } from "./worlds.ts";
 import { witSource } from "./worlds.ts";
 
-export type CompileJob = { readonly directory: string; readonly entry: string; readonly kind: WorkloadKind; readonly optimise: boolean };
+export type CompileJob = {
+  readonly directory: string;
+  readonly entry: string;
+  readonly kind: WorkloadKind;
+  readonly optimise: boolean;
+  /** Folder of files that go into the component, a path from `directory`. */
+  readonly assets?: string;
+  /** Modules of tests; then they are built, and `entry` is only what messages name. */
+  readonly tests?: readonly string[];
+};
 
 /** Where in the sources something is wrong; line and column count from 1, and 0 means the whole file. */
 export type Diagnostic = {
@@ -102,9 +112,12 @@ async function compile(job: CompileJob): Promise<CompileResult> {
     return { file, ...position(text, range.start) };
   };
 
+  const assets = job.assets === undefined ? { text: NO_ASSETS_MODULE } : await assetsModule(join(job.directory, job.assets));
+  if ("refusal" in assets) return { ok: false, diagnostics: [{ file: job.assets ?? "", line: 0, column: 0, code: "assets_invalid", message: assets.refusal }] };
+  asc.libraryFiles["godwit/assets/files"] = assets.text;
   const { error } = await asc.main([ENTRY_FILE, ...flags(job.optimise)], {
     async readFile(name, base) {
-      const text = name === ENTRY_FILE ? entrySource(job.kind, job.entry, (await readSource(join(job.directory, job.entry))) ?? "") : await readSource(join(job.directory, base, name));
+      const text = name === ENTRY_FILE ? await entryText(job) : await readSource(join(job.directory, base, name));
       if (text !== null) texts.set(name, text);
       return text;
     },
@@ -133,6 +146,10 @@ async function compile(job: CompileJob): Promise<CompileResult> {
     if (unknown === null) throw cause;
     return { ok: false, diagnostics: [unknown] };
   }
+}
+
+async function entryText({ directory, entry, kind, tests }: CompileJob): Promise<string> {
+  return tests === undefined ? entrySource(kind, entry, (await readSource(join(directory, entry))) ?? "") : testEntrySource(tests);
 }
 
 /** An import that the world does not have, out of wasm-tools' error, at the place where the author declares it. */

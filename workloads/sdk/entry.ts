@@ -45,6 +45,18 @@ export function __godwit_handle(handleOfRequest: i32, outparam: i32): void {
 }
 `;
 
+/** The entry's text for a task that runs tests: those that the modules `files`, paths from the project's folder, name. */
+export const testEntrySource = (files: readonly string[]): string => `
+${files.map((file) => `import ${JSON.stringify(`./${file.replace(/\.ts$/, "")}`)};`).join("\n")}
+import { runTests } from "godwit/test";
+import { getArguments } from "godwit/wasi/cli";
+export { cabi_realloc } from "godwit/abi";
+
+export function __godwit_run(): i32 {
+  return runTests(getArguments().slice(1));
+}
+`;
+
 const taskEntry = (module: string): string => `
 import { main } from ${module};
 import { flushAll } from "godwit/cli";

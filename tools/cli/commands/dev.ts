@@ -53,10 +53,10 @@ export const dev: Command = {
     const project = resolve(shell.currentDirectory, folder);
     const report = new Report(shell, input.json);
     const { readManifest } = await import("#workloads/sdk/build.ts");
-    const { kind } = await readManifest(project).catch((error: unknown) => { throw new CliError(...startFailure(error)); });
+    const { kind, assets } = await readManifest(project).catch((error: unknown) => { throw new CliError(...startFailure(error)); });
     refuseForeign(kind, input, args);
     if (await isThere(join(project, "assembly", "tsconfig.json"))) await writeEditorTypes(project);
-    const watch = watchSources(project);
+    const watch = watchSources(project, assets);
     try {
       await loop(project, kind, watch, kind === "service" ? await openService(input, shell, report) : await openTask(input, shell, report, args), report, shell);
     } finally {

@@ -32,15 +32,16 @@ export type SourceWatch = {
   close(): void;
 };
 
-/** Begins to watch; what is saved from now on is a change, also while nobody waits. Throws watch_failed. */
-export function watchSources(project: string): SourceWatch {
-  return new FolderWatch(project);
+/** Begins to watch; what is saved from now on is a change, also while nobody waits. In the folder `assets` every file counts. Throws watch_failed. */
+export function watchSources(project: string, assets: string | null = null): SourceWatch {
+  return new FolderWatch(project, assets === null ? null : join(project, assets));
 }
 
-export const isSource = (name: string): boolean => (name.endsWith(".ts") && !name.startsWith(".")) || name === MANIFEST_FILE;
+const isSource = (name: string): boolean => (name.endsWith(".ts") && !name.startsWith(".")) || name === MANIFEST_FILE;
 
 class FolderWatch implements SourceWatch {
   readonly #project: string;
+  readonly #assets: string | null;
   readonly #watchers = new Map<string, FSWatcher>();
   #files = new Set<string>();
   #firstMs = 0;
@@ -48,8 +49,9 @@ class FolderWatch implements SourceWatch {
   #failure: unknown;
   #wake: () => void = () => {};
 
-  constructor(project: string) {
+  constructor(project: string, assets: string | null) {
     this.#project = project;
+    this.#assets = assets;
     try {
       this.#add(project, false);
     } catch (error) {
@@ -101,7 +103,7 @@ class FolderWatch implements SourceWatch {
       this.#watchers.set(folder, watcher);
       for (const entry of readdirSync(folder, { withFileTypes: true })) {
         if (entry.isDirectory() && !isIgnored(entry.name)) this.#add(join(folder, entry.name), isNew);
-        else if (isNew && isSource(entry.name)) this.#changed(join(folder, entry.name));
+        else if (isNew && this.#isSource(folder, entry.name)) this.#changed(join(folder, entry.name));
       }
     } catch (error) {
       // One that has gone again is no longer the project's; the project's own folder has to be there.
@@ -111,7 +113,7 @@ class FolderWatch implements SourceWatch {
 
   #seen(folder: string, name: string): void {
     const path = join(folder, name);
-    if (isSource(name)) this.#changed(path);
+    if (this.#isSource(folder, name)) this.#changed(path);
     if (isIgnored(name)) return;
     const isFolder = lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
     const wasFolder = this.#watchers.has(path);
@@ -120,6 +122,11 @@ class FolderWatch implements SourceWatch {
     if (wasFolder) this.#forget(path);
     if (isFolder) this.#add(path, true);
     else this.#changed(path);
+  }
+
+  #isSource(folder: string, name: string): boolean {
+    const isAsset = this.#assets !== null && (folder === this.#assets || folder.startsWith(this.#assets + sep));
+    return isAsset ? !isIgnored(name) && !name.endsWith("~") : isSource(name);
   }
 
   #forget(folder: string): void {

@@ -1,15 +1,15 @@
-/** The API as its clients see it: built, served by the sandbox, asked over HTTP. Run with `node --test`. */
+/** The API as its clients see it: built, served by the sandbox, asked over HTTP. Run with `godwit test`. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { startService } from "./serve.mjs";
+import { openService } from "godwit/testing";
 
 let service;
-before(async () => { service = await startService(); });
-after(() => service?.stop());
+before(async () => { service = await openService(); });
+after(() => service?.close());
 
 async function ask(path, { body, ...options } = {}) {
   const sent = body === undefined ? {} : { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body), headers: { "content-type": "application/json" } };
-  const answer = await fetch(new URL(path, service.url), { ...sent, ...options });
+  const answer = await service.fetch(path, { ...sent, ...options });
   return { status: answer.status, headers: answer.headers, json: JSON.parse((await answer.text()) || "null") };
 }
 

@@ -1,20 +1,15 @@
-/** The site as a browser gets it: built, served by the sandbox, asked over HTTP. Run with `node --test`. */
+/** The site as a browser gets it: built, served by the sandbox, asked over HTTP. Run with `godwit test`. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { moduleFile, siteModule } from "../embed.mjs";
-import { startService } from "./serve.mjs";
+import { openService } from "godwit/testing";
 
 let service;
-before(async () => { service = await startService(); });
-after(() => service?.stop());
+before(async () => { service = await openService(); });
+after(() => service?.close());
 
-const ask = (path, options) => fetch(new URL(path, service.url), { redirect: "manual", ...options });
+const ask = (path, options) => service.fetch(path, options);
 const file = (name) => readFileSync(new URL(`../site/${name}`, import.meta.url));
-
-test("what is embedded is what the folder site has", () => {
-  assert.equal(readFileSync(moduleFile, "utf8"), siteModule(), "run: node embed.mjs");
-});
 
 test("each file comes byte by byte, with its type", async () => {
   for (const [path, name, type] of [["/", "index.html", "text/html; charset=utf-8"], ["/style.css", "style.css", "text/css; charset=utf-8"], ["/icon.svg", "icon.svg", "image/svg+xml"]]) {

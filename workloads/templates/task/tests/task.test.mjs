@@ -1,40 +1,20 @@
-/** The task as a shell sees it: built (without optimisation, which is faster), run in the sandbox. Run with `node --test`; GODWIT names the command where it is not on the PATH. */
+/** The task as a shell sees it: run in the sandbox. Run with `godwit test`. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
+import { runTask } from "godwit/testing";
 
-const project = join(fileURLToPath(import.meta.url), "..", "..");
-const folder = mkdtempSync(join(tmpdir(), "words-"));
-const component = join(folder, "task.wasm");
-
-function godwit(args, input = "") {
-  const { status, stdout, stderr, error } = spawnSync(process.env.GODWIT ?? "godwit", args, { cwd: project, input, encoding: "utf8" });
-  if (error) throw error;
-  return { code: status, stdout, stderr };
-}
-
-before(() => {
-  const { code, stderr } = godwit(["build", "--debug", "-o", component]);
-  assert.equal(code, 0, stderr);
-});
-after(() => rmSync(folder, { recursive: true }));
-
-test("it counts words, the most frequent first", () => {
-  const { code, stdout } = godwit(["run", component], "The cat and the dog.\nAnd THE bird's nest!\n");
-  assert.equal(code, 0);
+test("it counts words, the most frequent first", async () => {
+  const { exitCode, stdout } = await runTask([], { stdin: "The cat and the dog.\nAnd THE bird's nest!\n" });
+  assert.equal(exitCode, 0);
   assert.equal(stdout, "     3  the\n     2  and\n     1  bird's\n     1  cat\n     1  dog\n     1  nest\n");
 });
 
-test("it shows as many as it is asked for", () => {
-  assert.equal(godwit(["run", component, "1"], "b a b\n").stdout, "     2  b\n");
+test("it shows as many as it is asked for", async () => {
+  assert.equal((await runTask(["1"], { stdin: "b a b\n" })).stdout, "     2  b\n");
 });
 
-test("it refuses arguments that it does not understand", () => {
-  const { code, stderr } = godwit(["run", component, "many"]);
-  assert.equal(code, 1);
+test("it refuses arguments that it does not understand", async () => {
+  const { exitCode, stderr } = await runTask(["many"]);
+  assert.equal(exitCode, 1);
   assert.match(stderr, /^usage:/);
 });

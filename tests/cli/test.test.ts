@@ -1,0 +1,89 @@
+/** `godwit test`, as an author uses it: tests of functions and of the component, what fails and why, and exit codes. */
+import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { needs } from "#tests/require.ts";
+import { openTerminal, type Terminal } from "./terminal.ts";
+
+const SERVICE = `import { variableOr } from "godwit/env";
+import { Request, Response, Router, serve } from "godwit/http";
+const app = new Router();
+app.get("/", (request: Request): Response => { console.log("asked"); return Response.text(variableOr("GREETING", "Hello")); });
+serve(app);
+`;
+const UNIT = `import { expect, test } from "godwit/test";
+let counter = 0;
+test("each test has a sandbox of its own", () => { counter++; expect(counter).toBe(1); });
+test("and so has this", () => { counter++; expect(counter).toBe(1); expect([1, 2]).toEqual([1, 2]); expect("abc").toContain("b"); expect(0.1 + 0.2).toBeCloseTo(0.3); expect(1).not.toBe(2); expect<string | null>(null).toBeNull(); });
+`;
+const WRONG = `import { expect, test } from "godwit/test";
+function broken(list: i32[]): i32 { return list[3]; }
+test("a wrong sum", () => {
+  expect([1, 2]).toEqual([1, 3]);
+});
+test("a trap", () => {
+  broken([]);
+});
+`;
+const COMPONENT = `import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openService } from "godwit/testing";
+test("it greets as its environment says", async () => {
+  await using service = await openService({ environment: { GREETING: "Hei" } });
+  const answer = await service.fetch("/");
+  assert.equal(await answer.text(), "Hei");
+  assert.equal((await service.logLine("asked")).stream, "stdout");
+});
+test("it has nothing elsewhere", async () => {
+  await using service = await openService();
+  assert.equal((await service.fetch("/elsewhere")).status, 404);
+});
+`;
+
+function project(t: TestContext, files: Readonly<Record<string, string>>): { terminal: Terminal; folder: string } {
+  const terminal = openTerminal(t);
+  const folder = join(terminal.home, "shop");
+  for (const part of ["assembly", "tests"]) mkdirSync(join(folder, part), { recursive: true });
+  writeFileSync(join(folder, "godwit.toml"), 'name = "shop"\nkind = "service"\n');
+  for (const [name, text] of Object.entries({ "assembly/index.ts": SERVICE, ...files })) writeFileSync(join(folder, name), text);
+  return { terminal, folder };
+}
+
+test("tests of functions and of the component pass, each in a fresh sandbox", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { terminal, folder } = project(t, { "assembly/unit.test.ts": UNIT, "tests/service.test.mjs": COMPONENT });
+  const { code, stdout, stderr } = await terminal.run("test", folder);
+  assert.equal(code, 0, stdout + stderr);
+  assert.match(stdout, /^✔ each test has a sandbox of its own \(\d+ ms\)\n✔ and so has this \(\d+ ms\)\n2 passed, 0 failed$/m);
+  assert.match(stdout, /pass 2/);
+});
+
+test("what fails says what was expected and where, and the exit code is 1", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { terminal, folder } = project(t, { "assembly/wrong.test.ts": WRONG, "assembly/unit.test.ts": UNIT });
+  const { code, stdout } = await terminal.run("test", folder);
+  assert.equal(code, 1);
+  assert.match(stdout, /^✖ a wrong sum\n {4}expected \[1, 2\] to equal \[1, 3\]\n {4}at the test \(assembly\/wrong\.test\.ts:4:3\)$/m);
+  assert.match(stdout, /^✖ a trap\n {4}abort: Index out of range at ~lib\/array\.ts:\d+:\d+\n {4}at .*assembly\/wrong\.test\.ts:[27]:/m);
+  assert.match(stdout, /^2 passed, 2 failed$/m);
+  const only = await terminal.run("test", folder, "--only", "wrong sum", "--json");
+  const events = only.stdout.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual([only.code, events.map(({ event }) => event), events[0]?.["name"], events[1]?.["functions"]], [1, ["test", "end"], "a wrong sum", { passed: 0, failed: 1 }]);
+});
+
+test("a component's test that fails fails the run; v8 needs no native parts for tests of functions", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { terminal, folder } = project(t, { "assembly/unit.test.ts": UNIT, "tests/service.test.mjs": COMPONENT.replace('"Hei");', '"Hallo");') });
+  const { code, stdout } = await terminal.run("test", folder, "--engine", "v8");
+  assert.equal(code, 1);
+  assert.match(stdout, /^2 passed, 0 failed$/m);
+  assert.match(stdout, /fail 1/);
+});
+
+test("what cannot begin is refused with a code", async (t) => {
+  const { terminal, folder } = project(t, {});
+  assert.deepEqual(await terminal.errorOf("test", folder), { exit: 1, code: "tests_missing" });
+  writeFileSync(join(folder, "assembly/typo.test.ts"), "nonsense(;\n");
+  assert.deepEqual(await terminal.errorOf("test", folder), { exit: 1, code: "compile_error" });
+});

@@ -1,0 +1,54 @@
+/**
+ * The tests that authors write in AssemblyScript (`godwit/test`), each in a sandbox of its own.
+ *
+ * They are one task: without arguments it lists its tests, with a number it runs one. What ends a test is a trap, and told by what the
+ * program wrote before it and by the author's own lines in the backtrace.
+ */
+import { readdir } from "node:fs/promises";
+import { join, relative } from "node:path";
+import type { Engine } from "#sandbox/engines/engine.ts";
+import { buildTests } from "#workloads/sdk/build.ts";
+import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
+
+export type UnitResult = { readonly name: string; readonly ok: boolean; readonly wallMs: number; /** Why not; empty when it passed. */ readonly message: string; readonly output: string };
+
+const TEST_FILE = /\.test\.ts$/;
+/** Of the author's own lines in a backtrace: the place of the statement, and where it was called from. */
+const FRAMES_SHOWN = 3;
+
+/** The modules with tests, paths from the project's folder. */
+export async function unitTestFiles(project: string): Promise<string[]> {
+  const entries = await readdir(join(project, "assembly"), { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isFile() && TEST_FILE.test(entry.name)).map((entry) => relative(project, join(entry.parentPath, entry.name))).toSorted();
+}
+
+/** Builds the modules once and runs each test whose name matches. Throws a BuildError. */
+export async function* runUnitTests(engine: Engine, project: string, files: readonly string[], matches: (name: string) => boolean, signal: AbortSignal): AsyncGenerator<UnitResult> {
+  const { component, symbols } = await buildTests(project, files);
+  const listed = await run(engine, component, [], signal);
+  if (listed.trap !== null) throw new Error(`The tests cannot begin: ${told(listed.stderr, listed.trap, symbols)}`);
+  const names = listed.stdout.split("\n").slice(0, -1);
+  for (const [index, name] of names.entries()) {
+    if (!matches(name) || signal.aborted) continue;
+    const { stdout, stderr, trap, wallMs } = await run(engine, component, [String(index)], signal);
+    yield { name, ok: trap === null, wallMs, message: trap === null ? "" : told(stderr, trap, symbols), output: stdout };
+  }
+}
+
+async function run(engine: Engine, component: Uint8Array, args: readonly string[], signal: AbortSignal): Promise<{ stdout: string; stderr: string; trap: string | null; wallMs: number }> {
+  const texts = { stdout: "", stderr: "" };
+  const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  const take = (stream: "stdout" | "stderr") => (chunk: Uint8Array): void => {
+    texts[stream] += decoders[stream].decode(chunk, { stream: true });
+  };
+  const { trap, wallMs } = await engine.runTask(component, { name: "test", arguments: args, stdout: take("stdout"), stderr: take("stderr"), signal });
+  return { ...texts, trap: trap === undefined ? null : `${trap.code}: ${trap.message}`, wallMs };
+}
+
+function told(stderr: string, trap: string, symbols: Symbols | null): string {
+  const written = stderr.trimEnd().split("\n").map((line) => line.replace(/^abort: (.*) at ~lib\/godwit\/test\.ts:\d+:\d+$/, "$1"));
+  const lines = (symbols === null ? trap : withSourceLines(trap, symbols)).split("\n");
+  const own = lines.filter((line) => /^\s*at .*\((?!~lib)/.test(line)).map((line) => line.replace(/at start:.*?~anonymous\|\d+ /, "at the test ").trim()).slice(0, FRAMES_SHOWN);
+  const cause = stderr === "" ? [lines.findLast((line) => line.trim() !== "")?.trim() ?? trap] : [];
+  return [...written.filter((line) => line !== ""), ...cause, ...own].join("\n");
+}

@@ -1,0 +1,95 @@
+/**
+ * `godwit/testing`: a component as its clients see it, for tests with node:test.
+ *
+ *     import { openService } from "godwit/testing";
+ *
+ *     test("it greets", async () => {
+ *       await using service = await openService({ environment: { GREETING: "Hei" } });
+ *       assert.equal(await (await service.fetch("/")).text(), "Hei\n");
+ *     });
+ *
+ * Each service is a sandbox of its own, on a port of its own, and gone with the test. It is the component that `godwit test` has built.
+ */
+import { EventEmitter, once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { openEngine, type Engine, type EngineName } from "#sandbox/engines/engine.ts";
+import type { LogLine } from "#sandbox/sandbox.ts";
+
+export type { LogLine } from "#sandbox/sandbox.ts";
+
+export type ServiceOptions = {
+  /** All of it: what the manifest says is not added. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** wasmtime, as machines have it, unless said otherwise. */
+  readonly engine?: EngineName;
+};
+/** A line is there within a moment, or never. */
+const LOG_WAIT_MS = 2_000;
+
+export type Service = {
+  readonly url: string;
+  /** Lines that the component wrote, as they come. */
+  readonly logs: readonly LogLine[];
+  /** The first line that has `text` in it: lines take their own way, and may come after the answer. Throws when none comes in time. */
+  logLine(text: string, timeoutMs?: number): Promise<LogLine>;
+  /** As the global fetch, with a path; redirects are not followed. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+export type Ran = { readonly exitCode: number; readonly stdout: string; readonly stderr: string; /** `code: message` when it did not end by itself. */ readonly trap: string | null };
+
+/** The project's service, ready to be asked. */
+export async function openService(options: ServiceOptions = {}): Promise<Service> {
+  const engine = await engineOf(options.engine);
+  const compiled = await engine.compile(await component());
+  const listener = await engine.listen("127.0.0.1", 0);
+  const logs: LogLine[] = [];
+  const log = new EventEmitter();
+  const runner = await engine.startRunner({ listener, onLog: (line) => {
+    logs.push(line);
+    log.emit("line");
+  } });
+  const close = async (): Promise<void> => {
+    await runner.stop();
+    listener.close();
+  };
+  await runner.load({ id: "test", hosts: ["*"], compiled, environment: options.environment ?? {} }).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
+  const url = `http://127.0.0.1:${listener.port}`;
+  const logLine = async (text: string, timeoutMs: number = LOG_WAIT_MS): Promise<LogLine> => {
+    const signal = AbortSignal.timeout(timeoutMs);
+    for (;;) {
+      const found = logs.find(({ line }) => line.includes(text));
+      if (found !== undefined) return found;
+      await once(log, "line", { signal }).catch((cause: unknown) => {
+        throw new Error(`No line with ${JSON.stringify(text)} came within ${timeoutMs} ms; there were ${JSON.stringify(logs.map(({ line }) => line))}`, { cause });
+      });
+    }
+  };
+  return { url, logs, logLine, close, fetch: (path, init) => fetch(`${url}${path}`, { redirect: "manual", ...init }), [Symbol.asyncDispose]: close };
+}
+
+/** Runs the project's task to its end. */
+export async function runTask(args: readonly string[] = [], options: ServiceOptions & { readonly stdin?: string } = {}): Promise<Ran> {
+  const engine = await engineOf(options.engine);
+  const texts = { stdout: "", stderr: "" };
+  const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  const take = (stream: "stdout" | "stderr") => (chunk: Uint8Array): void => {
+    texts[stream] += decoders[stream].decode(chunk, { stream: true });
+  };
+  const { exitCode, trap } = await engine.runTask(await component(), {
+    name: "test", arguments: args, environment: options.environment ?? {}, stdin: new TextEncoder().encode(options.stdin ?? ""), stdout: take("stdout"), stderr: take("stderr"),
+  });
+  return { exitCode, ...texts, trap: trap === undefined ? null : `${trap.code}: ${trap.message}` };
+}
+
+async function component(): Promise<Uint8Array> {
+  const file = process.env["GODWIT_TEST_COMPONENT"];
+  if (file === undefined) throw new Error("There is no component to test: run the tests with godwit test, which builds it");
+  return new Uint8Array(await readFile(file));
+}
+
+const engineOf = (name: EngineName | undefined): Promise<Engine> => openEngine(name ?? "wasmtime");
