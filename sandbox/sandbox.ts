@@ -108,7 +108,7 @@ export type TaskOptions = {
   /** Where compiled code is kept; default: the user's cache. */
   readonly cacheDirectory?: string;
 };
-export type TrapCode = "trap" | "fuel_limit" | "wall_time_limit" | "memory_limit" | "table_limit" | "aborted";
+export type TrapCode = "trap" | "fuel_limit" | "cpu_time_limit" | "wall_time_limit" | "memory_limit" | "table_limit" | "aborted";
 export type TaskResult = {
   readonly exitCode: number;
   readonly trap?: { readonly code: TrapCode; readonly message: string };

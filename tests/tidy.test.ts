@@ -33,6 +33,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "tools/simulate": ["chain", "tests/simulation", "tests/golden", "tools"],
   "tools/campaign": ["tests/simulation"],
   "tools/mutants": ["tests/simulation"],
+  // The hostile cast is made of tests' guests; the commands play it.
+  "tools/hostile": ["sandbox", "workloads", "tests/guests", "tools/hostile"],
   tests: ["chain", "sandbox", "workloads", "os", "tools", "tests"],
 };
 

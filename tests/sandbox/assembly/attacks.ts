@@ -1,5 +1,6 @@
 // A service that spends the host's time and memory instead of its own, and says of its answers what is not so.
-import { Request, Response } from "godwit/http";
+import { Body, BodyWriter, Request, Response } from "godwit/http";
+import { sleep } from "godwit/clock";
 
 @external("wasi:http/types@0.2.12", "[constructor]fields")
 declare function makeFields(): i32;
@@ -15,6 +16,23 @@ declare function setResponse(outparam: i32, isError: i32, p0: i32, p1: i32, p2: 
 declare function getStdout(): i32;
 @external("wasi:io/streams@0.2.12", "[method]output-stream.write")
 declare function write(stream: i32, bytes: usize, length: usize, result: usize): void;
+
+/** Begins an answer and never ends it. */
+class Stuck extends Body {
+  writeTo(writer: BodyWriter): void {
+    writer.writeText("the beginning\n");
+    writer.flush();
+    sleep(3_600_000);
+  }
+}
+
+/** Never ends either, and never stops. */
+class Endless extends Body {
+  writeTo(writer: BodyWriter): void {
+    const piece = new Uint8Array(65536);
+    while (writer.write(piece)) {}
+  }
+}
 
 let count: u64 = 0;
 const RESULT: usize = memory.data(64, 8);
@@ -41,6 +59,8 @@ export function handle(request: Request): Response {
     }
     return Response.text(taken.toString());
   }
+  if (path == "/stuck") return Response.stream(new Stuck());
+  if (path == "/endless") return Response.stream(new Endless());
   if (path == "/switch") return Response.text("ok", 101);
   if (path == "/short") return Response.text("short").header("content-length", "100");
   if (path == "/none") return Response.empty(200).header("content-length", "100");

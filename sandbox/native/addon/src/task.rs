@@ -1,7 +1,7 @@
 //! A task: one `wasi:cli/run` from begin to end, with its streams joined to JavaScript's.
 use crate::pipes::{Input, Pipes, Written};
 use godwit_core::{
-    account::Account,
+    account::{Account, CallTime},
     cause::Cause,
     engine,
     gate::Gate,
@@ -240,7 +240,7 @@ async fn execute(
     // SAFETY: compile.ts has checked that our compiler made this code.
     let component = unsafe { Component::deserialize(&host.engine, &code) }.map_err(|error| format!("{error:#}"))?;
     let pre = host.linker.instantiate_pre(&component).and_then(CommandPre::new).map_err(|error| format!("{error:#}"))?;
-    let gate = Gate::new(1, (0, limits.memory_bytes_max), 0, Duration::ZERO);
+    let gate = Gate::of_one(limits.memory_bytes_max);
     let Ok(pass) = gate.enter().await else { return Err("the gate of a single task is open".into()) };
     let wasi = WasiCtx::builder()
         .max_random_size(RANDOM_BYTES_MAX)
@@ -253,12 +253,13 @@ async fn execute(
     let account = Arc::new(Account::default());
     let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, move || wasi, Outgoing(settings.way)).map_err(|error| format!("{error:#}"))?;
     let begun = Instant::now();
+    let time = CallTime::new(limits.cpu_time_ms_max);
     let call = async {
         let command = pre.instantiate_async(&mut guest.store).await?;
         command.wasi_cli_run().call_run(&mut guest.store).await
     };
     let ended = {
-        let call = std::pin::pin!(call);
+        let call = std::pin::pin!(time.within(time.measuring(call)));
         let late = std::pin::pin!(tokio::time::sleep(Duration::from_millis(limits.wall_time_ms_max)));
         let aborted = std::pin::pin!(abort.notified());
         first(call, late, aborted).await
@@ -273,6 +274,7 @@ async fn execute(
                 (EXIT_TRAPPED, cause.code(), format!("{error:?}"))
             }
         },
+        Ended::OutOfCpuTime => (EXIT_TRAPPED, Cause::CpuTimeLimit.code(), format!("more than {} ms of CPU time", limits.cpu_time_ms_max)),
         Ended::Late => (EXIT_TRAPPED, Cause::WallTimeLimit.code(), format!("still running after {} ms", limits.wall_time_ms_max)),
         Ended::Aborted => (EXIT_TRAPPED, "aborted", "aborted by the caller".into()),
     };
@@ -287,12 +289,13 @@ type CallResult = wasmtime::Result<std::result::Result<(), ()>>;
 
 enum Ended {
     Itself(CallResult),
+    OutOfCpuTime,
     Late,
     Aborted,
 }
 
 async fn first(
-    mut call: Pin<&mut impl Future<Output = CallResult>>,
+    mut call: Pin<&mut impl Future<Output = Option<CallResult>>>,
     mut late: Pin<&mut impl Future<Output = ()>>,
     mut aborted: Pin<&mut impl Future<Output = ()>>,
 ) -> Ended {
@@ -301,7 +304,7 @@ async fn first(
             return Poll::Ready(Ended::Aborted);
         }
         if let Poll::Ready(result) = call.as_mut().poll(cx) {
-            return Poll::Ready(Ended::Itself(result));
+            return Poll::Ready(result.map_or(Ended::OutOfCpuTime, Ended::Itself));
         }
         late.as_mut().poll(cx).map(|()| Ended::Late)
     })

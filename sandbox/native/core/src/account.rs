@@ -1,5 +1,9 @@
 //! What a deployment has used: counters that only grow, and what it holds now. Read by the agent, written by whoever runs guests.
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    task::Poll,
+};
 
 #[derive(Default)]
 pub struct Account {
@@ -10,9 +14,50 @@ pub struct Account {
     pub memory_bytes: AtomicU64,
     pub memory_bytes_peak: AtomicU64,
     pub log_lines_dropped: AtomicU64,
+    /// Of cpu_ns, what threads of the ingress spent and the batch threads have not set against the deployment's share yet.
+    pub uncharged_ns: AtomicU64,
+}
+
+/// CPU time of one call, added to by whoever runs it.
+pub struct CallTime {
+    spent_ns: AtomicU64,
+    max_ns: u64,
+}
+
+impl CallTime {
+    pub fn new(max_ms: u64) -> CallTime {
+        CallTime { spent_ns: AtomicU64::new(0), max_ns: max_ms.saturating_mul(1_000_000) }
+    }
+    pub fn spend(&self, ns: u64) {
+        self.spent_ns.fetch_add(ns, Relaxed);
+    }
+    pub fn is_over(&self) -> bool {
+        self.spent_ns.load(Relaxed) > self.max_ns
+    }
+    /// `work`, its CPU time counted at each of its steps: for who has no thread that does so.
+    pub async fn measuring<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|context| {
+            let begun_ns = thread_cpu_ns();
+            let polled = work.as_mut().poll(context);
+            self.spend(thread_cpu_ns() - begun_ns);
+            polled
+        })
+        .await
+    }
+    /// `work` until its end, or until the time is used up: then none.
+    pub async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|context| if self.is_over() { Poll::Ready(None) } else { work.as_mut().poll(context).map(Some) }).await
+    }
 }
 
 impl Account {
+    /// Time on a thread of the ingress: counted now, and against the deployment's share when it next runs beside others.
+    pub fn spent_inline(&self, ns: u64) {
+        self.cpu_ns.fetch_add(ns, Relaxed);
+        self.uncharged_ns.fetch_add(ns, Relaxed);
+    }
     pub fn memory_grew(&self, bytes: u64) {
         let now = self.memory_bytes.fetch_add(bytes, Relaxed) + bytes;
         self.memory_bytes_peak.fetch_max(now, Relaxed);

@@ -1,9 +1,15 @@
-//! Where guests go that outlive their first slice: a few threads of the lowest priority, and one queue per tenant.
+//! Where guests go that outlive their first slice: a few threads of their own, and one queue per tenant.
 //!
-//! The kernel pre-empts these threads for the I/O threads, so short requests stay short. Among heavy tenants, the one that has
-//! had the least CPU time is next; a slice is 1 ms. Measured with 4 endless guests on 2 cores: others keep 94 % of their rate,
-//! and a heavy request takes 4 % longer than without slices (a fuel yield is polled again at once, not through a scheduler).
-use crate::account::{Account, thread_cpu_ns};
+//! - Most of these threads have the lowest priority: the kernel pre-empts them for the I/O threads, so short requests stay short.
+//!   Among the tenants, the one that has had the least CPU time for its weight is next; a slice is 1 ms. Weights 1:2:4 give CPU
+//!   1:2:4 to whoever wants more than there is.
+//! - As many threads have the usual priority and run only tenants that are *due*: whose weight, in thousandths of a core, promises
+//!   them more than they have had of late. So what a tenant pays for it gets, however many short requests others have.
+//! - CPU time is CPU time: what ran on an I/O thread counts, too, when its tenant next runs here.
+//!
+//! Measured with 4 endless guests on 2 cores: others keep 94 % of their rate, and a heavy request takes 4 % longer than without
+//! slices (a fuel yield is polled again at once, not through a scheduler).
+use crate::account::{Account, CallTime, thread_cpu_ns};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     future::Future,
@@ -19,26 +25,42 @@ use std::{
 
 const SLICE: Duration = Duration::from_millis(1);
 const NICE: i32 = 19;
+/// What is promised and not used is kept for so long: the window over which a deployment has its share.
+const WINDOW: Duration = Duration::from_millis(100);
+/// How often a thread for those who are due looks whether somebody has become so.
+const DUE_LOOK: Duration = Duration::from_millis(5);
+/// Of the tenants that have had the least, how many are asked whether they are due.
+const DUE_LOOKED_AT_MAX: usize = 64;
+/// Virtual time is CPU time for a weight of so much.
+const WEIGHT_UNIT: u64 = 1_000;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub struct Batch {
     queues: Mutex<Queues>,
     ready: Condvar,
+    /// Of the threads for those who are due.
+    due: Condvar,
 }
 
 #[derive(Default)]
 struct Queues {
     tenants: HashMap<u64, Tenant>,
-    /// Tenants that have a task to run, by the CPU time they have had.
+    /// Tenants that have a task to run, by the CPU time they have had for their weight.
     order: BTreeSet<(u64, u64)>,
-    /// CPU time of the tenant that ran last: one that comes back after a pause starts here, not with what it saved up.
+    /// That of the tenant that ran last: one that comes back after a pause starts here, not with what it saved up.
     clock_ns: u64,
+    /// Tenants without a task, by when their last one ended: what they had is remembered for a window.
+    idle: VecDeque<(Instant, u64)>,
 }
 
-#[derive(Default)]
 struct Tenant {
+    weight: u64,
+    /// CPU time for a weight of WEIGHT_UNIT.
     had_ns: u64,
+    /// What is promised and was not had yet; below 0 after more than that.
+    credit_ns: i64,
+    credited: Instant,
     tasks: usize,
     runnable: VecDeque<Arc<Task>>,
 }
@@ -49,10 +71,19 @@ const RUNNING: u8 = 2;
 const WOKEN: u8 = 3;
 const ENDED: u8 = 4;
 
+/// Whose work it is, and on whose account.
+#[derive(Clone)]
+pub struct Party {
+    pub tenant: u64,
+    /// Thousandths of a core that are paid for.
+    pub weight: u32,
+    pub account: Arc<Account>,
+    pub time: Arc<CallTime>,
+}
+
 struct Task {
     batch: Weak<Batch>,
-    tenant: u64,
-    account: Arc<Account>,
+    party: Party,
     state: AtomicU8,
     work: Mutex<Option<Work>>,
     aborted: std::sync::atomic::AtomicBool,
@@ -81,47 +112,122 @@ impl Drop for Handle {
     }
 }
 
+impl Tenant {
+    fn new(weight: u64, clock_ns: u64) -> Tenant {
+        let mut tenant = Tenant { weight, had_ns: clock_ns, credit_ns: 0, credited: Instant::now(), tasks: 0, runnable: VecDeque::new() };
+        // It had nothing in the window before.
+        tenant.credit_ns = tenant.credit_ns_max();
+        tenant
+    }
+
+    fn credit_ns_max(&self) -> i64 {
+        (WINDOW.as_nanos() as u64 / 1_000 * self.weight) as i64
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let promised_ns = now.duration_since(self.credited).as_nanos() as u64 * self.weight / 1_000;
+        self.credited = now;
+        self.credit_ns = (self.credit_ns.saturating_add_unsigned(promised_ns)).min(self.credit_ns_max());
+        self.credit_ns > 0
+    }
+
+    fn charge(&mut self, ns: u64) {
+        self.had_ns += ns * WEIGHT_UNIT / self.weight;
+        // A debt is forgotten as a credit is.
+        self.credit_ns = self.credit_ns.saturating_sub_unsigned(ns).max(-self.credit_ns_max());
+    }
+}
+
+impl Queues {
+    /// The first task of a tenant that is in `order`.
+    fn take(&mut self, key: (u64, u64)) -> Option<Arc<Task>> {
+        self.order.remove(&key);
+        let tenant = self.tenants.get_mut(&key.1)?;
+        let task = tenant.runnable.pop_front();
+        if !tenant.runnable.is_empty() {
+            self.order.insert(key);
+        }
+        task
+    }
+
+    fn forget_idle(&mut self) {
+        while self.idle.front().is_some_and(|(since, _)| since.elapsed() > WINDOW) {
+            let Some((_, id)) = self.idle.pop_front() else { return };
+            if self.tenants.get(&id).is_some_and(|tenant| tenant.tasks == 0) {
+                self.tenants.remove(&id);
+            }
+        }
+    }
+
+    fn first(&mut self) -> Option<Arc<Task>> {
+        while let Some(&key) = self.order.first() {
+            self.clock_ns = self.clock_ns.max(key.0);
+            if let Some(task) = self.take(key) {
+                return Some(task);
+            }
+        }
+        None
+    }
+
+    fn first_due(&mut self) -> Option<Arc<Task>> {
+        let now = Instant::now();
+        let Queues { tenants, order, .. } = self;
+        let key = *order.iter().take(DUE_LOOKED_AT_MAX).find(|(_, id)| tenants.get_mut(id).is_some_and(|tenant| tenant.is_due(now)))?;
+        self.take(key)
+    }
+}
+
 impl Batch {
-    /// Starts the threads; each calls `started` first.
-    pub fn start(threads: usize, runtime: tokio::runtime::Handle, started: Arc<dyn Fn() + Send + Sync>) -> Arc<Batch> {
-        let batch = Arc::new(Batch { queues: Mutex::default(), ready: Condvar::new() });
-        for _ in 0..threads {
+    /// How many threads `start` makes for a computer of so many cores.
+    pub const fn threads(cores: usize) -> usize {
+        2 * cores
+    }
+
+    /// Calls `started` once on each of its threads before any guest.
+    pub fn start(cores: usize, runtime: tokio::runtime::Handle, started: Arc<dyn Fn() + Send + Sync>) -> Arc<Batch> {
+        let batch = Arc::new(Batch { queues: Mutex::default(), ready: Condvar::new(), due: Condvar::new() });
+        for number in 0..Batch::threads(cores) {
             let (batch, runtime, started) = (batch.clone(), runtime.clone(), started.clone());
+            let for_due = number >= cores;
             let run = move || {
-                // SAFETY: plain system calls on the calling thread. A failure leaves it at the usual priority.
-                unsafe {
-                    let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
-                    libc::setpriority(libc::PRIO_PROCESS, thread, NICE);
+                if !for_due {
+                    // SAFETY: plain system calls on the calling thread. A failure leaves it at the usual priority.
+                    unsafe {
+                        let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
+                        libc::setpriority(libc::PRIO_PROCESS, thread, NICE);
+                    }
                 }
                 started();
                 let _context = runtime.enter();
                 loop {
-                    let task = batch.next();
+                    let task = if for_due { batch.next_due() } else { batch.next() };
                     batch.run(&task);
                 }
             };
-            std::thread::Builder::new().name("batch".into()).spawn(run).expect("a thread for long guests");
+            let name = if for_due { "due" } else { "batch" };
+            std::thread::Builder::new().name(name.into()).spawn(run).expect("a thread for long guests");
         }
         batch
     }
 
-    pub fn spawn(self: &Arc<Batch>, tenant: u64, account: Arc<Account>, work: Work) -> Handle {
-        let task = Arc::new(Task {
-            batch: Arc::downgrade(self),
-            tenant,
-            account,
-            state: AtomicU8::new(QUEUED),
-            work: Mutex::new(Some(work)),
-            aborted: false.into(),
-        });
-        self.queues.lock().unwrap().tenants.entry(tenant).or_default().tasks += 1;
+    pub fn spawn(self: &Arc<Batch>, party: Party, work: Work) -> Handle {
+        let (tenant, weight) = (party.tenant, u64::from(party.weight.max(1)));
+        let task = Arc::new(Task { batch: Arc::downgrade(self), party, state: AtomicU8::new(QUEUED), work: Mutex::new(Some(work)), aborted: false.into() });
+        {
+            let mut queues = self.queues.lock().unwrap();
+            queues.forget_idle();
+            let clock_ns = queues.clock_ns;
+            let tenant = queues.tenants.entry(tenant).or_insert_with(|| Tenant::new(weight, clock_ns));
+            tenant.tasks += 1;
+            tenant.weight = weight;
+        }
         self.push(task.clone());
         Handle(Some(task))
     }
 
     fn push(&self, task: Arc<Task>) {
         let mut queues = self.queues.lock().unwrap();
-        let (id, clock_ns) = (task.tenant, queues.clock_ns);
+        let (id, clock_ns) = (task.party.tenant, queues.clock_ns);
         let Some(tenant) = queues.tenants.get_mut(&id) else { return };
         tenant.runnable.push_back(task);
         if tenant.runnable.len() == 1 {
@@ -131,25 +237,27 @@ impl Batch {
         }
         drop(queues);
         self.ready.notify_one();
+        self.due.notify_one();
     }
 
     fn next(&self) -> Arc<Task> {
         let mut queues = self.queues.lock().unwrap();
         loop {
-            if let Some((had_ns, id)) = queues.order.pop_first() {
-                queues.clock_ns = queues.clock_ns.max(had_ns);
-                if let Some(tenant) = queues.tenants.get_mut(&id) {
-                    let task = tenant.runnable.pop_front();
-                    if !tenant.runnable.is_empty() {
-                        queues.order.insert((had_ns, id));
-                    }
-                    if let Some(task) = task {
-                        return task;
-                    }
-                }
-                continue;
+            if let Some(task) = queues.first() {
+                return task;
             }
             queues = self.ready.wait(queues).unwrap();
+        }
+    }
+
+    fn next_due(&self) -> Arc<Task> {
+        let mut queues = self.queues.lock().unwrap();
+        loop {
+            if let Some(task) = queues.first_due() {
+                return task;
+            }
+            // Who waits becomes due by time alone.
+            queues = if queues.order.is_empty() { self.due.wait(queues).unwrap() } else { self.due.wait_timeout(queues, DUE_LOOK).unwrap().0 };
         }
     }
 
@@ -157,7 +265,7 @@ impl Batch {
         let mut queues = self.queues.lock().unwrap();
         let Some(tenant) = queues.tenants.get_mut(&id) else { return };
         let before = tenant.had_ns;
-        tenant.had_ns += ns;
+        tenant.charge(ns);
         let after = tenant.had_ns;
         if queues.order.remove(&(before, id)) {
             queues.order.insert((after, id));
@@ -197,8 +305,10 @@ impl Batch {
         let had_one = finished.is_some();
         drop(finished);
         let ns = thread_cpu_ns() - cpu;
-        task.account.cpu_ns.fetch_add(ns, Relaxed);
-        self.charge(task.tenant, ns);
+        let Party { account, time, tenant, .. } = &task.party;
+        account.cpu_ns.fetch_add(ns, Relaxed);
+        time.spend(ns);
+        self.charge(*tenant, ns + account.uncharged_ns.swap(0, Relaxed));
         if ended {
             task.end(had_one);
         } else if again {
@@ -220,12 +330,10 @@ impl Task {
         }
         let Some(batch) = self.batch.upgrade() else { return };
         let mut queues = batch.queues.lock().unwrap();
-        if let Some(tenant) = queues.tenants.get_mut(&self.tenant) {
+        if let Some(tenant) = queues.tenants.get_mut(&self.party.tenant) {
             tenant.tasks -= 1;
             if tenant.tasks == 0 {
-                let had_ns = tenant.had_ns;
-                queues.order.remove(&(had_ns, self.tenant));
-                queues.tenants.remove(&self.tenant);
+                queues.idle.push_back((Instant::now(), self.party.tenant));
             }
         }
     }

@@ -17,6 +17,7 @@ pub enum Cause {
     MemoryLimit,
     TableLimit,
     FuelLimit,
+    CpuTimeLimit,
     WallTimeLimit,
     Trap,
     NoAnswer,
@@ -38,6 +39,7 @@ impl Cause {
             Cause::MemoryLimit => "memory_limit",
             Cause::TableLimit => "table_limit",
             Cause::FuelLimit => "fuel_limit",
+            Cause::CpuTimeLimit => "cpu_time_limit",
             Cause::WallTimeLimit => "wall_time_limit",
             Cause::Trap => "trap",
             Cause::NoAnswer => "no_answer",
@@ -52,7 +54,7 @@ impl Cause {
             Cause::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Cause::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,
-            Cause::FuelLimit | Cause::WallTimeLimit => StatusCode::GATEWAY_TIMEOUT,
+            Cause::FuelLimit | Cause::CpuTimeLimit | Cause::WallTimeLimit => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

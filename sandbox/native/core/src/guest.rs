@@ -7,14 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 use wasmtime::{
-    CallHook, CallHookHandler, Engine, Error, ResourceLimiter, Result, Store, StoreContextMut,
+    CallHook, CallHookHandler, Engine, Error, ResourceLimiter, Result, Store, StoreContextMut, Trap,
     component::{HasData, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{FieldMap, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Fuel between two chances to give up the thread: 10 to 20 µs of a tight loop.
 pub const SLICE_FUEL: u64 = 100_000;
+/// Fuel that a call into the host costs: some 100 ns of a tight loop, so that calls without end meet the same limit as loops.
+const HOST_CALL_FUEL: u64 = 1_000;
+/// What the host keeps for an instance is looked at once in so many calls.
+const HOST_CALLS_UNSEEN: u32 = 16;
+/// What the host keeps for every instance, however little it does (measured: 23 to 36 KiB).
+pub const HOST_BYTES_MIN: u64 = 64 << 10;
+/// What the host keeps for a handle that holds no headers.
+const HANDLE_BYTES: u64 = 512;
 /// Bytes that one call into the host may make it copy.
 const HOSTCALL_BYTES_MAX: usize = 2 << 20;
 /// Random bytes that one call gives: making them takes time that costs no fuel.
@@ -38,6 +46,31 @@ pub struct State {
     pub meter: Meter,
     host_called: Instant,
     host_time: Duration,
+    /// What was left when the guest last gave up its thread by itself.
+    fuel_seen: u64,
+    calls_unseen: u32,
+    /// Counted as memory of the guest: what the host was found to keep for it.
+    host_bytes: u64,
+    field_bytes_max: u64,
+}
+
+impl State {
+    /// An estimate from above, at once: each set of headers counts as the largest that there can be.
+    fn host_bytes(&mut self) -> u64 {
+        let field_bytes_max = self.field_bytes_max;
+        let bytes = self.table.iter_mut().map(|entry| match (entry as &mut dyn std::any::Any).downcast_ref::<FieldMap>() {
+            Some(fields) if !fields.is_empty() => field_bytes_max,
+            _ => HANDLE_BYTES,
+        });
+        HOST_BYTES_MIN + bytes.sum::<u64>()
+    }
+
+    /// Charges the guest for what the host keeps for it; false when that is more than there is.
+    fn charge_host(&mut self) -> bool {
+        let bytes = self.host_bytes();
+        let before = std::mem::replace(&mut self.host_bytes, bytes);
+        self.meter.change(before, bytes)
+    }
 }
 
 impl WasiView for State {
@@ -64,23 +97,56 @@ impl CallHookHandler<State> for HostTime {
         'b: 'c,
         Self: 'c,
     {
-        let state = store.data_mut();
         match event {
-            CallHook::CallingHost => state.host_called = Instant::now(),
+            CallHook::CallingHost => match calling_host(&mut store) {
+                Ok(false) => {}
+                Ok(true) => return give_up_thread(),
+                Err(error) => return Box::pin(std::future::ready(Err(error))),
+            },
             CallHook::ReturningFromHost => {
+                let state = store.data_mut();
                 state.host_time += state.host_called.elapsed();
                 if state.host_time >= SLICE_HOST {
                     state.host_time = Duration::ZERO;
-                    return Box::pin(async {
-                        tokio::task::yield_now().await;
-                        Ok(())
-                    });
+                    return give_up_thread();
                 }
             }
             CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
         }
         Box::pin(Nothing)
     }
+}
+
+/// Charges for the call. True when the guest has run for so long that it gives up the thread.
+fn calling_host(store: &mut StoreContextMut<'_, State>) -> Result<bool> {
+    let left = store.get_fuel()?;
+    let state = store.data_mut();
+    state.host_called = Instant::now();
+    state.calls_unseen += 1;
+    if state.calls_unseen >= HOST_CALLS_UNSEEN {
+        state.calls_unseen = 0;
+        if !state.charge_host() {
+            return Err(Error::msg("the host keeps more for the guest than its memory limit"));
+        }
+    }
+    let Some(left) = left.checked_sub(HOST_CALL_FUEL) else {
+        store.set_fuel(0)?;
+        return Err(Trap::OutOfFuel.into());
+    };
+    // Setting it begins the guest's interval anew: one that calls often would never give up its thread.
+    let is_long = state.fuel_seen.saturating_sub(left) >= SLICE_FUEL;
+    if is_long {
+        state.fuel_seen = left;
+    }
+    store.set_fuel(left)?;
+    Ok(is_long)
+}
+
+fn give_up_thread<'a>() -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+    Box::pin(async {
+        tokio::task::yield_now().await;
+        Ok(())
+    })
 }
 
 /// Has no size, so its box takes no memory.
@@ -110,18 +176,34 @@ pub enum Refusal {
     Table,
 }
 
+impl Meter {
+    /// Of what counts as memory, `before` becomes `after`.
+    fn change(&mut self, before: u64, after: u64) -> bool {
+        if after <= before {
+            self.pass.shrink(before - after);
+            self.account.memory_freed(before - after);
+            return true;
+        }
+        self.grow(after - before)
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        if !self.pass.grow(bytes) {
+            self.refused = Some(if self.pass.beyond_all(bytes) { Refusal::Memory } else { Refusal::MemoryShared });
+            return false;
+        }
+        self.account.memory_grew(bytes);
+        true
+    }
+}
+
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         let bytes = (desired - current) as u64;
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        if !self.pass.grow(bytes) {
-            self.refused = Some(if self.pass.beyond_all(bytes) { Refusal::Memory } else { Refusal::MemoryShared });
-            return Ok(false);
-        }
-        self.account.memory_grew(bytes);
-        Ok(true)
+        Ok(self.grow(bytes))
     }
     fn memory_grow_failed(&mut self, _: Error) -> Result<()> {
         self.refused = Some(Refusal::Memory);
@@ -161,19 +243,23 @@ impl Guest {
         wasi: impl FnOnce() -> WasiCtx + Send + 'static,
         outgoing: Outgoing,
     ) -> Result<Guest> {
-        let meter = Meter {
+        let mut meter = Meter {
             pass,
             account: account.clone(),
             table_elements_max: limits.table_elements_max as usize,
             instances_max: limits.instances_max as usize,
             refused: None,
         };
+        if !meter.grow(HOST_BYTES_MIN) {
+            return Err(Error::msg("less memory than the host needs for an instance"));
+        }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit((limits.header_bytes_max * FIELD_BYTES_FACTOR) as usize);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resource_handles_max as usize);
         let (wasi, make_wasi): (_, Option<MakeWasi>) = (None, Some(Box::new(wasi)));
-        let mut store = Store::new(engine, State { table, wasi, make_wasi, http, outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO });
+        let mut store = Store::new(engine, State { table, wasi, make_wasi, http, outgoing, meter, host_called: Instant::now(), host_time: Duration::ZERO,
+            fuel_seen: limits.fuel_per_call_max, calls_unseen: 0, host_bytes: HOST_BYTES_MIN, field_bytes_max: limits.header_bytes_max * FIELD_BYTES_FACTOR });
         store.limiter(|state| &mut state.meter);
         store.call_hook_async(HostTime);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);

@@ -1,12 +1,12 @@
 //! The data plane: Host header → deployment → a fresh instance for each request. Requests never pass through JavaScript.
 use crate::{
-    account::{Account, thread_cpu_ns},
-    batch::{Batch, Handle, poll_once},
+    account::{Account, CallTime, thread_cpu_ns},
+    batch::{Batch, Handle, Party, poll_once},
     body::{Answer, Counted},
     cause::Cause,
     engine,
-    gate::{Gate, Pass, Refused},
-    guest::{Guest, RANDOM_BYTES_MAX, State, linker},
+    gate::{Gate, Pass, Refused, Room},
+    guest::{Guest, HOST_BYTES_MIN, RANDOM_BYTES_MAX, State, linker},
     limits::{Limits, OutgoingPlace},
     log::{Log, Sink, Stream, Tap, TapStream},
     outgoing::{Dialler, Outgoing, Way, trust},
@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, RETRY_AFTER, HeaderName, HeaderValue},
 };
 use std::{
     collections::HashMap,
@@ -46,6 +46,8 @@ use wasmtime_wasi_http::p2::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// What is over now mostly fits a second later: a queue's wait is that long.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const ANY_HOST: &str = "*";
 
 pub struct Load {
@@ -71,7 +73,8 @@ pub struct Deployment {
     hosts: Vec<String>,
     pub(crate) pre: ProxyPre<State>,
     pub(crate) limits: Limits,
-    pub instance_memory_bytes_max: u64,
+    /// What the gate, which it may share with what was loaded before it, gets when this is published.
+    pub(crate) room: Room,
     pub cpu_weight: u32,
     pub reuse: bool,
     pub(crate) trial: Option<Duration>,
@@ -101,6 +104,7 @@ pub struct Plane {
 pub struct Call {
     pub deployment: Arc<Deployment>,
     tap: Arc<Tap>,
+    time: Arc<CallTime>,
     is_head: bool,
     cause: Mutex<Option<Cause>>,
 }
@@ -184,10 +188,17 @@ impl Plane {
         let account = before.as_ref().map_or_else(Arc::default, |before| before.account.clone());
         let log = Log::new(id.clone(), account.clone(), self.sink.clone(), limits.log_bytes_per_second_max);
         let queue_wait = Duration::from_millis(limits.queue_wait_ms_max);
-        let memory_bytes = (memory_bytes_min, limits.memory_bytes_max);
-        let gate = Gate::new(concurrency, memory_bytes, limits.queue_length_max as usize, queue_wait);
+        let room = Room {
+            concurrency,
+            memory_bytes_max: limits.memory_bytes_max,
+            instance_bytes_max: instance_memory_bytes_max.min(limits.memory_bytes_max),
+            memory_bytes_min: memory_bytes_min + HOST_BYTES_MIN,
+            queue_length_max: limits.queue_length_max as usize,
+            queue_wait,
+        };
+        let gate = before.as_ref().map_or_else(|| Gate::new(room.clone()), |before| before.gate.clone());
         let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
-        Ok(Deployment { id, tenant, hosts, pre, limits, instance_memory_bytes_max, cpu_weight, reuse, trial, environment, way, gate, account, log })
+        Ok(Deployment { id, tenant, hosts, pre, limits, room, cpu_weight, reuse, trial, environment, way, gate, account, log })
     }
 
     pub fn publish(&self, deployment: Arc<Deployment>) -> Result<(), LoadError> {
@@ -198,6 +209,7 @@ impl Plane {
                 return Err(LoadError("host_in_use", format!("Host {host} belongs to another deployment")));
             }
         }
+        deployment.gate.resize(deployment.room.clone());
         let before = deployments.insert(deployment.id.to_string(), deployment.clone());
         for host in before.iter().flat_map(|before| &before.hosts) {
             hosts.remove(host);
@@ -250,12 +262,13 @@ impl Plane {
         let deployment = self.route(&host).ok_or(Cause::HostUnknown)?;
         deployment.account.requests.fetch_add(1, Relaxed);
         let tap = Tap::new(deployment.log.clone(), request_id.to_string());
-        let call = Arc::new(Call { deployment, tap, is_head: request.method() == Method::HEAD, cause: Mutex::new(None) });
+        let time = Arc::new(CallTime::new(deployment.limits.cpu_time_ms_max));
+        let call = Arc::new(Call { deployment, tap, time, is_head: request.method() == Method::HEAD, cause: Mutex::new(None) });
         let limits = &call.deployment.limits;
 
         let header_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len())
             + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-        if header_bytes as u64 > limits.header_bytes_max {
+        if header_bytes as u64 > limits.header_bytes_max || request.headers().len() as u64 > limits.header_count_max {
             return Err(refuse(&call, Cause::HeaderTooLarge));
         }
         if request.body().size_hint().lower() > limits.request_body_bytes_max {
@@ -278,6 +291,10 @@ impl Plane {
 }
 
 impl Deployment {
+    pub(crate) fn party(&self, time: Arc<CallTime>) -> Party {
+        Party { tenant: self.tenant, weight: self.cpu_weight, account: self.account.clone(), time }
+    }
+
     pub(crate) fn guest(self: &Arc<Self>, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
         let (deployment, tap) = (self.clone(), tap.clone());
         let wasi = move || {
@@ -299,10 +316,11 @@ type Receiver = oneshot::Receiver<Result<Response<HyperOutgoingBody>, ErrorCode>
 async fn run(call: Arc<Call>, mut guest: Guest, request: Request<Incoming>, sender: Sender) {
     let limits = &call.deployment.limits;
     let wall_time = Duration::from_millis(limits.wall_time_ms_max);
-    let result = tokio::time::timeout(wall_time, handle(&call, &mut guest, request, sender)).await;
+    let result = tokio::time::timeout(wall_time, call.time.within(handle(&call, &mut guest, request, sender))).await;
     match result {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
+        Ok(Some(Ok(()))) => {}
+        Ok(None) => call.fail_with(Cause::CpuTimeLimit, &format!("more than {} ms of CPU time", limits.cpu_time_ms_max)),
+        Ok(Some(Err(error))) => {
             let cause = Cause::of(&error, guest.store.data().meter.refused);
             call.fail_with(cause, &format!("{error:?}"));
         }
@@ -336,11 +354,13 @@ async fn start(
 ) -> Result<Response<Answer>, Cause> {
     let begun_ns = thread_cpu_ns();
     let polled = poll_once(&mut work);
-    call.deployment.account.cpu_ns.fetch_add(thread_cpu_ns() - begun_ns, Relaxed);
+    let spent_ns = thread_cpu_ns() - begun_ns;
+    call.deployment.account.spent_inline(spent_ns);
+    call.time.spend(spent_ns);
     let (handle, result) = match polled {
         Poll::Ready(()) => (None, receiver.try_recv().ok()),
         Poll::Pending => {
-            let handle = batch.spawn(call.deployment.tenant, call.deployment.account.clone(), work);
+            let handle = batch.spawn(call.deployment.party(call.time.clone()), work);
             (Some(handle), receiver.await.ok())
         }
     };
@@ -359,6 +379,12 @@ fn respond(
     match result {
         Some(Ok(response)) => {
             let (parts, body) = response.into_parts();
+            let header_bytes = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() as u64;
+            let limits = &call.deployment.limits;
+            if header_bytes > limits.header_bytes_max || parts.headers.len() as u64 > limits.header_count_max {
+                call.fail_with(Cause::AnswerTooLarge, &format!("{} headers of {header_bytes} bytes", parts.headers.len()));
+                return Err(Cause::AnswerTooLarge);
+            }
             if parts.status.is_informational() {
                 call.fail_with(Cause::GuestError, &format!("{} is no status of an answer", parts.status.as_u16()));
                 return Err(Cause::GuestError);
@@ -392,5 +418,8 @@ fn problem(cause: Cause, request_id: &str) -> Response<Answer> {
     let mut response = Response::new(Answer::Whole(Some(body.into())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
     response
 }

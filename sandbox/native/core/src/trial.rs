@@ -1,17 +1,14 @@
 //! The trial of a load: one instance, of which nothing is asked. What cannot even begin is an error of the load, once, and not of
 //! every request.
 use crate::{
-    account::thread_cpu_ns,
+    account::{CallTime, thread_cpu_ns},
     batch::{Batch, poll_once},
     cause::Cause,
-    gate::Gate,
+    guest::HOST_BYTES_MIN,
     log::Tap,
     plane::{Deployment, LoadError, Plane},
 };
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use wasmtime::Engine;
 
 /// Of why a trial failed; all of it is in the deployment's log.
@@ -21,42 +18,52 @@ const REASON_CHARACTERS_MAX: usize = 512;
 /// on a batch thread: whoever instantiates slowly holds up nobody.
 pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done: impl FnOnce(Result<(), LoadError>) + Send + 'static) {
     let deployment = Arc::new(deployment);
-    let (tenant, account) = (deployment.tenant, deployment.account.clone());
+    let time = Arc::new(CallTime::new(deployment.limits.cpu_time_ms_max));
+    let party = deployment.party(time.clone());
     let plane = plane.clone();
     let mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-        let tried = tried(&deployment, &plane.engine).await;
+        let tried = tried(&deployment, &plane.engine, &time).await;
         done(tried.and_then(|()| plane.publish(deployment)));
     });
     let begun_ns = thread_cpu_ns();
     let polled = poll_once(&mut work);
-    account.cpu_ns.fetch_add(thread_cpu_ns() - begun_ns, Relaxed);
+    let spent_ns = thread_cpu_ns() - begun_ns;
+    party.account.spent_inline(spent_ns);
+    party.time.spend(spent_ns);
     if polled.is_pending() {
-        batch.spawn(tenant, account, work).detach();
+        batch.spawn(party, work).detach();
     }
 }
 
-async fn tried(deployment: &Arc<Deployment>, engine: &Engine) -> Result<(), LoadError> {
+async fn tried(deployment: &Arc<Deployment>, engine: &Engine, time: &CallTime) -> Result<(), LoadError> {
     let Some(trial) = deployment.trial else { return Ok(()) };
     let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
-    // All of the memory, as an instance has it that is alone.
-    let gate = Gate::new(1, (0, deployment.limits.memory_bytes_max), 0, Duration::ZERO);
-    let pass = gate.enter().await.map_err(|_| busy())?;
+    if deployment.room.instance_bytes_max < HOST_BYTES_MIN {
+        return Err(failed(Cause::MemoryLimit, "less memory than the host needs for an instance"));
+    }
+    let pass = deployment.gate.enter_trial(deployment.room.instance_bytes_max);
     let tap = Tap::new(deployment.log.clone(), String::new());
     let mut guest = deployment.guest(engine, &tap, pass).map_err(|_| busy())?;
     let wall_time = trial.min(Duration::from_millis(deployment.limits.wall_time_ms_max));
-    let result = tokio::time::timeout(wall_time, deployment.pre.instantiate_async(&mut guest.store)).await;
+    let result = tokio::time::timeout(wall_time, time.within(deployment.pre.instantiate_async(&mut guest.store))).await;
     tap.finish();
     let (cause, reason) = match result {
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) => {
+        Ok(Some(Ok(_))) => return Ok(()),
+        Ok(None) => (Cause::CpuTimeLimit, format!("more than {} ms of CPU time", deployment.limits.cpu_time_ms_max)),
+        Ok(Some(Err(error))) => {
             tap.system(&format!("{error:?}"));
             (Cause::of(&error, guest.store.data().meter.refused), error.root_cause().to_string())
         }
         Err(_) => (Cause::WallTimeLimit, format!("still running after {} ms", wall_time.as_millis())),
     };
-    if cause == Cause::Overloaded {
+    // What it replaces holds the memory: that will pass.
+    if matches!(cause, Cause::Overloaded | Cause::MemoryShared) {
         return Err(busy());
     }
+    Err(failed(cause, &reason))
+}
+
+fn failed(cause: Cause, reason: &str) -> LoadError {
     let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
-    Err(LoadError("load_failed", format!("The component cannot be instantiated: {}: {reason}", cause.code())))
+    LoadError("load_failed", format!("The component cannot be instantiated: {}: {reason}", cause.code()))
 }

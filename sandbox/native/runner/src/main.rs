@@ -23,6 +23,8 @@ type Failure = Box<dyn std::error::Error>;
 const CONTROL: i32 = 3;
 const LISTENER: i32 = 4;
 const CONNECTED: i32 = 5;
+/// Nothing that guests can call blocks.
+const BLOCKING_THREADS_MAX: usize = 2;
 const DESCRIPTORS_MAX: u64 = 65_536;
 /// Nothing can be written to a file; memory files, which images of memories are, count as such.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -57,7 +59,7 @@ fn run() -> Result<(), Failure> {
     let landlock = jail::landlock(Some(directory))?;
 
     // Every thread there will be stands at the barrier when seccomp comes down on all of them: I/O, batch, log, and this one.
-    let barrier = Arc::new(Barrier::new(2 * threads + 2));
+    let barrier = Arc::new(Barrier::new(threads + Batch::threads(threads) + 2));
     let runtime = runtime(threads, barrier.clone())?;
     let started = barrier.clone();
     let batch = Batch::start(threads, runtime.handle().clone(), Arc::new(move || _ = started.wait()));
@@ -108,6 +110,7 @@ fn runtime(threads: usize, barrier: Arc<Barrier>) -> std::io::Result<tokio::runt
         .thread_name("io")
         .enable_io()
         .enable_time()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .on_thread_start(move || {
             use std::sync::atomic::Ordering::SeqCst;
             if places.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {

@@ -1,0 +1,59 @@
+/** Who gets the CPU when several want more than there is: what each pays for, and what is left by the same measure. */
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { LIMITS_MAX } from "#sandbox/limits.ts";
+import { nativeIsThere, serving, sharedCache, until } from "./serving.ts";
+
+const cache = sharedCache();
+after(cache.remove);
+const limits = { wallTimeMsMax: 20_000, cpuTimeMsMax: LIMITS_MAX.cpuTimeMsMax, fuelPerCallMax: LIMITS_MAX.fuelPerCallMax };
+
+test("heavy tenants of the weights 1:2:4 have CPU time 1:2:4 within 10 %, however many requests each has", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner } = await serving(t, cache.directory);
+  // More is promised than there is, so that all of it is shared by weight.
+  const tenants = [["a", 1_000, 6], ["b", 2_000, 3], ["c", 4_000, 4]] as const;
+  for (const [id, cpuWeight] of tenants) await load(id, "rogue", { limits, cpuWeight });
+  const gone = new AbortController();
+  const loops = tenants.flatMap(([id, , requests]) => Array.from({ length: requests }, () => get("/loop", { host: `${id}.localhost`, signal: gone.signal })));
+  const spent = async (): Promise<number[]> => {
+    const usage = await runner.usage();
+    return tenants.map(([id]) => usage[id]?.cpuNs ?? 0);
+  };
+  await until(async () => (await spent()).every((ns) => ns > 50_000_000), "all of them at work", 10_000);
+  const before = await spent();
+  // Until two seconds of CPU time were had, however long that takes on this computer.
+  let had: number[] = [];
+  await until(async () => {
+    had = (await spent()).map((ns, index) => ns - (before[index] ?? 0));
+    return had.reduce((sum, ns) => sum + ns, 0) > 2e9;
+  }, "two seconds of CPU time", 15_000);
+  gone.abort();
+  await Promise.all(loops);
+  const sum = had.reduce((total, ns) => total + ns, 0);
+  const parts = had.map((ns) => (ns / sum) * 7);
+  t.diagnostic(`of seven parts: ${parts.map((part) => part.toFixed(2)).join(" : ")}`);
+  for (const [index, weight] of [1, 2, 4].entries()) assert.ok(Math.abs((parts[index] ?? 0) / weight - 1) < 0.1, `weight ${weight} had ${parts[index]} of 7`);
+});
+
+test("what a heavy tenant pays for it gets, though others have short requests without end", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner } = await serving(t, cache.directory);
+  await load("flood", "rogue", { limits, cpuWeight: 10 });
+  await load("a", "rogue", { limits, cpuWeight: 300 });
+  const gone = new AbortController();
+  let flooding = true;
+  const floods = Array.from({ length: 12 }, async () => {
+    while (flooding) assert.equal((await get("/", { host: "flood.localhost" })).status, 200);
+  });
+  const loop = get("/loop", { signal: gone.signal });
+  await until(async () => ((await runner.usage())["a"]?.cpuNs ?? 0) > 10_000_000, "it works");
+  const [begunMs, before] = [performance.now(), (await runner.usage())["a"]?.cpuNs ?? 0];
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  const share = ((await runner.usage())["a"]!.cpuNs - before) / 1e6 / (performance.now() - begunMs);
+  flooding = false;
+  gone.abort();
+  await Promise.all([...floods, loop]);
+  t.diagnostic(`of 0.3 cores paid for it had ${share.toFixed(2)}`);
+  assert.ok(share > 0.15, `${share} cores`);
+});
