@@ -5,12 +5,14 @@
 import { spawnSync } from "node:child_process";
 import type { TestContext } from "node:test";
 
-export type Need = "root" | "qemu" | "cargo";
+export type Need = "root" | "qemu" | "cargo" | "nft" | "chromium";
 
 const PRESENT: Record<Need, () => boolean> = {
   root: () => process.getuid?.() === 0,
   qemu: () => spawnSync("qemu-system-x86_64", ["--version"]).status === 0,
   cargo: () => spawnSync("cargo", ["--version"]).status === 0,
+  nft: () => spawnSync("nft", ["--version"]).status === 0,
+  chromium: () => spawnSync("chromium", ["--version"]).status === 0,
 };
 
 /** True when all of `what` is there; else marks the test skipped (or throws, see above) and the caller returns. */

@@ -50,6 +50,9 @@ export const INBOUND_PER_HOST_PER_SECOND: number = 50;
 
 /** Without a byte for so long a peer is gone, whatever TCP says; a ping goes every PING_INTERVAL_MS. */
 export const SILENCE_MS_MAX: number = 5_000;
+/** The waits together, so that a test can shorten them. */
+export type Waits = { readonly greetingMs: number; readonly frameMs: number; readonly stuckMs: number; readonly silenceMs: number };
+export const WAITS: Waits = { greetingMs: GREETING_MS_MAX, frameMs: FRAME_MS_MAX, stuckMs: QUEUE_STUCK_MS_MAX, silenceMs: SILENCE_MS_MAX };
 export const PING_INTERVAL_MS: number = 1_500;
 /** A look at all of these waits. */
 export const TICK_MS: number = 500;

@@ -11,8 +11,8 @@ import { type Control, type Hello, decodeControl, decodeHello, encodeControl, en
 import type { PublicKey } from "#chain/types.ts";
 import { FrameReader, frameOf } from "./frames.ts";
 import {
-  CHANNEL_BYTES_MAX, CONTROL_BYTES_MAX, FRAME_MS_MAX, GREETING_MS_MAX, PING_INTERVAL_MS, QUEUE_BYTES_MAX, QUEUE_STUCK_MS_MAX, READ_BYTES_BURST,
-  READ_BYTES_PER_SECOND, READ_MESSAGES_BURST, READ_MESSAGES_PER_SECOND, REOPEN_MS, SILENCE_MS_MAX, STREAMS_PER_PEER_MAX,
+  CHANNEL_BYTES_MAX, CONTROL_BYTES_MAX, PING_INTERVAL_MS, QUEUE_BYTES_MAX, READ_BYTES_BURST, READ_BYTES_PER_SECOND, READ_MESSAGES_BURST,
+  READ_MESSAGES_PER_SECOND, REOPEN_MS, STREAMS_PER_PEER_MAX, type Waits,
 } from "./limits.ts";
 import { Outbox, type QueuedBytes } from "./outbox.ts";
 import type { Channel, Offence, PeerId } from "./transport.ts";
@@ -21,6 +21,7 @@ export type StreamName = Channel | "control";
 export const protocolOf = (name: StreamName): string => `/godwit/${name}/1`;
 
 export type LinkEvents = {
+  readonly waits: Waits;
   /** Our own greeting. */
   readonly hello: () => Hello;
   /** What to do about theirs; the link reads on unless it was closed. */
@@ -88,14 +89,15 @@ export class Link {
   /** Looks at everything that may take too long. `wasAsleep`: so were we. */
   tick(nowMs: number, wasAsleep: boolean): void {
     if (wasAsleep) this.#heardMs = nowMs;
-    if (!this.isGreeted && nowMs - this.openedMs > GREETING_MS_MAX) return this.close("it does not greet");
-    if (nowMs - this.#heardMs > SILENCE_MS_MAX) return this.close("it is silent");
+    const { greetingMs, frameMs, stuckMs, silenceMs } = this.#events.waits;
+    if (!this.isGreeted && nowMs - this.openedMs > greetingMs) return this.close("it does not greet");
+    if (nowMs - this.#heardMs > silenceMs) return this.close("it is silent");
     if (nowMs - this.#saidMs >= PING_INTERVAL_MS && this.isGreeted) {
       this.#saidMs = nowMs;
       this.sendControl({ kind: "ping" });
     }
-    const isStuck = [...this.#outboxes.values()].some(({ stuckSinceMs }) => stuckSinceMs !== null && nowMs - stuckSinceMs > QUEUE_STUCK_MS_MAX);
-    const isSlow = [...this.#readings].some(({ sinceMs }) => sinceMs !== null && nowMs - sinceMs > FRAME_MS_MAX);
+    const isStuck = [...this.#outboxes.values()].some(({ stuckSinceMs }) => stuckSinceMs !== null && nowMs - stuckSinceMs > stuckMs);
+    const isSlow = [...this.#readings].some(({ sinceMs }) => sinceMs !== null && nowMs - sinceMs > frameMs);
     if (!wasAsleep && (isStuck || isSlow)) this.#offence("slow");
   }
   close(why: string): void {

@@ -15,7 +15,7 @@ import { Addresses, isLoopback } from "./addresses.ts";
 import { frameOf } from "./frames.ts";
 import { machineKeyAt, openHost } from "./libp2p.ts";
 import { ADDRESSES_PER_MESSAGE_MAX } from "#chain/constants.ts";
-import { CHANNEL_BYTES_MAX, DIALS_MAX, DIAL_TIMEOUT_MS, FOLLOWED_MAX, FOLLOWERS_MAX, QUEUES_BYTES_MAX, SILENCE_MS_MAX, TICK_MS, UNGREETED_MAX } from "./limits.ts";
+import { CHANNEL_BYTES_MAX, DIALS_MAX, DIAL_TIMEOUT_MS, FOLLOWED_MAX, FOLLOWERS_MAX, QUEUES_BYTES_MAX, SILENCE_MS_MAX, TICK_MS, UNGREETED_MAX, WAITS, type Waits } from "./limits.ts";
 import { Link, type LinkEvents, protocolOf } from "./link.ts";
 import type { QueuedBytes } from "./outbox.ts";
 import { Scores } from "./scores.ts";
@@ -33,6 +33,7 @@ export type StreamsOptions = {
   readonly peers: readonly string[];
   /** Names of the chain's validators (`setValidators` later). */
   readonly validators: Iterable<PeerId>;
+  readonly waits?: Partial<Waits>;
 };
 /** Two connections of one pair this close together were dialled at the same time by both. */
 const CROSSED_MS = 2_000;
@@ -68,6 +69,7 @@ export class StreamTransport implements Transport {
     this.#machineKey = publicKeyOf(machineSeed);
     this.#binding = validatorSeed === undefined ? null : { publicKey: publicKeyOf(validatorSeed), signature: signBinding(validatorSeed, chainId, this.#machineKey) };
     this.self = peerId(this.#binding?.publicKey ?? this.#machineKey);
+    this.#linkEvents = { ...this.#linkEvents, waits: { ...WAITS, ...options.waits } };
     this.#validators = new Set(options.validators);
     this.#addresses = new Addresses(options.peers);
   }
@@ -142,7 +144,8 @@ export class StreamTransport implements Transport {
 
   // ---- Connections -----------------------------------------------------------------------------------------------------
 
-  readonly #linkEvents: LinkEvents = {
+  #linkEvents: LinkEvents = {
+    waits: WAITS,
     hello: () => ({ chainId: this.#options.chainId, validator: this.#binding, addresses: this.listening().slice(0, ADDRESSES_PER_MESSAGE_MAX) }),
     onHello: (link, hello) => this.#greeted(link, hello),
     onControl: (link, control) => this.#control(link, control),
