@@ -4,15 +4,17 @@
  *   leaf = H(leaf, key ‖ nextKey ‖ H(value))      node = H(node, left ‖ right)      root = H(state, depth ‖ top)
  *   proof  [1, slot, key, nextKey, value or h'', H(value) or h'', [sibling…]]        siblings from the leaf's up
  *   answer [1, header, finalization, proof]                                          the state is that after the header's block
+ *   epoch  [1, header, finalization, [[key, weight]…]]                               the validators of the epoch after the header's
  *
  * A proof of presence has the key that was asked for, and the value. A proof of absence has the leaf before it, whose link skips
  * the key: of that leaf only the hash of its value is there. Slot 0 is the head of the list, key 0; the last leaf links to it.
  */
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
-import { type ValidatorSet, validatorsHash, verifyCertificate } from "#chain/codec/certificate.ts";
+import { type Validator, type ValidatorSet, validatorSet, validatorsHash, verifyCertificate } from "#chain/codec/certificate.ts";
 import { type BlockHeader, type Certificate, bytes, bytesUpTo, certificateFrom, certificateItems, headerFrom, headerId, headerItems, list, tuple, u32, version } from "#chain/codec/schema.ts";
+import { VALIDATORS_MAX } from "#chain/constants.ts";
 import { hashWithDomain, sha256 } from "#chain/crypto.ts";
-import { type Digest, type Refusal, hex, refuse } from "#chain/types.ts";
+import { type Digest, type Refusal, epoch, hex, publicKey, refuse } from "#chain/types.ts";
 
 /** Kind, 20 bytes of id, index. */
 export const KEY_BYTES = 25;
@@ -39,6 +41,7 @@ export type Proof = {
   readonly siblings: readonly Uint8Array[];
 };
 export type Answer = { readonly header: BlockHeader; readonly finalization: Certificate; readonly proof: Proof };
+export type EpochAnswer = { readonly header: BlockHeader; readonly finalization: Certificate; readonly next: readonly Validator[] };
 export type Proven = { readonly ok: true; /** null: there is no such key. */ readonly value: Uint8Array | null } | Refusal;
 
 export const leafHash = (key: string, nextKey: string, valueHash: Uint8Array): Digest =>
@@ -86,12 +89,25 @@ export function verifyProof(root: Uint8Array, key: string, proof: Proof): Proven
 
 /** A finalized header's state, by the validators of its epoch, whom the caller trusts. */
 export function verifyAnswer(set: ValidatorSet, key: string, { header, finalization, proof }: Answer): Proven {
+  const refusal = refusalOfFinal(set, header, finalization);
+  return refusal ?? verifyProof(header.stateRoot, key, proof);
+}
+
+/** The validators of the next epoch, on the word of those of this one. Any finalized header of an epoch names them. */
+export function verifyEpoch(set: ValidatorSet, { header, finalization, next }: EpochAnswer): { readonly ok: true; readonly next: ValidatorSet } | Refusal {
+  const refusal = refusalOfFinal(set, header, finalization);
+  if (refusal) return refusal;
+  if (hex(validatorsHash(next)) !== hex(header.nextValidatorsHash)) return refuse("answer_invalid", `Cannot take the validators of epoch ${set.epoch + 1}: block ${header.height} names others`);
+  return { ok: true, next: validatorSet(set.chainId, epoch(set.epoch + 1), next) };
+}
+
+function refusalOfFinal(set: ValidatorSet, header: BlockHeader, finalization: Certificate): Refusal | null {
   const no = (why: string): Refusal => refuse("answer_invalid", `Cannot take an answer about block ${header.height}: ${why}`);
   if (hex(header.chainId) !== hex(set.chainId) || header.epoch !== set.epoch) return no("it is of another chain or epoch");
   if (hex(header.validatorsHash) !== hex(validatorsHash(set.validators))) return no("it is of other validators");
   if (finalization.kind !== "finalize" || finalization.id === null || hex(finalization.id) !== hex(headerId(header)) || finalization.view !== header.view) return no("its certificate does not finalize it");
   const verdict = verifyCertificate(set, finalization);
-  return verdict.ok ? verifyProof(header.stateRoot, key, proof) : verdict;
+  return verdict.ok ? null : verdict;
 }
 
 const NONE = new Uint8Array(0);
@@ -119,6 +135,20 @@ export function decodeAnswer(input: Uint8Array): Answer {
   const [first, header, finalization, proof] = tuple(decode(input), 4);
   version(first);
   return { header: headerFrom(header), finalization: certificateFrom(finalization), proof: proofFrom(proof) };
+}
+export const encodeEpochAnswer = ({ header, finalization, next }: EpochAnswer): Uint8Array =>
+  encode([1, headerItems(header), certificateItems(finalization), next.map(({ publicKey: key, weight }): Cbor => [key, weight])]);
+
+export function decodeEpochAnswer(input: Uint8Array): EpochAnswer {
+  if (input.length > ANSWER_BYTES_MAX) throw new CodecError("codec_length", `Cannot read an answer of ${input.length} bytes as ${ANSWER_BYTES_MAX} is the limit`);
+  const [first, header, finalization, next] = tuple(decode(input), 4);
+  version(first);
+  const members = list(next, VALIDATORS_MAX).map((item): Validator => {
+    const [key, weight] = tuple(item, 2);
+    return { publicKey: publicKey(bytes(key, 32)), weight: u32(weight) };
+  });
+  if (members.length === 0 || members.some(({ weight }) => weight === 0)) throw new CodecError("codec_value", "Cannot read a set without validators, or with one without weight");
+  return { header: headerFrom(header), finalization: certificateFrom(finalization), next: members };
 }
 /** With the signatures of 200 validators. */
 const ANSWER_BYTES_MAX: number = 32 * 1024;

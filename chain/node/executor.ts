@@ -12,6 +12,7 @@ import { validatorsHash } from "#chain/codec/certificate.ts";
 import { type BlockBody, type BlockHeader, type Certificate, bodyRoot, genesisId } from "#chain/codec/schema.ts";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
 import type { DecodedTransaction } from "#chain/codec/transaction.ts";
+import type { Proof } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { type Applied, type BlockInput, type EpochEnd, type Ledger, type Undo, applyBlock, buildBlock, nextMoneySecond, openLedger, refusalOf, revert } from "#chain/ledger/ledger.ts";
 import type { Changes } from "#chain/ledger/state.ts";
@@ -85,6 +86,10 @@ export class Executor {
   /** The final state at this moment, to be written down while it changes. */
   image(): Image {
     return imageOf(this.#finalLedger);
+  }
+  /** Of the final state. */
+  prove(key: string): Proof {
+    return this.#finalLedger.state.prove(key);
   }
   get finalFacts(): ParentFacts {
     return this.#finalFacts;

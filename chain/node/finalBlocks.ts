@@ -3,14 +3,15 @@
  * bytes; here are the newest ones in memory, and the two indexes, each bounded.
  */
 import type { BlockRef } from "#chain/consensus/events.ts";
-import { genesisId } from "#chain/codec/schema.ts";
+import { epochOf, lastHeightOf } from "#chain/codec/epoch.ts";
+import { type BlockHeader, type Certificate, decodeBlock, decodeCertificate, genesisId } from "#chain/codec/schema.ts";
 import type { DecodedTransaction } from "#chain/codec/transaction.ts";
 import { type Digest, type Hex, height, hex } from "#chain/types.ts";
 import type { BlockStore, StoredBlock } from "./blockStore.ts";
 import type { BlockRecord, TransactionStatus } from "./chainNode.ts";
 import { TransactionIndex } from "./finality.ts";
 import { type HeldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { FINAL_IDS_MAX, RECORDS_CACHED_MAX } from "./limits.ts";
+import { FINAL_IDS_MAX, PROVEN_BLOCKS_SEARCHED, RECORDS_CACHED_MAX } from "./limits.ts";
 import { type Results, decodeResults, encodeResults } from "./results.ts";
 
 export class FinalBlocks {
@@ -57,6 +58,18 @@ export class FinalBlocks {
     if (cached) return cached;
     const stored = this.#store.read(at);
     return stored && this.#remember({ ...stored, ...decodeResults(stored.results) });
+  }
+
+  /** The newest block of an epoch whose certificate is its own: seldom another than the last. */
+  provenOf(of: number, epochBlocks: number): { header: BlockHeader; finalization: Certificate } | null {
+    const last = Math.min(lastHeightOf(of, epochBlocks), this.#store.height);
+    for (let at = last; at > 0 && at > last - PROVEN_BLOCKS_SEARCHED && epochOf(at, epochBlocks) === of; at--) {
+      const stored = this.#store.read(at);
+      const finalization = stored && decodeCertificate(stored.certificate);
+      const header = stored && decodeBlock(stored.bytes).header;
+      if (header && finalization?.id && header.epoch === of && hex(finalization.id) === hex(stored.id)) return { header, finalization };
+    }
+    return null;
   }
 
   has(txid: Uint8Array): boolean {

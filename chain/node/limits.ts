@@ -66,3 +66,5 @@ export const EARLY_MESSAGES_MAX: number = 1024;
 export const EARLY_BYTES_MAX: number = 16 * 1024;
 /** Views above the final one of which a peer that comes is told; consensus asks for the rest. */
 export const GREETED_VIEWS_MAX: number = 32;
+/** Blocks of an epoch's end that are looked at for one with a certificate of its own: a finalization takes in as many as consensus holds, seldom two. */
+export const PROVEN_BLOCKS_SEARCHED: number = 64;

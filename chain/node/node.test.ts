@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { decodeAnswer, decodeEpochAnswer, stateKey, verifyAnswer, verifyEpoch } from "#chain/codec/proof.ts";
+import { validatorSet } from "#chain/codec/certificate.ts";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
-import { hex } from "#chain/types.ts";
+import { epoch, hex } from "#chain/types.ts";
 import { type Rig, FEE, TOKEN, chainRig, deployOf, registerOf, transactionOf, transferOf } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { peerIdOf } from "./node.ts";
@@ -54,6 +56,13 @@ test("one validator: a machine comes up, a deployment is placed, gets ready and 
   assert.deepEqual(["machine", "deployed", "placed", "opened"].filter((kind) => !placed.includes(kind)), []);
   assert.equal(node.view().supply().total, 5_000n * TOKEN + node.view().supply().stakes);
   assert.equal(node.view().account(tenant!.address)!.balance, 1_000n * TOKEN - TOKEN - FEE);
+  const set = validatorSet(rig.chainId, epoch(0), node.genesis.validators);
+  for (const key of [stateKey("account", tenant!.address), stateKey("lease", id, 0), stateKey("deployment", id), stateKey("lease", id, 9)]) {
+    const proven = verifyAnswer(set, key, decodeAnswer(node.prove(key)!));
+    assert.ok(proven.ok && (proven.value === null) === key.endsWith("9"), "what the node says is proven to who knows the genesis");
+  }
+  assert.ok(verifyEpoch(set, decodeEpochAnswer(node.proveEpoch(0)!)).ok);
+  assert.equal(node.proveEpoch(1), null);
 });
 
 test("what was stopped goes on: same root, same bill, and the first block after the start has what was submitted before it", async (t) => {

@@ -9,6 +9,7 @@
 import { hashWithDomain, publicKeyOf } from "#chain/crypto.ts";
 import { type Validator, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
+import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
 import { type BlockHeader, type Certificate, decodeCertificate, decodeSignedVote, encodeCertificate, genesisId } from "#chain/codec/schema.ts";
 import { decodeTransaction } from "#chain/codec/transaction.ts";
 import type { BlockRef, DueMs } from "#chain/consensus/events.ts";
@@ -221,6 +222,16 @@ class Node implements ChainNode {
 
   block(at: number): BlockRecord | null {
     return this.#final.record(at);
+  }
+  prove(key: string): Uint8Array | null {
+    const [header, finalization] = [this.#finalHeader, this.#finalization];
+    if (header === null || finalization?.id == null || hex(finalization.id) !== hex(this.#finalRef.id)) return null;
+    return encodeAnswer({ header, finalization, proof: this.#executor.prove(key) });
+  }
+  proveEpoch(of: number): Uint8Array | null {
+    const members = this.#executor.final.validatorsOf(of + 1);
+    const found = members && this.#final.provenOf(of, this.#rules.epochBlocks);
+    return found ? encodeEpochAnswer({ ...found, next: members.map(({ key, weight }) => ({ publicKey: key, weight })) }) : null;
   }
   transaction(txid: Uint8Array): TransactionStatus | null {
     return this.#final.transaction(txid);

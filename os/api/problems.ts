@@ -21,7 +21,7 @@ const STATUS: Readonly<Record<string, number>> = {
   unsigned: 401,
   not_funded: 402,
   not_owner: 403,
-  route_unknown: 404, deployment_unknown: 404, block_unknown: 404, transaction_unknown: 404, configuration_missing: 404,
+  route_unknown: 404, deployment_unknown: 404, block_unknown: 404, transaction_unknown: 404, epoch_unknown: 404, configuration_missing: 404,
   method_not_allowed: 405,
   request_timeout: 408, upload_slow: 408,
   length_required: 411,
@@ -30,7 +30,7 @@ const STATUS: Readonly<Record<string, number>> = {
   header_too_large: 431,
   upload_quota: 429, too_many_pending: 429,
   internal: 500,
-  busy: 503, starting: 503, mempool_full: 503, overloaded: 503, node_stopped: 503, node_halted: 503,
+  busy: 503, proof_unavailable: 503, starting: 503, mempool_full: 503, overloaded: 503, node_stopped: 503, node_halted: 503,
 };
 const TITLES: Readonly<Record<number, string>> = {
   400: "The request cannot be read", 401: "The signature is missing or does not hold", 402: "The account holds no money", 403: "Not yours to see",

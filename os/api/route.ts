@@ -18,6 +18,7 @@ export type Call = {
 };
 export type Answer =
   | { readonly kind: "json"; readonly status: number; readonly body: Json; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly kind: "bytes"; readonly type: string; readonly bytes: Uint8Array }
   | { readonly kind: "text"; readonly status: number; readonly type: string; readonly text: string }
   /** The run writes the response itself, and resolves when it is over. */
   | { readonly kind: "stream"; readonly type: string; readonly write: (response: ServerResponse, signal: AbortSignal) => Promise<void> };

@@ -18,6 +18,7 @@ import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, head
 import { logRoute } from "./logs.ts";
 import type { Metrics } from "./metrics.ts";
 import { openapi } from "./openapi.ts";
+import { proofRoutes } from "./proofs.ts";
 import { refuseWith } from "./problems.ts";
 import { type Answer, type Call, type Json, type Route, type Schema, json } from "./route.ts";
 import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, TRANSACTION_PARAMETER, page, ref } from "./schemas.ts";
@@ -99,6 +100,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
         return json({ txid, height: found.height, index: found.index, ok: found.ok, ...(found.code === undefined ? {} : { code: found.code }) });
       },
     },
+    ...proofRoutes(context),
     transactionRoute(context),
     ...uploadRoutes(context),
     { id: "getOpenapi", method: "GET", path: "/openapi.json", auth: "none", summary: "This document", answers: answers({ type: "object" }), run: () => json(document as Json) },

@@ -195,6 +195,8 @@ async function send(reply: FastifyReply, answer: Answer, signal: AbortSignal): P
     case "json":
       if (answer.headers !== undefined) void reply.headers(answer.headers);
       return reply.code(answer.status).type("application/json; charset=utf-8").send(JSON.stringify(answer.body));
+    case "bytes":
+      return reply.type(answer.type).send(Buffer.from(answer.bytes.buffer, answer.bytes.byteOffset, answer.bytes.byteLength));
     case "text":
       return reply.code(answer.status).type(answer.type).send(answer.text);
     case "stream":
