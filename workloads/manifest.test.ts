@@ -22,10 +22,16 @@ test("parseManifest() fills in every default of a service", () => {
   assert.deepEqual(parseManifest(SERVICE, "godwit.toml"), {
     ok: true,
     manifest: {
-      name: "hello", kind: "service", entry: "assembly/index.ts", assets: null, memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
+      name: "hello", kind: "service", entry: "assembly/index.ts", assets: null, component: null, build: [], memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
       isolation: "shared", reuse: false, outgoing: [], limits: {}, depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
     },
   });
+});
+
+test("parseManifest() reads where a program of another language is, and what builds it", () => {
+  const parsed = parseManifest(`${SERVICE}component = "target/hello.wasm"\nbuild = ["cargo", "build", "--release"]`, "godwit.toml");
+  assert(parsed.ok);
+  assert.deepEqual([parsed.manifest.component, parsed.manifest.build], ["target/hello.wasm", ["cargo", "build", "--release"]]);
 });
 
 test("parseManifest() gives a task more memory by default, as it serves one caller", () => {
@@ -62,7 +68,7 @@ one = 1"""
   assert.deepEqual(parsed, {
     ok: true,
     manifest: {
-      name: "api-2", kind: "service", entry: "source/main.ts", assets: null, memoryMib: 1024, cpuMillis: 2500, concurrency: 1000, replicas: 256,
+      name: "api-2", kind: "service", entry: "source/main.ts", assets: null, component: null, build: [], memoryMib: 1024, cpuMillis: 2500, concurrency: 1000, replicas: 256,
       isolation: "process", reuse: true,
       outgoing: [{ scheme: "http", host: "10.0.0.1", port: 8080 }, { scheme: "https", host: "api.example.com", port: 443 }],
       limits: { fuelPerCallMax: 1_000_000, requestBodyBytesMax: 2_097_152 }, depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
@@ -79,6 +85,11 @@ const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
   ["a misspelt key", `${SERVICE}[resources]\nmemory_mb = 64\n`, ["key_unknown 4:1"]],
   ["a key of another table", `${SERVICE}replicas = 2\n`, ["key_unknown 3:1"]],
   ["an unknown table", `${SERVICE}[volumes]\nsize = 1\n`, ["key_unknown 3:2"]],
+  ["a component outside of the project", `${SERVICE}component = "../x.wasm"`, ["component_invalid 3:13"]],
+  ["a component and an entry", `${SERVICE}component = "x.wasm"\nentry = "a.ts"`, ["component_invalid 4:9"]],
+  ["a build without a component", `${SERVICE}build = ["make"]`, ["build_invalid 3:9"]],
+  ["a build that is text", `${SERVICE}component = "x.wasm"\nbuild = "make"`, ["type_wrong 4:9"]],
+  ["a build of numbers", `${SERVICE}component = "x.wasm"\nbuild = [1]`, ["build_invalid 4:9"]],
   ["a table where text is due", `${SERVICE}[entry]\na = 1\n`, ["type_wrong 3:2"]],
   ["text where a table is due", `${SERVICE}resources = "many"\n`, ["type_wrong 3:13"]],
   ["a list of tables", `${SERVICE}[[resources]]\n`, ["type_wrong 3:3"]],

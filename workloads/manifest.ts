@@ -21,6 +21,10 @@ export type Manifest = {
   readonly entry: string;
   /** Folder whose files become part of the component; null: none. */
   readonly assets: string | null;
+  /** Of another language: the component that its toolchain writes, or a WASI 0.1 program; `entry` is then not used. */
+  readonly component: string | null;
+  /** The command that writes `component`, run in the project's folder; empty: it is there already. */
+  readonly build: readonly string[];
   readonly memoryMib: number;
   readonly cpuMillis: number;
   /** Requests that one replica runs at a time. */
@@ -43,7 +47,7 @@ export type Manifest = {
 
 export type ManifestErrorCode =
   | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
-  | "name_invalid" | "entry_invalid" | "assets_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "secrets_refused";
+  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "secrets_refused";
 
 export type ManifestError = {
   readonly file: string;
@@ -61,6 +65,7 @@ export type Parsed = { readonly ok: true; readonly manifest: Manifest } | { read
 const MANIFEST_CHARACTERS_MAX = 128 * 1024;
 const MIB = 1024 * 1024;
 const CPU_MILLIS_DEFAULT = 100;
+const BUILD_WORDS_MAX = 64;
 /** 64 cores: more than one machine gives to one replica. */
 const CPU_MILLIS_MAX = 64_000;
 /** As the chain has it: the leases of one deployment are placed in one block. */
@@ -89,6 +94,23 @@ const entry: Field<string> = {
 const assets: Field<string> = {
   expected: 'the path of a folder inside the project, such as "site"',
   read: (value) => ofText(value, (text) => /^(?:[\w@-][\w.@-]*\/)*[\w@-][\w.@-]*$/.test(text) && !text.includes(".."), "assets_invalid"),
+};
+
+const PATH_SEGMENT = String.raw`[\w@-][\w.@-]*`;
+const component: Field<string> = {
+  expected: 'the path of a .wasm file inside the project, such as "target/wasm32-wasip2/release/hello.wasm"',
+  read: (value) => ofText(value, (text) => new RegExp(`^(?:${PATH_SEGMENT}/)*${PATH_SEGMENT}\\.wasm$`).test(text) && !text.includes(".."), "component_invalid"),
+};
+
+/** A program and its arguments: no shell reads it. */
+const build: Field<readonly string[]> = {
+  expected: `a list of at most ${BUILD_WORDS_MAX} words, a program and its arguments, such as ["cargo", "build", "--release"]`,
+  read(value) {
+    if (!Array.isArray(value)) return { code: "type_wrong" };
+    const words = value.filter((word) => typeof word === "string");
+    const isGood = words.length === value.length && words.length > 0 && words.length <= BUILD_WORDS_MAX && words[0] !== "" && !words.some((word) => word.includes("\0"));
+    return isGood ? { value: words } : { code: "build_invalid" };
+  },
 };
 
 const memoryMib: Field<number> = whole(1, LIMITS_MAX.memoryBytesMax / MIB, "MiB");
@@ -152,7 +174,7 @@ const LIMIT_KEYS: Readonly<Record<string, { readonly limit: SettableLimit; reado
 
 /** Every table and its keys, for the check that nothing is misspelt. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["name", "kind", "entry", "assets", "outgoing", "resources", "limits", "budget", "environment"],
+  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment"],
   resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation", "reuse"],
   limits: Object.keys(LIMIT_KEYS),
   budget: ["deposit", "rate_max_per_hour"],
@@ -188,6 +210,9 @@ export function parseTokens(text: string): bigint | null {
 function readFields(reader: Reader): Manifest {
   reader.refuseUnknown();
   const wanted = reader.required("name", name, "");
+  const componentRead = reader.optional("component", component, null);
+  if (componentRead !== null && reader.has("entry")) reader.refuse("entry", "component_invalid", "either entry (AssemblyScript) or component (any other language)", "a project has one program");
+  if (componentRead === null && reader.has("build")) reader.refuse("build", "build_invalid", "component beside build: the file that the command writes", "what this command writes has no name");
   const kindRead = reader.required("kind", kind, "service");
   const memoryDefault = (kindRead === "task" ? LIMITS_TASK_DEFAULT : LIMITS_DEFAULT).memoryBytesMax / MIB;
   const rateMaxPerHour = reader.optional("budget.rate_max_per_hour", tokens, 0n);
@@ -201,6 +226,8 @@ function readFields(reader: Reader): Manifest {
     kind: kindRead,
     entry: reader.optional("entry", entry, "assembly/index.ts"),
     assets: reader.optional<string | null>("assets", assets, null),
+    component: componentRead,
+    build: reader.optional("build", build, []),
     memoryMib: reader.optional("resources.memory_mib", memoryMib, memoryDefault),
     cpuMillis: reader.optional("resources.cpu_millis", cpuMillis, CPU_MILLIS_DEFAULT),
     concurrency: reader.optional("resources.concurrency", concurrency, CONCURRENCY_DEFAULT),
@@ -232,6 +259,10 @@ class Reader {
   required<T>(path: string, field: Field<T>, otherwise: T): T {
     if (this.#value(path) === undefined) this.refuse(path, "key_missing", field.expected, `"${path}" is missing`);
     return this.optional(path, field, otherwise);
+  }
+
+  has(path: string): boolean {
+    return this.#value(path) !== undefined;
   }
 
   optional<T, U = T>(path: string, field: Field<T>, otherwise: U): T | U {

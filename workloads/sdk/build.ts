@@ -12,10 +12,12 @@ import { Worker } from "node:worker_threads";
 import type { Manifest } from "#workloads/manifest.ts";
 import { parseManifest } from "#workloads/manifest.ts";
 import type { CompileJob, CompileResult, Diagnostic } from "./compile-worker.ts";
+import { BuildError } from "./buildError.ts";
 import { ENTRY_FILE, EXPORT_EXPECTED } from "./entry.ts";
 import type { Symbols } from "./symbols.ts";
 import type { WorkloadKind } from "./worlds.ts";
 
+export { BuildError } from "./buildError.ts";
 export type { Diagnostic } from "./compile-worker.ts";
 
 export const MANIFEST_FILE = "godwit.toml";
@@ -43,28 +45,18 @@ export type Build = {
   readonly elapsedMs: number;
 };
 
-/**
- * Codes: manifest_missing, manifest_invalid, entry_missing, entry_export, compile_error, assets_invalid, import_unknown (all the author's, with
- * diagnostics), build_crashed, build_timeout (ours).
- */
-export class BuildError extends Error {
-  readonly code: string;
-  readonly diagnostics: readonly Diagnostic[];
-
-  constructor(code: string, message: string, diagnostics: readonly Diagnostic[] = []) {
-    super(message);
-    this.name = "BuildError";
-    this.code = code;
-    this.diagnostics = diagnostics;
-  }
-}
-
 /** Builds the project in a folder with a godwit.toml. */
 export async function buildProject(directory: string, options: BuildOptions = {}): Promise<Build> {
   const startedMs = performance.now();
   const manifest = await readManifest(directory);
-  const { component, symbols, warnings } = await buildComponent(directory, manifest.entry, manifest.kind, { ...options, ...(manifest.assets === null ? {} : { assets: manifest.assets }) });
+  const { component, symbols, warnings } = await program(directory, manifest, options);
   return { component, digest: digestOf(component), symbols, manifest, warnings, elapsedMs: Math.round(performance.now() - startedMs) };
+}
+
+async function program(directory: string, { entry, assets, component, build, kind }: Manifest, options: BuildOptions): Promise<Pick<Build, "component" | "symbols" | "warnings">> {
+  if (component === null) return buildComponent(directory, entry, kind, { ...options, ...(assets !== null && { assets }) });
+  const { buildForeign } = await import("./foreign.ts");
+  return { component: await buildForeign(directory, component, build, kind), symbols: null, warnings: [] };
 }
 
 /** Builds one module (a path from `directory`) without a manifest. */
