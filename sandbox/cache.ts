@@ -2,8 +2,8 @@
  * Compiled code on disk, such that a changed byte is never executed.
  *
  * An entry is one page of header and then the code. The header says which component, engine and code (by sha256) it is of, under
- * a MAC whose key only this user can read and no runner ever sees. Whoever loads the code hashes it himself. Entries are
- * written whole and renamed; the folder of the code is all that a runner can open.
+ * a MAC whose key only this user can read and no runner ever sees. Whoever executes the code gets a sealed copy that was hashed
+ * after it was sealed (native/core/src/vault.rs). Entries are written whole and renamed; a runner can open none.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { mkdir, open, readFile, rename, unlink, writeFile } from "node:fs/promises";
@@ -16,8 +16,8 @@ const KEY_BYTES = 32;
 export type Header = { readonly component: string; readonly engine: string; readonly codeSha256: string; readonly codeBytes: number };
 
 export const codeDirectory = (cacheDirectory: string): string => join(cacheDirectory, "compiled");
-export const entryPath = (cacheDirectory: string, digest: string, engine: string): string =>
-  join(codeDirectory(cacheDirectory), `${digest}-${engine}.code`);
+export const entryName = (digest: string, engine: string): string => `${digest}-${engine}.code`;
+export const entryPath = (cacheDirectory: string, digest: string, engine: string): string => join(codeDirectory(cacheDirectory), entryName(digest, engine));
 export const sha256Hex = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /** The header of an entry, or null when there is none that we made for this component and engine. */

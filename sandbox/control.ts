@@ -8,13 +8,12 @@
 import type { Limits } from "./limits.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
 
-/** What a runner needs to serve one deployment. `codeSha256` is over the compiled code, which the runner checks itself. */
+/** What a runner needs to serve one deployment. `code` names the cache entry, which it asks the vault for (native/core/src/vault.rs). */
 export type Load = {
   readonly id: string;
   /** Lower case, without port; "*" takes every Host that no other deployment has. */
   readonly hosts: readonly string[];
-  readonly path: string;
-  readonly codeSha256: string;
+  readonly code: string;
   readonly limits: Limits;
   readonly concurrency: number;
   /** Of memoryBytesMax, which all instances share, the most that one may have. */

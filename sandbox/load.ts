@@ -1,5 +1,5 @@
 /** From what a caller wants served to the message that a runner needs for it: complete limits, and the code that our compiler made. */
-import { codeDirectory, readHeader } from "./cache.ts";
+import { entryName, readHeader } from "./cache.ts";
 import type { Compiled } from "./compile.ts";
 import type { Load } from "./control.ts";
 import { SandboxError } from "./errors.ts";
@@ -26,8 +26,8 @@ export type Deployment = {
   readonly environment?: Readonly<Record<string, string>>;
 };
 
-/** Throws limit_invalid, artefact_corrupt. */
-export async function loadOf(deployment: Deployment, cacheDirectory: string): Promise<Load> {
+/** The message, and what the code that it names must be. Throws limit_invalid, artefact_corrupt. */
+export async function loadOf(deployment: Deployment, cacheDirectory: string): Promise<{ load: Load; codeSha256: string }> {
   const { id, hosts, compiled, concurrency = CONCURRENCY_DEFAULT, environment = {}, cpuWeight = CPU_WEIGHT_DEFAULT, reuse = false, outgoing = [] } = deployment;
   const limits = limitsOf(deployment);
   const { instanceMemoryBytesMax = limits.memoryBytesMax } = deployment;
@@ -51,12 +51,12 @@ export async function loadOf(deployment: Deployment, cacheDirectory: string): Pr
   if (header === null) {
     throw new SandboxError("artefact_corrupt", `Cannot load ${id}: the cache has no good code for component ${compiled.digest}; compile it again`);
   }
-  const path = `${compiled.digest}-${engineId()}.code`;
   const lower = hosts.map((host) => host.toLowerCase());
-  return {
-    id, hosts: lower, path: `${codeDirectory(cacheDirectory)}/${path}`, codeSha256: header.codeSha256, limits, concurrency, instanceMemoryBytesMax, cpuWeight, reuse, outgoing,
+  const load: Load = {
+    id, hosts: lower, code: entryName(compiled.digest, engineId()), limits, concurrency, instanceMemoryBytesMax, cpuWeight, reuse, outgoing,
     environment: pairs, trialMs: TRIAL_WALL_TIME_MS_MAX,
   };
+  return { load, codeSha256: header.codeSha256 };
 }
 
 function limitsOf(deployment: Deployment): Limits {

@@ -7,10 +7,12 @@
  * the main thread: the kernel ends a runner with the thread that started it.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { Duplex } from "node:stream";
+import type { CodeVault } from "./addon.ts";
 import { codeDirectory } from "./cache.ts";
+import { type Group, makeGroup } from "./cgroup.ts";
 import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
 import { createDial, type Connect, type Dial, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
@@ -31,6 +33,8 @@ export type RunnerOptions = {
   readonly onLost?: (id: string, code: string, message: string) => void;
   /** How often the process is asked whether it lives; one that twice does not answer is ended, and so replaced. */
   readonly askEveryMs?: number;
+  /** Of the whole process, where there are control groups (cgroup.ts); default: most of the computer's. */
+  readonly memoryBytesMax?: number;
   /** Takes no request before `open()`: clients wait in the backlog until what they want is loaded. */
   readonly hold?: boolean;
   /** How requests of guests are dialled, where their deployment's list allows them. */
@@ -38,6 +42,7 @@ export type RunnerOptions = {
 };
 /** The socket jobs that only the addon can do. */
 export type Sockets = {
+  CodeVault: new (directory: string) => CodeVault;
   readonly dial: Connect;
   /** Two ends of a socket of packets. */
   readonly socketPair: () => number[];
@@ -93,13 +98,15 @@ class RunnerKeeper implements Runner {
   readonly #cacheDirectory: string;
   readonly #sockets: Sockets;
   readonly #dial: Dial;
+  readonly #vault: CodeVault;
+  readonly #group: Group | null;
   readonly #loads = new Map<string, Load>();
   readonly #calls = new Map<number, Call>();
   /** What processes that are gone had counted, as far as it was asked for. */
   readonly #counted = new Map<string, Usage>();
   readonly #latest = new Map<string, Usage>();
   #callNumber = 0;
-  #process: { child: ChildProcess; control: Duplex; exited: Promise<void>; told: Map<string, readonly OutgoingPlace[]> } | null = null;
+  #process: { child: ChildProcess; pid: number; control: Duplex; exited: Promise<void>; told: Map<string, readonly OutgoingPlace[]> } | null = null;
   #started = false;
   #earlyDeaths = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -116,13 +123,17 @@ class RunnerKeeper implements Runner {
     this.#sockets = sockets;
     this.#dial = createDial(sockets.dial, options.outgoing);
     this.#cacheDirectory = cacheDirectory;
+    this.#vault = new sockets.CodeVault(codeDirectory(cacheDirectory));
+    this.#group = makeGroup(options.memoryBytesMax);
     this.#held = options.hold ?? false;
     this.#opened.promise.catch(() => {});
     this.#asking = setInterval(() => this.#ask(), options.askEveryMs ?? ASK_EVERY_MS).unref();
   }
 
   get pid(): number | null {
-    return this.#process?.child.pid ?? null;
+    if (this.#process === null) return null;
+    const { pid } = this.#process;
+    return this.#started ? pid : (childOf(pid) ?? pid);
   }
 
   async start(): Promise<void> {
@@ -152,7 +163,8 @@ class RunnerKeeper implements Runner {
 
   load(deployment: Deployment): Promise<void> {
     return this.#inTurn(deployment.id, async () => {
-      const load = await loadOf(deployment, this.#cacheDirectory);
+      const { load, codeSha256 } = await loadOf(deployment, this.#cacheDirectory);
+      this.#vault.allow(load.code, codeSha256);
       // The next process has it without a trial; until then, what was loaded before.
       await this.#call({ type: "load", call: 0, load }, () => this.#loads.set(load.id, { ...load, trialMs: 0 }));
     });
@@ -189,6 +201,7 @@ class RunnerKeeper implements Runner {
       process.child.kill("SIGKILL");
       await process.exited;
     }
+    await this.#group?.remove();
     for (const call of this.#calls.values()) call.reject(stoppedError());
     this.#calls.clear();
     this.#opened.reject(stoppedError());
@@ -236,13 +249,14 @@ class RunnerKeeper implements Runner {
   }
 
   #spawn(onStarted: () => void, onFailed: (error: Error) => void): void {
+    const code = this.#vault.open();
     const [connected = -1, theirs = -1] = this.#sockets.socketPair();
-    const child = spawn(nativePaths().runner, [String(process.pid), codeDirectory(this.#cacheDirectory)], {
-      stdio: ["ignore", "ignore", "pipe", "pipe", this.#options.listener.fd, theirs],
+    const child = spawn(nativePaths().runner, [String(process.pid), ...(this.#group?.files ?? []).map((file) => `--cgroup=${file}`)], {
+      stdio: ["ignore", "ignore", "pipe", "pipe", this.#options.listener.fd, code, theirs],
       env: {},
       cwd: "/",
     });
-    this.#sockets.closeDescriptor(theirs);
+    for (const inherited of [code, theirs]) this.#sockets.closeDescriptor(inherited);
     const spawnedMs = performance.now();
     const control = child.stdio[3] as Duplex;
     let reason = "";
@@ -252,21 +266,23 @@ class RunnerKeeper implements Runner {
     const exited = new Promise<void>((resolve) => {
       const ended = (code: number | null, signal: string | null): void => {
         if (this.#process?.child !== child) return;
+        const { pid } = this.#process;
         resolve();
         this.#process = null;
         this.#sockets.closeDescriptor(connected);
         const early = !this.#started || performance.now() - spawnedMs < STARTED_WELL_MS;
         if (!this.#started) onFailed(new SandboxError("runner_failed", `The runner ended by ${signal ?? `code ${code}`} as it started: ${reason.trim()}`));
-        this.#ended({ pid: child.pid ?? 0, code, signal }, early);
+        this.#ended({ pid, code, signal }, early);
       };
-      child.on("exit", ended);
+      // Not "exit": with processes of its own the runner is a child of the one that was started, and its descriptors close last.
+      child.on("close", ended);
       child.on("error", (error) => {
         reason = error.message;
         ended(null, "spawn error");
       });
     });
     const told = new Map<string, readonly OutgoingPlace[]>();
-    this.#process = { child, control, exited, told };
+    this.#process = { child, pid: child.pid ?? 0, control, exited, told };
     this.#started = false;
     this.#unanswered = 0;
     const reader = new MessageReader(CONTROL_MESSAGE_BYTES_MAX);
@@ -305,6 +321,7 @@ class RunnerKeeper implements Runner {
     const held = this.#held;
     const resolve = (): void => {
       this.#started = true;
+      if (this.#process !== null) this.#process.pid = childOf(this.#process.pid) ?? this.#process.pid;
       onStarted();
       if (!held) this.#opened.resolve();
     };
@@ -352,6 +369,16 @@ class RunnerKeeper implements Runner {
     this.#calls.delete(message.call);
     if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
     else call.resolve(message.type === "usage" ? message.usage : {});
+  }
+}
+
+/** A runner with processes of its own is the last child of the process that we started, which waits for it (native/core/src/spaces.rs). */
+function childOf(pid: number): number | null {
+  try {
+    const child = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").at(-1);
+    return child === undefined || child === "" ? null : Number(child);
+  } catch {
+    return null;
   }
 }
 

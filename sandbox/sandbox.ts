@@ -1,20 +1,20 @@
 /**
  * The sandbox as the rest of Godwit sees it: inspect and compile a component, run a task, serve deployments.
  *
- * The only file that loads the addon. `runTask` executes in this process (wasmtime on threads of its own) and is for
+ * `runTask` executes in this process (wasmtime on threads of its own) and is for
  * `godwit run` and component tests; whatever is served to others runs in the jailed process that `startRunner` keeps alive.
  * Knows nothing of chain, machine or money.
  */
-import { createRequire } from "node:module";
+import { addon, type RunningTask } from "./addon.ts";
 import { readCode } from "./cache.ts";
 import { compile } from "./compile.ts";
 import { createDial, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { refuseWhereForbidden } from "./guestsHere.ts";
 import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./limits.ts";
-import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
+import { defaultCacheDirectory, engineId } from "./native.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
-import { startRunner as keepRunner, type Runner, type RunnerOptions, type Sockets } from "./runner.ts";
+import { startRunner as keepRunner, type Runner, type RunnerOptions } from "./runner.ts";
 
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
 export { forbidTasks } from "./guestsHere.ts";
@@ -25,33 +25,6 @@ export type { Runner, RunnerExit, RunnerOptions } from "./runner.ts";
 export type { OutgoingOptions, OutgoingTest } from "./dial.ts";
 export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
 export type { LogLine, LogStream, Usage } from "./control.ts";
-
-/** What godwit.node exports; its Rust is in native/addon. */
-type Addon = Sockets & {
-  inspect(component: Uint8Array): Promise<{ code: string; message: string; kind: "service" | "task"; imports: string[]; exports: string[] }>;
-  listen(address: string, port: number): { fd: number; address: string; port: number; code: string; message: string };
-  RunningTask: new (
-    settings: object,
-    output: (stream: number, chunk: Uint8Array) => void,
-    dial: (call: number, scheme: string, host: string, port: number, timeoutMs: number) => void,
-  ) => RunningTask;
-};
-type RunningTask = {
-  run(): Promise<{ exitCode: number; trapCode: string; trapMessage: string; fuel: number; wallMs: number; memoryBytes: number; writtenBytes: number }>;
-  pushInput(chunk: Uint8Array): void;
-  acknowledge(stream: number, bytes: number): void;
-  dialled(call: number, fd: number, code: string): void;
-  abort(): void;
-};
-
-let loaded: Addon | undefined;
-function addon(): Addon {
-  try {
-    return (loaded ??= createRequire(import.meta.url)(nativePaths().addon) as Addon);
-  } catch (cause) {
-    throw missing(cause);
-  }
-}
 
 export type Inspection = {
   readonly kind: "service" | "task";

@@ -16,6 +16,7 @@ import { chain } from "./commands/chain.ts";
 import { claim } from "./commands/claim.ts";
 import { deploy } from "./commands/deploy.ts";
 import { dev } from "./commands/dev.ts";
+import { doctor } from "./commands/doctor.ts";
 import { logs } from "./commands/logs.ts";
 import { newProject } from "./commands/new.ts";
 import { plan } from "./commands/plan.ts";
@@ -39,7 +40,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, claim, tx, status]],
-  ["Without a chain", [run, serve, bindgen]],
+  ["Without a chain", [run, serve, bindgen, doctor]],
   ["Operate", [chain, audit]],
 ];
 /** What a command may take to end after a signal: a runner and its listener are stopped well within it. */

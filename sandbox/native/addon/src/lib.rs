@@ -4,3 +4,4 @@ mod listen;
 mod pipes;
 mod sockets;
 mod task;
+mod vault;

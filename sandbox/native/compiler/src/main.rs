@@ -2,7 +2,10 @@
 //!
 //! A big program that reads a stranger's bytes, so it sees nothing: no files, no network, no environment. Exit code 0, or 1 with
 //! the reason on stderr; a limit ends it by signal or abort.
-use godwit_core::{engine, jail};
+use godwit_core::{
+    attack::{self, Jailed},
+    engine, jail, spaces,
+};
 use std::{
     io::{Read, Write, stderr, stdin, stdout},
     process::exit,
@@ -25,13 +28,14 @@ fn run() -> Result<(), Failure> {
         println!("{}", engine::ENGINE);
         return Ok(());
     }
-    let [parent, memory_bytes_max, cpu_seconds_max] = arguments.as_slice() else {
+    let [parent, memory_bytes_max, cpu_seconds_max, rest @ ..] = arguments.as_slice() else {
         return Err("usage: godwit-compiler PARENT MEMORY_BYTES_MAX CPU_SECONDS_MAX".into());
     };
-    jail::orphan_check(parent.parse()?)?;
+    let parent = parent.parse()?;
+    jail::orphan_check(parent)?;
     jail::close_other_descriptors(2)?;
     jail::clear_environment();
-    jail::leave_networks();
+    let mut spaces = spaces::enter()?;
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, 0)?;
     jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
@@ -39,10 +43,17 @@ fn run() -> Result<(), Failure> {
     jail::limit_at_most(libc::RLIMIT_CPU, cpu_seconds_max.parse()?)?;
     // Detects the processor, which reads /proc, so before the walls.
     let engine = wasmtime::Engine::new(&engine::codegen())?;
+    spaces::empty_root(&mut spaces);
     jail::undumpable()?;
     jail::drop_capabilities()?;
-    jail::landlock(None)?;
+    let landlock = jail::landlock()?;
+    let jailed = Jailed { spaces, landlock, listener: None, agent: parent };
+    let walls = attack::walls(&jailed);
     jail::seccomp_compiling()?;
+    if rest == ["--attack"] {
+        println!("{}", attack::report(&jailed, &walls, attack::attempt(&jailed)));
+        attack::thirty_two_bits();
+    }
 
     let mut component = Vec::new();
     stdin().lock().read_to_end(&mut component)?;

@@ -32,7 +32,7 @@ mod run {
     const KEEP_BYTES: usize = 256 << 10;
     const KEEP_SMALL_BYTES: usize = 32 << 10;
 
-    /// For many short-lived instances. Memory above KEEP_BYTES goes back to the kernel before its slot serves another tenant.
+    /// For many short-lived instances. What one leaves is overwritten, or above KEEP_BYTES given back to the kernel, as it ends.
     pub fn pooling() -> Result<Engine> {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(SLOTS)
@@ -45,12 +45,14 @@ mod run {
             .max_core_instances_per_component(16)
             .table_elements(TABLE_ELEMENTS_MAX)
             .max_memory_size(MEMORY_BYTES_MAX);
-        pool.max_unused_warm_slots(200).decommit_batch_size(16);
+        // At once: in a batch, what an ended instance leaves would wait for others to end.
+        pool.max_unused_warm_slots(200).decommit_batch_size(1);
         pool.linear_memory_keep_resident(KEEP_BYTES).table_keep_resident(KEEP_SMALL_BYTES).async_stack_keep_resident(KEEP_SMALL_BYTES);
         pool.pagemap_scan(Enabled::Auto);
         let mut config = super::codegen();
-        #[cfg(feature = "run")]
         config.memory_init_cow(true);
+        config.async_stack_zeroing(true);
+        crate::code::map_only(&mut config);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Engine::new(&config)
     }

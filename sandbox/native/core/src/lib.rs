@@ -1,6 +1,11 @@
 //! What the three shells share: settings of the engine and the jail; with feature `run`, also instances and the HTTP data plane.
+pub mod attack;
 pub mod engine;
 pub mod jail;
+pub mod passing;
+pub mod spaces;
+pub mod vault;
+pub mod wipe;
 
 #[cfg(feature = "run")]
 pub mod account;
@@ -10,6 +15,8 @@ pub mod batch;
 pub mod body;
 #[cfg(feature = "run")]
 pub mod cause;
+#[cfg(feature = "run")]
+pub mod code;
 #[cfg(feature = "run")]
 pub mod gate;
 #[cfg(feature = "run")]

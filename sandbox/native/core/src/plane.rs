@@ -4,6 +4,7 @@ use crate::{
     batch::{Batch, Handle, Party, poll_once},
     body::{Answer, Counted},
     cause::Cause,
+    code::Code,
     engine,
     gate::{Gate, Pass, Refused, Room},
     guest::{Guest, HOST_BYTES_MIN, RANDOM_BYTES_MAX, State, linker},
@@ -33,7 +34,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::rustls::ClientConfig;
 use wasmtime::{
     Engine, Error, Result,
-    component::{Component, Linker},
+    component::Linker,
 };
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::p2::{
@@ -53,6 +54,8 @@ const ANY_HOST: &str = "*";
 pub struct Load {
     pub id: String,
     pub hosts: Vec<String>,
+    /// Name of its code's cache entry.
+    pub code: String,
     pub limits: Limits,
     pub concurrency: u32,
     /// Of the memory that all instances share, the most that one may have.
@@ -169,18 +172,14 @@ impl Plane {
     }
 
     /// Everything but its routes, which `publish` gives it when the trial went well.
-    ///
-    /// # Safety
-    /// wasmtime trusts the code: the caller must know that our compiler made it.
-    pub unsafe fn prepare(&self, load: Load, code: &[u8]) -> Result<Deployment, LoadError> {
+    pub fn prepare(&self, load: Load, code: &Code) -> Result<Deployment, LoadError> {
         let failed = |error: Error| LoadError("load_failed", format!("{error:#}"));
-        // SAFETY: passed on to the caller.
-        let component = unsafe { Component::deserialize(&self.engine, code) }.map_err(failed)?;
+        let component = code.component(&self.engine, &load.code)?;
         let pre = self.linker.instantiate_pre(&component).and_then(ProxyPre::new).map_err(failed)?;
         component.initialize_copy_on_write_image().map_err(failed)?;
         let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
 
-        let Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial } = load;
+        let Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial, .. } = load;
         let outgoing: Arc<[OutgoingPlace]> = outgoing.into();
         let way = self.way(&id, &outgoing, &limits).map_err(failed)?;
         let before = self.deployments.lock().unwrap().get(&id).cloned();

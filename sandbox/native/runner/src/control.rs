@@ -2,6 +2,7 @@
 use crate::dial::AgentDialler;
 use godwit_core::{
     batch::Batch,
+    code::Code,
     limits::{Limits, OutgoingPlace},
     log::{Line, Sink, Stream},
     plane::{Deployment, Load, LoadError, Plane},
@@ -9,9 +10,7 @@ use godwit_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::{
-    fs::File,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     sync::{Arc, Condvar, Mutex, atomic::Ordering::Relaxed},
@@ -19,9 +18,6 @@ use std::{
 };
 
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
-/// A cache entry is a page of header, which the agent has checked, and the code.
-const HEADER_BYTES: usize = 4096;
-const CODE_BYTES_MAX: u64 = 256 << 20;
 /// Log lines wait this long for company, or until there are so many bytes of them.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 const BATCH_BYTES: usize = 64 << 10;
@@ -51,8 +47,7 @@ pub enum ToRunner {
 pub struct LoadMessage {
     id: String,
     hosts: Vec<String>,
-    path: String,
-    code_sha256: String,
+    code: String,
     limits: Limits,
     concurrency: u32,
     instance_memory_bytes_max: u64,
@@ -94,6 +89,7 @@ impl Writer {
 /// Answers every message, a load whose trial takes long after others.
 pub fn carry_out(
     plane: &Arc<Plane>,
+    code: &Code,
     batch: &Arc<Batch>,
     writer: &Arc<Writer>,
     dialler: &AgentDialler,
@@ -111,7 +107,7 @@ pub fn carry_out(
                 // When there is nobody to send to, the process is about to end.
                 move |result| _ = writer.send(&outcome(call, result))
             };
-            match prepare(plane, load) {
+            match prepare(plane, code, load) {
                 Ok(deployment) => trial::load(plane, batch, deployment, answer),
                 Err(error) => answer(Err(error)),
             }
@@ -161,30 +157,11 @@ fn usage(deployment: &Deployment) -> Value {
     })
 }
 
-fn prepare(plane: &Plane, load: LoadMessage) -> Result<Deployment, LoadError> {
-    let code = read_code(&load.path, &load.code_sha256)?;
-    let trial = (load.trial_ms > 0).then(|| Duration::from_millis(load.trial_ms));
-    let LoadMessage { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, .. } = load;
-    let load = Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial };
-    // SAFETY: the agent vouches for the digest (its signature is in the entry's header), and these are the bytes it is of.
-    unsafe { plane.prepare(load, &code) }
-}
-
-/// The bytes that are hashed are the bytes that are loaded, so nobody can exchange the file in between.
-fn read_code(path: &str, sha256: &str) -> Result<Vec<u8>, LoadError> {
-    let corrupt = |why: String| LoadError("artefact_corrupt", format!("Cannot load {path}: {why}"));
-    let file = File::open(path).map_err(|error| corrupt(error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(CODE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| corrupt(error.to_string()))?;
-    if bytes.len() < HEADER_BYTES {
-        return Err(corrupt("it is too short".into()));
-    }
-    let code = bytes.split_off(HEADER_BYTES);
-    let digest: String = Sha256::digest(&code).iter().map(|byte| format!("{byte:02x}")).collect();
-    if digest != sha256 {
-        return Err(corrupt("its code is not what was compiled".into()));
-    }
-    Ok(code)
+fn prepare(plane: &Plane, code: &Code, load: LoadMessage) -> Result<Deployment, LoadError> {
+    let LoadMessage { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial_ms } = load;
+    let trial = (trial_ms > 0).then(|| Duration::from_millis(trial_ms));
+    let load = Load { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial };
+    plane.prepare(load, code)
 }
 
 /// Log lines on their way to the agent, many to a message; and what is asked of it, before all lines.

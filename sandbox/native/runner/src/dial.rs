@@ -1,5 +1,5 @@
 //! The runner's side of sandbox/outgoing: asks the agent to dial, over the control socket, and takes the connected sockets from
-//! descriptor 5, a unix socket of packets: the number of the call (u64, little endian) and with it one descriptor.
+//! descriptor 6, a unix socket of packets: the number of the call (u64, little endian) and with it one descriptor.
 use crate::control::Lines;
 use godwit_core::outgoing::{Destination, Dialler, NotDialled};
 use serde_json::json;

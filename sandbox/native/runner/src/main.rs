@@ -1,14 +1,23 @@
-//! The runner: the jailed process that serves tenants. `godwit-runner PARENT CACHE_DIRECTORY [--attack]`
+//! The runner: the jailed process that serves tenants. `godwit-runner PARENT [--cgroup=FILE…] [--attack WHAT=NAME…]`
 //!
-//! Descriptor 3 is the control socket, 4 the listening socket, 5 (when it is there) where connected sockets come from, for outgoing
-//! requests; there are no others, there is no environment, and nothing can be opened but compiled code. It ends with its control socket or with its parent, whichever goes first.
-mod attack;
+//! Descriptor 3 is the control socket, 4 the listening socket, 5 where compiled code comes from, 6 (when it is there) where connected
+//! sockets come from, for outgoing requests; there are no others, there is no environment, and no file can be opened. It ends with
+//! its control socket or with its parent, whichever goes first.
 mod control;
 mod dial;
+mod tries;
 
 use control::{Lines, Writer};
 use dial::AgentDialler;
-use godwit_core::{batch::Batch, jail, plane::Plane, serve::serve};
+use godwit_core::{
+    attack::{self, Jailed},
+    batch::Batch,
+    code::Code,
+    jail,
+    plane::Plane,
+    serve::serve,
+    spaces,
+};
 use std::{
     os::{
         fd::{FromRawFd, OwnedFd},
@@ -18,11 +27,15 @@ use std::{
     sync::{Arc, Barrier},
 };
 
+#[global_allocator]
+static ALLOCATOR: godwit_core::wipe::Wiping = godwit_core::wipe::Wiping;
+
 type Failure = Box<dyn std::error::Error>;
 
 const CONTROL: i32 = 3;
 const LISTENER: i32 = 4;
-const CONNECTED: i32 = 5;
+const CODE: i32 = 5;
+const CONNECTED: i32 = 6;
 /// Nothing that guests can call blocks.
 const BLOCKING_THREADS_MAX: usize = 2;
 const DESCRIPTORS_MAX: u64 = 65_536;
@@ -38,13 +51,17 @@ fn main() {
 
 fn run() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [parent, directory, rest @ ..] = arguments.as_slice() else { return Err("usage: godwit-runner PARENT CACHE_DIRECTORY".into()) };
-    jail::orphan_check(parent.parse()?)?;
+    let [parent, rest @ ..] = arguments.as_slice() else { return Err("usage: godwit-runner PARENT".into()) };
+    let parent = parent.parse()?;
+    jail::orphan_check(parent)?;
     jail::close_other_descriptors(CONNECTED as u32)?;
     // SAFETY: plain system call, before anything here has opened a descriptor.
     let is_outgoing = unsafe { libc::fcntl(CONNECTED, libc::F_GETFD) } >= 0;
     jail::clear_environment();
-    jail::leave_networks();
+    let groups: Vec<&str> = rest.iter().filter_map(|argument| argument.strip_prefix("--cgroup=")).collect();
+    spaces::join_groups(&groups);
+    let rest = &rest[groups.len()..];
+    let mut spaces = spaces::enter()?;
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
     jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
@@ -54,9 +71,10 @@ fn run() -> Result<(), Failure> {
     let dialler = AgentDialler::new(lines.clone());
     let plane = Plane::new(lines.clone(), is_outgoing.then(|| dialler.clone() as _))?;
     let threads = std::thread::available_parallelism()?.get();
+    let descriptors = spaces::empty_root(&mut spaces);
     jail::undumpable()?;
     jail::drop_capabilities()?;
-    let landlock = jail::landlock(Some(directory))?;
+    let landlock = jail::landlock()?;
 
     // Every thread there will be stands at the barrier when seccomp comes down on all of them: I/O, batch, log, and this one.
     let barrier = Arc::new(Barrier::new(threads + Batch::threads(threads) + 2));
@@ -66,6 +84,7 @@ fn run() -> Result<(), Failure> {
     // SAFETY: the agent passes these descriptors, and nobody else here uses them.
     let mut reader = unsafe { UnixStream::from_raw_fd(CONTROL) };
     let listener = unsafe { std::net::TcpListener::from_raw_fd(LISTENER) };
+    let code = Code::new(unsafe { OwnedFd::from_raw_fd(CODE) }, descriptors)?;
     let writer = Writer::new(reader.try_clone()?);
     {
         let (lines, writer, plane, barrier) = (lines.clone(), writer.clone(), plane.clone(), barrier.clone());
@@ -75,9 +94,14 @@ fn run() -> Result<(), Failure> {
         })?;
     }
     barrier.wait();
-    jail::seccomp_serving()?;
-    if rest.iter().any(|argument| argument == "--attack") {
-        println!("{}", attack::report(landlock));
+    let jailed = Jailed { spaces, landlock, listener: Some(LISTENER), agent: parent };
+    let walls = attack::walls(&jailed);
+    jail::seccomp_serving(LISTENER)?;
+    if let [flag, names @ ..] = rest {
+        let mut attempts = attack::attempt(&jailed);
+        tries::with_code(&mut attempts, &code, if flag == "--attack" { names } else { &[] });
+        println!("{}", attack::report(&jailed, &walls, attempts));
+        attack::thirty_two_bits();
         exit(0);
     }
 
@@ -97,7 +121,7 @@ fn run() -> Result<(), Failure> {
     // Trials begin on this thread and have a time limit.
     let _context = runtime.enter();
     while let Ok(message) = control::read(&mut reader) {
-        control::carry_out(&plane, &batch, &writer, &dialler, message, &mut start)?;
+        control::carry_out(&plane, &code, &batch, &writer, &dialler, message, &mut start)?;
     }
     exit(0)
 }
