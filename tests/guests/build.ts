@@ -18,13 +18,16 @@ const EXAMPLES = join(ROOT, "workloads/examples");
 
 type Source = { readonly directory: string; readonly entry: string; readonly kind: WorkloadKind };
 
-export type GuestName = "hello" | "tally" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival";
+export type GuestName = "hello" | "tally" | "markdown" | "thumbnail" | "proxy" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival";
 
 const SOURCES: Readonly<Record<GuestName, Source>> = {
   /** workloads/examples/hello: a service. */
   hello: { directory: join(EXAMPLES, "hello"), entry: "assembly/index.ts", kind: "service" },
   /** workloads/examples/tally: a task. */
   tally: { directory: join(EXAMPLES, "tally"), entry: "assembly/index.ts", kind: "task" },
+  markdown: { directory: join(EXAMPLES, "markdown"), entry: "assembly/index.ts", kind: "service" },
+  thumbnail: { directory: join(EXAMPLES, "thumbnail"), entry: "assembly/index.ts", kind: "task" },
+  proxy: { directory: join(EXAMPLES, "proxy"), entry: "assembly/index.ts", kind: "service" },
   /** A service that uses what the SDK has. */
   routed: { directory: GUESTS, entry: "assembly/routed.ts", kind: "service" },
   /** A service whose paths trap, loop, hog, spam, …: see its source. */
