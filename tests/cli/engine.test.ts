@@ -67,6 +67,14 @@ test("godwit dev builds, serves and answers without the native parts", async (t)
   assert.equal((await fetch(`${url}nowhere`)).status, 404);
 });
 
+test("godwit test runs a project's tests without the native parts, of functions and of the component", (t) => {
+  const place = bare(t);
+  assert.equal(spawnSync(GODWIT, ["new", "--template", "http", "shop"], { env: place.env, cwd: place.folder, encoding: "utf8", timeout: 30_000 }).status, 0);
+  const { status, stdout, stderr } = spawnSync(GODWIT, ["test", "shop"], { env: place.env, cwd: place.folder, encoding: "utf8", timeout: 60_000 });
+  assert.equal(status, 0, stdout + stderr);
+  assert.match(stdout, /pass [1-9]/);
+});
+
 test("--engine takes wasmtime and v8, and what is neither is wrong usage", () => {
   const { status, stderr } = spawnSync(GODWIT, ["dev", "--engine", "v9", "workloads/examples/hello"], { encoding: "utf8", cwd: ROOT, timeout: 30_000 });
   assert.equal(status, 2, stderr);

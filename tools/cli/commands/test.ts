@@ -31,8 +31,9 @@ export const test: Command = {
     const { unitTestFiles } = await import("../unitTests.ts");
     const [units, components] = await Promise.all([unitTestFiles(project), componentTestFiles(project)]);
     if (units.length + components.length === 0) throw new CliError("tests_missing", `There are no tests in ${project}: neither assembly/**/*.test.ts nor tests/*.test.mjs`);
-    if (units.length > 0) await runUnits(shell, input.json, project, units, only, await chooseEngine(input, shell), counts);
-    const failed = components.length > 0 && (await runComponents(shell, input.json, project, components, only)) !== 0;
+    const engine = await chooseEngine(input, shell);
+    if (units.length > 0) await runUnits(shell, input.json, project, units, only, engine, counts);
+    const failed = components.length > 0 && (await runComponents(shell, input.json, project, components, only, engine.name)) !== 0;
     if (input.json) shell.stdout.write(`${jsonText({ event: "end", functions: counts, components: { files: components.length, failed } })}\n`);
     return counts.failed > 0 || failed ? 1 : 0;
   },
@@ -65,7 +66,7 @@ async function componentTestFiles(project: string): Promise<string[]> {
 }
 
 /** Node's own runner, with `godwit/testing` to import and the component built; gives its exit code. */
-async function runComponents(shell: Shell, json: boolean, project: string, files: readonly string[], only: string | undefined): Promise<number> {
+async function runComponents(shell: Shell, json: boolean, project: string, files: readonly string[], only: string | undefined, engine: string): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "godwit-test-"));
   try {
     const { component } = await buildComponent(project, shell, { optimise: false });
@@ -74,7 +75,7 @@ async function runComponents(shell: Shell, json: boolean, project: string, files
     const pattern = only === undefined ? [] : [`--test-name-pattern=${only.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`)}`];
     const { NODE_TEST_CONTEXT: _, ...environment } = { ...process.env, ...shell.environment };
     const child = spawn(process.execPath, ["--import", HOOKS, "--test", ...pattern, ...files], {
-      cwd: project, signal: shell.signal, stdio: ["ignore", "pipe", "pipe"], env: { ...environment, GODWIT_TEST_PROJECT: project, GODWIT_TEST_COMPONENT: file },
+      cwd: project, signal: shell.signal, stdio: ["ignore", "pipe", "pipe"], env: { ...environment, GODWIT_TEST_PROJECT: project, GODWIT_TEST_COMPONENT: file, GODWIT_TEST_ENGINE: engine },
     });
     // With --json stdout holds results only, one a line.
     child.stdout.on("data", (chunk: Uint8Array) => (json ? shell.stderr : shell.stdout).write(chunk));

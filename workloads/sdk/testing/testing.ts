@@ -20,7 +20,7 @@ export type { LogLine } from "#sandbox/sandbox.ts";
 export type ServiceOptions = {
   /** All of it: what the manifest says is not added. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** wasmtime, as machines have it, unless said otherwise. */
+  /** That of `godwit test --engine`, which is wasmtime, as machines have it, where that is built. */
   readonly engine?: EngineName;
 };
 /** A line is there within a moment, or never. */
@@ -92,4 +92,4 @@ async function component(): Promise<Uint8Array> {
   return new Uint8Array(await readFile(file));
 }
 
-const engineOf = (name: EngineName | undefined): Promise<Engine> => openEngine(name ?? "wasmtime");
+const engineOf = (name: EngineName | undefined): Promise<Engine> => openEngine(name ?? (process.env["GODWIT_TEST_ENGINE"] === "v8" ? "v8" : "wasmtime"));
