@@ -57,7 +57,10 @@ export type NodeStatus = {
   readonly validators: number;
   /** This node's index among them, or null: it follows without voting. */
   readonly validator: number | null;
+  readonly epoch: number;
   readonly view: number;
+  /** R12: a validator without its vote log asks the others (`rejoining`), and is `mute` for a while. Restart no other until it is `yes`. */
+  readonly signing: "no" | "rejoining" | "mute" | "yes";
   readonly peers: number;
   readonly mempool: { readonly count: number; readonly bytes: number };
   /** Why it signs nothing any more, or null. */

@@ -60,7 +60,7 @@ function lone(votes: VoteLog, { seeds = [SEED], self = 0, clock = systemClock, h
       return { valid: true, dueMs: null };
     },
     build: ({ view: of, parent, timeMs: time }) => ({ held: emptyBlock(of, parent, time, self), dueMs: null }),
-    commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined,
+    commit: ({ ref }) => committed.push(ref.height), tipWanted: () => undefined, behind: () => undefined, sealed: () => undefined, otherEpoch: () => undefined, accuse: () => undefined,
   });
   const start = (): void => host.start({ kind: "start", final: GENESIS, dueMs: null, finalization: null, votes: [], certificates: [], blocks: [], memory: { kind: "whole" } });
   return { host, held, said, committed, validated, halted, start };

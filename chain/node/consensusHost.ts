@@ -15,6 +15,7 @@ import { statusOf } from "#chain/consensus/rejoin.ts";
 import { step } from "#chain/consensus/step.ts";
 import { BLOCK_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
+import { encodeEvidence, evidenceBetween, type Evidence as Proof } from "#chain/codec/evidence.ts";
 import { type ValidatorSet, signProposal, signVote, verifyProposal, verifyVoteAsync } from "#chain/codec/certificate.ts";
 import { type Certificate, type ConsensusMessage, type Proposal, type SignedVote, type Status, decodeMessage, encodeCertificate, encodeMessage, encodeSignedVote } from "#chain/codec/schema.ts";
 import type { Clock } from "#chain/network/clock.ts";
@@ -43,6 +44,12 @@ export type HostChain = {
   /** The newest notarized block changed: the next one will be its child. */
   tipWanted(id: Digest): void;
   behind(finalization: Certificate): void;
+  /** R14: the epoch is over. */
+  sealed(finalization: Certificate): void;
+  /** R14: a peer speaks of another epoch. */
+  otherEpoch(from: PeerId, epoch: number): void;
+  /** R13: encoded evidence, for a block. */
+  accuse(evidence: Uint8Array): void;
 };
 export type HostOptions = {
   readonly configuration: Configuration;
@@ -53,7 +60,6 @@ export type HostOptions = {
   readonly clock: Clock;
   readonly checks: CertificateChecks;
   readonly onHalt: (error: NodeError) => void;
-  readonly onEvidence?: (evidence: Evidence) => void;
 };
 
 export class ConsensusHost {
@@ -80,6 +86,15 @@ export class ConsensusHost {
     for (const [index, { publicKey }] of options.validators.validators.entries()) this.#validatorOf.set(peerId(publicKey), index);
   }
 
+  get epoch(): number {
+    return this.#options.configuration.epoch;
+  }
+  /** Mute two views beyond, too: until then others may still count on what it has forgotten (R12, its hazard). */
+  get signing(): "no" | "rejoining" | "mute" | "yes" {
+    const { configuration: { self }, rejoin, view, mute } = this.#state;
+    if (self === null || this.#stopped) return "no";
+    return rejoin !== null ? "rejoining" : mute > 0 && view <= mute + 2 ? "mute" : "yes";
+  }
   get view(): number {
     return this.#state.view;
   }
@@ -144,6 +159,8 @@ export class ConsensusHost {
 
   async #take(from: PeerId, bytes: Uint8Array): Promise<void> {
     const message = decodeMessage(bytes);
+    const of = epochIn(message);
+    if (of !== null && of !== this.#options.configuration.epoch) return this.#chain.otherEpoch(from, of);
     switch (message.kind) {
       case "vote":
         if (wantsVote(this.#state, message.vote) && (await verifyVoteAsync(this.#options.validators, message.vote))) this.#dispatch(message);
@@ -274,10 +291,14 @@ export class ConsensusHost {
         this.#dispatch({ kind: "validated", id: effect.block.id, valid, dueMs });
       });
       case "commit": return this.#chain.commit(this.#blockOf(effect.block), effect.finalization);
-      case "evidence": return this.#options.onEvidence?.(effect.evidence);
-      case "sealed": case "muted": return this.#halt(new NodeError("consensus_halted", "Cannot change the epoch yet"));
+      case "evidence": return this.#accuse(effect.evidence);
+      case "sealed": return this.#chain.sealed(effect.finalization);
+      // R12. In the log's order: whatever is signed from here on comes after it.
+      case "muted": return this.#later(() => this.#options.votes!.mute(this.#options.configuration.epoch, effect.upTo));
       case "behind": return this.#chain.behind(effect.finalization);
-      case "halt": return this.#halt(new NodeError("consensus_halted", `Cannot go on with consensus in view ${this.#state.view}: ${effect.reason}`));
+      case "halt":
+        for (const one of evidenceOfHalt(this.#options.validators, effect.certificates)) this.#chain.accuse(encodeEvidence(one));
+        return this.#halt(new NodeError("consensus_halted", `Cannot go on with consensus in view ${this.#state.view}: ${effect.reason}`));
       default: effect satisfies never;
     }
   }
@@ -300,6 +321,14 @@ export class ConsensusHost {
       await votes.record({ epoch: vote.epoch, view: vote.view, kind, id, bytes: encodeSignedVote(signed) }, block, permit);
       this.#dispatch({ kind: "persisted", vote: signed });
     });
+  }
+
+  /** R13: with the bytes that prove it. A block that was fetched without its proposal has no signature of its leader. */
+  #accuse(evidence: Evidence): void {
+    if (evidence.kind === "votes") return this.#chain.accuse(encodeEvidence({ kind: "votes", a: evidence.a, b: evidence.b }));
+    const [a, b] = [evidence.a, evidence.b].map((id) => this.#chain.held.get(id));
+    if (!a?.signature || !b?.signature) return;
+    this.#chain.accuse(encodeEvidence({ kind: "proposals", a: { header: a.block.header, signature: a.signature }, b: { header: b.block.header, signature: b.signature } }));
   }
 
   #blockOf({ id }: { readonly id: Digest }): HeldBlock {
@@ -359,4 +388,19 @@ export class ConsensusHost {
     this.stop();
     this.#options.onHalt(error instanceof NodeError ? error : new NodeError("node_failed", `Cannot go on with consensus: ${error instanceof Error ? error.stack ?? error.message : String(error)}`, { cause: error }));
   }
+}
+
+/** The epoch that a message speaks of; requests speak of none. */
+function epochIn(message: ConsensusMessage): number | null {
+  switch (message.kind) {
+    case "vote": return message.vote.epoch;
+    case "certificate": return message.certificate.epoch;
+    case "proposal": return message.proposal.block.header.epoch;
+    case "status": return message.status.epoch;
+    case "block": case "blockRequest": case "certificateRequest": case "statusRequest": return null;
+  }
+}
+
+function evidenceOfHalt(set: ValidatorSet, [one, other]: readonly Certificate[]): readonly Proof[] {
+  return one && other ? evidenceBetween(set, one, other) : [];
 }

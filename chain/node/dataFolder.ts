@@ -16,7 +16,7 @@ import { VoteLog } from "./voteLog.ts";
 
 export type DataFolder = { readonly blocks: BlockStore; readonly votes: VoteLog | null; close(): Promise<void> };
 
-export async function openDataFolder(directory: string, genesis: Uint8Array, chainId: ChainId, validatorKey: PublicKey | null): Promise<DataFolder> {
+export async function openDataFolder(directory: string, genesis: Uint8Array, chainId: ChainId, validatorKey: PublicKey | null, wasLost: boolean = false): Promise<DataFolder> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const lock: FolderLock = await lockFolder(directory);
   const opened: { close(): Promise<void> }[] = [];
@@ -28,7 +28,7 @@ export async function openDataFolder(directory: string, genesis: Uint8Array, cha
     await checkGenesis(directory, genesis);
     const blocks = await BlockStore.open(join(directory, "blocks"));
     opened.push(blocks);
-    const votes = validatorKey && (await VoteLog.open(join(directory, "votes"), { chainId, publicKey: validatorKey, mustExist: blocks.height > 0 }));
+    const votes = validatorKey && (await VoteLog.open(join(directory, "votes"), { chainId, publicKey: validatorKey, mustExist: blocks.height > 0, wasLost }));
     if (votes) opened.push(votes);
     return { blocks, votes, close };
   } catch (error) {

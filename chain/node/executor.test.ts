@@ -21,7 +21,7 @@ function maker(rig: Rig): Maker {
   const executor = new Executor(rig.genesis, (transactions) => pool?.tipMoved(transactions));
   const pool: Mempool = new Mempool({ account: (sender) => executor.tip.account(sender), refusalOf: (transaction, ahead) => executor.refusalOf(transaction, BigInt(Date.now()), ahead) });
   const build = (parentId: Digest, of: number, time: TimeMs): HeldBlock =>
-    executor.build({ view: view(of), parentId, parentCertificate: null, timeMs: time, chainId: rig.chainId, epoch: 0, validatorsHash: HASH, proposer: 0, rules: RULES, pool }).held;
+    executor.build({ view: view(of), parentId, parentView: view(executor.factsOf(parentId)!.view), parentCertificate: null, timeMs: time, chainId: rig.chainId, epoch: 0, validatorsHash: HASH, proposer: 0, rules: RULES, pool }).held;
   return { executor, pool, build };
 }
 const after = (executor: Executor, ms: bigint): TimeMs => timeMs(executor.finalFacts.timeMs + ms);

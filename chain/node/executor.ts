@@ -39,6 +39,8 @@ export type Executed = {
 export type BuildInput = {
   readonly view: View;
   readonly parentId: Digest;
+  /** 0 in the first block of an epoch. */
+  readonly parentView: View;
   readonly parentCertificate: Certificate | null;
   readonly timeMs: TimeMs;
   readonly chainId: ChainId;
@@ -141,7 +143,7 @@ export class Executor {
     const chosen = built.transactions.map((transaction) => pool.bytesOf(hex(transaction.txid))!);
     const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: built.evidence, suspicions: [] };
     const header: BlockHeader = {
-      chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: parent.view as View, parentId: parent.id,
+      chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: input.parentView, parentId: parent.id,
       parentBitmap, timeMs: input.timeMs, moneySecond: second, bodyRoot: bodyRoot(body), stateRoot: built.stateRoot,
       validatorsHash: input.validatorsHash, nextValidatorsHash, proposer: input.proposer,
     };

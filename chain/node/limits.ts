@@ -42,6 +42,10 @@ export const WAITERS_MAX: number = 10_000;
 export const BATCH_DELAY_MS: number = 20;
 /** … or this size, whichever comes first. */
 export const BATCH_BYTES_MAX: number = 64 * 1024;
+/** A peer that speaks of a later epoch is asked for blocks no more often, and one that speaks of an earlier one is told how that ended. */
+export const HINT_EVERY_MS: number = 500;
+/** Evidence that waits for a block of one's own. */
+export const EVIDENCE_WAITING_MAX: number = 256;
 /** Blocks one answer to a node that is behind may hold, and its bytes. */
 export const SYNC_BLOCKS_MAX: number = 64;
 export const SYNC_BYTES_MAX: number = 768 * 1024;

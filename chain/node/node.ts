@@ -6,30 +6,32 @@
  * Opening replays the stored blocks into the ledger; the vote log brings back what was voted for and is not stored yet. So
  * kill -9 at any point is an ordinary end: the next start has the same state root and contradicts nothing it has signed.
  */
-import { hashWithDomain, publicKeyOf } from "#chain/crypto.ts";
-import { type Validator, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
+import { randomBytes } from "node:crypto";
+import { publicKeyOf } from "#chain/crypto.ts";
+import { evidenceId } from "#chain/codec/evidence.ts";
+import { isSeal } from "#chain/codec/epoch.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
-import { type BlockHeader, type Certificate, decodeCertificate, decodeSignedVote, encodeCertificate, genesisId } from "#chain/codec/schema.ts";
+import { type BlockBody, type BlockHeader, type Certificate, NONCE_BYTES, bodyRoot, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
 import { decodeTransaction } from "#chain/codec/transaction.ts";
-import type { BlockRef, DueMs } from "#chain/consensus/events.ts";
-import { PRESETS, type Parameters } from "#chain/constants.ts";
+import type { BlockRef, DueMs, Effect, Memory } from "#chain/consensus/events.ts";
+import { EVIDENCE_PER_BLOCK_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type MoneySecond, digest, epoch, hex, height, timeMs, view } from "#chain/types.ts";
-import { openBlock, refusalOfHeader, trustedTransactions } from "./blockCheck.ts";
-import { CertificateChecks } from "./certificateChecks.ts";
+import { type ChainId, type Digest, type Hex, type MoneySecond, type PublicKey, type TimeMs, type View, digest, hex, height, timeMs, view } from "#chain/types.ts";
+import { type ChainFacts, openBlock, refusalOfHeader, refusalOfSeal, trustedTransactions } from "./blockCheck.ts";
 import type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, TransactionStatus } from "./chainNode.ts";
 import { ConsensusHost } from "./consensusHost.ts";
 import { type DataFolder, openDataFolder } from "./dataFolder.ts";
+import { type EpochFacts, epochFacts } from "./epochs.ts";
 import { NodeError } from "./errors.ts";
 import { Executor } from "./executor.ts";
 import { FinalBlocks, statusOf } from "./finalBlocks.ts";
 import { Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
-import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
+import { type HeldBlock, HeldBlocks, heldBlock, heldFromBytes } from "./heldBlocks.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
 import { type StoredSnapshot, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
 import { Sync } from "./sync.ts";
@@ -40,8 +42,10 @@ export { NodeError } from "./errors.ts";
 export type NodeOptions = {
   readonly directory: string;
   readonly genesis: Uint8Array;
-  /** Consensus key; without it, or with one that is not in the genesis, the node follows without voting. */
+  /** Consensus key; without it, or while it is none of the epoch's validators', the node follows without voting. */
   readonly validatorSeed?: Uint8Array;
+  /** R12: this key may have signed, and its vote log is gone. If a log is there after all, that one counts. */
+  readonly votesLost?: boolean;
   /** Belongs to the node from now on: `stop` closes it. */
   readonly transport: Transport;
   readonly clock?: Clock;
@@ -55,11 +59,9 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   const genesis = decodeGenesis(options.genesis);
   const chainId = chainIdOf(options.genesis);
   const key = options.validatorSeed ? publicKeyOf(options.validatorSeed) : null;
-  const index = key === null ? -1 : genesis.validators.findIndex((one) => hex(one.publicKey) === hex(key));
-  const validator = index < 0 ? null : index;
-  const folder = await openDataFolder(options.directory, options.genesis, chainId, validator === null ? null : key);
+  const folder = await openDataFolder(options.directory, options.genesis, chainId, key, options.votesLost);
   try {
-    return new Node(options, genesis, chainId, validator, folder, await readSnapshot(options.directory, genesis, chainId, folder.blocks));
+    return new Node(options, genesis, chainId, key, folder, await readSnapshot(options.directory, genesis, chainId, folder.blocks));
   } catch (error) {
     await folder.close();
     throw error;
@@ -72,14 +74,19 @@ class Node implements ChainNode {
   readonly #options: NodeOptions;
   readonly #clock: Clock;
   readonly #rules: Parameters;
-  readonly #validator: number | null;
+  readonly #key: PublicKey | null;
   readonly #folder: DataFolder;
-  readonly #validatorsHash: Digest;
-  readonly #checks: CertificateChecks;
+  /** Of the epoch that a child of the final block belongs to. */
+  #facts: EpochFacts;
+  /** What ended the epoch before, for peers that are late. */
+  #ended: Certificate | null = null;
+  readonly #toldMs = new Map<PeerId, number>();
+  /** R13: what no block has yet. */
+  readonly #evidence = new Map<Hex, Uint8Array>();
   readonly #executor: Executor;
   readonly #pool: Mempool;
   readonly #held = new HeldBlocks();
-  readonly #host: ConsensusHost;
+  #host: ConsensusHost;
   readonly #gossip: Gossip;
   readonly #sync: Sync;
   readonly #final: FinalBlocks;
@@ -100,20 +107,16 @@ class Node implements ChainNode {
   #stopping: Promise<void> | null = null;
   #halted: NodeError | null = null;
 
-  constructor(options: NodeOptions, genesis: Genesis, chainId: ChainId, validator: number | null, folder: DataFolder, snapshot: StoredSnapshot | null) {
+  constructor(options: NodeOptions, genesis: Genesis, chainId: ChainId, key: PublicKey | null, folder: DataFolder, snapshot: StoredSnapshot | null) {
     this.chainId = chainId;
     this.genesis = genesis;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#rules = { ...PRESETS[genesis.parameters], deltaMs: genesis.deltaMs };
-    this.#validator = validator;
+    this.#key = key;
     this.#folder = folder;
     this.#snapshotBlocks = options.snapshotBlocks ?? SNAPSHOT_BLOCKS;
     this.#final = new FinalBlocks(folder.blocks, options.genesis);
-    const validators: readonly Validator[] = genesis.validators;
-    const set = validatorSet(chainId, epoch(0), validators);
-    this.#validatorsHash = validatorsHash(validators);
-    this.#checks = new CertificateChecks(set);
     this.#executor = new Executor(options.genesis, (transactions) => this.#pool?.tipMoved(transactions), snapshot);
     this.#pool = new Mempool({
       account: (sender) => this.#executor.tip.account(sender),
@@ -124,7 +127,9 @@ class Node implements ChainNode {
     });
     this.#finalRef = this.#genesisRef();
     this.#restore(snapshot);
-    this.#host = this.#createHost(set);
+    this.#facts = this.#factsNow();
+    if (this.#finalization && this.#finalization.epoch < this.#facts.epoch) this.#ended = this.#finalization;
+    this.#host = this.#createHost();
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
     this.#unsubscribe.push(options.transport.onMessage((from, channel, bytes) => this.#receive(from, channel, bytes)), options.transport.onPeer((peer) => this.#greet(peer)));
@@ -135,16 +140,7 @@ class Node implements ChainNode {
   start(): void {
     if (this.#started || this.#stopping) return;
     this.#started = true;
-    const logged = (this.#folder.votes?.blocks() ?? []).filter((block) => block.height > this.#finalRef.height);
-    const blocks = logged.map((block) => heldFromBytes(block.bytes)).filter((block) => this.#held.add(block));
-    const votes = (this.#folder.votes?.votes() ?? []).filter((vote) => vote.view > this.#finalRef.view);
-    const certificates = (this.#folder.votes?.certificates() ?? []).filter((certificate) => certificate.view > this.#finalRef.view);
-    this.#host.start({
-      kind: "start", final: this.#finalRef, dueMs: this.#executor.finalDueMs(), finalization: this.#finalization,
-      votes: votes.map((vote) => decodeSignedVote(vote.bytes)), certificates: certificates.map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref),
-      memory: { kind: "whole" },
-    });
-    this.#host.waiting(this.#pool.readyCount);
+    this.#startHost();
     // A microtask later, so that consensus has taken its first step: it knows its own votes, and wants those of others.
     queueMicrotask(() => {
       this.#greeting = true;
@@ -152,6 +148,51 @@ class Node implements ChainNode {
       for (const [from, channel, bytes] of this.#early) this.#receive(from, channel, bytes);
       this.#early = [];
     });
+  }
+
+  /** Consensus of the epoch, from the final block, with all that the vote log has of it. */
+  #startHost(): void {
+    const { votes } = this.#folder;
+    const { epoch: now, validator } = this.#facts;
+    // R14: the last block of the epoch before is this one's genesis.
+    const begins = this.#finalRef.height % this.#rules.epochBlocks === 0;
+    const final: BlockRef = begins ? { ...this.#finalRef, view: view(0), parentView: view(0) } : this.#finalRef;
+    const ofNow = <T extends { readonly epoch: number; readonly view: number }>(items: readonly T[] = []): T[] => items.filter((one) => one.epoch === now && one.view > final.view);
+    const logged = ofNow(votes?.blocks()).filter((block) => block.height > final.height);
+    const blocks = logged.map((block) => heldFromBytes(block.bytes)).filter((block) => this.#held.add(block));
+    this.#host.start({
+      kind: "start", final, dueMs: this.#executor.finalDueMs(), finalization: begins ? null : this.#finalization,
+      votes: validator === null ? [] : ofNow(votes?.votes()).map((vote) => decodeSignedVote(vote.bytes)),
+      certificates: ofNow(votes?.certificates()).map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref), memory: this.#memory(),
+    });
+    this.#host.waiting(this.#pool.readyCount);
+  }
+
+  #memory(): Memory {
+    const { votes } = this.#folder;
+    if (!votes || this.#facts.validator === null) return { kind: "whole" };
+    if (votes.isLost) return { kind: "lost", nonce: randomBytes(NONCE_BYTES) };
+    const upTo = votes.mutedUpTo(this.#facts.epoch);
+    return upTo > 0 ? { kind: "mute", upTo: view(upTo) } : { kind: "whole" };
+  }
+
+  /** R14: leaves the epoch that is over, as soon as its last block is final. */
+  #changeEpoch(): void {
+    if (!this.#started || this.#stopping || this.#halted || this.#host.epoch === this.#facts.epoch) return;
+    this.#host.stop();
+    this.#host = this.#createHost();
+    this.#startHost();
+    queueMicrotask(() => { for (const peer of this.#options.transport.peers()) this.#host.greet(peer); });
+  }
+
+  /** R14: who is in a later epoch has blocks that this node lacks; who is in the one before is told how it ended. */
+  #otherEpoch(from: PeerId, of: number): void {
+    if (of > this.#facts.epoch) return this.#sync.hint(from);
+    const nowMs = this.#clock.nowMs();
+    if (this.#ended?.epoch !== of || Math.abs(nowMs - (this.#toldMs.get(from) ?? 0)) < HINT_EVERY_MS) return;
+    this.#toldMs.set(from, nowMs);
+    if (this.#toldMs.size > PEERS_MUTED_MAX) this.#toldMs.delete(this.#toldMs.keys().next().value!);
+    this.#options.transport.send(from, "consensus", encodeMessage({ kind: "certificate", certificate: this.#ended }));
   }
 
   #receive(from: PeerId, channel: Channel, bytes: Uint8Array): void {
@@ -188,7 +229,7 @@ class Node implements ChainNode {
 
   status(): NodeStatus {
     return {
-      validators: this.genesis.validators.length, validator: this.#validator, view: this.#host.view, peers: this.#options.transport.peers().length,
+      validators: this.#facts.set.validators.length, validator: this.#facts.validator, epoch: this.#facts.epoch, view: this.#host.view, signing: this.#host.signing, peers: this.#options.transport.peers().length,
       mempool: { count: this.#pool.count, bytes: this.#pool.bytesTotal }, halted: this.#halted?.code ?? null,
     };
   }
@@ -269,41 +310,82 @@ class Node implements ChainNode {
 
   // ---- Blocks ----------------------------------------------------------------------------------------------------------------
 
-  #createHost(set: ReturnType<typeof validatorSet>): ConsensusHost {
+  #factsNow(): EpochFacts {
+    return epochFacts(this.#executor.final, this.chainId, this.#rules.epochBlocks, this.#key)!;
+  }
+
+  #createHost(): ConsensusHost {
     const { validatorSeed, transport } = this.#options;
+    const { epoch: now, set, validator, checks, leaderSeed, lastHeight } = this.#facts;
     return new ConsensusHost({
       configuration: {
-        chainId: this.chainId, epoch: epoch(0), weights: set.weights, self: this.#validator, pace: this.#rules,
-        leaderSeed: hashWithDomain("leaders", this.chainId), lastHeight: Number.MAX_SAFE_INTEGER,
+        chainId: this.chainId, epoch: now, weights: set.weights, self: validator, pace: this.#rules, leaderSeed, lastHeight,
       },
-      validators: set, seed: this.#validator === null ? null : (validatorSeed ?? null), votes: this.#folder.votes, transport, clock: this.#clock, checks: this.#checks,
+      validators: set, seed: validator === null ? null : (validatorSeed ?? null), votes: this.#folder.votes, transport, clock: this.#clock, checks,
       onHalt: (error) => this.#halt(error),
     }, {
       held: this.#held,
       blockById: (id) => this.#held.get(id) ?? this.#final.heldById(id),
       validate: (held) => this.#validate(held),
-      build: ({ view: of, parent, parentCertificate, timeMs: time }) => {
-        if (!this.#executor.factsOf(parent.id)) return null;
-        const built = this.#executor.build({
-          view: of, parentId: parent.id, parentCertificate, timeMs: time, chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash,
-          proposer: this.#validator!, rules: this.#rules, pool: this.#pool,
-        });
-        this.#host.waiting(this.#pool.readyCount);
-        return built;
-      },
+      build: (effect) => this.#build(effect),
       commit: (held, finalization) => this.#commit(held, finalization),
       tipWanted: (id) => {
         this.#executor.moveTo(id);
         this.#host.waiting(this.#pool.readyCount);
       },
       behind: (finalization) => this.#sync.want(finalization),
+      sealed: () => this.#changeEpoch(),
+      otherEpoch: (from, of) => this.#otherEpoch(from, of),
+      accuse: (evidence) => {
+        if (this.#evidence.size < EVIDENCE_WAITING_MAX) this.#evidence.set(hex(evidenceId(evidence)), evidence);
+      },
     });
   }
 
+  #build({ view: of, parent, parentCertificate, timeMs: time }: Effect & { kind: "build" }): { held: HeldBlock; dueMs: DueMs } | null {
+    const { epoch: now, validatorsHash, validator, lastHeight } = this.#facts;
+    if (parent.height >= lastHeight) return this.#buildSeal(of, parent, parentCertificate, time);
+    if (!this.#executor.factsOf(parent.id)) return null;
+    const evidence = [...this.#evidence.values()].slice(0, EVIDENCE_PER_BLOCK_MAX);
+    const built = this.#executor.build({
+      view: of, parentId: parent.id, parentView: parent.view, parentCertificate, timeMs: time, chainId: this.chainId, epoch: now, validatorsHash, proposer: validator!, evidence,
+      rules: this.#rules, pool: this.#pool,
+    });
+    // What it left out punishes nobody any more.
+    for (const one of evidence) if (!built.held.block.body.evidence.includes(one)) this.#evidence.delete(hex(evidenceId(one)));
+    this.#host.waiting(this.#pool.readyCount);
+    return built;
+  }
+
+  /** R14: an empty block that only says that the epoch's last one was notarized. */
+  #buildSeal(of: View, parent: BlockRef, parentCertificate: Certificate | null, time: TimeMs): { held: HeldBlock; dueMs: DueMs } | null {
+    const last = this.#held.get(parent.id);
+    if (!last) return null;
+    const body: BlockBody = { parentCertificate, transactions: [], evidence: [], suspicions: [] };
+    const header: BlockHeader = {
+      ...last.block.header, view: of, height: height(parent.height + 1), parentView: parent.view, parentId: parent.id, parentBitmap: parentCertificate?.bitmap ?? new Uint8Array(0),
+      timeMs: time, bodyRoot: bodyRoot(body), proposer: this.#facts.validator!,
+    };
+    return { held: heldBlock({ header, body }, null), dueMs: null };
+  }
+
+  async #validateSeal(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {
+    const parent = this.#held.get(held.ref.parentId);
+    const { checks } = this.#facts;
+    const certificate = held.block.body.parentCertificate;
+    if (!parent || certificate === null || refusalOfSeal(held, parent.block, this.#chainFacts())) return { valid: false, dueMs: null };
+    return { valid: await checks.holds(certificate), dueMs: null };
+  }
+
+  #chainFacts(): ChainFacts {
+    return { chainId: this.chainId, epoch: this.#facts.epoch, validatorsHash: this.#facts.validatorsHash, rules: this.#rules };
+  }
+
   async #validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {
+    if (isSeal(held.block.header, this.#rules.epochBlocks)) return this.#validateSeal(held);
     const parent = this.#executor.factsOf(held.ref.parentId);
-    if (!parent || refusalOfHeader(held, parent, { chainId: this.chainId, epoch: 0, validatorsHash: this.#validatorsHash, rules: this.#rules })) return this.#judgedBySync(held);
-    const transactions = await openBlock(held, this.#pool, this.#checks);
+    if (!parent || refusalOfHeader(held, parent, this.#chainFacts())) return this.#judgedBySync(held);
+    const transactions = await openBlock(held, this.#pool, this.#facts.checks);
     if ("ok" in transactions) return this.#judgedBySync(held);
     const executed = this.#executor.execute(held, transactions);
     this.#host.waiting(this.#pool.readyCount);
@@ -324,8 +406,13 @@ class Node implements ChainNode {
     this.#finalRef = ref;
     this.#finalization = finalization;
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
-    this.#background(written.then(() => this.#folder.votes?.forget(0, ref.view, this.#folder.blocks.heightDurable)));
+    this.#background(written.then(() => this.#folder.votes?.forget(block.header.epoch, ref.view, this.#folder.blocks.heightDurable)));
+    for (const one of block.body.evidence) this.#evidence.delete(hex(evidenceId(one)));
     this.#finalHeader = block.header;
+    if (ref.height === this.#facts.lastHeight) {
+      this.#facts = this.#factsNow();
+      this.#ended = finalization;
+    }
     // One whose header is finalized itself: who joins by it needs no block after it.
     const isProven = finalization.id !== null && hex(finalization.id) === hex(ref.id);
     if (isProven && ref.height >= this.#snapshotHeight + this.#snapshotBlocks) this.#snapshots ??= this.#snapshot(written, this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
@@ -352,7 +439,9 @@ class Node implements ChainNode {
       if (hex(ref.parentId) !== parentId) return false;
       parentId = hex(ref.id);
     }
-    if (!(await this.#checks.holds(finalization))) return false;
+    // The set of the next epoch is known before it begins.
+    const facts = finalization.epoch === this.#facts.epoch ? this.#facts : epochFacts(this.#executor.final, this.chainId, this.#rules.epochBlocks, this.#key, finalization.epoch);
+    if (!facts || !(await facts.checks.holds(finalization))) return false;
     for (const held of blocks) {
       if (held.ref.height <= this.#finalRef.height) continue;
       const { valid } = await this.#validate(held);
@@ -361,7 +450,8 @@ class Node implements ChainNode {
       if (!valid || hex(held.ref.parentId) !== hex(this.#finalRef.id)) return false;
       this.#commit(held, finalization);
     }
-    this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), finalization);
+    if (this.#host.epoch !== this.#facts.epoch) this.#changeEpoch();
+    else if (finalization.epoch === this.#facts.epoch) this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), finalization);
     return true;
   }
 

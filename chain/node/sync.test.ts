@@ -72,7 +72,7 @@ test("ranges that lie are refused: the follower goes on with an honest peer", as
   const executor = new Executor(rig.genesis, () => undefined);
   const { finalFacts } = executor;
   const { held: rival } = executor.build({
-    view: view(1), parentId: finalFacts.id, parentCertificate: null, timeMs: timeMs(finalFacts.timeMs + 777n), chainId: rig.chainId, epoch: 0,
+    view: view(1), parentId: finalFacts.id, parentView: view(0), parentCertificate: null, timeMs: timeMs(finalFacts.timeMs + 777n), chainId: rig.chainId, epoch: 0,
     validatorsHash: validatorsHash(decodeGenesis(rig.genesis).validators), proposer: 0, rules: PRESETS.minimal, pool: new Mempool({ account: () => null, refusalOf: () => null }),
   });
   const forged = encodeCertificate({ ...decodeCertificate(validator.block(1)!.certificate), id: rival.ref.id });

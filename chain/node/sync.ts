@@ -14,7 +14,7 @@ import type { Clock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
 import type { BlockStore, StoredBlock } from "./blockStore.ts";
 import { type HeldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { SYNC_BLOCKS_MAX, SYNC_BYTES_MAX, SYNC_TIMEOUT_MS } from "./limits.ts";
+import { HINT_EVERY_MS, SYNC_BLOCKS_MAX, SYNC_BYTES_MAX, SYNC_TIMEOUT_MS } from "./limits.ts";
 
 export type SyncOptions = {
   readonly transport: Transport;
@@ -28,8 +28,9 @@ export type SyncOptions = {
 
 export class Sync {
   readonly #options: SyncOptions;
-  #viewWanted = 0;
-  #viewReached = 0;
+  #placeWanted = 0;
+  #placeReached = 0;
+  #hintedMs = 0;
   #attempt = 0;
   #asked: { peer: PeerId; from: number } | null = null;
   #cancel: (() => void) | null = null;
@@ -40,12 +41,21 @@ export class Sync {
 
   /** Goes on until the block of this finalization, or a newer one, is final here. */
   want(finalization: Certificate): void {
-    if (finalization.view > this.#viewWanted) this.#viewWanted = finalization.view;
+    this.#placeWanted = Math.max(this.#placeWanted, placeOf(finalization));
     if (this.#cancel === null) this.#ask();
+  }
+  /** A peer speaks of an epoch that this node is not in yet: asked once, for what it says is not proven. */
+  hint(peer: PeerId): void {
+    const nowMs = this.#options.clock.nowMs();
+    if (this.#cancel !== null || (this.#hintedMs <= nowMs && nowMs - this.#hintedMs < HINT_EVERY_MS)) return;
+    this.#hintedMs = nowMs;
+    const from = this.#options.heightFinal() + 1;
+    this.#asked = { peer, from };
+    this.#options.transport.send(peer, "sync", encode([1, 0, from]));
   }
   stop(): void {
     this.#cancel?.();
-    this.#viewWanted = 0;
+    this.#placeWanted = 0;
   }
 
   async receive(from: PeerId, bytes: Uint8Array): Promise<void> {
@@ -82,7 +92,7 @@ export class Sync {
     const finalization = decodeCertificate(bytesUpTo(certificate, CERTIFICATE_BYTES_MAX));
     this.#asked = null;
     if (await this.#options.take(held, finalization)) {
-      this.#viewReached = Math.max(this.#viewReached, finalization.view);
+      this.#placeReached = Math.max(this.#placeReached, placeOf(finalization));
       this.#attempt = 0;
     }
     this.#ask();
@@ -92,7 +102,7 @@ export class Sync {
     this.#cancel?.();
     this.#cancel = null;
     this.#asked = null;
-    if (this.#viewReached >= this.#viewWanted) return;
+    if (this.#placeReached >= this.#placeWanted) return;
     const peers = this.#options.transport.peers();
     const peer = peers[this.#attempt++ % Math.max(1, peers.length)];
     if (peer) {
@@ -103,6 +113,9 @@ export class Sync {
     this.#cancel = this.#options.clock.setTimer(() => this.#ask(), SYNC_TIMEOUT_MS);
   }
 }
+
+/** Views begin again with each epoch. */
+const placeOf = ({ epoch, view }: Certificate): number => epoch * 2 ** 32 + view;
 
 function isOwn(block: StoredBlock): boolean {
   const { kind, id } = decodeCertificate(block.certificate);

@@ -167,3 +167,35 @@ test("a log of another key, a missing log and a write by another process are ref
   await log.close();
   await second.close();
 });
+
+test("R12: a log that was lost says so until a quorum was heard; what is mute then stays mute over restarts and rewrites, in the next epoch one view", async (t) => {
+  const path = await logPath(t);
+  let log = await VoteLog.open(path, { ...OPTIONS, mustExist: true, wasLost: true });
+  assert.equal(log.isLost, true);
+  log = await reopen(log, { ...OPTIONS, bytesMax: 1 });
+  assert.equal(log.isLost, true);
+  await log.mute(3, 17);
+  log = await reopen(log, { ...OPTIONS, bytesMax: 1, wasLost: true });
+  assert.deepEqual([log.isLost, log.mutedUpTo(3), log.mutedUpTo(4), log.mutedUpTo(5)], [false, 17, 1, 0], "a log that is there counts");
+  await log.record({ ...vote(18, NOTARIZE), epoch: 3 });
+  await log.forget(3, 18, 18);
+  log = await reopen(log);
+  const refusal = (epoch: number, view: number): string | null => log.refusal({ ...vote(view, NOTARIZE, 99), epoch });
+  assert.deepEqual([refusal(3, 17), refusal(4, 1), refusal(4, 2)], ["vote_muted", "vote_muted", null]);
+  await log.close();
+});
+
+test("R14: views begin again with an epoch: what is final in one forgets the one before, and nothing of the next", async (t) => {
+  const log = await VoteLog.open(await logPath(t), OPTIONS);
+  await log.record({ ...vote(40, NOTARIZE), epoch: 1 }, { ...blockOf(40), epoch: 1 }, { ...certificateOf(39), epoch: 1 });
+  await log.record({ ...vote(1, NOTARIZE), epoch: 2 }, { ...blockOf(41), epoch: 2, view: 1 });
+  await log.forget(1, 40, 40);
+  assert.deepEqual(log.votes().map(({ epoch, view }) => [epoch, view]), [[1, 40], [2, 1]]);
+  assert.deepEqual([log.blocks().length, log.certificates().length], [1, 0]);
+  await log.record({ ...vote(2, NULLIFY), epoch: 2 }, undefined, { ...certificateOf(1), epoch: 2 });
+  assert.equal(log.certificates().length, 1, "of view 1, though view 40 of the epoch before is final");
+  await log.forget(2, 1, 41);
+  assert.deepEqual(log.votes().map(({ epoch, view }) => [epoch, view]), [[2, 1], [2, 2]]);
+  assert.equal(log.refusal({ ...vote(41, NOTARIZE), epoch: 1 }), "vote_below_floor");
+  await log.close();
+});

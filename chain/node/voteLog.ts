@@ -7,6 +7,8 @@
  *   block  [2, epoch, view, height, id, block]     a block that is voted for, in the same fsync as the vote: when every
  *                                                  machine loses power at once, what was notarized is still somewhere
  *   floor  [3, epoch, view]                        everything up to this view was dropped: nothing is signed there any more
+ *   mute   [5, epoch, view]                        R12: nothing is signed up to this view of the epoch, whatever was forgotten
+ *   lost   [6]                                     R12: the log before this one is gone: nothing is signed until a mute follows
  *   certificate [4, epoch, view, kind, certificate]  what permits a vote, in the same fsync; once per kind and view, and not
  *                                                  for views that are final on the disk
  *
@@ -35,6 +37,8 @@ export type VoteLogOptions = {
   readonly publicKey: PublicKey;
   /** A node that has blocks has a log; without it nobody knows what was signed. */
   readonly mustExist: boolean;
+  /** R12: if there is none, there was one, and it is gone. */
+  readonly wasLost?: boolean;
   readonly bytesMax?: number;
   readonly sync?: FrameFileOptions["sync"];
 };
@@ -49,7 +53,9 @@ export class VoteLog {
   readonly #certificates = new Map<string, LoggedCertificate>();
   #floor: Floor = { epoch: 0, view: 0 };
   /** View of a final block that the block store has on its disk, with its finalization. */
-  #viewDurable = 0;
+  #durable: Floor = { epoch: 0, view: 0 };
+  readonly #mutes = new Map<number, number>();
+  #lost = false;
   #owned = false;
   #droppedBytes = 0;
   /** Writes and rewrites, one after the other. */
@@ -62,12 +68,16 @@ export class VoteLog {
   }
 
   static async open(path: string, options: VoteLogOptions): Promise<VoteLog> {
-    if (options.mustExist && !(await exists(path))) {
+    if (options.mustExist && options.wasLost !== true && !(await exists(path))) {
       throw new NodeError("vote_log_missing", `Cannot open vote log ${path}: the folder has blocks but no log of what this key has signed; bring the log back, or start with a new validator key`);
     }
     const log = new VoteLog(path, options);
     log.#file = await FrameFile.open(path, { onItem: (item) => log.#load(item.bytes), ...(options.sync ? { sync: options.sync } : {}) });
-    if (!log.#owned) await log.#file.append(encode([0, options.chainId, options.publicKey]));
+    if (log.#owned) return log;
+    log.#lost ||= options.wasLost === true;
+    // First, and flushed: a log with an owner and without this says that it has forgotten nothing.
+    if (log.#lost) await log.#append([encode([6])]);
+    await log.#append([encode([0, options.chainId, options.publicKey])]);
     return log;
   }
 
@@ -80,6 +90,19 @@ export class VoteLog {
   get floorView(): number {
     return this.#floor.view;
   }
+  /** R12: what was signed before is not in here, and nothing may be until `mute`. */
+  get isLost(): boolean {
+    return this.#lost;
+  }
+  mutedUpTo(epoch: number): number {
+    return this.#mutes.get(epoch) ?? 0;
+  }
+  /** R12: what a quorum has said. In the next epoch the first view is mute too: it may have been signed in already. */
+  mute(epoch: number, view: number): Promise<void> {
+    this.#mutes.set(epoch, Math.max(view, this.mutedUpTo(epoch)));
+    this.#mutes.set(epoch + 1, Math.max(1, this.mutedUpTo(epoch + 1)));
+    return this.#next(() => this.#append([encode([5, epoch, view]), encode([5, epoch + 1, 1])])).then(() => { this.#lost = false; });
+  }
   votes(): readonly LoggedVote[] {
     return [...this.#votes.values()];
   }
@@ -91,11 +114,12 @@ export class VoteLog {
   }
 
   /** The code of what stands against this vote, or null. */
-  refusal(vote: Pick<LoggedVote, "epoch" | "view" | "kind" | "id">): "vote_conflict" | "vote_below_floor" | null {
+  refusal(vote: Pick<LoggedVote, "epoch" | "view" | "kind" | "id">): "vote_conflict" | "vote_below_floor" | "vote_muted" | null {
     const of = (kind: number): LoggedVote | undefined => this.#votes.get(voteKey(vote.epoch, vote.view, kind));
     const same = of(vote.kind);
     if (same) return Buffer.compare(same.id, vote.id) === 0 ? null : "vote_conflict";
-    if (vote.epoch < this.#floor.epoch || (vote.epoch === this.#floor.epoch && vote.view <= this.#floor.view)) return "vote_below_floor";
+    if (isUpTo(vote, this.#floor)) return "vote_below_floor";
+    if (vote.view <= this.mutedUpTo(vote.epoch)) return "vote_muted";
     if (vote.kind === NULLIFY && of(FINALIZE)) return "vote_conflict";
     if (vote.kind === FINALIZE && of(NULLIFY)) return "vote_conflict";
     const notarized = of(NOTARIZE);
@@ -113,7 +137,7 @@ export class VoteLog {
       this.#blocks.set(blockKey(block), block);
       items.push(encodeBlock(block));
     }
-    if (certificate && certificate.view > this.#viewDurable && !this.#certificates.has(certificateKey(certificate))) {
+    if (certificate && !isUpTo(certificate, this.#durable) && !this.#certificates.has(certificateKey(certificate))) {
       this.#certificates.set(certificateKey(certificate), certificate);
       items.push(encodeCertificate(certificate));
     }
@@ -122,9 +146,7 @@ export class VoteLog {
       items.push(encodeVote(vote));
     }
     // Even a repeated vote waits its turn: its first write may still be under way.
-    return this.#next(async () => {
-      await Promise.all(items.map((item) => this.#file.append(item)));
-    });
+    return this.#next(() => this.#append(items));
   }
 
   /**
@@ -132,12 +154,13 @@ export class VoteLog {
    * blocks and certificates at once, for the store has the blocks and a finalization.
    */
   forget(epoch: number, viewFinal: number, heightDurable: number): Promise<void> {
-    if (viewFinal > this.#viewDurable) this.#viewDurable = viewFinal;
-    const view = viewFinal - VOTE_LOG_VIEWS_KEPT;
-    if (view > this.#floor.view) this.#floor = { epoch, view };
-    for (const [key, vote] of this.#votes) if (vote.view <= this.#floor.view) this.#drop(this.#votes, key, vote.bytes);
+    if (!isUpTo({ epoch, view: viewFinal }, this.#durable)) this.#durable = { epoch, view: viewFinal };
+    const floor = { epoch, view: Math.max(0, viewFinal - VOTE_LOG_VIEWS_KEPT) };
+    if (!isUpTo(floor, this.#floor)) this.#floor = floor;
+    for (const of of this.#mutes.keys()) if (of < epoch) this.#mutes.delete(of);
+    for (const [key, vote] of this.#votes) if (isUpTo(vote, this.#floor)) this.#drop(this.#votes, key, vote.bytes);
     for (const [key, block] of this.#blocks) if (block.height <= heightDurable) this.#drop(this.#blocks, key, block.bytes);
-    for (const [key, certificate] of this.#certificates) if (certificate.view <= this.#viewDurable) this.#drop(this.#certificates, key, certificate.bytes);
+    for (const [key, certificate] of this.#certificates) if (isUpTo(certificate, this.#durable)) this.#drop(this.#certificates, key, certificate.bytes);
     const bytes = this.#file.bytesTotal;
     if (bytes < (this.#options.bytesMax ?? VOTE_LOG_BYTES_MAX) || this.#droppedBytes * 2 < bytes) return Promise.resolve();
     this.#droppedBytes = 0;
@@ -161,9 +184,15 @@ export class VoteLog {
     return turn;
   }
 
+  async #append(items: readonly Uint8Array[]): Promise<void> {
+    await Promise.all(items.map((item) => this.#file.append(item)));
+  }
+
   async #rewrite(): Promise<void> {
     const { chainId, publicKey, sync } = this.#options;
     const items = [encode([0, chainId, publicKey]), encode([3, this.#floor.epoch, this.#floor.view])];
+    if (this.#lost) items.push(encode([6]));
+    for (const [epoch, view] of this.#mutes) items.push(encode([5, epoch, view]));
     for (const block of this.#blocks.values()) items.push(encodeBlock(block));
     for (const certificate of this.#certificates.values()) items.push(encodeCertificate(certificate));
     for (const vote of this.#votes.values()) items.push(encodeVote(vote));
@@ -207,6 +236,15 @@ export class VoteLog {
         this.#certificates.set(certificateKey(certificate), certificate);
         break;
       }
+      case 5: {
+        const [epoch, view] = fields as [number, number];
+        this.#mutes.set(epoch, Math.max(view, this.mutedUpTo(epoch)));
+        this.#lost = false;
+        break;
+      }
+      case 6:
+        this.#lost = true;
+        break;
       default:
         throw new NodeError("record_corrupt", `Cannot open vote log ${this.path}: there is no item of kind ${String(kind)}`);
     }
@@ -215,6 +253,8 @@ export class VoteLog {
 
 /** Frame and item headers, and the fields around the bytes of a vote, a block or a certificate: about this much. */
 const ITEM_OVERHEAD_BYTES = 64;
+/** Whether it is of an earlier epoch, or of an earlier view or the same. */
+const isUpTo = (at: Floor, limit: Floor): boolean => at.epoch < limit.epoch || (at.epoch === limit.epoch && at.view <= limit.view);
 const voteKey = (epoch: number, view: number, kind: number): string => `${epoch}/${view}/${kind}`;
 const blockKey = (block: LoggedBlock): string => `${block.epoch}/${block.view}/${block.id.toHex()}`;
 const certificateKey = ({ epoch, view, kind }: LoggedCertificate): string => `${epoch}/${view}/${kind}`;
