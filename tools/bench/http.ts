@@ -24,6 +24,9 @@ const RATIOS: Readonly<Record<string, readonly [ServerName, ServerName]>> = {
   freshToNode: ["godwit", "node:http"],
   freshToHyper: ["godwit", "hyper"],
   freshToJco: ["godwit", "jco serve"],
+  reuseToServeReuse: ["godwit reuse", "wasmtime serve reuse"],
+  reuseToWorkerd: ["godwit reuse", "workerd"],
+  reuseToNode: ["godwit reuse", "node:http"],
   besideEndlessToAlone: ["godwit beside endless", "godwit"],
 };
 

@@ -20,7 +20,7 @@ export type Server = {
   readonly pid: number;
   readonly stop: () => Promise<void>;
 };
-export type ServerName = "godwit" | "godwit logging" | "godwit beside endless" | "wasmtime serve" | "wasmtime serve tuned" | "wasmtime serve reuse" | "jco serve" | "workerd" | "node:http" | "hyper";
+export type ServerName = "godwit" | "godwit reuse" | "godwit logging" | "godwit beside endless" | "wasmtime serve" | "wasmtime serve tuned" | "wasmtime serve reuse" | "jco serve" | "workerd" | "node:http" | "hyper";
 
 export const HOST = "bench.localhost";
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -66,6 +66,8 @@ export async function makeStage(): Promise<Stage> {
 export const SERVERS: Readonly<Record<ServerName, (stage: Stage) => Promise<Server | null>>> = {
   /** A fresh instance for each request, in the jail, with every limit. */
   godwit: (stage) => runner(stage, { compiled: stage.plain }),
+  /** One instance for many requests, as a deployment can ask for. */
+  "godwit reuse": (stage) => runner(stage, { compiled: stage.plain, reuse: true }),
   /** The SDK's example, which writes a line of log for each request; what is over the default rate is dropped. */
   "godwit logging": (stage) => runner(stage, { compiled: stage.logging }),
   "godwit beside endless": (stage) => runner(stage, { compiled: stage.plain }, ENDLESS_NEIGHBOURS),
@@ -99,7 +101,7 @@ async function peer(name: PeerName, start: (program: string, port: number) => Pr
   return started(port, () => child);
 }
 
-async function runner(stage: Stage, deployment: Pick<Deployment, "compiled">, endless = 0): Promise<Server> {
+async function runner(stage: Stage, deployment: Pick<Deployment, "compiled" | "reuse">, endless = 0): Promise<Server> {
   const listener = await listen("127.0.0.1", 0);
   const runner = await startRunner({ listener, cacheDirectory: stage.folder, onLog: () => {} });
   await runner.load({ id: "bench", hosts: [HOST], concurrency: CONCURRENCY, limits: { memoryBytesMax: MEMORY_BYTES_MAX }, ...deployment });

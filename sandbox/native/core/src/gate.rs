@@ -46,6 +46,7 @@ pub struct Pass {
     /// The one that tries a load is beside concurrency and reservation: others may have all of both, for longer than a trial may take.
     /// It has the memory of one instance of what is to be loaded.
     trial_bytes_max: Option<u64>,
+    is_resting: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -110,7 +111,7 @@ impl Gate {
 
     /// For the one instance that a load tries, however many serve already.
     pub fn enter_trial(self: &Arc<Gate>, bytes_max: u64) -> Pass {
-        Pass { gate: self.clone(), reserved: 0, used: 0, trial_bytes_max: Some(bytes_max) }
+        Pass { gate: self.clone(), reserved: 0, used: 0, trial_bytes_max: Some(bytes_max), is_resting: false }
     }
 
     /// (running, waiting)
@@ -128,7 +129,7 @@ impl Gate {
         let reserved = state.expected.min(left);
         state.running += 1;
         state.reserved += reserved;
-        Some(Pass { gate: self.clone(), reserved, used: 0, trial_bytes_max: None })
+        Some(Pass { gate: self.clone(), reserved, used: 0, trial_bytes_max: None, is_resting: false })
     }
 
     fn admit_waiting(self: &Arc<Gate>, state: &mut State) -> Vec<(oneshot::Sender<Pass>, Pass)> {
@@ -151,7 +152,7 @@ impl Gate {
             let mut state = self.state.lock().unwrap();
             state.reserved -= pass.reserved;
             if pass.trial_bytes_max.is_none() {
-                state.running -= 1;
+                state.running -= u32::from(!pass.is_resting);
                 state.expected = pass.used.max(state.expected - state.expected / 64).max(state.room.memory_bytes_min).min(state.room.instance_bytes_max);
             }
             self.admit_waiting(&mut state)
@@ -195,6 +196,28 @@ impl Pass {
 
     pub fn used(&self) -> u64 {
         self.used
+    }
+
+    /// Its instance waits for its next request: it keeps its memory and gives up its place. False when somebody else waits for either.
+    pub fn rest(&mut self) -> bool {
+        let mut state = self.gate.state.lock().unwrap();
+        if state.waiting.iter().any(|sender| !sender.is_closed()) {
+            return false;
+        }
+        state.running -= 1;
+        self.is_resting = true;
+        true
+    }
+
+    /// False when there are as many running as may be.
+    pub fn wake(&mut self) -> bool {
+        let mut state = self.gate.state.lock().unwrap();
+        if state.running >= state.room.concurrency {
+            return false;
+        }
+        state.running += 1;
+        self.is_resting = false;
+        true
     }
 
     /// Whether no sharing could ever have given it this much.
@@ -279,6 +302,31 @@ mod tests {
             drop((before, trial));
             assert_eq!(gate.load(), (0, 0));
             assert!(gate.enter().await.ok().unwrap().grow(100));
+        });
+    }
+
+    #[test]
+    fn an_instance_that_rests_keeps_its_memory_and_gives_up_its_place() {
+        run(async {
+            let gate = gate(1, 100, 1);
+            let mut first = gate.enter().await.ok().unwrap();
+            assert!(first.grow(60));
+            assert!(first.rest());
+            assert_eq!(gate.load(), (0, 0));
+            let mut second = gate.enter().await.ok().unwrap();
+            assert!(!first.wake());
+            assert!(!second.grow(60));
+            let waiting = tokio::spawn({
+                let gate = gate.clone();
+                async move { gate.enter().await.is_ok() }
+            });
+            tokio::task::yield_now().await;
+            assert!(!second.rest());
+            drop(second);
+            assert!(waiting.await.unwrap());
+            assert!(first.wake());
+            drop(first);
+            assert_eq!(gate.load(), (0, 0));
         });
     }
 

@@ -29,6 +29,8 @@ const HOSTCALL_BYTES_MAX: usize = 2 << 20;
 pub const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Time in host calls after which a guest gives up the thread, as it does after SLICE_FUEL.
 const SLICE_HOST: Duration = Duration::from_millis(1);
+/// An instance that keeps more than this share of the handles it may have would soon fail a request, so it serves no other.
+const HANDLES_KEPT_SHARE: usize = 2;
 const TABLES_MAX: usize = 16;
 const MEMORIES_MAX: usize = 2;
 /// More than the headers of a request can have: the host's form of a header is larger than its bytes.
@@ -271,6 +273,23 @@ impl Guest {
     pub fn fuel_used(&self) -> u64 {
         self.fuel - self.store.get_fuel().unwrap_or(self.fuel).min(self.fuel)
     }
+
+    /// Whether it may serve another request: somebody needs neither its place nor its memory, and it has not kept what it was given.
+    pub fn rest(&mut self) -> bool {
+        self.account.fuel.fetch_add(self.fuel_used(), Relaxed);
+        let fuel = self.fuel;
+        let state = self.store.data_mut();
+        state.fuel_seen = fuel;
+        let handles_max = state.table.max_capacity() / HANDLES_KEPT_SHARE;
+        let may = state.meter.refused.is_none() && state.table.iter_mut().count() <= handles_max && state.meter.pass.rest();
+        self.store.set_fuel(fuel).is_ok() && may
+    }
+
+    /// False when its deployment has as many running as may be.
+    pub fn wake(&mut self) -> bool {
+        self.store.data_mut().meter.pass.wake()
+    }
+
     pub fn memory_bytes(&self) -> u64 {
         self.store.data().meter.pass.used()
     }

@@ -32,4 +32,6 @@ pub mod plane;
 #[cfg(feature = "run")]
 pub mod serve;
 #[cfg(feature = "run")]
+pub mod shelf;
+#[cfg(feature = "run")]
 pub mod trial;

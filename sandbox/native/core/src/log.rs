@@ -175,9 +175,24 @@ impl Tap {
     }
 }
 
+/// Where an instance's output goes: to the tap of the request that it serves now.
+pub struct Outlet(Mutex<Arc<Tap>>);
+
+impl Outlet {
+    pub fn new(tap: Arc<Tap>) -> Arc<Outlet> {
+        Arc::new(Outlet(Mutex::new(tap)))
+    }
+    pub fn aim(&self, tap: Arc<Tap>) {
+        *self.0.lock().unwrap() = tap;
+    }
+    fn tap(&self) -> Arc<Tap> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
 /// What a guest's `get-stdout` or `get-stderr` gives.
 #[derive(Clone)]
-pub struct TapStream(pub Arc<Tap>, pub Stream);
+pub struct TapStream(pub Arc<Outlet>, pub Stream);
 
 impl IsTerminal for TapStream {
     fn is_terminal(&self) -> bool {
@@ -194,7 +209,7 @@ impl StdoutStream for TapStream {
 }
 impl AsyncWrite for TapStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.0.write(self.1, bytes);
+        self.0.tap().write(self.1, bytes);
         Poll::Ready(Ok(bytes.len()))
     }
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -207,27 +222,29 @@ impl AsyncWrite for TapStream {
 #[async_trait]
 impl Pollable for TapStream {
     async fn ready(&mut self) {
-        if self.0.room.load(Relaxed) == 0 {
+        let tap = self.0.tap();
+        if tap.room.load(Relaxed) == 0 {
             tokio::task::yield_now().await;
-            self.0.room.store(WRITE_BYTES_MAX, Relaxed);
+            tap.room.store(WRITE_BYTES_MAX, Relaxed);
         }
     }
 }
 #[async_trait]
 impl OutputStream for TapStream {
     fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
-        let room = self.0.room.load(Relaxed);
+        let tap = self.0.tap();
+        let room = tap.room.load(Relaxed);
         if bytes.len() > room {
             return Err(StreamError::trap("write of more than check-write allows"));
         }
-        self.0.room.store(room - bytes.len(), Relaxed);
-        self.0.write(self.1, &bytes);
+        tap.room.store(room - bytes.len(), Relaxed);
+        tap.write(self.1, &bytes);
         Ok(())
     }
     fn flush(&mut self) -> StreamResult<()> {
         Ok(())
     }
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(self.0.room.load(Relaxed))
+        Ok(self.0.tap().room.load(Relaxed))
     }
 }

@@ -9,9 +9,10 @@ use crate::{
     gate::{Gate, Pass, Refused, Room},
     guest::{Guest, HOST_BYTES_MIN, RANDOM_BYTES_MAX, State, linker},
     limits::{Limits, OutgoingPlace},
-    log::{Log, Sink, Stream, Tap, TapStream},
+    log::{Log, Outlet, Sink, Stream, Tap, TapStream},
     outgoing::{Dialler, Outgoing, Way, trust},
     serve::host_of,
+    shelf::{Instance, Shelf},
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -81,8 +82,9 @@ pub struct Deployment {
     pub cpu_weight: u32,
     pub reuse: bool,
     pub(crate) trial: Option<Duration>,
-    environment: Vec<(String, String)>,
+    environment: Arc<[(String, String)]>,
     way: Option<Arc<Way>>,
+    pub shelf: Shelf,
     pub gate: Arc<Gate>,
     pub account: Arc<Account>,
     pub log: Arc<Log>,
@@ -197,7 +199,8 @@ impl Plane {
         };
         let gate = before.as_ref().map_or_else(|| Gate::new(room.clone()), |before| before.gate.clone());
         let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
-        Ok(Deployment { id, tenant, hosts, pre, limits, room, cpu_weight, reuse, trial, environment, way, gate, account, log })
+        let (environment, shelf) = (environment.into(), Shelf::default());
+        Ok(Deployment { id, tenant, hosts, pre, limits, room, cpu_weight, reuse, trial, environment, way, shelf, gate, account, log })
     }
 
     pub fn publish(&self, deployment: Arc<Deployment>) -> Result<(), LoadError> {
@@ -276,16 +279,27 @@ impl Plane {
         if let Ok(value) = HeaderValue::from_str(request_id) {
             request.headers_mut().insert(REQUEST_ID, value);
         }
-        let pass = match call.deployment.gate.enter().await {
-            Ok(pass) => pass,
-            Err(Refused::QueueFull) => return Err(refuse(&call, Cause::QueueFull)),
-            Err(Refused::WaitedTooLong) => return Err(refuse(&call, Cause::WaitedTooLong)),
-        };
-
-        let guest = call.deployment.guest(&self.engine, &call.tap, pass).map_err(|_| Cause::Overloaded)?;
+        let instance = self.instance(&call).await?;
         let (sender, receiver) = oneshot::channel();
-        let work = run(call.clone(), guest, request, sender);
+        let work = run(call.clone(), instance, request, sender);
         start(batch, call, Box::pin(work), receiver).await
+    }
+
+    /// One that waits for a request, or the makings of a fresh one.
+    async fn instance(&self, call: &Call) -> Result<Instance, Cause> {
+        let deployment = &call.deployment;
+        if let Some(instance) = deployment.shelf.take() {
+            instance.outlet.as_ref().inspect(|outlet| outlet.aim(call.tap.clone()));
+            return Ok(instance);
+        }
+        let pass = match deployment.gate.enter().await {
+            Ok(pass) => pass,
+            Err(Refused::QueueFull) => return Err(refuse(call, Cause::QueueFull)),
+            Err(Refused::WaitedTooLong) => return Err(refuse(call, Cause::WaitedTooLong)),
+        };
+        let outlet = deployment.reuse.then(|| Outlet::new(call.tap.clone()));
+        let guest = deployment.guest(&self.engine, &call.tap, outlet.clone(), pass).map_err(|_| Cause::Overloaded)?;
+        Ok(Instance { guest, proxy: None, outlet })
     }
 }
 
@@ -294,14 +308,15 @@ impl Deployment {
         Party { tenant: self.tenant, weight: self.cpu_weight, account: self.account.clone(), time }
     }
 
-    pub(crate) fn guest(self: &Arc<Self>, engine: &Engine, tap: &Arc<Tap>, pass: Pass) -> Result<Guest> {
-        let (deployment, tap) = (self.clone(), tap.clone());
+    pub(crate) fn guest(&self, engine: &Engine, tap: &Arc<Tap>, outlet: Option<Arc<Outlet>>, pass: Pass) -> Result<Guest> {
+        let (environment, tap) = (self.environment.clone(), tap.clone());
         let wasi = move || {
+            let outlet = outlet.unwrap_or_else(|| Outlet::new(tap));
             WasiCtx::builder()
                 .max_random_size(RANDOM_BYTES_MAX)
-                .stdout(TapStream(tap.clone(), Stream::Stdout))
-                .stderr(TapStream(tap, Stream::Stderr))
-                .envs(&deployment.environment)
+                .stdout(TapStream(outlet.clone(), Stream::Stdout))
+                .stderr(TapStream(outlet, Stream::Stderr))
+                .envs(&environment)
                 .build()
         };
         Guest::new(engine, &self.limits, self.account.clone(), pass, wasi, Outgoing(self.way.clone()))
@@ -312,26 +327,27 @@ type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 type Receiver = oneshot::Receiver<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 
 /// The guest's whole life. Every way out of it says so in `call` before the answer's channel closes.
-async fn run(call: Arc<Call>, mut guest: Guest, request: Request<Incoming>, sender: Sender) {
+async fn run(call: Arc<Call>, mut instance: Instance, request: Request<Incoming>, sender: Sender) {
     let limits = &call.deployment.limits;
     let wall_time = Duration::from_millis(limits.wall_time_ms_max);
-    let result = tokio::time::timeout(wall_time, call.time.within(handle(&call, &mut guest, request, sender))).await;
+    let result = tokio::time::timeout(wall_time, call.time.within(handle(&call, &mut instance, request, sender))).await;
+    call.tap.finish();
     match result {
+        Ok(Some(Ok(()))) if call.deployment.reuse => call.deployment.shelf.put(instance),
         Ok(Some(Ok(()))) => {}
         Ok(None) => call.fail_with(Cause::CpuTimeLimit, &format!("more than {} ms of CPU time", limits.cpu_time_ms_max)),
         Ok(Some(Err(error))) => {
-            let cause = Cause::of(&error, guest.store.data().meter.refused);
+            let cause = Cause::of(&error, instance.guest.store.data().meter.refused);
             call.fail_with(cause, &format!("{error:?}"));
         }
         Err(_) => call.fail_with(Cause::WallTimeLimit, &format!("still running after {} ms", limits.wall_time_ms_max)),
     }
-    call.tap.finish();
 }
 
-async fn handle(call: &Arc<Call>, guest: &mut Guest, request: Request<Incoming>, sender: Sender) -> Result<()> {
+async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Incoming>, sender: Sender) -> Result<()> {
     use wasmtime_wasi_http::WasiHttpView;
     let limits = &call.deployment.limits;
-    let store = &mut guest.store;
+    let store = &mut instance.guest.store;
     let request = if request.body().size_hint().upper().is_some() {
         let request = request.map(|body| body.map_err(wasmtime_wasi_http::Error::Hyper));
         store.data_mut().http().new_incoming_request(Scheme::Http, request)?
@@ -340,8 +356,13 @@ async fn handle(call: &Arc<Call>, guest: &mut Guest, request: Request<Incoming>,
         store.data_mut().http().new_incoming_request(Scheme::Http, request)?
     };
     let out = store.data_mut().http().new_response_outparam(sender)?;
-    let proxy = call.deployment.pre.instantiate_async(&mut *store).await?;
-    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+    let proxy = match instance.proxy.take() {
+        Some(proxy) => proxy,
+        None => call.deployment.pre.instantiate_async(&mut *store).await?,
+    };
+    let result = proxy.wasi_http_incoming_handler().call_handle(store, request, out).await;
+    instance.proxy = Some(proxy);
+    result
 }
 
 /// The first slice runs right here; most guests need no other.

@@ -35,7 +35,7 @@ pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done
     }
 }
 
-async fn tried(deployment: &Arc<Deployment>, engine: &Engine, time: &CallTime) -> Result<(), LoadError> {
+async fn tried(deployment: &Deployment, engine: &Engine, time: &CallTime) -> Result<(), LoadError> {
     let Some(trial) = deployment.trial else { return Ok(()) };
     let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
     if deployment.room.instance_bytes_max < HOST_BYTES_MIN {
@@ -43,7 +43,7 @@ async fn tried(deployment: &Arc<Deployment>, engine: &Engine, time: &CallTime) -
     }
     let pass = deployment.gate.enter_trial(deployment.room.instance_bytes_max);
     let tap = Tap::new(deployment.log.clone(), String::new());
-    let mut guest = deployment.guest(engine, &tap, pass).map_err(|_| busy())?;
+    let mut guest = deployment.guest(engine, &tap, None, pass).map_err(|_| busy())?;
     let wall_time = trial.min(Duration::from_millis(deployment.limits.wall_time_ms_max));
     let result = tokio::time::timeout(wall_time, time.within(deployment.pre.instantiate_async(&mut guest.store))).await;
     tap.finish();

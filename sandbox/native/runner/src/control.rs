@@ -147,6 +147,7 @@ fn outcome(call: u64, result: Result<(), LoadError>) -> Value {
 }
 
 fn usage(deployment: &Deployment) -> Value {
+    deployment.shelf.sweep();
     let account = &deployment.account;
     let (running, waiting) = deployment.gate.load();
     json!({
