@@ -9,6 +9,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { mayDo } from "#chain/codec/scopes.ts";
 import { signMachineProof } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
@@ -271,10 +272,11 @@ async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<
   unsubscribe();
 }
 
-/** null: the account has set no keys, and the one that hashes to its address speaks for it. */
+/** Those that may sign requests; null: the account has set no keys, and the one that hashes to its address speaks for it. */
 function keysOf(node: ChainNode, sender: Address): ReturnType<NonNullable<Parameters<typeof serveApi>[0]["keysOf"]>> {
   const keys = node.view().account(sender)?.keys ?? [];
-  return keys.length === 0 ? null : keys.map(({ key }) => key);
+  const nowMs = BigInt(Date.now());
+  return keys.length === 0 ? null : keys.filter(({ scopes, expiryMs }) => mayDo(scopes, "read") && expiryMs >= nowMs).map(({ key }) => key);
 }
 
 async function readVersion(): Promise<string> {

@@ -67,7 +67,12 @@ export type Unbond = { readonly kind: "unbond"; readonly validator: Address; rea
 export type Unjail = { readonly kind: "unjail"; readonly validator: Address };
 /** Evidence (`evidence.ts`) against a validator, by anybody who has it. */
 export type Report = { readonly kind: "report"; readonly evidence: Uint8Array };
-export type Operation = Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+/** A new key, or other rights for a known one. The limit is what it may still spend; the largest u64 is none. From the next block on. */
+export type Authorise = { readonly kind: "authorise"; readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
+export type Revoke = { readonly kind: "revoke"; readonly key: PublicKey };
+/** How many keys must sign. */
+export type SetThreshold = { readonly kind: "setThreshold"; readonly threshold: number };
+export type Operation = Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -136,6 +141,9 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   unbond: { number: 13, fields: { validator: ADDRESS, amount: U64 } },
   unjail: { number: 14, fields: { validator: ADDRESS } },
   report: { number: 15, fields: { evidence: same((value) => bytesUpTo(value, EVIDENCE_BYTES_MAX)) } },
+  authorise: { number: 16, fields: { key: same((value) => publicKey(bytes(value, 32))), scopes: U32, limit: U64, expiryMs: U64 } },
+  revoke: { number: 17, fields: { key: same((value) => publicKey(bytes(value, 32))) } },
+  setThreshold: { number: 18, fields: { threshold: U32 } },
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;

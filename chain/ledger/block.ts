@@ -2,6 +2,7 @@
  * What the steps of one block share: the state, the two clocks, and what is noted on the way.
  */
 import type { Parameters } from "#chain/constants.ts";
+import type { KeysBefore } from "#chain/ledger/keys.ts";
 import type { Account } from "#chain/ledger/model.ts";
 import type { State } from "#chain/ledger/state.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
@@ -22,6 +23,7 @@ export type BlockContext = {
   readonly dry: Set<Hex>;
   /** Free operations of each machine in this block. */
   readonly freeOperations: Map<Hex, number>;
+  readonly keysBefore: KeysBefore;
 };
 
 /** Where an operation stands: who sent it, and what names what it makes. */

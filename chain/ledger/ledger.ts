@@ -9,7 +9,6 @@
  * A ledger is one state. Where final state must be read while later blocks are speculative, open two (`view.ts`).
  */
 import assert from "node:assert";
-import { addressOf } from "#chain/codec/address.ts";
 import { compareBytes } from "#chain/codec/envelope.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import type { DecodedTransaction } from "#chain/codec/transaction.ts";
@@ -18,6 +17,7 @@ import { type BlockContext, accountOf, takeFreeShare } from "#chain/ledger/block
 import { runDueEvents } from "#chain/ledger/due.ts";
 import { type EpochEnd, endEpoch, foundSets, isEpochEnd, notePresence } from "#chain/ledger/epochs.ts";
 import { faultOf } from "#chain/ledger/escrow.ts";
+import { type KeysBefore, keysAfterFirst, refusalOfSigners, spendLimits } from "#chain/ledger/keys.ts";
 import { releaseDry } from "#chain/ledger/leases.ts";
 import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS, WORK_PER_BLOCK_MAX, WORK_PER_TRANSACTION_MAX } from "#chain/ledger/limits.ts";
 import { moneyOf } from "#chain/ledger/model.ts";
@@ -66,6 +66,7 @@ export type Built = Applied & {
 };
 
 const TOO_MUCH_WORK = refuse("too_much_work", `Cannot do all of the transaction as it is more than ${WORK_PER_TRANSACTION_MAX.paid} changes, or ${WORK_PER_TRANSACTION_MAX.free} for nothing; send its operations one by one`);
+const OVER_LIMIT = refuse("limit_exceeded", "Cannot do the transaction as it spends more than a key that signed it may");
 const BLOCK_FULL = refuse("block_full", "Cannot take another transaction as the block has as many, or as much work, as one may have");
 /** Header, parent certificate and frames: what of a block is not transactions. 200 validators sign 12.8 KB. */
 const BLOCK_BYTES_RESERVED = 16_384;
@@ -181,29 +182,31 @@ function startBlock({ state, rules, chainId }: Ledger, { height, timeMs, moneySe
   state.put({ ...totals, ...stall, height, timeMs, moneySecond });
   return {
     state, rules, chainId, height, timeMs, second: moneySecond, parentSecond: totals.moneySecond, previousId,
-    events: [], dry: new Set(), freeOperations: new Map(),
+    events: [], dry: new Set(), freeOperations: new Map(), keysBefore: new Map(),
   };
 }
 
 function applyTransaction(ledger: Ledger, context: BlockContext, transaction: DecodedTransaction, outcomes: Outcome[]): Refusal | null {
   const { state } = ledger;
   const { body, txid } = transaction;
-  const refusal = refusalOfEnvelope(ledger, transaction, context.timeMs);
+  const refusal = refusalOfEnvelope(ledger, transaction, context.timeMs, context.keysBefore);
   if (refusal) return refusal;
   if (isFree(state, transaction) && !takeFreeShare(context, body.sender, body.ops.length, FREE_OPERATIONS_PER_MACHINE_MAX)) {
     return refuse("free_share_used", `Cannot take more than ${FREE_OPERATIONS_PER_MACHINE_MAX} free operations of one machine in a block`);
   }
   const account = accountOf(state, body.sender);
-  const first = transaction.signatures[0];
-  const keys = account.keys.length > 0 || !first ? account.keys : [{ key: first.key, scopes: 0xffff_ffff, limit: U64_MAX, expiryMs: U64_MAX }];
-  state.put({ ...account, keys, nonce: account.nonce + 1n, balance: account.balance - body.fee });
+  state.put({ ...account, keys: keysAfterFirst(account, transaction), nonce: account.nonce + 1n, balance: account.balance - body.fee });
   if (body.fee > 0n) state.put({ ...state.totals, feePool: state.totals.feePool + body.fee });
+  spendLimits(context, body.sender, transaction, body.fee);
   const savepoint = state.savepoint();
+  const balanceBefore = accountOf(state, body.sender).balance;
   const workMax = state.work + WORK_PER_TRANSACTION_MAX[purseOf(transaction)];
   const eventCount = context.events.length;
   for (const [opIndex, op] of body.ops.entries()) {
     const applied = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
-    const result = state.work > workMax ? TOO_MUCH_WORK : applied;
+    const isLast = opIndex === body.ops.length - 1;
+    const isOver = applied.ok && isLast && !spendLimits(context, body.sender, transaction, balanceBefore - accountOf(state, body.sender).balance);
+    const result = state.work > workMax ? TOO_MUCH_WORK : isOver ? OVER_LIMIT : applied;
     if (result.ok) continue;
     state.rollback(savepoint);
     context.events.length = eventCount;
@@ -214,19 +217,17 @@ function applyTransaction(ledger: Ledger, context: BlockContext, transaction: De
   return null;
 }
 
-function refusalOfEnvelope(ledger: Ledger, transaction: DecodedTransaction, timeMs: bigint): Refusal | null {
+function refusalOfEnvelope(ledger: Ledger, transaction: DecodedTransaction, timeMs: bigint, keysBefore: KeysBefore | null = null): Refusal | null {
   const { state, rules, chainId } = ledger;
-  const { body, signatures, sizeBytes } = transaction;
+  const { body, sizeBytes } = transaction;
   if (compareBytes(body.chainId, chainId) !== 0) return refuse("wrong_chain", `Cannot take a transaction for chain ${body.chainId.toHex()} on ${chainId.toHex()}`);
   const account = accountOf(state, body.sender);
   if (body.nonce !== account.nonce) return refuse("wrong_nonce", `Cannot take nonce ${body.nonce} as the account's next is ${account.nonce}`);
   if (account.nonce === U64_MAX) return refuse("nonce_used_up", "Cannot take another transaction of this account");
   if (body.validUntilMs < timeMs) return refuse("expired", `Cannot take a transaction that was valid until ${body.validUntilMs} at ${timeMs}`);
   if (body.validUntilMs > timeMs + rules.validityWindowMs) return refuse("expiry_too_far", `Cannot take a transaction that is valid for more than ${rules.validityWindowMs} ms`);
-  const speaks = account.keys.length === 0
-    ? signatures.length === 1 && signatures.every(({ key }) => compareBytes(addressOf(key), body.sender) === 0)
-    : signatures.length >= account.threshold && signatures.every((by) => account.keys.some(({ key, expiryMs }) => expiryMs >= timeMs && compareBytes(key, by.key) === 0));
-  if (!speaks) return refuse("bad_signature", "Cannot take the transaction as its keys do not speak for its sender");
+  const silent = refusalOfSigners(account, transaction, timeMs, keysBefore);
+  if (silent) return silent;
   const least = isFree(state, transaction) ? 0n : feeFor(rules, sizeBytes);
   if (body.fee < least) return refuse("fee_too_low", `Cannot take a fee of ${body.fee} as ${least} is the least for ${sizeBytes} bytes`);
   if (account.balance < body.fee) return refuse("insufficient_funds", `Cannot take a fee of ${body.fee} as the account has ${account.balance}`);

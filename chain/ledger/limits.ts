@@ -96,3 +96,6 @@ export const PRESENCE_PERCENT_MIN = 50;
 /** Slots of one chunk of a snapshot, and the bytes that it should not be much longer than: one message. A deployment of 256 replicas alone can have 170 KB. */
 export const CHUNK_LEVEL_MAX = 9;
 export const CHUNK_BYTES_AIM: number = 192 * 1024;
+
+/** Keys of one account: as many as can sign one transaction. */
+export const KEYS_MAX = 16;

@@ -8,6 +8,7 @@ import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
+import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
 import { closeDry, endLease, finishClosing, isOn, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, LEASE_WORK, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
@@ -31,6 +32,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   unbond,
   unjail,
   report,
+  authorise,
+  revoke,
+  setThreshold,
   registerMachine,
   up,
   deploy,

@@ -1,5 +1,5 @@
 /** Operations drawn at random: plausible ones for histories, extreme ones for fuzzing. */
-import type { Operation } from "#chain/codec/transaction.ts";
+import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { type Address, U32_MAX, U64_MAX, address } from "#chain/types.ts";
 import { type Actor, type Random, TOKEN, type World, actor, bootId, component, deployment, registration } from "./world.ts";
@@ -47,8 +47,19 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
     }
     // Two operations of which the second may be refused, and takes the first with it.
     case 13: return void world.send(owner, [{ kind: "topUp", deploymentId: target, amount: 100n }, { kind: "resize", deploymentId: target, ...resources }]);
+    case 14: return void world.send(tenant, [bondOf(world, tenant, BigInt(r.int(3)) * TOKEN + BigInt(r.int(5)))]);
+    case 15: return void world.send(tenant, [{ kind: "unbond", validator: tenant.id, amount: BigInt(r.int(3)) * TOKEN + BigInt(r.int(3)) }]);
     default: return;
   }
+}
+
+const bonds = new Map<string, Operation>();
+/** Each tenant validates with its own key, in these histories. */
+function bondOf(world: World, { seed, id }: Actor, amount: bigint): Operation {
+  const name = id.toHex() + world.ledger.chainId.toHex();
+  const proof = bonds.get(name) ?? { kind: "bond", ...signValidatorProof(seed, world.ledger.chainId, id), amount: 0n };
+  bonds.set(name, proof);
+  return { ...proof, amount } as Operation;
 }
 
 /** Any operation that the layout allows, with the numbers that break things. */
@@ -78,12 +89,20 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
     () => ({ kind: "topUp", deploymentId, amount: u64() }),
     () => ({ kind: "claim", deploymentId, index: u32() }),
     () => ({ kind: "close", deploymentId }),
+    () => ({ ...r.pick([...bonds.values()]), amount: u64() }) as Operation,
+    () => ({ kind: "unbond", validator: id(), amount: u64() }),
+    () => ({ kind: "unjail", validator: id() }),
+    () => ({ kind: "report", evidence: r.pick([new Uint8Array(0), component, new Uint8Array(1024).fill(255)]) }),
+    () => ({ kind: "authorise", key: r.pick([...TENANTS, ...MACHINES]).key, scopes: u32(), limit: u64(), expiryMs: u64() }),
+    () => ({ kind: "revoke", key: r.pick([...TENANTS, ...MACHINES]).key }),
+    () => ({ kind: "setThreshold", threshold: u32() }),
   ])();
 }
 
 let proofs: readonly Operation[] | null = null;
 /** Proofs that hold, for the chain of a World with four accounts. */
 export function prepareProofs(world: World): void {
+  for (const tenant of TENANTS) bondOf(world, tenant, 0n);
   proofs = MACHINES.map((machine) => registration(world.ledger, machine, operatorOf(machine), { memoryMib: 1, cpuMillis: 1, gib: 1n, core: 1n, bond: TOKEN }));
 }
 const registrationOf = (r: Random): Operation => r.pick(proofs as readonly Operation[]);

@@ -85,7 +85,7 @@ export class World {
   }
 
   /** Puts a transaction into the next block; `changes` makes it a wrong one. Free operations carry no fee. */
-  send(sender: Actor, ops: readonly Operation[], changes: { nonce?: bigint; fee?: bigint; validUntilMs?: bigint; key?: PublicKey; chainId?: DecodedTransaction["body"]["chainId"] } = {}): DecodedTransaction {
+  send(sender: Actor, ops: readonly Operation[], changes: { nonce?: bigint; fee?: bigint; validUntilMs?: bigint; key?: PublicKey; signers?: readonly Actor[]; chainId?: DecodedTransaction["body"]["chainId"] } = {}): DecodedTransaction {
     const name = sender.id.toHex();
     const nonce = changes.nonce ?? this.#nonces.get(name) ?? this.view.account(sender.id)?.nonce ?? 0n;
     this.#nonces.set(name, nonce + 1n);
@@ -93,7 +93,7 @@ export class World {
     const fee = changes.fee ?? (free ? 0n : feeFor(this.ledger.rules, 400));
     const body = { chainId: changes.chainId ?? chainIdOf(encodeGenesis(this.genesis)), sender: sender.id, nonce, validUntilMs: changes.validUntilMs ?? this.#timeMs + 600_000n, fee, ops };
     const bodyBytes = encodeBody(body);
-    const transaction = this.#signed ? decodeTransaction(signTransaction(body, [sender.seed])) : { body, bodyBytes, txid: txidOf(bodyBytes), sizeBytes: 400, signatures: [{ key: changes.key ?? sender.key, signature: signature(new Uint8Array(64)) }] };
+    const transaction = this.#signed || changes.signers ? decodeTransaction(signTransaction(body, (changes.signers ?? [sender]).map(({ seed }) => seed))) : { body, bodyBytes, txid: txidOf(bodyBytes), sizeBytes: 400, signatures: [{ key: changes.key ?? sender.key, signature: signature(new Uint8Array(64)) }] };
     this.#queue.push(transaction);
     return transaction;
   }
