@@ -90,3 +90,16 @@ export const OFFENCE_POINTS: Readonly<Record<Offence, number>> = {
   // May be sent in good faith, by one that is late: only many of them count.
   useless: 1,
 };
+
+/** Bytes of a blob in one answer: short enough that others' messages come in between. */
+export const BLOB_CHUNK_BYTES: number = 256 * 1024;
+/** Without an answer for so long another peer is asked. */
+export const BLOB_TIMEOUT_MS: number = 5_000;
+/** Blobs that are fetched at one time, and requests of one peer that are being answered. */
+export const BLOB_FETCHES_MAX: number = 8;
+export const BLOB_ANSWERS_PER_PEER_MAX: number = 8;
+/** Blobs kept in memory between two requests for their parts, and for how long. */
+export const BLOBS_SERVED_MAX: number = 2;
+export const BLOB_SERVED_MS: number = 10_000;
+/** Peers that are asked for one blob before it counts as missing. */
+export const BLOB_PEERS_MAX: number = 32;

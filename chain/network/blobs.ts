@@ -1,0 +1,161 @@
+/**
+ * Bytes by their sha256 from any peer that has them: components, configurations, whatever is named by its digest.
+ *
+ *   channel "blobs": [1, 0, call, digest, offset]   →   [1, 1, call, bytes in all, some bytes]   or   [1, 2, call]: not here, or not for you
+ *
+ * A blob is asked of one peer after the other, part by part, and believed when all of it hashes to its name; a peer whose bytes do not is
+ * let go of. What comes is bounded by who asks (`bytesMax`) before it is kept, and who asks for much waits for its own answers.
+ */
+import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { bytes, bytesUpTo, list, u32, version } from "#chain/codec/schema.ts";
+import { WIRE_VERSION } from "#chain/constants.ts";
+import { sha256 } from "#chain/crypto.ts";
+import { type Digest, type Hex, U32_MAX, digest as digestOf, hex } from "#chain/types.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { BLOBS_SERVED_MAX, BLOB_ANSWERS_PER_PEER_MAX, BLOB_CHUNK_BYTES, BLOB_FETCHES_MAX, BLOB_PEERS_MAX, BLOB_SERVED_MS, BLOB_TIMEOUT_MS } from "./limits.ts";
+import type { PeerId, Transport } from "./transport.ts";
+
+export class BlobError extends Error {
+  readonly code: "blob_missing" | "blob_too_large" | "aborted" | "overloaded";
+  constructor(code: BlobError["code"], message: string) {
+    super(message);
+    this.name = "BlobError";
+    this.code = code;
+  }
+}
+export type BlobExchangeOptions = {
+  readonly transport: Transport;
+  readonly clock?: Clock;
+  /** The blob if it is here and this peer may have it. */
+  readonly read: (digest: Hex, peer: PeerId) => Promise<Uint8Array | null>;
+};
+type Part = { readonly total: number; readonly bytes: Uint8Array };
+/** null: the peer does not have it, or did not answer. */
+type Call = { readonly peer: PeerId; readonly done: (part: Part | null) => void };
+
+export class BlobExchange {
+  readonly #options: BlobExchangeOptions;
+  readonly #clock: Clock;
+  readonly #calls = new Map<number, Call>();
+  readonly #answering = new Map<PeerId, number>();
+  readonly #served = new Map<Hex, { readonly bytes: Promise<Uint8Array | null>; readonly untilMs: number; readonly peer: PeerId }>();
+  readonly #unsubscribe: () => void;
+  #count = 0;
+  #fetches = 0;
+
+  constructor(options: BlobExchangeOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#unsubscribe = options.transport.onMessage((from, channel, message) => { if (channel === "blobs") this.#receive(from, message); });
+  }
+
+  /** Throws BlobError. `peers`: who probably has it, asked first. */
+  async fetch(digest: Digest, { bytesMax, peers = [], signal }: { bytesMax: number; peers?: readonly PeerId[]; signal?: AbortSignal }): Promise<Uint8Array> {
+    if (this.#fetches >= BLOB_FETCHES_MAX) throw new BlobError("overloaded", `Cannot fetch ${hex(digest)} now: ${BLOB_FETCHES_MAX} others are under way`);
+    this.#fetches++;
+    try {
+      const connected = this.#options.transport.peers();
+      const asked = [...new Set([...peers.filter((peer) => connected.includes(peer)), ...connected])].slice(0, BLOB_PEERS_MAX);
+      let tooLarge = false;
+      for (const peer of asked) {
+        if (signal?.aborted) throw new BlobError("aborted", `Cannot fetch ${hex(digest)} any longer: the caller gave up`);
+        const found = await this.#fetchFrom(peer, digest, bytesMax);
+        if (found === "too large") tooLarge = true;
+        else if (found && hex(sha256(found)) === hex(digest)) return found;
+        else if (found) this.#options.transport.report(peer, "forged");
+      }
+      if (tooLarge) throw new BlobError("blob_too_large", `Cannot take ${hex(digest)} as it has more than ${bytesMax} bytes`);
+      throw new BlobError("blob_missing", `Cannot find ${hex(digest)}: none of ${asked.length} peers gave it`);
+    } finally {
+      this.#fetches--;
+    }
+  }
+  stop(): void {
+    this.#unsubscribe();
+    for (const { done } of this.#calls.values()) done(null);
+    this.#calls.clear();
+  }
+
+  async #fetchFrom(peer: PeerId, digest: Digest, bytesMax: number): Promise<Uint8Array | "too large" | null> {
+    const parts: Uint8Array[] = [];
+    let [at, total] = [0, 0];
+    do {
+      const part = await this.#ask(peer, digest, at);
+      if (part === null) return null;
+      if (part.total > bytesMax) return "too large";
+      const isMore = at + part.bytes.length < part.total;
+      if ((at > 0 && part.total !== total) || at + part.bytes.length > part.total || (isMore && part.bytes.length === 0)) {
+        this.#options.transport.report(peer, "malformed");
+        return null;
+      }
+      parts.push(part.bytes);
+      at += part.bytes.length;
+      total = part.total;
+    } while (at < total);
+    const whole = new Uint8Array(total);
+    let to = 0;
+    for (const part of parts) {
+      whole.set(part, to);
+      to += part.length;
+    }
+    return whole;
+  }
+  #ask(peer: PeerId, digest: Digest, offset: number): Promise<Part | null> {
+    const call = this.#count++ % U32_MAX;
+    return new Promise((resolve) => {
+      const cancel = this.#clock.setTimer(() => done(null), BLOB_TIMEOUT_MS);
+      const done = (part: Part | null): void => {
+        cancel();
+        this.#calls.delete(call);
+        resolve(part);
+      };
+      this.#calls.set(call, { peer, done });
+      if (!this.#options.transport.send(peer, "blobs", encode([WIRE_VERSION, 0, call, digest, offset]))) done(null);
+    });
+  }
+
+  #receive(from: PeerId, message: Uint8Array): void {
+    try {
+      const [first, kind, call, ...rest] = list(decode(message), 5);
+      version(first);
+      switch (u32(kind)) {
+        case 0: return this.#answer(from, u32(call), digestOf(bytes(rest[0], 32)), u32(rest[1]));
+        case 1: return this.#take(from, u32(call), rest);
+        case 2: return this.#take(from, u32(call), null);
+        default: throw new CodecError("codec_value", `${u32(kind)} is no kind of message`);
+      }
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      this.#options.transport.report(from, "malformed");
+    }
+  }
+  #take(from: PeerId, call: number, rest: readonly Cbor[] | null): void {
+    const waiting = this.#calls.get(call);
+    // Late, or never asked for.
+    if (!waiting || waiting.peer !== from) return this.#options.transport.report(from, "useless");
+    waiting.done(rest === null ? null : { total: u32(rest[0]), bytes: bytesUpTo(rest[1], BLOB_CHUNK_BYTES) });
+  }
+
+  #answer(to: PeerId, call: number, digest: Digest, offset: number): void {
+    const running = this.#answering.get(to) ?? 0;
+    if (running >= BLOB_ANSWERS_PER_PEER_MAX) return this.#options.transport.report(to, "useless");
+    this.#answering.set(to, running + 1);
+    void this.#read(hex(digest), to).catch(() => null).then((blob) => {
+      const left = this.#answering.get(to)! - 1;
+      if (left > 0) this.#answering.set(to, left);
+      else this.#answering.delete(to);
+      const answer: Cbor = blob === null || offset > blob.length ? [WIRE_VERSION, 2, call] : [WIRE_VERSION, 1, call, blob.length, blob.subarray(offset, offset + BLOB_CHUNK_BYTES)];
+      this.#options.transport.send(to, "blobs", encode(answer));
+    });
+  }
+  /** The parts of one blob are asked for one after the other: it is read once. Whether a peer may have it is asked for each peer. */
+  #read(digest: Hex, peer: PeerId): Promise<Uint8Array | null> {
+    const nowMs = this.#clock.nowMs();
+    for (const [key, { untilMs }] of this.#served) if (untilMs <= nowMs || this.#served.size > BLOBS_SERVED_MAX) this.#served.delete(key);
+    const known = this.#served.get(digest);
+    if (known && known.peer === peer) return known.bytes;
+    const read = this.#options.read(digest, peer);
+    this.#served.set(digest, { bytes: read, untilMs: nowMs + BLOB_SERVED_MS, peer });
+    return read;
+  }
+}
