@@ -27,7 +27,8 @@ import { createRoutes } from "./api/routes.ts";
 import { serveApi } from "./api/server.ts";
 import { BlobStore } from "./blobs.ts";
 import { ChainSender, FREE } from "./chainSender.ts";
-import { AgentError, codeOf, messageOf } from "./error.ts";
+import { codeOf, messageOf } from "./error.ts";
+import { openExchange } from "./exchange.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
@@ -99,15 +100,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { node, runner, blobs, logs, named } = parts;
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
   const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, named.current()).deployments.map(({ id }) => id));
+  const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address });
+  started.defer(() => exchange.stop());
   const supervisor = new Supervisor({
     bootId, now: Date.now, blobs: () => blobs.observed(),
     desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
     hands: {
       submit: (operation) => machineSender.submit(operation), blobs,
       runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
-      fetch: async (digest) => {
-        throw new AgentError("blob_missing", `Cannot bring ${digest} here as no other machine is known to hold it`);
-      },
+      fetch: (digest) => exchange.bring(digest),
       tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
     },
     onFailure: (action, code, error) => log(`Cannot carry out ${action.key} (${code}): ${messageOf(error)}`),

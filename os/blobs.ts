@@ -88,6 +88,10 @@ export class BlobStore {
     return this.#entries.has(digest);
   }
 
+  kindOf(digest: Hex): BlobKind | null {
+    return this.#entries.get(digest)?.kind ?? null;
+  }
+
   /** What the supervisor's plan sees. */
   observed(): Map<Hex, Blob> {
     const blobs = new Map<Hex, Blob>();

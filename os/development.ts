@@ -6,7 +6,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeGenesis } from "#chain/codec/genesis.ts";
+import { chainIdOf, decodeGenesis, encodeGenesis } from "#chain/codec/genesis.ts";
 import type { PresetName } from "#chain/constants.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { peerId } from "#chain/network/transport.ts";
@@ -26,6 +26,14 @@ export type DevelopmentOptions = {
   readonly parameters?: PresetName;
   readonly sandbox?: Sandbox;
   readonly onLog?: (line: string) => void;
+  /** A chain of several machines instead of one of its own: this one votes if its key is in that genesis, and follows if not. */
+  readonly chain?: ChainOptions;
+};
+export type ChainOptions = {
+  readonly genesis: Uint8Array;
+  /** Multiaddresses to listen on, and of machines to begin with. */
+  readonly listen: readonly string[];
+  readonly peers: readonly string[];
 };
 export type DevelopmentAgent = RunningAgent & {
   /** The funded account. */
@@ -56,7 +64,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
     join: async (directory) => {
       account = await openDevelopmentAccount(directory);
-      return joinAlone(directory, account, options.parameters ?? "default");
+      return options.chain === undefined ? joinAlone(directory, account, options.parameters ?? "default") : joinChain(directory, options.chain);
     },
   });
   if (account === null) throw new Error("The agent started without joining");
@@ -65,6 +73,18 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
 
 export const openDevelopmentAccount = (directory: string): Promise<KeyPair> => openKey(developmentKeyPath(directory));
 const developmentKeyPath = (directory: string): string => join(directory, "keys", "development");
+
+/** The libp2p parts are loaded by whoever has others to talk to. */
+async function joinChain(directory: string, { genesis, listen, peers }: ChainOptions): Promise<Membership> {
+  const { openStreams } = await import("#chain/network/streams.ts");
+  const [machine, validator, operator] = await Promise.all((["machine", "validator", "operator"] as const).map((name) => openKey(join(directory, "keys", name)))) as [KeyPair, KeyPair, KeyPair];
+  const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
+  const isValidator = validators.includes(peerId(validator.publicKey));
+  const transport = await openStreams({
+    chainId: chainIdOf(genesis), machineSeed: machine.seed, listen, peers, validators, ...(isValidator ? { validatorSeed: validator.seed } : {}),
+  });
+  return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport };
+}
 
 async function joinAlone(directory: string, account: KeyPair, parameters: PresetName): Promise<Membership> {
   const validator = await openKey(join(directory, "keys", "validator"));

@@ -8,13 +8,14 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { addressText } from "#chain/codec/address.ts";
 import { PRESETS, type PresetName } from "#chain/constants.ts";
+import { multiaddressOf } from "#chain/network/addresses.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
@@ -29,9 +30,13 @@ const USAGE = `npm start -- [options]
   --api-port N     port of the HTTP API (7480; 0: any)
   --http-port N    port of the ingress (7481; 0: any)
   --no-demo        do not deploy the hello example
+  --genesis FILE   be one machine of a chain of several (godwit chain genesis), with
+  --listen H:P     where to listen for the others (0.0.0.0:7482), and
+  --peer H:P       machines to begin with; may be given several times
   --parameters P   protocol parameters of a new chain: default, or minimal (short holds, for tests)`;
 const API_PORT_DEFAULT = 7480;
 const HTTP_PORT_DEFAULT = 7481;
+const LISTEN_DEFAULT = "0.0.0.0:7482";
 const EXAMPLE = join(import.meta.dirname, "..", "workloads", "examples", "hello");
 const EXAMPLE_NAME = "hello";
 const BILL_INTERVAL_MS = 1_000;
@@ -43,7 +48,8 @@ const STOP_MS_MAX = 2_000;
 /** What a data folder of a development machine holds; its keys, by which it is known for one, go last. */
 const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "logs", "keys"];
 
-type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName };
+type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName;
+  readonly chain?: { readonly genesisFile: string; readonly listen: readonly string[]; readonly peers: readonly string[] } };
 /** What to do about a refusal that a second start meets. */
 const ADVICE: Readonly<Record<string, string>> = {
   data_folder_in_use: "Ctrl-C where it runs ends it; beside it, start one with --data DIR --api-port 0 --http-port 0",
@@ -68,7 +74,7 @@ function readOptions(argv: readonly string[]): Options | null {
   try {
     ({ values } = parseArgs({
       args: [...argv], strict: true,
-      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, help: { type: "boolean", short: "h" } },
     }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -77,8 +83,17 @@ function readOptions(argv: readonly string[]): Options | null {
   return {
     directory: resolve(values.data ?? join(homedir(), ".godwit", "dev")), fresh: values.fresh === true, demo: values["no-demo"] !== true,
     parameters: preset(values.parameters ?? "default"),
+    ...(values.genesis === undefined ? {} : { chain: { genesisFile: resolve(values.genesis), listen: addresses("--listen", values.listen ?? [LISTEN_DEFAULT]), peers: addresses("--peer", values.peer ?? []) } }),
     apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
   };
+}
+
+function addresses(option: string, written: readonly string[]): string[] {
+  return written.map((text) => {
+    const found = multiaddressOf(text);
+    if (found === null) throw new UsageError(`${option} must be HOST:PORT, not "${text}"`);
+    return found;
+  });
 }
 
 function preset(name: string): PresetName {
@@ -172,7 +187,9 @@ async function main(): Promise<number> {
   const { signal } = stop;
   if (options.fresh) await clear(options.directory);
   await mkdir(join(options.directory, ".."), { recursive: true });
-  const agent = await startDevelopment({ ...options, onLog: (line) => say("machine", line) });
+  const { chain, ...machine } = options;
+  const joined = chain === undefined ? {} : { chain: { ...chain, genesis: new Uint8Array(await readFile(chain.genesisFile)) } };
+  const agent = await startDevelopment({ ...machine, ...joined, onLog: (line) => say("machine", line) });
   const client = new ApiClient({ url: agent.api, signer: { address: agent.account.address, seed: agent.account.seed } });
   try {
     await writeDevelopmentApi(options.directory, agent.api);
@@ -180,7 +197,7 @@ async function main(): Promise<number> {
     say("account", `${addressText(agent.account.address)} (development, funded)`);
     say("api", agent.api);
     say("ingress", `http://127.0.0.1:${agent.httpPort}`);
-    const deployment = options.demo && !signal.aborted ? await deployDemo(agent, client, options.directory, signal) : null;
+    const deployment = options.demo && chain === undefined && !signal.aborted ? await deployDemo(agent, client, options.directory, signal) : null;
     if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
     if (!signal.aborted) say("stop", "Ctrl-C");
     if (deployment !== null) await showBill(client, deployment.id, signal);

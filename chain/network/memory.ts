@@ -142,6 +142,9 @@ class Member implements Transport {
     this.#peerListeners.add(listener);
     return () => this.#peerListeners.delete(listener);
   }
+  machineOf(): null {
+    return null;
+  }
   report(peer: PeerId, offence: Offence): void {
     if (this.#scores.add([peer], offence, this.#network.nowMs())) this.#network.ban(this.self, peer);
   }

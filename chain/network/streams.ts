@@ -129,6 +129,9 @@ export class StreamTransport implements Transport {
     this.#peerListeners.add(listener);
     return () => this.#peerListeners.delete(listener);
   }
+  machineOf(peer: PeerId): PublicKey | null {
+    return this.#byPeer.get(peer)?.machineKey ?? null;
+  }
   report(peer: PeerId, offence: Offence): void {
     const link = this.#byPeer.get(peer);
     if (link) this.#offended(link, offence);

@@ -7,7 +7,7 @@
  * What waits for one peer is capped by bytes (`QUEUE_BYTES_MAX`): above it `send` answers false and the message is gone;
  * the rules that resend (R9, R10) bring it back. A slow peer costs its own messages, never our memory.
  */
-import type { Branded } from "#chain/types.ts";
+import type { Branded, PublicKey } from "#chain/types.ts";
 
 /** Who a peer is: the hex of its consensus key if it has proved one, else of its machine key. The transport has authenticated it. */
 export type PeerId = Branded<string, "PeerId">;
@@ -31,6 +31,8 @@ export interface Transport {
   onMessage(listener: MessageListener): () => void;
   /** Called for each peer that comes or comes back: what it missed can be sent again. */
   onPeer(listener: (peer: PeerId) => void): () => void;
+  /** The machine key behind a peer, where it is known: a validator's name is its consensus key. */
+  machineOf(peer: PeerId): PublicKey | null;
   /** What a reader of its messages found wrong with this peer. Enough of it and the peer is disconnected, and not let in for a while. */
   report(peer: PeerId, offence: Offence): void;
   close(): Promise<void>;

@@ -35,7 +35,7 @@ export const chain: Command = {
     peer: { type: "string", multiple: true, value: "HOST:PORT", summary: "validator: nodes to begin with; they tell of the others" },
   },
   arguments: [1, 2],
-  details: "keys makes DIR/keys/validator and DIR/keys/machine, and prints what others may know of them.\n" +
+  details: "keys makes the keys of one machine in DIR/keys, and prints what others may know of them.\n" +
     "validator runs a node without a machine around it, until Ctrl-C. It votes if its key is in the genesis.\n" +
     "replay executes every block again from genesis and compares each state root with the one that was signed.",
   async run(input, shell) {
@@ -48,9 +48,9 @@ export const chain: Command = {
 };
 
 async function keys(input: Input, shell: Shell, folder: string): Promise<void> {
-  const [validatorKey, machineKey] = await Promise.all(["validator", "machine"].map((name) => openKey(join(folder, "keys", name))));
-  const shown = { consensusKey: hex(validatorKey!.publicKey), machine: addressText(machineKey!.address), folder: join(folder, "keys") };
-  print(shell, input.json, shown, () => pairsText([["consensus key", shown.consensusKey], ["machine", shown.machine], ["folder", shown.folder]]));
+  const [validatorKey, machineKey, operatorKey] = await Promise.all(["validator", "machine", "operator"].map((name) => openKey(join(folder, "keys", name))));
+  const shown = { consensusKey: hex(validatorKey!.publicKey), machine: addressText(machineKey!.address), operator: addressText(operatorKey!.address), folder: join(folder, "keys") };
+  print(shell, input.json, shown, () => pairsText([["consensus key", shown.consensusKey], ["machine", shown.machine], ["operator", shown.operator], ["folder", shown.folder]]));
 }
 
 async function genesis(input: Input, shell: Shell, file: string): Promise<void> {
