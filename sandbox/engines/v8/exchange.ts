@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Lane } from "./lane.ts";
+import { GuestRequests } from "./outgoing.ts";
 import { LogLines } from "./logLines.ts";
 import type { FromLane, GuestRequest, Headers } from "./protocol.ts";
 import type { Lanes, Loaded } from "./loaded.ts";
@@ -26,6 +27,7 @@ export class Exchange {
   #loaded: Loaded | undefined;
   #lane: Lane | null = null;
   #lines: LogLines | undefined;
+  #requests: GuestRequests | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
   #hasFailed = false;
@@ -99,6 +101,7 @@ export class Exchange {
     this.#timer = setTimeout(() => this.#fail("wall_time_limit", `still running after ${limits.wallTimeMsMax} ms`), limits.wallTimeMsMax);
     lane.take((message) => this.#hear(message), (reason) => this.#fail("trap", `the guest's thread ended: ${reason}`));
     if (!hasBody) this.#request.resume();
+    this.#requests = new GuestRequests(this.#runner.dialler, loaded.id, loaded.outgoing, limits, (message) => this.#lane?.post(message));
     const request: GuestRequest = { method: this.#request.method ?? "GET", target: this.#request.url ?? "/", authority, headers: this.#guestHeaders(), body: hasBody ? null : new Uint8Array() };
     lane.post({ type: "serve", id: program.id, setting, request });
   }
@@ -123,6 +126,8 @@ export class Exchange {
       case "body": return this.#send(message.chunks, false);
       case "refused": return this.#fail("guest_error", message.error);
       case "done": return this.#done(message);
+      case "send": return this.#requests?.send(message);
+      case "wantPart": return this.#requests?.want(message.call);
       case "begun": return;
       default: throw message satisfies never;
     }
@@ -245,6 +250,7 @@ export class Exchange {
   /** The place goes to who waits for it. */
   #leave(isFree: boolean): void {
     clearTimeout(this.#timer);
+    this.#requests?.end();
     this.#bodyDone();
     if (!this.#hasFailed) this.#lines?.end();
     if (!this.#request.readableEnded) this.#request.resume();

@@ -24,9 +24,11 @@ export class Source {
   readonly #chunks: Uint8Array[] = [];
   #ended = false;
   #wanted = false;
-  readonly #host: Host;
-  constructor(host: Host, whole: Uint8Array | null) {
-    this.#host = host;
+  readonly #ask: () => void;
+  /** Why it ended before its end, as an error code of wasi:http. */
+  error: string | null = null;
+  constructor(ask: () => void, whole: Uint8Array | null) {
+    this.#ask = ask;
     if (whole !== null) this.give(whole.length > 0 ? whole : null);
     if (whole !== null && whole.length > 0) this.give(null);
   }
@@ -40,7 +42,7 @@ export class Source {
   /** Something can be read, or the end be seen; if not, it is asked for. */
   isReady(): boolean {
     if (this.#chunks.length > 0 || this.#ended) return true;
-    if (!this.#wanted) this.#host.post({ type: "want" });
+    if (!this.#wanted) this.#ask();
     this.#wanted = true;
     return false;
   }
@@ -58,6 +60,23 @@ export class Source {
   }
 }
 
+/** A request of the guest's: what has come of it. */
+export class SentRequest {
+  readonly source: Source;
+  outcome: { readonly status: number; readonly headers: Headers } | { readonly error: string } | null = null;
+  constructor(host: Host, call: number) {
+    this.source = new Source(() => host.post({ type: "wantPart", call }), null);
+    host.sent.set(call, this);
+  }
+
+  hear(message: Extract<ToLane, { type: "response" | "unanswered" | "part" }>): void {
+    if (message.type === "part") {
+      this.source.error = message.error;
+      this.source.give(message.bytes);
+    } else this.outcome = message.type === "response" ? { status: message.status, headers: message.headers } : { error: message.error };
+  }
+}
+
 /** The guest's answer as far as it has not been sent. */
 export type Answer = { readonly status: number; readonly headers: Headers; readonly body: { chunks: Uint8Array[]; bytes: number; trailers: Headers } | null };
 
@@ -67,6 +86,8 @@ export class Host {
   readonly headerBytesMax: number;
   readonly source: Source;
   answer: Answer | null = null;
+  /** The guest's own requests, by number. */
+  readonly sent: Map<number, SentRequest> = new Map<number, SentRequest>();
   readonly #channel: Channel;
   #isHeadSent = false;
   #answeredMs = 0;
@@ -77,7 +98,7 @@ export class Host {
     this.setting = setting;
     this.request = request;
     this.headerBytesMax = headerBytesMax;
-    this.source = new Source(this, input);
+    this.source = new Source(() => this.post({ type: "want" }), input);
   }
 
   post(message: FromLane): void {
@@ -99,6 +120,7 @@ export class Host {
 
   #take(message: ToLane): void {
     if (message.type === "chunk") this.source.give(message.bytes);
+    else if (message.type === "response" || message.type === "unanswered" || message.type === "part") this.sent.get(message.call)?.hear(message);
     else if (message.type === "taken") this.#untaken -= message.bytes;
   }
 

@@ -32,6 +32,10 @@ export type ToLane =
   | { readonly type: "try"; readonly id: string; readonly setting: Setting }
   /** Of the request's body or of stdin, as it was wanted; null is its end. */
   | { readonly type: "chunk"; readonly bytes: Uint8Array | null }
+  /** The answer to a request of the guest's: its head, then parts as they are wanted; null is the end, by itself or by an error. */
+  | { readonly type: "response"; readonly call: number; readonly status: number; readonly headers: Headers }
+  | { readonly type: "unanswered"; readonly call: number; readonly error: string }
+  | { readonly type: "part"; readonly call: number; readonly bytes: Uint8Array | null; readonly error: string | null }
   /** So much of what the guest wrote has gone on. */
   | { readonly type: "taken"; readonly bytes: number };
 
@@ -42,6 +46,9 @@ export type FromLane =
   | { readonly type: "write"; readonly stream: 1 | 2; readonly bytes: Uint8Array }
   | { readonly type: "answer"; readonly status: number; readonly headers: Headers; readonly chunks: readonly Uint8Array[]; readonly isWhole: boolean }
   | { readonly type: "body"; readonly chunks: readonly Uint8Array[] }
+  /** A request of the guest's own, whole. */
+  | { readonly type: "send"; readonly call: number; readonly method: string; readonly scheme: string; readonly authority: string; readonly path: string; readonly headers: Headers; readonly body: readonly Uint8Array[]; readonly timeoutMs: number | null }
+  | { readonly type: "wantPart"; readonly call: number }
   /** The guest answered with an error code of wasi:http. */
   | { readonly type: "refused"; readonly error: string }
   | { readonly type: "done"; readonly exitCode: number; readonly failure: { readonly code: string; readonly message: string } | null; readonly memoryBytes: number; readonly trailers: Headers };

@@ -13,6 +13,7 @@ import type { Deployment } from "../../load.ts";
 import type { Runner, RunnerOptions } from "../../runner.ts";
 import { Exchange } from "./exchange.ts";
 import { Lane } from "./lane.ts";
+import { Dialler } from "./outgoing.ts";
 import type { Lanes, Loaded } from "./loaded.ts";
 import { type ParsedProgram, preparedOf } from "./compiled.ts";
 import type { FromLane, Program, Setting } from "./protocol.ts";
@@ -61,6 +62,7 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
 
 class V8Runner implements Runner, Lanes {
   readonly pid: number = process.pid;
+  readonly dialler: Dialler;
   readonly #options: RunnerOptions;
   readonly #server: Server;
   readonly #deployments = new Map<string, Loaded>();
@@ -75,6 +77,7 @@ class V8Runner implements Runner, Lanes {
   constructor(options: RunnerOptions, server: Server) {
     this.#options = options;
     this.#server = server;
+    this.dialler = new Dialler(options.outgoing);
     this.#held = options.hold ?? false;
     const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
       const answer = (): void => void new Exchange(this, request, response, expectsContinue).run();
@@ -109,7 +112,7 @@ class V8Runner implements Runner, Lanes {
     const before = this.#deployments.get(id);
     for (const host of before?.hosts ?? []) this.#hosts.delete(host);
     const usage = before?.usage ?? { requests: 0, errors: 0, fuel: 0, cpuNs: 0, memoryBytes: 0, memoryBytesPeak: 0, running: 0, waiting: 0, logLinesDropped: 0 };
-    const loaded: Loaded = { id, hosts, program, setting, limits, concurrency, usage, queue: before?.queue ?? [] };
+    const loaded: Loaded = { id, hosts, program, setting, limits, concurrency, outgoing: deployment.outgoing ?? [], usage, queue: before?.queue ?? [] };
     this.#deployments.set(id, loaded);
     for (const host of hosts) this.#hosts.set(host, loaded);
     if (before !== undefined) for (const lane of this.#idle) lane.forget(before.program.id);

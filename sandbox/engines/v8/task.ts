@@ -3,6 +3,7 @@ import { SandboxError } from "../../errors.ts";
 import { refuseWhereForbidden } from "../../guestsHere.ts";
 import { completeLimits, LIMITS_TASK_DEFAULT } from "../../limits.ts";
 import type { TaskOptions, TaskResult, TrapCode } from "../../sandbox.ts";
+import { Dialler, GuestRequests } from "./outgoing.ts";
 import { Lane } from "./lane.ts";
 import { digestOf, inspectParsed, parse, prepare } from "./program.ts";
 import type { FromLane } from "./protocol.ts";
@@ -22,6 +23,7 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
   let timer: NodeJS.Timeout | undefined;
   const abort = (): void => fail("aborted", "aborted by the caller");
   options.signal?.addEventListener("abort", abort);
+  const requests = new GuestRequests(new Dialler(options.dialling), "task", options.outgoing ?? [], limits, (message) => lane.post(message));
   const chunks = inputOf(options.stdin)[Symbol.asyncIterator]();
   let output: Promise<void> = Promise.resolve();
   const pull = async (): Promise<void> => {
@@ -41,7 +43,9 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
       if (message.type === "begun") {
         begunMs = performance.now();
         timer = setTimeout(() => fail("wall_time_limit", `still running after ${limits.wallTimeMsMax} ms`), limits.wallTimeMsMax);
-      } else if (message.type === "want") void pull();
+      } else if (message.type === "send") requests.send(message);
+      else if (message.type === "wantPart") requests.want(message.call);
+      else if (message.type === "want") void pull();
       else if (message.type === "write") write(message);
       else if (message.type === "done") {
         const { exitCode, failure, memoryBytes } = message;
@@ -56,6 +60,7 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
     return { ...result, fuel: 0, wallMs: performance.now() - begunMs };
   } finally {
     clearTimeout(timer);
+    requests.end();
     options.signal?.removeEventListener("abort", abort);
     void chunks.return?.()?.catch(() => {});
     await lane.end();

@@ -1,14 +1,13 @@
 /**
- * wasi:http for V8. Requests come in; one that goes out is denied: who may send what is the agent's policy, and there is no agent
- * here. Names, values and forbidden headers are judged as the wasmtime engine judges them.
+ * wasi:http for V8: requests that come in, and those that a guest sends, which the main thread dials (outgoing.ts). Names, values and forbidden headers are judged as the wasmtime engine judges them.
  */
-import { err, type Err, type Host, ok, type Ok, type Source } from "./host.ts";
+import { err, type Err, type Host, ok, type Ok, SentRequest, type Source } from "./host.ts";
 import type { HostFunctions } from "./instance.ts";
 import type { Headers } from "./protocol.ts";
 import { HostTrap } from "./trap.ts";
-import { type InputStream, type OutputStream, Pollable, type StreamFailure } from "./wasiIo.ts";
+import { type InputStream, type IoError, type OutputStream, Pollable, type StreamFailure } from "./wasiIo.ts";
 
-type Body = { chunks: Uint8Array[]; bytes: number; trailers: Headers; announced: number | null; written: number; isFinished: boolean };
+type Body = { chunks: Uint8Array[]; bytes: number; trailers: Headers; announced: number | null; written: number; isFinished: boolean; onFinish?: () => void };
 type HeaderError = { readonly tag: "invalid-syntax" | "forbidden" | "immutable" };
 type Tagged = { readonly tag: string; readonly value?: unknown };
 type ErrorCode = Tagged;
@@ -16,7 +15,6 @@ type ErrorCode = Tagged;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const FORBIDDEN: ReadonlySet<string> = new Set(["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "transfer-encoding", "upgrade", "host", "http2-settings"]);
 const METHODS: ReadonlySet<string> = new Set(["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"]);
-const DENIED: ErrorCode = { tag: "HTTP-request-denied" };
 /** As in limits.ts's wasmtime twin: the host's form of a header is larger than its bytes. */
 const FIELD_BYTES_FACTOR = 4;
 const STATUS_MIN = 100;
@@ -128,6 +126,7 @@ class OutgoingBody {
     body.isFinished = true;
     if (body.announced !== null && body.written !== body.announced) return err({ tag: "HTTP-response-body-size", value: BigInt(body.written) });
     body.trailers = trailers?.entries ?? [];
+    body.onFinish?.();
     return ok(undefined);
   }
 }
@@ -135,9 +134,51 @@ class OutgoingBody {
 class FutureTrailers {
   taken = false;
 }
-/** A request that was sent; it is denied at once. */
+/** A request that is sent when its body is whole. */
 class FutureResponse {
   taken = false;
+  readonly sent: SentRequest;
+  constructor(sent: SentRequest) {
+    this.sent = sent;
+  }
+}
+class IncomingResponse {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: IncomingBody;
+  consumed = false;
+  constructor(status: number, headers: Headers, body: IncomingBody) {
+    this.status = status;
+    this.headers = headers;
+    this.body = body;
+  }
+}
+
+/** Error codes that carry something more than their name. */
+const PAYLOADS: Readonly<Record<string, unknown>> = {
+  "DNS-error": { rcode: "NXDOMAIN", infoCode: undefined }, "HTTP-request-body-size": undefined, "HTTP-response-body-size": undefined, "HTTP-response-header-section-size": undefined, "TLS-alert-received": { alertId: undefined, alertMessage: undefined },
+};
+const errorCode = (tag: string): ErrorCode => ({ tag, value: PAYLOADS[tag] });
+
+function send(host: Host, request: Outgoing, options: RequestOptions | undefined): Ok<FutureResponse> {
+  const call = host.sent.size + 1;
+  const sent = new SentRequest(host, call);
+  const connectTimeout = options?.timeouts.get("connect-timeout");
+  const post = (): void => host.post({
+    type: "send", call, method: request.method.tag === "other" ? String(request.method.value) : request.method.tag.toUpperCase(), path: request.path ?? "/", authority: request.authority ?? "",
+    scheme: request.scheme === undefined ? "https" : request.scheme.tag === "other" ? String(request.scheme.value) : request.scheme.tag.toLowerCase(),
+    headers: request.headers.entries, body: request.body?.chunks ?? [], timeoutMs: connectTimeout === undefined ? null : Number(connectTimeout / 1_000_000n),
+  });
+  if (request.body === null || request.body.isFinished) post();
+  else request.body.onFinish = post;
+  return ok(new FutureResponse(sent));
+}
+
+function outcomeOf(host: Host, future: FutureResponse): Ok<Ok<IncomingResponse> | Err<ErrorCode>> | Err<undefined> | undefined {
+  host.waitUntil(() => true);
+  const { outcome, source } = future.sent;
+  if (outcome === null) return undefined;
+  return taken<Ok<IncomingResponse> | Err<ErrorCode>>(future, "error" in outcome ? err(errorCode(outcome.error)) : ok(new IncomingResponse(outcome.status, outcome.headers, new IncomingBody(source))));
 }
 class RequestOptions {
   readonly timeouts = new Map<string, bigint>();
@@ -213,7 +254,7 @@ const ANSWERING: HostFunctions<Host> = {
   "[static]outgoing-body.finish": (_, body: OutgoingBody, trailers: Fields | undefined) => body.finish(trailers),
   "[static]response-outparam.set": setAnswer,
   "[method]response-outparam.send-informational": () => err({ tag: "internal-error", value: undefined }),
-  "http-error-code": () => undefined,
+  "http-error-code": (_, error: IoError) => (/^(?:HTTP|TLS|DNS|connection)-/.test(error.text) ? errorCode(error.text) : undefined),
 };
 
 function settable<K extends "method" | "path" | "scheme" | "authority">(name: string, key: K): HostFunctions<Host> {
@@ -244,11 +285,18 @@ const OUTGOING: HostFunctions<Host> = {
   ...settable("method", "method"), ...settable("path-with-query", "path"), ...settable("scheme", "scheme"), ...settable("authority", "authority"),
   "[constructor]request-options": () => new RequestOptions(),
   ...timeout("connect-timeout"), ...timeout("first-byte-timeout"), ...timeout("between-bytes-timeout"),
-  "[method]future-incoming-response.subscribe": () => Pollable.ready(),
-  "[method]future-incoming-response.get": (_, future: FutureResponse) => taken(future, err(DENIED)),
+  "[method]future-incoming-response.subscribe": (_, { sent }: FutureResponse) => new Pollable(() => sent.outcome !== null),
+  "[method]future-incoming-response.get": outcomeOf,
+  "[method]incoming-response.status": (_, response: IncomingResponse) => response.status,
+  "[method]incoming-response.headers": (host, response: IncomingResponse) => Fields.of(host, response.headers, true),
+  "[method]incoming-response.consume": (_, response: IncomingResponse) => {
+    if (response.consumed) return err(undefined);
+    response.consumed = true;
+    return ok(response.body);
+  },
 };
 
 export const HTTP: HostFunctions<Host> = {
   ...Object.fromEntries(Object.entries({ ...FIELDS, ...INCOMING, ...ANSWERING, ...OUTGOING }).map(([name, call]) => [`wasi:http/types#${name}`, call])),
-  "wasi:http/outgoing-handler#handle": () => ok(new FutureResponse()),
+  "wasi:http/outgoing-handler#handle": send,
 };

@@ -19,7 +19,7 @@ export class Pollable {
   }
 }
 
-export type InputStream = { readonly source: Source };
+export type InputStream = { readonly source: Pick<Source, "isReady" | "read"> & { readonly error?: string | null } };
 export type OutputStream = {
   /** Bytes that may be written now. */
   room(): number;
@@ -47,7 +47,9 @@ function read(host: Host, { source }: InputStream, length: bigint, wait: boolean
   else host.waitUntil(() => true);
   source.isReady();
   const bytes = source.read(Number(length < BigInt(READ_BYTES_MAX) ? length : BigInt(READ_BYTES_MAX)));
-  return bytes === null ? CLOSED : ok(bytes);
+  if (bytes !== null) return ok(bytes);
+  const error = source.error;
+  return error === null || error === undefined ? CLOSED : err({ tag: "last-operation-failed", value: new IoError(error) });
 }
 
 function skip(host: Host, stream: InputStream, length: bigint, wait: boolean): Ok<bigint> | Err<StreamFailure> {
