@@ -85,15 +85,15 @@ export async function runStart(options: readonly string[]): Promise<Exit> {
 }
 
 /** The command line against a machine, as its development account unless the environment says otherwise. */
-export async function cli(machine: Machine | null, args: readonly string[], options: { environment?: Record<string, string>; input?: string } = {}): Promise<Exit> {
+export async function cli(machine: Machine | null, args: readonly string[], options: { environment?: Record<string, string>; input?: string; folder?: string } = {}): Promise<Exit> {
   const environment = { ...process.env, NO_COLOR: "1", ...(machine ? { GODWIT_API: machine.api, GODWIT_DATA: machine.directory } : {}), ...options.environment };
-  const child = spawn(join(root, "tools", "godwit"), args, { stdio: ["pipe", "pipe", "pipe"], env: environment });
+  const child = spawn(join(root, "tools", "godwit"), args, { stdio: ["pipe", "pipe", "pipe"], env: environment, cwd: options.folder });
   child.stdin.end(options.input ?? "");
   return finish(child);
 }
 
 /** The same, for a command that must succeed: its `--json` answer. */
-export async function cliJson<T = any>(machine: Machine | null, args: readonly string[], options: { environment?: Record<string, string> } = {}): Promise<T> { // eslint-disable-line typescript/no-explicit-any
+export async function cliJson<T = any>(machine: Machine | null, args: readonly string[], options: { environment?: Record<string, string>; folder?: string } = {}): Promise<T> { // eslint-disable-line typescript/no-explicit-any
   const { code, stdout, stderr } = await cli(machine, [...args, "--json"], options);
   if (code !== 0) throw new Error(`godwit ${args.join(" ")} ended with ${code}: ${stderr}${stdout}`);
   return JSON.parse(stdout) as T;
