@@ -48,6 +48,11 @@ export async function readCode(cacheDirectory: string, digest: string, engine: s
   return code.length === header.codeBytes && sha256Hex(code) === header.codeSha256 ? code : null;
 }
 
+/** Of an entry that is as it was written, and yet no good: made by a compiler that this engine does not understand. */
+export async function removeEntry(cacheDirectory: string, digest: string, engine: string): Promise<void> {
+  await unlink(entryPath(cacheDirectory, digest, engine)).catch(() => {});
+}
+
 export async function writeEntry(cacheDirectory: string, digest: string, engine: string, code: Uint8Array): Promise<void> {
   await mkdir(codeDirectory(cacheDirectory), { recursive: true, mode: 0o700 });
   const key = await readKey(cacheDirectory);

@@ -11,14 +11,14 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import type { CodeVault } from "./addon.ts";
-import { codeDirectory } from "./cache.ts";
+import { codeDirectory, removeEntry } from "./cache.ts";
 import { type Group, makeGroup } from "./cgroup.ts";
 import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
 import { createDial, type Connect, type Dial, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
-import { defaultCacheDirectory, missing, nativePaths } from "./native.ts";
+import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
 
 export type RunnerExit = { readonly pid: number; readonly code: number | null; readonly signal: string | null };
@@ -166,7 +166,13 @@ class RunnerKeeper implements Runner {
       const { load, codeSha256 } = await loadOf(deployment, this.#cacheDirectory);
       this.#vault.allow(load.code, codeSha256);
       // The next process has it without a trial; until then, what was loaded before.
-      await this.#call({ type: "load", call: 0, load }, () => this.#loads.set(load.id, { ...load, trialMs: 0 }));
+      try {
+        await this.#call({ type: "load", call: 0, load }, () => this.#loads.set(load.id, { ...load, trialMs: 0 }));
+      } catch (error) {
+        // The next compile makes it anew.
+        if ((error as SandboxError).code === "artefact_corrupt") await removeEntry(this.#cacheDirectory, deployment.compiled.digest, engineId());
+        throw error;
+      }
     });
   }
 

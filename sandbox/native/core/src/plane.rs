@@ -13,6 +13,7 @@ use crate::{
     outgoing::{Dialler, Outgoing, Way, trust},
     serve::host_of,
     shelf::{Instance, Shelf},
+    wipe,
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -337,6 +338,7 @@ async fn run(call: Arc<Call>, mut instance: Instance, request: Request<Incoming>
         Ok(Some(Ok(()))) => {}
         Ok(None) => call.fail_with(Cause::CpuTimeLimit, &format!("more than {} ms of CPU time", limits.cpu_time_ms_max)),
         Ok(Some(Err(error))) => {
+            wipe::signal_stack();
             let cause = Cause::of(&error, instance.guest.store.data().meter.refused);
             call.fail_with(cause, &format!("{error:?}"));
         }

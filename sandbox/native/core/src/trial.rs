@@ -7,6 +7,7 @@ use crate::{
     guest::HOST_BYTES_MIN,
     log::Tap,
     plane::{Deployment, LoadError, Plane},
+    wipe,
 };
 use std::{sync::Arc, time::Duration};
 use wasmtime::Engine;
@@ -51,6 +52,7 @@ async fn tried(deployment: &Deployment, engine: &Engine, time: &CallTime) -> Res
         Ok(Some(Ok(_))) => return Ok(()),
         Ok(None) => (Cause::CpuTimeLimit, format!("more than {} ms of CPU time", deployment.limits.cpu_time_ms_max)),
         Ok(Some(Err(error))) => {
+            wipe::signal_stack();
             tap.system(&format!("{error:?}"));
             (Cause::of(&error, guest.store.data().meter.refused), error.root_cause().to_string())
         }

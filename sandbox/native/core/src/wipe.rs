@@ -17,6 +17,17 @@ unsafe fn wipe(block: *mut u8, bytes: usize) {
     unsafe { std::arch::asm!("/* {0} */", in(reg) block, options(nostack, preserves_flags)) };
 }
 
+/// Of this thread. A trap by signal leaves registers there, and in them what the guest copied last.
+pub fn signal_stack() {
+    // SAFETY: the stack is this thread's, which is not on it; read next, it is zero.
+    unsafe {
+        let mut stack: libc::stack_t = std::mem::zeroed();
+        if libc::sigaltstack(ptr::null(), &mut stack) == 0 && stack.ss_flags & libc::SS_DISABLE == 0 {
+            libc::madvise(stack.ss_sp, stack.ss_size, libc::MADV_DONTNEED);
+        }
+    }
+}
+
 // SAFETY: memory is System's; before it goes back, and only then, its bytes are overwritten.
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

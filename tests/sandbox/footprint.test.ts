@@ -1,0 +1,67 @@
+/** No data footprint remains: markers that a guest holds are found while it runs, and nowhere when it has ended. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import test, { after } from "node:test";
+import { compile } from "#sandbox/sandbox.ts";
+import { needs } from "#tests/require.ts";
+import { buildComponent } from "#workloads/sdk/build.ts";
+import { needles, searchFolder, searchProcess } from "./search.ts";
+import { get, nativeIsThere, serving, sharedCache, until } from "./serving.ts";
+
+const cache = sharedCache();
+after(cache.remove);
+const text = (): string => randomBytes(16).toString("hex");
+/** What the guest makes of the seed: see assembly/secrets.ts. */
+const turned = (seed: string): string => seed.split("").toReversed().map((digit) => String.fromCharCode(103 + (digit.charCodeAt(0) % 16))).join("");
+
+test("nothing of an instance's memory, heap tables, log, headers, bodies or environment is left when it ends", async (t) => {
+  if (!needs(t, "root") || !(await nativeIsThere(t))) return;
+  const { runner, port, logs } = await serving(t, cache.directory);
+  const { component } = await buildComponent(join(import.meta.dirname, "assembly"), "secrets.ts", "service");
+  const compiled = await compile(component, { cacheDirectory: cache.directory });
+  const [seed, header, body, environment] = [text(), text(), text(), text()];
+  await runner.load({ id: "a", hosts: ["a"], compiled, environment: { SECRET: environment } });
+  const pid = runner.pid ?? 0;
+  const ofRequest = [...needles("made", turned(seed)), ...needles("seed", seed), ...needles("header", header), ...needles("body", body)];
+  const all = [...ofRequest, ...needles("environment", environment)];
+  const ask = (path: string, signal?: AbortSignal) =>
+    get(port, `${path}?seed=${seed}`, { host: "a", headers: { "x-secret": header }, body: Buffer.from(body), ...(signal && { signal }) });
+
+  const leaving = new AbortController();
+  const waiting = ask("/wait", leaving.signal);
+  await until(() => logs.some(({ line }) => line.includes(turned(seed))), "the guest at work");
+  const held = searchProcess(pid, all);
+  for (const name of ["made (utf8)", "made (utf16le)", "header (utf16le)", "body (utf16le)", "environment (utf16le)"]) assert.ok(held.includes(name), `${name} is not found while the guest runs: ${held.join(", ")}`);
+  leaving.abort();
+  await waiting;
+
+  assert.equal((await ask("/")).status, 200);
+  assert.equal((await ask("/trap")).status, 500);
+  await until(async () => (await runner.usage())["a"]?.running === 0, "its end");
+  await until(() => searchProcess(pid, ofRequest).length === 0, `the end of what it held: ${searchProcess(pid, ofRequest).join(", ")}`);
+  assert.deepEqual(searchProcess(pid, needles("environment", environment)).length > 0, true, "the deployment is still there, and with it its environment");
+  assert.deepEqual(searchFolder(cache.directory, all), []);
+
+  await runner.unload("a");
+  await until(() => searchProcess(pid, all).length === 0, `the end of the deployment: ${searchProcess(pid, all).join(", ")}`);
+  assert.equal(runner.pid, pid);
+});
+
+test("the runner holds no key of the machine and nothing of the agent: not in its memory, not by a descriptor, not in its environment", async (t) => {
+  if (!needs(t, "root") || !(await nativeIsThere(t))) return;
+  const secret = randomBytes(32);
+  process.env["GODWIT_TEST_KEY"] = secret.toString("hex");
+  t.after(() => delete process.env["GODWIT_TEST_KEY"]);
+  const { runner, load } = await serving(t, cache.directory);
+  await load("a", "hello");
+  const pid = runner.pid ?? 0;
+  const key = readFileSync(join(cache.directory, "key"));
+  const wanted = [{ name: "key of the cache", bytes: key }, { name: "key of the machine", bytes: secret }, ...needles("its environment", secret.toString("hex"))];
+  assert.ok(searchProcess(process.pid, wanted.slice(1)).length > 0, "they are found where they are");
+  assert.deepEqual(searchProcess(pid, wanted), []);
+  assert.equal(readFileSync(`/proc/${pid}/environ`, "utf8"), "");
+  const descriptors = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+  assert.deepEqual(descriptors.filter((name) => !/^(socket:|pipe:|anon_inode:|\/memfd:godwit-code|\/dev\/null|.*\/pagemap)/.test(name)), []);
+});
