@@ -60,6 +60,8 @@ export type HostOptions = {
   readonly clock: Clock;
   readonly checks: CertificateChecks;
   readonly onHalt: (error: NodeError) => void;
+  /** Everything that consensus was told, and what it decided: for a trace. */
+  readonly onStep?: (event: Event, effects: readonly Effect[]) => void;
 };
 
 export class ConsensusHost {
@@ -261,7 +263,9 @@ export class ConsensusHost {
   #turn(): void {
     try {
       for (let event = this.#events.shift(); event && !this.#stopped; event = this.#events.shift()) {
-        const [, effects] = step(this.#state, { ...event, nowMs: timeMs(BigInt(this.#options.clock.nowMs())) } as Event);
+        const full = { ...event, nowMs: timeMs(BigInt(this.#options.clock.nowMs())) } as Event;
+        const [, effects] = step(this.#state, full);
+        this.#options.onStep?.(full, effects);
         for (const effect of effects) this.#carryOut(effect);
         if (!this.#stopped) this.#reportTip();
       }

@@ -35,6 +35,7 @@ import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_M
 import { LOCAL, Mempool } from "./mempool.ts";
 import { type StoredSnapshot, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
 import { Sync } from "./sync.ts";
+import { traceEpoch, traceStep } from "./trace.ts";
 
 export type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, Outcome, TransactionStatus } from "./chainNode.ts";
 export { NodeError } from "./errors.ts";
@@ -51,6 +52,8 @@ export type NodeOptions = {
   readonly clock?: Clock;
   /** A snapshot of the state every so many final blocks. */
   readonly snapshotBlocks?: number;
+  /** Hears of every step of consensus, a line each (`trace.ts`). */
+  readonly trace?: (line: string) => void;
   /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
   readonly onHalt?: (error: NodeError) => void;
 };
@@ -171,7 +174,7 @@ class Node implements ChainNode {
   #memory(): Memory {
     const { votes } = this.#folder;
     if (!votes || this.#facts.validator === null) return { kind: "whole" };
-    if (votes.isLost) return { kind: "lost", nonce: randomBytes(NONCE_BYTES) };
+    if (votes.isLost) return { kind: "lost", nonce: new Uint8Array(randomBytes(NONCE_BYTES)) };
     const upTo = votes.mutedUpTo(this.#facts.epoch);
     return upTo > 0 ? { kind: "mute", upTo: view(upTo) } : { kind: "whole" };
   }
@@ -317,10 +320,11 @@ class Node implements ChainNode {
   #createHost(): ConsensusHost {
     const { validatorSeed, transport } = this.#options;
     const { epoch: now, set, validator, checks, leaderSeed, lastHeight } = this.#facts;
+    const configuration = { chainId: this.chainId, epoch: now, weights: set.weights, self: validator, pace: this.#rules, leaderSeed, lastHeight };
+    const { trace } = this.#options;
+    trace?.(traceEpoch(validator ?? -1, configuration));
     return new ConsensusHost({
-      configuration: {
-        chainId: this.chainId, epoch: now, weights: set.weights, self: validator, pace: this.#rules, leaderSeed, lastHeight,
-      },
+      configuration, ...(trace ? { onStep: (event, effects) => trace(traceStep(validator ?? -1, event, effects)) } : {}),
       validators: set, seed: validator === null ? null : (validatorSeed ?? null), votes: this.#folder.votes, transport, clock: this.#clock, checks,
       onHalt: (error) => this.#halt(error),
     }, {
