@@ -14,20 +14,12 @@
 import assert from "node:assert";
 import crypto from "node:crypto";
 import { promisify } from "node:util";
+import { DOMAINS, type Domain } from "./codec/domains.ts";
+import { isStrict } from "./codec/strict.ts";
 import { digest, publicKey as brandPublicKey, signature as brandSignature } from "./types.ts";
 import type { Digest, Hex, PublicKey, Signature } from "./types.ts";
 
-/** What each hash or signature is about; the bytes before the message are `godwit/<what>/1\0`. */
-const DOMAIN_NAMES = [
-  "chain", "address", "block", "body", "vote", "proposal", "validators", "transaction", "txid", "deployment", "machine",
-  "request", "leaf", "node", "state", "placement", "leaders", "peer", "evidence", "validator",
-] as const;
-export type Domain = (typeof DOMAIN_NAMES)[number];
-
-const utf8 = new TextEncoder();
-export const DOMAINS: Readonly<Record<Domain, Uint8Array>> = Object.freeze(
-  Object.fromEntries(DOMAIN_NAMES.map((name) => [name, utf8.encode(`godwit/${name}/1\0`)])),
-) as Readonly<Record<Domain, Uint8Array>>;
+export { DOMAINS, type Domain } from "./codec/domains.ts";
 
 /** KeyObjects kept: importing one takes 10 µs, a tenth of a verification. 4,096 of them are about 2 MiB. */
 const KEYS_CACHED_MAX = 4096;
@@ -93,48 +85,6 @@ export function verifyInPool(domain: Domain, signature: Uint8Array, message: Uin
 
 export function verifyAsync(domain: Domain, signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): Promise<boolean> {
   return verifyStrictAsync(signature, concat([DOMAINS[domain], message]), publicKey);
-}
-
-// The five y's of the eight points of small order, little-endian without the sign bit: 1, −1, 0 and two of order eight.
-const SMALL_ORDER_Y: readonly Uint8Array[] = [
-  "0100000000000000000000000000000000000000000000000000000000000000",
-  "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-  "0000000000000000000000000000000000000000000000000000000000000000",
-  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-].map((text) => Uint8Array.fromHex(text));
-
-/** L, the order of the base point: 2^252 + 27742317777372353535851937790883648493, little-endian. */
-const GROUP_ORDER = Uint8Array.fromHex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
-
-function isStrict(signature: Uint8Array, publicKey: Uint8Array): boolean {
-  if (signature.length !== 64 || publicKey.length !== 32) return false;
-  return isBelowGroupOrder(signature) && isStrictPoint(signature, 0) && isStrictPoint(publicKey, 0);
-}
-
-function isBelowGroupOrder(signature: Uint8Array): boolean {
-  for (let i = 31; i >= 0; i--) {
-    const a = signature[32 + i]!;
-    const b = GROUP_ORDER[i]!;
-    if (a !== b) return a < b;
-  }
-  return false;
-}
-
-function isStrictPoint(bytes: Uint8Array, at: number): boolean {
-  const top = bytes[at + 31]! & 0x7f;
-  if (top === 0x7f && bytes[at]! >= 0xed) {
-    // p = 2^255 − 19 is ed ff … ff 7f: only its own neighbourhood can be ≥ p.
-    let full = true;
-    for (let i = 1; i < 31 && full; i++) full = bytes[at + i] === 0xff;
-    if (full) return false;
-  }
-  for (const small of SMALL_ORDER_Y) {
-    let difference = top ^ small[31]!;
-    for (let i = 0; i < 31 && difference === 0; i++) difference = bytes[at + i]! ^ small[i]!;
-    if (difference === 0) return false;
-  }
-  return true;
 }
 
 const verifiers = new Map<string, crypto.KeyObject>();

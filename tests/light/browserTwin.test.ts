@@ -1,0 +1,147 @@
+/**
+ * The browser's part of the protocol against the node's: the same answer for every signature, in Node and in a real browser, and a light
+ * client in a page that follows an epoch and proves an account.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { stripTypeScriptTypes } from "node:module";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { Point } from "@noble/ed25519";
+import { sha512 } from "@noble/hashes/sha2.js";
+import { generateKey, sign, DOMAINS, verifyStrict } from "#chain/crypto.ts";
+import { verifyStrict as verifyStrictInBrowser } from "#chain/light/browserCrypto.ts";
+import { needs } from "#tests/require.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const BROWSER_TIMEOUT_MS = 60_000;
+
+type Row = { readonly signature: Uint8Array; readonly message: Uint8Array; readonly key: Uint8Array };
+
+/** A generator of the eight points of small order. */
+const TORSION = Point.fromHex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05");
+const scalar = (bytes: Uint8Array): bigint => bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n) % Point.CURVE().n;
+const scalarBytes = (value: bigint): Uint8Array => Uint8Array.from({ length: 32 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n));
+
+/** A signature by a key with a part of small order, and with such a part in R: some satisfy the equation, some only with the cofactor. */
+function mixed(keyTorsion: number, rTorsion: number): Row {
+  const secret = scalar(randomBytes(64));
+  const nonce = scalar(randomBytes(64));
+  const key = Point.BASE.multiply(secret).add(TORSION.multiplyUnsafe(BigInt(keyTorsion))).toBytes();
+  const r = Point.BASE.multiply(nonce).add(TORSION.multiplyUnsafe(BigInt(rTorsion))).toBytes();
+  const message = randomBytes(16);
+  const k = scalar(sha512(Buffer.concat([r, key, message])));
+  return { signature: new Uint8Array(Buffer.concat([r, scalarBytes((nonce + k * secret) % Point.CURVE().n)])), message: new Uint8Array(message), key: new Uint8Array(key) };
+}
+
+/** Good ones, ones with a bit changed, ones of mixed order, ones with an S too large, and noise. */
+function rows(count: number): Row[] {
+  const made: Row[] = [];
+  for (let i = 0; i < count; i++) {
+    const { publicKey, privateKey } = generateKey();
+    const text = new Uint8Array(randomBytes(i % 64));
+    const good = { signature: new Uint8Array(sign(privateKey, "vote", text)), message: new Uint8Array(Buffer.concat([DOMAINS.vote, text])), key: new Uint8Array(publicKey) };
+    made.push(good);
+    const at = i % (64 + 32);
+    const bit = 1 << (i % 8);
+    made.push(at < 64 ? { ...good, signature: good.signature.map((byte, n) => (n === at ? byte ^ bit : byte)) } : { ...good, key: good.key.map((byte, n) => (n === at - 64 ? byte ^ bit : byte)) });
+    made.push(mixed(i % 8, Math.floor(i / 8) % 8));
+    const s = scalarBytes(good.signature.subarray(32).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n) + Point.CURVE().n);
+    made.push({ ...good, signature: new Uint8Array(Buffer.concat([good.signature.subarray(0, 32), s])) });
+    made.push({ signature: new Uint8Array(randomBytes(64)), message: text, key: new Uint8Array(randomBytes(32)) });
+  }
+  return made;
+}
+
+test("the browser's verifyStrict() gives the node's answer for good, changed, mixed-order and random signatures", () => {
+  const accepted = { yes: 0, no: 0 };
+  for (const { signature, message, key } of rows(64)) {
+    const expected = verifyStrict(signature, message, key);
+    assert.equal(verifyStrictInBrowser(signature, message, key), expected, Buffer.concat([signature, key, message]).toString("hex"));
+    accepted[expected ? "yes" : "no"] += 1;
+  }
+  assert(accepted.yes >= 64 && accepted.no >= 128, JSON.stringify(accepted));
+});
+
+/** The repository's TypeScript as JavaScript, noble, and a page that loads the light client and says what it found. */
+async function page(t: TestContext, script: string, data: unknown): Promise<{ url: string; result: Promise<any> }> { // eslint-disable-line typescript/no-explicit-any
+  const found = Promise.withResolvers<unknown>();
+  const imports = {
+    "#chain/crypto.ts": "/chain/light/browserCrypto.ts", "/chain/crypto.ts": "/chain/light/browserCrypto.ts", "#chain/": "/chain/", "node:assert": "/assert.js",
+    "@noble/ed25519": "/node_modules/@noble/ed25519/index.js", "@noble/hashes/sha2.js": "/node_modules/@noble/hashes/sha2.js",
+  };
+  const html = `<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script><script type="module">
+    const data = await (await fetch("/data")).json();
+    let result;
+    try { result = await (async () => { ${script} })(); } catch (error) { result = { error: String(error.stack ?? error) }; }
+    await fetch("/result", { method: "POST", body: JSON.stringify(result) });
+  </script>`;
+  const server = createServer((request, response) => {
+    const path = new URL(request.url ?? "/", "http://localhost").pathname;
+    const send = (type: string, body: string): void => void response.writeHead(200, { "content-type": type }).end(body);
+    if (path === "/") return send("text/html", html);
+    if (path === "/data") return send("application/json", JSON.stringify(data));
+    if (path === "/assert.js") return send("text/javascript", "export default function assert(holds) { if (!holds) throw new Error('assertion'); }");
+    if (path === "/result") {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString())).on("end", () => {
+        send("text/plain", "");
+        found.resolve(JSON.parse(body));
+      });
+      return;
+    }
+    if (!/^\/(chain|node_modules\/@noble)\/[\w./-]+\.(ts|js)$/.test(path) || path.includes("..")) return void response.writeHead(404).end();
+    const text = readFileSync(join(ROOT, path), "utf8");
+    send("text/javascript", path.endsWith(".ts") ? stripTypeScriptTypes(text) : text);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, result: found.promise };
+}
+
+async function inBrowser(t: TestContext, script: string, data: unknown): Promise<any> { // eslint-disable-line typescript/no-explicit-any
+  const { url, result } = await page(t, script, data);
+  const profile = mkdtempSync(join(tmpdir(), "godwit-chromium-"));
+  const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  const browser: ChildProcess = spawn("chromium", ["--headless=new", "--disable-gpu", "--no-first-run", ...sandbox, `--user-data-dir=${profile}`, url], { stdio: "ignore", detached: true });
+  t.after(async () => {
+    try {
+      process.kill(-(browser.pid ?? 0), "SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  });
+  const timeout = AbortSignal.timeout(BROWSER_TIMEOUT_MS);
+  return Promise.race([result, new Promise((_, fail) => timeout.addEventListener("abort", () => fail(new Error("the browser said nothing in time"))))]);
+}
+
+test("in a browser: verifyStrict() gives the node's answer, and a light client follows an epoch, proves an account and refuses a liar", async (t) => {
+  if (!needs(t, "chromium")) return;
+  const { sampleChain } = await import("./sampleChain.ts");
+  const chain = sampleChain();
+  const checks = rows(16).map(({ signature, message, key }) => ({ signature: signature.toHex(), message: message.toHex(), key: key.toHex(), expected: verifyStrict(signature, message, key) }));
+  const result = await inBrowser(t, `
+    const { verifyStrict } = await import("#chain/light/browserCrypto.ts");
+    const light = await import("#chain/light/light.ts");
+    const hex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+    const differ = data.checks.filter(({ signature, message, key, expected }) => verifyStrict(hex(signature), hex(message), hex(key)) !== expected).length;
+    const begun = light.fromGenesis(hex(data.genesis), hex(data.chainId));
+    const followed = light.follow(begun.state, hex(data.epoch));
+    const read = light.read(followed.state, data.key, hex(data.answer), begun.limits, BigInt(data.nowMs));
+    const lie = light.read(followed.state, data.otherKey, hex(data.answer), begun.limits, BigInt(data.nowMs));
+    const absent = light.read(followed.state, data.missingKey, hex(data.missing), begun.limits, BigInt(data.nowMs));
+    return { differ, followed: followed.ok, value: read.ok && Array.from(read.value, (byte) => byte.toString(16).padStart(2, "0")).join(""), lie: lie.code, absent: absent.ok && absent.value === null, agent: navigator.userAgent };
+  `, { checks, ...chain.data });
+  assert.deepEqual([result.error, result.differ, result.followed, result.value, result.lie, result.absent], [undefined, 0, true, chain.value, "proof_invalid", true]);
+  assert.match(result.agent, /Chrom/);
+});
