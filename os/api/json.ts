@@ -4,7 +4,7 @@
  */
 import { addressText } from "#chain/codec/address.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
-import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, SegmentView, SupplyView } from "#chain/ledger/view.ts";
+import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, SegmentView, SupplyView, ValidatorView } from "#chain/ledger/view.ts";
 import { hex } from "#chain/types.ts";
 import type { Json } from "./route.ts";
 
@@ -24,6 +24,11 @@ export const machineJson = (machine: MachineView): Json => ({
   region: machine.region, memoryMib: machine.memoryMib, cpuMillis: machine.cpuMillis, memoryMibUsed: machine.memoryMibUsed, cpuMillisUsed: machine.cpuMillisUsed,
   leases: machine.leases, pricePerGibSecond: decimal(machine.pricePerGibSecond), pricePerCoreSecond: decimal(machine.pricePerCoreSecond),
   bond: decimal(machine.bond), strikes: machine.strikes, placeableFrom: decimal(machine.placeableFrom),
+});
+
+export const validatorJson = ({ id, key, operator, state, stake, unbonding, weight, weightNext }: ValidatorView): Json => ({
+  id: addressText(id), key: hex(key), operator: addressText(operator), state, stake: decimal(stake), weight, weightNext,
+  unbonding: unbonding.map(({ amount, releaseMs, releaseEpoch }) => ({ amount: decimal(amount), releaseMs: decimal(releaseMs), releaseEpoch })),
 });
 
 const leaseJson = (lease: LeaseView): Json => ({

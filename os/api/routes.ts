@@ -14,7 +14,7 @@ import type { Usage } from "#sandbox/sandbox.ts";
 import { SETTINGS_DEFAULT, settingsFor } from "../configuration.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
-import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson } from "./json.ts";
+import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson, validatorJson } from "./json.ts";
 import { logRoute } from "./logs.ts";
 import type { Metrics } from "./metrics.ts";
 import { openapi } from "./openapi.ts";
@@ -47,6 +47,13 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       run: ({ query }) => {
         const { items, next } = view().machines(pageOf(query));
         return json({ machines: items.map(machineJson), next });
+      },
+    },
+    {
+      id: "getValidators", method: "GET", path: "/v1/validators", auth: "none", summary: "Who has stake, and the weight of it", query: PAGING, answers: answers(page("validators", ref("Validator"))),
+      run: ({ query }) => {
+        const { items, next } = view().validators(pageOf(query));
+        return json({ validators: items.map(validatorJson), next });
       },
     },
     {

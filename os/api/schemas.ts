@@ -42,6 +42,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     id: address, key: hexOf(32), operator: address, state: { enum: ["up", "down"] }, bootId: text, region: text, memoryMib: number, cpuMillis: number,
     memoryMibUsed: number, cpuMillisUsed: number, leases: number, pricePerGibSecond: decimal, pricePerCoreSecond: decimal, bond: decimal, strikes: number, placeableFrom: decimal,
   }),
+  Validator: object({
+    id: address, key: hexOf(32), operator: address, state: { enum: ["active", "jailed", "tombstoned"] }, stake: decimal,
+    weight: { ...number, description: "In the set of this epoch; 0: not in it." }, weightNext: { ...number, description: "In the set of the next epoch." },
+    unbonding: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
+  }),
   Lease: object({
     index: number, state: { enum: ["pending", "placed", "ready", "waiting", "failed"] }, machine: addressOrNull, rate: decimal, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
   }),

@@ -9,9 +9,10 @@ import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { addressOf, addressText } from "#chain/codec/address.ts";
 import { verifyRequest } from "#chain/codec/request.ts";
+import { SCOPES_ALL } from "#chain/codec/scopes.ts";
 import { type Deploy, type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
-import { type Address, type ChainId, chainId, hex } from "#chain/types.ts";
+import { type Address, type ChainId, U64_MAX, chainId, hex } from "#chain/types.ts";
 import { SETTINGS_DEFAULT, type Settings, parseConfiguration } from "#os/configuration.ts";
 import { completeLimits } from "#sandbox/limits.ts";
 import { outgoingText } from "#sandbox/outgoing.ts";
@@ -41,6 +42,9 @@ export type FakeMachine = {
   replicas: "ready" | "failed" | "slow";
   /** Lines of every log; a follower gets one more after each, and then the end. */
   logLines: { stream: string; line: string; requestId?: string }[];
+  readonly keys: Map<string, { key: Uint8Array; scopes: number; limit: bigint; expiryMs: bigint }[]>;
+  readonly thresholds: Map<string, number>;
+  readonly validators: Map<string, { id: string; key: string; operator: string; state: string; stake: bigint; unbonding: bigint[]; weight: number; weightNext: number }>;
   /** How far this machine's clock is ahead. */
   clockAheadMs: number;
 };
@@ -52,7 +56,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0,
+    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(),
   };
   let height = 1;
 
@@ -85,7 +89,8 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const query = new URLSearchParams(path.split("?")[1] ?? "");
     switch (`${method} ${kind}`) {
       case "GET status": return json(response, 200, status());
-      case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: 1, keys: [] });
+      case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: machine.thresholds.get(name) ?? 1, keys: (machine.keys.get(name) ?? []).map((one) => ({ ...one, key: hex(one.key), limit: String(one.limit), expiryMs: String(one.expiryMs) })) });
+      case "GET validators": return json(response, 200, { validators: [...machine.validators.values()].map((one) => ({ ...one, stake: String(one.stake), unbonding: one.unbonding.map((left) => ({ amount: String(left), releaseMs: "1700000000000", releaseEpoch: 4 })) })), next: null });
       case "GET machines": return json(response, 200, { machines: [offer()], next: null });
       case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
@@ -167,8 +172,10 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const transaction = decodeTransaction(raw);
     const { body } = transaction;
     const sender = addressText(body.sender);
-    const { signatures: [by] } = transaction;
-    if (!verifySignatures(transaction) || by === undefined || addressText(addressOf(by.key)) !== sender) return problem(response, 422, "bad_signature", "the signature does not hold");
+    const { signatures: by } = transaction;
+    const known = machine.keys.get(sender)?.map(({ key }) => hex(key));
+    const speaks = by.length >= (machine.thresholds.get(sender) ?? 1) && by.every(({ key }) => known?.includes(hex(key)) ?? addressText(addressOf(key)) === sender);
+    if (!verifySignatures(transaction) || !speaks) return problem(response, 422, "bad_signature", "the signature does not hold");
     if (hex(body.chainId) !== hex(CHAIN)) return problem(response, 422, "wrong_chain", "another chain");
     if (body.nonce !== (machine.nonces.get(sender) ?? 0n)) return problem(response, 422, "wrong_nonce", "another nonce");
     if (body.validUntilMs < BigInt(nowMs()) || body.validUntilMs > BigInt(nowMs() + 3_600_000)) return problem(response, 422, "expired", "not valid now");
@@ -182,6 +189,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     }
     const code = inBlock.shift();
     if (code !== undefined) return json(response, 200, { txid: hex(transaction.txid), height, ok: false, code });
+    if (known === undefined) machine.keys.set(sender, [{ key: by[0]!.key, scopes: SCOPES_ALL, limit: U64_MAX, expiryMs: U64_MAX }]);
     for (const [i, op] of body.ops.entries()) apply(op, body.sender, body.nonce, i);
     json(response, 200, { txid: hex(transaction.txid), height, ok: true });
   }
@@ -193,7 +201,17 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       const id = hex(deploymentIdOf(sender, nonce, index));
       machine.deployments.set(id, { ...op, id, owner: addressText(sender), balance: op.deposit, state: "active" });
     } else if (op.kind === "transfer") machine.balances.set(addressText(op.to), (machine.balances.get(addressText(op.to)) ?? 0n) + op.amount);
-    else if (held !== undefined && op.kind === "scale") machine.deployments.set(held.id, { ...held, replicas: op.replicas });
+    else if (op.kind === "authorise") machine.keys.get(addressText(sender))!.push(op);
+    else if (op.kind === "revoke") machine.keys.set(addressText(sender), machine.keys.get(addressText(sender))!.filter(({ key }) => hex(key) !== hex(op.key)));
+    else if (op.kind === "setThreshold") machine.thresholds.set(addressText(sender), op.threshold);
+    else if (op.kind === "bond") {
+      const id = addressText(addressOf(op.consensusKey));
+      machine.validators.set(id, { id, key: hex(op.consensusKey), operator: addressText(sender), state: "active", stake: op.amount, unbonding: [], weight: 0, weightNext: Number(op.amount / 10n ** 9n) });
+    } else if (op.kind === "unbond") {
+      const one = machine.validators.get(addressText(op.validator))!;
+      one.stake -= op.amount;
+      one.unbonding.push(op.amount);
+    } else if (held !== undefined && op.kind === "scale") machine.deployments.set(held.id, { ...held, replicas: op.replicas });
     else if (held !== undefined && op.kind === "resize") machine.deployments.set(held.id, { ...held, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis });
     else if (held !== undefined && op.kind === "topUp") held.balance += op.amount;
     else if (held !== undefined && op.kind === "close") held.state = "closing";

@@ -34,7 +34,7 @@ test("a wrong word is refused with exit code 2 and the nearest right one", async
   const terminal = openTerminal(t);
   const rows: [string[], RegExp][] = [
     [["dploy"], /did you mean deploy\?/], [["logz"], /did you mean logs\?/], [["kubernetes"], /no command "kubernetes"$/m], [["--frob"], /no command "--frob"$/m],
-    [["account", "lst"], /did you mean list\?/], [["account", "frobnicate"], /new, list, show or use/], [["chain", "mine"], /replay/],
+    [["account", "lst"], /did you mean list\?/], [["account", "frobnicate"], /new, list, show, use, keys, authorise, revoke or threshold/], [["chain", "mine"], /replay/],
   ];
   for (const [args, message] of rows) {
     const { code, stdout, stderr } = await terminal.run(...args);

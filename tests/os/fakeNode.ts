@@ -48,7 +48,7 @@ export function fakeNode(nowMs: number): FakeNode {
     leasesOfDeployment: (id) => node.leases.filter((lease) => hex(lease.deploymentId) === hex(id)),
     leasesOfMachine: (id) => node.leases.filter((lease) => lease.machine !== null && hex(lease.machine) === hex(id)),
     bill: (id) => node.bills.get(hex(id)) ?? null,
-    epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [], next: null }),
+    epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [{ id: accountOf(1), key: publicKeyOf(seedOf(1)), operator: accountOf(2), state: "jailed", stake: 5n, unbonding: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }], weight: 1, weightNext: 0 }], next: null }),
     supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, feePool: 2n, burnt: 1n, total: 15n }),
     nextDueMoneySecond: () => null,
   };

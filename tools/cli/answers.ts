@@ -23,7 +23,19 @@ export type Status = {
   /** What a transaction costs: so much, and so much for each of its bytes. */
   readonly fees: { readonly base: bigint; readonly perByte: bigint };
 };
-export type AccountAnswer = { readonly address: string; readonly balance: bigint; readonly nonce: bigint };
+export type KeyAnswer = { readonly key: string; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
+export type AccountAnswer = { readonly address: string; readonly balance: bigint; readonly nonce: bigint; readonly threshold: number; readonly keys: readonly KeyAnswer[] };
+export type ValidatorAnswer = {
+  readonly id: string;
+  readonly key: string;
+  readonly operator: string;
+  readonly state: string;
+  readonly stake: bigint;
+  readonly unbonding: readonly { readonly amount: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number }[];
+  /** In this epoch's set and the next one's; 0: not in it. */
+  readonly weight: number;
+  readonly weightNext: number;
+};
 export type Lease = {
   readonly index: number;
   /** pending: waits for a machine; placed: has one; ready: serves and is paid; waiting: for money or its owner; failed: for its owner. */
@@ -152,7 +164,13 @@ export const readStatus: Reader<Status> = object<Status>({
   runner: object<Status["runner"]>({ state: text, pid: orNull(count) }),
   fees: object<Status["fees"]>({ base: u64, perByte: u64 }),
 });
-export const readAccount: Reader<AccountAnswer> = object<AccountAnswer>({ address: text, balance: u64, nonce: u64 });
+export const readAccount: Reader<AccountAnswer> = object<AccountAnswer>({
+  address: text, balance: u64, nonce: u64, threshold: count, keys: listOf(object<KeyAnswer>({ key: text, scopes: count, limit: u64, expiryMs: u64 })),
+});
+export const readValidator: Reader<ValidatorAnswer> = object<ValidatorAnswer>({
+  id: text, key: text, operator: text, state: text, stake: u64, weight: count, weightNext: count,
+  unbonding: listOf(object<ValidatorAnswer["unbonding"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
+});
 const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text) });
 export const readDeployment: Reader<Deployment> = object<Deployment>({
   id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, failure: orNull(text), host: text, url: text,

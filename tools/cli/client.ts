@@ -13,8 +13,8 @@ import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.t
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import {
   type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type Deployment, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
-  readStatus, readSubmitted, readTransaction, readUploaded,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
+  readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
 import { serverSentEvents } from "./events.ts";
@@ -91,6 +91,10 @@ export class ApiClient {
   }
   account(address: string): Promise<AccountAnswer> {
     return this.#read(`/v1/accounts/${encodeURIComponent(address)}`, readAccount);
+  }
+  /** All pages of them, to a bound. */
+  async validators(): Promise<ValidatorAnswer[]> {
+    return this.#all((after) => this.#read(`/v1/validators${query({ after, limit: PAGE_ROWS })}`, readPage("validators", readValidator)));
   }
   machines(after?: string): Promise<Page<Machine>> {
     return this.#read(`/v1/machines${query({ after, limit: PAGE_ROWS })}`, readPage("machines", readMachine));

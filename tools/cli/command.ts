@@ -94,6 +94,13 @@ export const OPTIONS_ACCOUNT: Options = {
   account: { type: "string", value: "NAME|FILE", summary: "the account that signs (else $GODWIT_ACCOUNT, the one in use, the development account)" },
 };
 
+/** Options of commands that can sign for an account with several keys. */
+export const OPTIONS_SIGN: Options = {
+  ...OPTIONS_ACCOUNT,
+  for: { type: "string", value: "ADDRESS|NAME", summary: "the account that it is about, if another than the one that signs" },
+  with: { type: "string", multiple: true, value: "NAME|FILE", summary: "another account that signs too (a threshold above one)" },
+};
+
 /** Reads `argv` (what follows the command's name) by the command's own options; throws UsageError. */
 export function parseInput(command: Command, argv: readonly string[]): Input & { readonly help: boolean } {
   const options: Options = { ...command.options, ...OPTIONS_COMMON };

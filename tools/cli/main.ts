@@ -26,6 +26,7 @@ import { rm } from "./commands/rm.ts";
 import { run } from "./commands/run.ts";
 import { scale } from "./commands/scale.ts";
 import { serve } from "./commands/serve.ts";
+import { stake } from "./commands/stake.ts";
 import { status } from "./commands/status.ts";
 import { test } from "./commands/test.ts";
 import { topup } from "./commands/topup.ts";
@@ -39,7 +40,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Begin", [newProject, dev, test]],
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
-  ["Hold", [account, transfer, claim, tx, status]],
+  ["Hold", [account, transfer, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
   ["Operate", [chain, audit]],
 ];

@@ -2,6 +2,17 @@
  * What the ledger's refusal codes mean to a tenant. A block records the code alone: these are the sentences that go with it.
  */
 const SENTENCES: Readonly<Record<string, string>> = {
+  bad_proof: "the key did not sign for this operator",
+  bad_scopes: "a key for nothing, or one that may change keys and yet has fewer scopes or a limit",
+  expired: "that time is over already",
+  key_unknown: "the account has no such key",
+  limit_exceeded: "it spends more than a key that signed it may",
+  not_jailed: "the validator is not jailed",
+  stake_too_small: "a stake is a token at least, or nothing",
+  too_many_keys: "an account has 16 keys at most",
+  validator_tombstoned: "its key has signed against itself: take the stake back and use another key",
+  validator_unknown: "there is no such validator",
+  would_lock_out: "too few keys would be left that may change keys and never expire",
   bad_amount: "the amount must be more than nothing",
   bad_concurrency: "so many requests at a time are not allowed",
   bad_name: "a name is a DNS label: a to z, 0 to 9 and inner hyphens",

@@ -4,13 +4,13 @@
  * A transaction is signed once and handed in once. Only a nonce that another program of the same account took is tried again, a
  * single time and with the nonce read anew. Any other refusal is the answer.
  */
-import { parseAddress } from "#chain/codec/address.ts";
+import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Operation, type TransactionBody, decodeTransaction, signTransaction } from "#chain/codec/transaction.ts";
 import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
 import type { Deployment, Status } from "./answers.ts";
 import { ApiClient, ApiError } from "./client.ts";
 import { CliError, type Input, type Shell } from "./command.ts";
-import { type Account, chooseAccount, chooseApi } from "./keys.ts";
+import { type Account, chooseAccount, chooseApi, namedAccount } from "./keys.ts";
 import { pause } from "./pause.ts";
 import { refusalText } from "./refusals.ts";
 import { withProgress } from "./table.ts";
@@ -29,6 +29,10 @@ const FEE_ROUNDS_MAX = 4;
 export type Session = AsyncDisposable & {
   readonly client: ApiClient;
   readonly account: Account;
+  /** Whose money and things it is about: the account's own, or with --for one that its key may speak for. */
+  readonly sender: Address;
+  /** All who sign: the account, and those of --with. */
+  readonly seeds: readonly Uint8Array[];
 };
 /** What became of a transaction: always final and applied, else `send` throws. */
 export type Done = { readonly txid: string; readonly height: number; readonly nonce: bigint; readonly status: Status };
@@ -41,8 +45,11 @@ export async function openReader(input: Input, shell: Shell): Promise<ApiClient>
 /** A client that signs as the chosen account. */
 export async function openSession(input: Input, shell: Shell): Promise<Session> {
   const account = await chooseAccount(shell, input.text("account"));
-  const client = new ApiClient({ url: await chooseApi(shell, input.text("api")), signer: account, signal: shell.signal });
-  return { client, account, [Symbol.asyncDispose]: () => client.close() };
+  const others = await Promise.all(input.texts("with").map((name) => namedAccount(shell, name)));
+  const named = input.text("for");
+  const sender = named === undefined ? account.address : (parseAddress(named) ?? (await namedAccount(shell, named)).address);
+  const client = new ApiClient({ url: await chooseApi(shell, input.text("api")), signer: { address: sender, seed: account.seed }, signal: shell.signal });
+  return { client, account, sender, seeds: [account.seed, ...others.map(({ seed }) => seed)], [Symbol.asyncDispose]: () => client.close() };
 }
 
 /** Signs `ops` as the session's account and waits until they are final. */
@@ -60,7 +67,7 @@ async function sendTwiceAtMost(session: Session, ops: readonly Operation[], sign
   }
 }
 
-const nonceOf = async ({ client, account }: Session): Promise<bigint> => (await client.account(account.addressText)).nonce;
+const nonceOf = async ({ client, sender }: Session): Promise<bigint> => (await client.account(addressText(sender))).nonce;
 
 /** The nonce once the transaction that holds `nonce` is final, or as it is when that takes too long. */
 async function nonceAfter(session: Session, nonce: bigint, signal: AbortSignal): Promise<bigint> {
@@ -72,10 +79,10 @@ async function nonceAfter(session: Session, nonce: bigint, signal: AbortSignal):
   }
 }
 
-async function sendOnce({ client, account }: Session, ops: readonly Operation[], nonce: bigint): Promise<Done> {
+async function sendOnce({ client, sender, seeds }: Session, ops: readonly Operation[], nonce: bigint): Promise<Done> {
   const [status, nowMs] = await Promise.all([client.status(), client.machineTimeMs()]);
-  const body: TransactionBody = { chainId: chainId(fromHex(status.chainId)), sender: account.address, nonce, validUntilMs: nowMs + VALID_MS, fee: 0n, ops };
-  const signed = signWithFee(body, account.seed, status.fees);
+  const body: TransactionBody = { chainId: chainId(fromHex(status.chainId)), sender, nonce, validUntilMs: nowMs + VALID_MS, fee: 0n, ops };
+  const signed = signWithFee(body, seeds, status.fees);
   const { txid, height, ok, code } = await client.submit(signed, { wait: "final" }).catch((error: unknown) => {
     throw error instanceof ApiError && error.status === 0 && error.reached ? unknownOutcome(hex(decodeTransaction(signed).txid), error) : error;
   });
@@ -89,15 +96,15 @@ const unknownOutcome = (txid: string, cause: ApiError): CliError =>
   new CliError("outcome_unknown", `${cause.message}. Whether transaction ${txid} was taken is not known: look with godwit tx ${txid} before trying again`, { txid }, cause);
 
 /** Signs with the least fee that the size demands. */
-export function signWithFee(body: TransactionBody, seed: Uint8Array, fees: Status["fees"]): Uint8Array {
+export function signWithFee(body: TransactionBody, seeds: readonly Uint8Array[], fees: Status["fees"]): Uint8Array {
   let fee = fees.base;
   for (let round = 0; round < FEE_ROUNDS_MAX; round++) {
-    const signed = signTransaction({ ...body, fee }, [seed]);
+    const signed = signTransaction({ ...body, fee }, seeds);
     const due = fees.base + fees.perByte * BigInt(signed.length);
     if (due === fee) return signed;
     fee = due;
   }
-  return signTransaction({ ...body, fee: fee + fees.perByte * 8n }, [seed]);
+  return signTransaction({ ...body, fee: fee + fees.perByte * 8n }, seeds);
 }
 
 export const DEPLOYMENT_ID: RegExp = /^[0-9a-f]{40}$/;
