@@ -44,6 +44,8 @@ export type Membership = {
   /** Whose machine this is. With the key, the machine registers itself. */
   readonly operator: { readonly address: Address; readonly key?: KeyPair };
   readonly transport: Transport;
+  /** An empty folder begins with a snapshot of other machines. */
+  readonly joins?: boolean;
 };
 export type Offer = {
   readonly region: string;
@@ -197,6 +199,7 @@ async function openParts(
 
   const node = await openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
+    joins: membership.joins === true,
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });

@@ -83,7 +83,7 @@ async function joinChain(directory: string, { genesis, listen, peers }: ChainOpt
   const transport = await openStreams({
     chainId: chainIdOf(genesis), machineSeed: machine.seed, listen, peers, validators, ...(isValidator ? { validatorSeed: validator.seed } : {}),
   });
-  return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport };
+  return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport, joins: !isValidator };
 }
 
 async function joinAlone(directory: string, account: KeyPair, parameters: PresetName): Promise<Membership> {

@@ -1,5 +1,6 @@
 /**
- * The final blocks of one node on its disk, in order of height from 1 without a gap.
+ * The final blocks of one node on its disk, in order of height without a gap: from 1, or from the block of a snapshot with which the
+ * node joined (join.ts).
  *
  *   DIR/000001.blocks, 000002.blocks …   frame files (frameFile.ts); an item is CBOR [height, id, block, certificate, results]
  *
@@ -32,7 +33,9 @@ export class BlockStore {
   readonly #directory: string;
   readonly #options: BlockStoreOptions;
   readonly #segments: FrameFile[] = [];
-  /** Place of height h at h − 1; a block is here only once it is on the disk. */
+  /** Height of the block before the first one: 0 unless the node joined later. */
+  #base = 0;
+  /** Place of height h at h − 1 − base; a block is here only once it is on the disk. */
   readonly #places: Place[] = [];
   /** Appended and not yet on the disk. */
   readonly #pending = new Map<number, StoredBlock>();
@@ -61,7 +64,14 @@ export class BlockStore {
   }
   /** The newest block that a power cut cannot take away. */
   get heightDurable(): Height {
-    return height(this.#places.length);
+    return height(this.#heightWritten);
+  }
+  get #heightWritten(): number {
+    return this.#places.length === 0 ? 0 : this.#base + this.#places.length;
+  }
+  /** The oldest block that is here; 0 when there is none. */
+  get heightFirst(): Height {
+    return height(this.#heightAppended === 0 ? 0 : this.#base + 1);
   }
   get repairedBytes(): number {
     return this.#segments.reduce((sum, segment) => sum + segment.repairedBytes, 0);
@@ -79,10 +89,18 @@ export class BlockStore {
     return write;
   }
 
+  /** The first block of an empty store, at any height. */
+  appendFirst(block: StoredBlock): Promise<void> {
+    if (this.#heightAppended > 0) throw new NodeError("block_store_gap", `Cannot begin at block ${block.height}: there are blocks already`);
+    this.#base = block.height - 1;
+    this.#heightAppended = this.#base;
+    return this.append(block);
+  }
+
   read(at: number): StoredBlock | null {
     const pending = this.#pending.get(at);
     if (pending) return pending;
-    const place = this.#places[at - 1];
+    const place = this.#places[at - 1 - this.#base];
     if (!place) return null;
     const block = decodeItem(place.file.read(place.position), place.file.path);
     if (block.height !== at) throw new NodeError("record_corrupt", `Cannot read block ${at} from ${place.file.path}: block ${block.height} is in its place`);
@@ -118,7 +136,7 @@ export class BlockStore {
       if (name !== segmentName(index + 1)) throw new NodeError("block_store_gap", `Cannot open ${this.#directory}: ${segmentName(index + 1)} is missing before ${name}`);
       await this.#openSegment(index + 1, index === names.length - 1);
     }
-    this.#heightAppended = this.#places.length;
+    this.#heightAppended = this.#heightWritten;
   }
 
   async #openSegment(number: number, tailMayBeTorn: boolean): Promise<FrameFile> {
@@ -128,8 +146,9 @@ export class BlockStore {
       tailMayBeTorn,
       ...(this.#options.sync ? { sync: this.#options.sync } : {}),
       onItem: ({ offset, length, bytes }) => {
-        const expected = this.#places.length + found.length + 1;
         const at = decodeItem(bytes, path).height;
+        if (this.#places.length + found.length === 0) this.#base = at - 1;
+        const expected = this.#base + this.#places.length + found.length + 1;
         if (at !== expected) throw new NodeError("block_store_gap", `Cannot open ${path}: block ${at} is where block ${expected} belongs`);
         found.push({ offset, length });
       },

@@ -42,7 +42,7 @@ export class FinalBlocks {
   /** Takes the index from a snapshot of `to`, and the ids of its newest blocks from the store. */
   restoreIndex(items: readonly Uint8Array[], to: number): void {
     for (const item of items) this.#index.load(item);
-    for (let at = Math.max(1, to - FINAL_IDS_MAX + 1); at <= to; at++) this.#heights.set(hex(this.#store.read(at)!.id), at);
+    for (let at = Math.max(this.#store.heightFirst, 1, to - FINAL_IDS_MAX + 1); at <= to; at++) this.#heights.set(hex(this.#store.read(at)!.id), at);
   }
 
   /** Indexes a block that is in the store already. */

@@ -72,3 +72,21 @@ export const EARLY_BYTES_MAX: number = 16 * 1024;
 export const GREETED_VIEWS_MAX: number = 32;
 /** Blocks of an epoch's end that are looked at for one with a certificate of its own: a finalization takes in as many as consensus holds, seldom two. */
 export const PROVEN_BLOCKS_SEARCHED: number = 64;
+/** Answers on the channel `sync` that one peer gets in a second and at once: a range of blocks or a chunk each, 1 MiB at most. */
+export const SYNC_ANSWERS_PER_SECOND: number = 64;
+export const SYNC_ANSWERS_BURST: number = 256;
+/** Chunks of 64 KiB that one snapshot may have: 4 GiB of state. */
+export const SNAPSHOT_CHUNKS_MAX: number = 65_536;
+/** Snapshots kept open for those who read them, and for how long after the last question. */
+export const SNAPSHOTS_OPEN_MAX: number = 2;
+export const SNAPSHOT_SERVED_MS: number = 60_000;
+/** Who joins has a new one made if the newest is so many blocks old, and none was made for others in the last minute. */
+export const SNAPSHOT_OLD_BLOCKS: number = 256;
+export const SNAPSHOT_FOR_OTHERS_MS: number = 60_000;
+/** Below this height the blocks themselves are fetched faster than a snapshot. */
+export const JOIN_BLOCKS_MIN: number = 128;
+/** How long a new node waits for peers and their snapshots. */
+export const JOIN_WAIT_MS: number = 6_000;
+/** Chunks asked of one peer at a time, and how long one may take. */
+export const CHUNKS_ASKED_AT_ONCE: number = 4;
+export const CHUNK_TIMEOUT_MS: number = 5_000;

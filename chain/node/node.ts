@@ -10,9 +10,10 @@ import { randomBytes } from "node:crypto";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { evidenceId } from "#chain/codec/evidence.ts";
 import { isSeal } from "#chain/codec/epoch.ts";
+import { CodecError } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
-import { type BlockBody, type BlockHeader, type Certificate, NONCE_BYTES, bodyRoot, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
+import { type BlockBody, type BlockHeader, type Certificate, NONCE_BYTES, bodyRoot, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId, headerId } from "#chain/codec/schema.ts";
 import { decodeTransaction } from "#chain/codec/transaction.ts";
 import type { BlockRef, DueMs, Effect, Memory } from "#chain/consensus/events.ts";
 import { EVIDENCE_PER_BLOCK_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
@@ -31,9 +32,12 @@ import { FinalBlocks, statusOf } from "./finalBlocks.ts";
 import { Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_FOR_OTHERS_MS, SNAPSHOT_OLD_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
+import { joinFromSnapshot } from "./join.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
-import { type StoredSnapshot, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
+import { type StoredChunks, type StoredSnapshot, openChunks, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
+import { SnapshotServer } from "./snapshotServer.ts";
+import { decodeSnapshotMessage } from "./snapshotWire.ts";
 import { Sync } from "./sync.ts";
 import { traceEpoch, traceStep } from "./trace.ts";
 
@@ -49,6 +53,8 @@ export type NodeOptions = {
   readonly votesLost?: boolean;
   /** Belongs to the node from now on: `stop` closes it. */
   readonly transport: Transport;
+  /** An empty folder begins with a snapshot of the peers, if they have one (join.ts); it costs a wait for them. */
+  readonly joins?: boolean;
   readonly clock?: Clock;
   /** A snapshot of the state every so many final blocks. */
   readonly snapshotBlocks?: number;
@@ -62,7 +68,9 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   const genesis = decodeGenesis(options.genesis);
   const chainId = chainIdOf(options.genesis);
   const key = options.validatorSeed ? publicKeyOf(options.validatorSeed) : null;
-  const folder = await openDataFolder(options.directory, options.genesis, chainId, key, options.votesLost);
+  const joinedAt = options.joins === true ? await joinFromSnapshot(options) : null;
+  // Blocks without a vote log: whatever this key did before this folder, the others know (R12).
+  const folder = await openDataFolder(options.directory, options.genesis, chainId, key, options.votesLost === true || joinedAt !== null);
   try {
     return new Node(options, genesis, chainId, key, folder, await readSnapshot(options.directory, genesis, chainId, folder.blocks));
   } catch (error) {
@@ -92,6 +100,7 @@ class Node implements ChainNode {
   #host: ConsensusHost;
   readonly #gossip: Gossip;
   readonly #sync: Sync;
+  readonly #snapshotServer: SnapshotServer;
   readonly #final: FinalBlocks;
   readonly #waiters = new Waiters();
   readonly #listeners = new Set<(block: FinalBlock) => void>();
@@ -100,6 +109,7 @@ class Node implements ChainNode {
   #finalization: Certificate | null = null;
   #finalHeader: BlockHeader | null = null;
   #snapshotHeight = 0;
+  #snapshotForOthersMs = 0;
   #snapshots: Promise<void> | null = null;
   readonly #snapshotBlocks: number;
   readonly #stopSignal = new AbortController();
@@ -135,6 +145,7 @@ class Node implements ChainNode {
     this.#host = this.#createHost();
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
+    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#newestChunks(), proveEpoch: (of) => this.proveEpoch(of) });
     this.#unsubscribe.push(options.transport.onMessage((from, channel, bytes) => this.#receive(from, channel, bytes)), options.transport.onPeer((peer) => this.#greet(peer)));
   }
 
@@ -203,7 +214,7 @@ class Node implements ChainNode {
       // Peers that were faster: what they said at greeting they will not say again soon.
       if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
     } else if (channel === "consensus") this.#host.receive(from, bytes);
-    else if (channel === "sync") this.#background(this.#sync.receive(from, bytes));
+    else if (channel === "sync") this.#takeSync(from, bytes);
     else if (channel === "transactions") this.#takeBatch(from, bytes);
   }
 
@@ -223,6 +234,7 @@ class Node implements ChainNode {
       await this.#options.transport.close();
       this.#stopSignal.abort();
       await this.#snapshots;
+      await this.#snapshotServer.close();
       const isShort = this.#executor.entityCount <= SNAPSHOT_STOP_ENTITIES_MAX && this.#finalRef.height >= this.#snapshotHeight + this.#snapshotBlocks / 16;
       if (isShort && !this.#halted) await this.#snapshot(this.#folder.blocks.settled(), new AbortController().signal);
       await this.#folder.close();
@@ -297,6 +309,18 @@ class Node implements ChainNode {
     if (answer.fresh) this.#gossip.pass(answer.bytes);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
     return answer.transaction.txid;
+  }
+
+  #takeSync(from: PeerId, bytes: Uint8Array): void {
+    let message;
+    try {
+      message = decodeSnapshotMessage(bytes);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      return this.#options.transport.report(from, "malformed");
+    }
+    if (!this.#snapshotServer.mayAsk(from)) return this.#options.transport.report(from, "useless");
+    this.#background(message === null ? this.#sync.receive(from, bytes) : this.#snapshotServer.answer(from, message));
   }
 
   #takeBatch(from: PeerId, bytes: Uint8Array): void {
@@ -463,6 +487,7 @@ class Node implements ChainNode {
   #restore(snapshot: StoredSnapshot | null): void {
     const { blocks } = this.#folder;
     this.#snapshotHeight = snapshot?.height ?? 0;
+    if (!snapshot && blocks.heightFirst > 1) throw new NodeError("snapshot_missing", `Cannot open ${this.#options.directory}: its blocks begin at ${blocks.heightFirst}, and the snapshot before them is gone; empty the folder to join again`);
     if (snapshot) this.#final.restoreIndex(snapshot.index, snapshot.height);
     for (let at = Math.max(1, this.#snapshotHeight); at <= blocks.height; at++) {
       const stored = blocks.read(at)!;
@@ -490,6 +515,22 @@ class Node implements ChainNode {
         this.#snapshotHeight = at;
         process.emitWarning(`Cannot write a snapshot of block ${at}: ${String(error)}`, { code: "godwit_snapshot" });
       });
+  }
+
+  /** For who joins: the newest one, or a new one where that is old. */
+  async #newestChunks(): Promise<StoredChunks | null> {
+    const nowMs = this.#clock.nowMs();
+    const isOld = this.#finalRef.height >= this.#snapshotHeight + SNAPSHOT_OLD_BLOCKS || this.#snapshotHeight === 0;
+    if (isOld && this.#finalRef.height > 0 && Math.abs(nowMs - this.#snapshotForOthersMs) >= SNAPSHOT_FOR_OTHERS_MS) {
+      this.#snapshotForOthersMs = nowMs;
+      this.#snapshots ??= this.#snapshot(this.#folder.blocks.settled(), this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
+    }
+    await this.#snapshots;
+    const chunks = await openChunks(this.#options.directory, this.chainId);
+    // One that was taken between blocks that became final together has the finalization of the last of them, which proves nothing alone.
+    if (chunks === null || (chunks.finalization.id && hex(chunks.finalization.id) === hex(headerId(chunks.header)))) return chunks;
+    await chunks.close();
+    return null;
   }
 
   #genesisRef(): BlockRef {

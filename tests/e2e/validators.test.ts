@@ -26,8 +26,8 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   const multiaddress = (index: number): string => `/ip4/${lan.address(index)}/tcp/${PORT}`;
   const handles: ValidatorHandle[] = [];
   t.after(() => Promise.all(handles.map((one) => one.stop("SIGKILL"))));
-  const start = async (index: number, clockOffsetMs = 0): Promise<void> => {
-    handles[index] = await startProcess(chain, index, { listen: [multiaddress(index)], peers: VALIDATORS.filter((other) => other !== index).map(multiaddress), prefix: lan.prefix(index), tellsFinal: index === 0, clockOffsetMs });
+  const start = async (index: number, more: { clockOffsetMs?: number; votesLost?: boolean } = {}): Promise<void> => {
+    handles[index] = await startProcess(chain, index, { listen: [multiaddress(index)], peers: VALIDATORS.filter((other) => other !== index).map(multiaddress), prefix: lan.prefix(index), tellsFinal: index === 0, ...more });
   };
   await Promise.all(VALIDATORS.map((index) => start(index)));
   const height = async (index: number): Promise<number> => (await handles[index]!.status()).height;
@@ -73,13 +73,13 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
 
   t.diagnostic("clock");
   await handles[1]!.stop();
-  await start(1, 5_000);
+  await start(1, { clockOffsetMs: 5_000 });
   await follows(1, "with its clock 5 s off");
 
   t.diagnostic("without disk");
   await handles[3]!.stop("SIGKILL");
   await rm(join(chain.directory, "3", "chain"), { recursive: true });
-  await start(3);
+  await start(3, { votesLost: true });
   await follows(3, "without its disk");
 
   isOver = true;

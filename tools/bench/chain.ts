@@ -5,7 +5,8 @@
  *   npm run bench:chain [-- --short] [--only PART,…] [--save FILE]
  *
  * Parts: finality (500/s), idle (one transaction at a time on an idle chain), sustained (as fast as they become final), alone (the
- * same on one validator), kill (one of four, at 500/s), load (an idle machine with 10^5 accounts). `--short` takes a few
+ * same on one validator), kill (one of four, at 500/s), load (an idle machine with 10^5 accounts, and a new node that joins from
+ * a snapshot of that state: from the start of its process until it is where the others are). `--short` takes a few
  * seconds each. `--save` keeps everything measured in a file beside.
  */
 import { readFileSync } from "node:fs";
@@ -27,6 +28,8 @@ const TICKS_PER_SECOND = 100;
 const PAGE_MIB = 2 ** 20;
 /** Between two looks at memory. */
 const SAMPLE_MS = 500;
+/** A chain that is shorter is fetched block by block. */
+const JOIN_HEIGHT_MIN = 128;
 
 const { values: options } = parseArgs({ options: { short: { type: "boolean", default: false }, only: { type: "string" }, save: { type: "string" }, accounts: { type: "string" } } });
 const seconds = options.short ? 8 : 60;
@@ -136,13 +139,16 @@ const PARTS: Readonly<Record<string, () => Promise<object>>> = {
     const watch = new Watch(world.validators.at(-1)!);
     const accounts = Number(options.accounts ?? ACCOUNTS);
     const result = await load({ to: world.validators[0]!, watch, feed: fill(world, accounts - GENESIS_ACCOUNTS), seconds: 120, rate: null, inFlightMax: 1_500 });
+    // Blocks enough that a snapshot is worth taking.
+    while ((await world.validators[0]!.status()).height < JOIN_HEIGHT_MIN + 8) await load({ to: world.validators[0]!, watch, feed: prepared(world, 40), seconds: 2, rate: 20 });
     if (result.lost + result.refused > 0) throw new Error(`Cannot fill the chain: ${JSON.stringify(result)}`);
     await sleep(options.short ? 6_000 : 15_000);
     const idleSeconds = options.short ? 10 : 40;
     const [, used] = await measured(world, () => sleep(idleSeconds * 1_000));
     const bare = await bareNodeMib();
     const rss = world.validators.map(({ pid }) => rssMib(pid));
-    return { accounts, cpuPercentOfOneCore: (100 * used.cpuSeconds) / idleSeconds / VALIDATORS, rssMib: rss.map(Math.round), bareNodeMib: Math.round(bare), aboveBareMib: Math.round(Math.max(...rss) - bare) };
+    const joined = await joinOne(world);
+    return { ...joined, accounts, cpuPercentOfOneCore: (100 * used.cpuSeconds) / idleSeconds / VALIDATORS, rssMib: rss.map(Math.round), bareNodeMib: Math.round(bare), aboveBareMib: Math.round(Math.max(...rss) - bare) };
   }),
 };
 
@@ -164,6 +170,20 @@ function fill({ chain, senders: from }: World, count: number): Feed {
   const fresh = strangers(GENESIS_ACCOUNTS + count).slice(GENESIS_ACCOUNTS);
   return feedOf(Array.from({ length: Math.ceil(count / 16) }, (_, index) =>
     sign(chain.chainId, from[index % from.length]!, fresh.slice(16 * index, 16 * index + 16).map((to) => ({ kind: "transfer", to, amount: 1_000n })))));
+}
+
+/** A node that is no validator, with an empty folder. */
+async function joinOne(world: World): Promise<{ joinSeconds: number; joinedAt: number }> {
+  for (const one of world.validators) if ((await one.status()).height < JOIN_HEIGHT_MIN) throw new Error("Cannot measure a join: the chain is too short for a snapshot");
+  const startedMs = performance.now();
+  const target = (await world.validators[0]!.status()).height;
+  const newcomer = await startProcess(world.chain, VALIDATORS, { listen: ["/ip4/127.0.0.1/tcp/0"], peers: world.validators[0]!.listening });
+  try {
+    while ((await newcomer.status()).height < target) await sleep(20);
+    return { joinSeconds: Math.round(performance.now() - startedMs) / 1_000, joinedAt: (await newcomer.status()).heightFirst };
+  } finally {
+    await newcomer.stop("SIGKILL");
+  }
 }
 
 async function bareNodeMib(): Promise<number> {

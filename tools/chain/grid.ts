@@ -41,6 +41,8 @@ export type SpawnOptions = {
   readonly peers: readonly string[];
   readonly tellsFinal?: boolean;
   readonly clockOffsetMs?: number;
+  readonly snapshotBlocks?: number;
+  readonly votesLost?: boolean;
   /** What runs before `node`: `ip netns exec NAME`, for one. */
   readonly prefix?: readonly string[];
   readonly flags?: readonly string[];
@@ -104,8 +106,8 @@ export class ValidatorHandle {
 }
 
 /** Starts validator `index` of the chain and waits until it listens. */
-export async function startProcess(chain: Chain, index: number, { listen, peers, tellsFinal = false, clockOffsetMs = 0, prefix = [], flags = [] }: SpawnOptions): Promise<ValidatorHandle> {
-  const options: ProcessOptions = { directory: join(chain.directory, String(index)), genesisFile: chain.genesisFile, listen, peers, tellsFinal, clockOffsetMs };
+export async function startProcess(chain: Chain, index: number, { listen, peers, tellsFinal = false, clockOffsetMs = 0, prefix = [], flags = [], ...more }: SpawnOptions): Promise<ValidatorHandle> {
+  const options: ProcessOptions = { directory: join(chain.directory, String(index)), genesisFile: chain.genesisFile, listen, peers, tellsFinal, clockOffsetMs, ...more };
   const [command, ...rest] = [...prefix, process.execPath, ...VALIDATOR_FLAGS, ...flags, PROGRAM, JSON.stringify(options)];
   const child = spawn(command!, rest, { stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced", env: { ...process.env, ...VALIDATOR_ENVIRONMENT } });
   const listening = await new Promise<readonly string[]>((resolve, reject) => {

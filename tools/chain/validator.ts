@@ -22,19 +22,24 @@ export type ValidatorOptions = {
   readonly peers: readonly string[];
   /** How far this node's clock is off, for tests. */
   readonly clockOffsetMs?: number;
+  readonly snapshotBlocks?: number;
+  /** R12: this key may have voted, and its vote log is gone. */
+  readonly votesLost?: boolean;
   readonly onHalt?: (error: NodeError) => void;
 };
 export type RunningValidator = { readonly node: ChainNode; readonly transport: StreamTransport; stop(): Promise<void> };
 
-export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, onHalt }: ValidatorOptions): Promise<RunningValidator> {
+export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, votesLost = false, onHalt }: ValidatorOptions): Promise<RunningValidator> {
   await mkdir(join(directory, "chain"), { recursive: true, mode: 0o700 });
   const [machine, validator] = await Promise.all(["machine", "validator"].map((name) => openKey(join(directory, "keys", name))));
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
+  const votes = validators.includes(peerId(validator!.publicKey));
   const transport = await openStreams({ chainId: chainIdOf(genesis), machineSeed: machine!.seed, validatorSeed: validator!.seed, listen, peers, validators });
   const clock: Clock = clockOffsetMs === 0 ? systemClock : { ...systemClock, nowMs: () => Date.now() + clockOffsetMs };
   try {
     const node = await openNode({
-      directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, ...(onHalt === undefined ? {} : { onHalt }),
+      directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, votesLost, joins: !votes || votesLost,
+      ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(onHalt === undefined ? {} : { onHalt }),
     });
     node.start();
     return { node, transport, stop: () => node.stop() };

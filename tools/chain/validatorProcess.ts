@@ -18,6 +18,8 @@ export type ProcessOptions = {
   readonly listen: readonly string[];
   readonly peers: readonly string[];
   readonly clockOffsetMs?: number;
+  readonly snapshotBlocks?: number;
+  readonly votesLost?: boolean;
   readonly tellsFinal: boolean;
 };
 export type Ask =
@@ -26,7 +28,7 @@ export type Ask =
   | { readonly kind: "block"; readonly call: number; readonly height: number }
   | { readonly kind: "stop" };
 export type Status = {
-  readonly height: number; readonly stateRoot: string; readonly view: number; readonly peers: number; readonly waiting: number; readonly halted: string | null;
+  readonly height: number; readonly stateRoot: string; readonly view: number; readonly peers: number; readonly heightFirst: number; readonly waiting: number; readonly halted: string | null;
   readonly offences: Readonly<Partial<Record<Offence, number>>>; readonly heapBytes: number;
 };
 export type Told =
@@ -45,6 +47,16 @@ async function run(options: ProcessOptions): Promise<void> {
       tell({ kind: "halt", code });
     },
   });
+  /** The oldest block that is here: above 1 after joining from a snapshot. */
+  const firstHeight = (): number => {
+    let [low, high] = [1, node.head().height as number];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (node.block(middle)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  };
   const end = (): void => void stop().finally(() => process.exit(0));
   process.on("SIGTERM", end);
   process.on("disconnect", end);
@@ -62,7 +74,7 @@ async function run(options: ProcessOptions): Promise<void> {
         const { height, stateRoot } = node.head();
         const { view, peers, mempool, halted } = node.status();
         return tell({ kind: "status", call: ask.call, status: {
-          height, stateRoot: hex(stateRoot), view, peers, waiting: mempool.count, halted, offences: transport.offences(), heapBytes: process.memoryUsage().heapUsed,
+          height, stateRoot: hex(stateRoot), view, peers, heightFirst: firstHeight(), waiting: mempool.count, halted, offences: transport.offences(), heapBytes: process.memoryUsage().heapUsed,
         } });
       }
       case "block": {

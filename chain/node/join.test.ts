@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { decodeBlock } from "#chain/codec/schema.ts";
+import { MemoryNetwork } from "#chain/network/memory.ts";
+import type { Transport } from "#chain/network/transport.ts";
+import { hex } from "#chain/types.ts";
+import { chainRig } from "#tests/compliance/chainRig.ts";
+import { ManualClock } from "#tests/compliance/manualClock.ts";
+import { type ChainNode, openNode, peerIdOf } from "./node.ts";
+import { decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
+
+const STRANGER = new Uint8Array(32).fill(200);
+
+/** A lone validator in simulated time, and newcomers. `change` may alter what the validator sends on the channel of snapshots. */
+async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes) {
+  const directory = await mkdtemp(join(tmpdir(), "godwit-join-"));
+  const nodes: ChainNode[] = [];
+  t.after(async () => {
+    for (const node of nodes) await node.stop();
+    await rm(directory, { recursive: true, force: true });
+  });
+  const clock = new ManualClock();
+  const rig = chainRig({ startMs: clock.nowMs() });
+  const network = new MemoryNetwork({ clock });
+  const { seed } = rig.validators[0]!;
+  const run = async (until: () => boolean, stepMs = 1_000): Promise<void> => {
+    for (let rounds = 0; !until() && rounds < 4_000; rounds++) {
+      clock.advance(stepMs);
+      await sleep(1);
+    }
+    assert.ok(until(), "it came to that");
+  };
+  const open = async (name: string, key: Uint8Array, transport: Transport, joins: boolean): Promise<ChainNode> => {
+    let node: ChainNode | null = null;
+    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, snapshotBlocks: 64, onHalt: (error) => { throw error; } })
+      .then((opened) => { node = opened; });
+    await run(() => node !== null, 5);
+    await opening;
+    nodes.push(node!);
+    return node!;
+  };
+  const transport = network.join(peerIdOf(seed));
+  const send = transport.send.bind(transport);
+  transport.send = (to, channel, bytes) => send(to, channel, channel === "sync" ? change(bytes) : bytes);
+  const validator = await open("validator", seed, transport, false);
+  validator.start();
+  return { rig, clock, network, validator, run, directory, newcomer: (name = "newcomer") => open(name, STRANGER, network.join(peerIdOf(STRANGER)), true) };
+}
+
+test("a new node takes a snapshot of its peers, begins there with the same state, follows, and opens again without them", async (t) => {
+  const { validator, run, newcomer, rig, directory } = await world(t);
+  await run(() => validator.head().height >= 200);
+  const node = await newcomer();
+  const { height } = node.head();
+  assert.ok(height >= 128, `it begins at ${height}`);
+  assert.equal(hex(node.head().stateRoot), hex(decodeBlock(validator.block(height)!.bytes).header.stateRoot));
+  assert.deepEqual([node.block(1), node.block(height - 1)], [null, null], "it has no block of before");
+  assert.equal(node.view().account(rig.tenants[0]!.address)!.balance, validator.view().account(rig.tenants[0]!.address)!.balance);
+  node.start();
+  await run(() => node.head().height > height + 5, 200);
+  for (const at of [height, height + 5]) assert.equal(hex(node.block(at)!.id), hex(validator.block(at)!.id));
+  const before = node.head();
+  await node.stop();
+  const again = await openNode({ directory: join(directory, "newcomer"), genesis: rig.genesis, validatorSeed: STRANGER, transport: new MemoryNetwork().join(peerIdOf(STRANGER)) });
+  t.after(() => again.stop());
+  assert.deepEqual(again.head(), before);
+});
+
+test("a chunk that was changed on the way is refused, its sender let go of, and the chain fetched block by block", async (t) => {
+  const { validator, run, newcomer } = await world(t, (bytes) => {
+    const message = decodeSnapshotMessage(bytes);
+    if (message?.kind !== "chunk") return bytes;
+    return encodeSnapshotMessage({ ...message, bytes: message.bytes.with(message.bytes.length - 30, message.bytes[message.bytes.length - 30]! ^ 1) });
+  });
+  await run(() => validator.head().height >= 200);
+  const node = await newcomer();
+  assert.equal(node.head().height, 0);
+  assert.equal(node.status().peers, 0, "the liar is not heard for a while");
+  node.start();
+  await run(() => node.head().height >= 200, 500);
+  assert.equal(hex(node.block(1)!.id), hex(validator.block(1)!.id));
+});
+
+test("below 128 blocks, and where nobody has a snapshot, a new node fetches blocks", async (t) => {
+  const { validator, run, newcomer } = await world(t);
+  await run(() => validator.head().height >= 20);
+  const node = await newcomer();
+  assert.equal(node.head().height, 0);
+  node.start();
+  await run(() => node.head().height >= 20, 200);
+});

@@ -1,0 +1,184 @@
+/**
+ * A new machine takes the state from its peers, instead of executing the chain from genesis: seconds instead of hours.
+ *
+ *   1  each peer's newest snapshot is asked for; the highest one whose header is finalized is tried first
+ *   2  its chunks come from that peer, several at a time; each proves itself against the header's state root
+ *   3  the sets of validators are followed from genesis: a final block of each epoch, finalized by its set, names the next one. So a
+ *      snapshot is as good as the genesis file
+ *   4  the block and the snapshot are written to the data folder as if this node had made them; openNode goes on from there
+ *
+ * Whatever fails leaves the folder as it was: the next peer is tried, and without any the chain is fetched block by block.
+ */
+import { mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type Validator, type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
+import { CodecError } from "#chain/codec/cbor.ts";
+import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
+import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
+import { type BlockHeader, type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
+import { type Chunk, imageOf, ledgerFrom, stateOf, verifyChunk } from "#chain/ledger/snapshot.ts";
+import { type Clock, systemClock } from "#chain/network/clock.ts";
+import type { PeerId, Transport } from "#chain/network/transport.ts";
+import { type ChainId, epoch, hex } from "#chain/types.ts";
+import { BlockStore } from "./blockStore.ts";
+import { CertificateChecks } from "./certificateChecks.ts";
+import type { HeldBlock } from "./heldBlocks.ts";
+import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS } from "./limits.ts";
+import { encodeResults } from "./results.ts";
+import { writeSnapshot } from "./snapshotFile.ts";
+import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
+
+export type JoinOptions = { readonly directory: string; readonly genesis: Uint8Array; readonly transport: Transport; readonly clock?: Clock };
+type Offer = { readonly peer: PeerId; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number };
+
+/** The height at which the folder begins now; null: nothing was done. */
+export async function joinFromSnapshot(options: JoinOptions): Promise<number | null> {
+  const present = await readdir(join(options.directory, "blocks")).catch((): string[] => []);
+  if (present.length > 0) return null;
+  const asking = new Asking(options.transport, options.clock ?? systemClock);
+  try {
+    for (const offer of (await asking.offers()).toSorted((a, b) => b.block.ref.height - a.block.ref.height)) {
+      if (offer.block.ref.height < JOIN_BLOCKS_MIN) break;
+      if (await take(options, asking, offer)) return offer.block.ref.height;
+    }
+    return null;
+  } finally {
+    asking.stop();
+  }
+}
+
+async function take({ directory, genesis: genesisBytes, transport }: JoinOptions, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
+  const genesis = decodeGenesis(genesisBytes);
+  const chainId = chainIdOf(genesisBytes);
+  const { header } = held.block;
+  if (hex(header.chainId) !== hex(chainId) || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(held.ref.id)) {
+    transport.report(peer, "forged");
+    return false;
+  }
+  const chunks = await asking.chunks(peer, header, count);
+  if (chunks === null) return false;
+  let ledger;
+  try {
+    ledger = ledgerFrom(genesis, stateOf(chunks));
+  } catch (error) {
+    if (!(error instanceof CodecError) && !(error instanceof RangeError)) throw error;
+    transport.report(peer, "forged");
+    return false;
+  }
+  if (hex(ledger.state.root) !== hex(header.stateRoot)) return false;
+  const set = await setOf(genesis.validators, chainId, header, asking, peer);
+  // One that joined itself cannot show what was before it: that is no fault.
+  if (set === null) return false;
+  if (!(await new CertificateChecks(set).holds(finalization))) {
+    transport.report(peer, "forged");
+    return false;
+  }
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const blocks = await BlockStore.open(join(directory, "blocks"));
+  try {
+    await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
+    await writeSnapshot(directory, chainId, { height: held.ref.height, id: held.ref.id, header, finalization, image: imageOf(ledger), index: [] }, new AbortController().signal);
+  } finally {
+    await blocks.close();
+  }
+  return true;
+}
+
+/** The validators of an epoch, followed from those of genesis; null when the peer cannot show how they came about. */
+async function setOf(founders: readonly Validator[], chainId: ChainId, header: BlockHeader, asking: Asking, peer: PeerId): Promise<ValidatorSet | null> {
+  let set = validatorSet(chainId, epoch(0), founders);
+  while (set.epoch < header.epoch) {
+    const answer = await asking.epochEnd(peer, set.epoch);
+    const verdict = answer && verifyEpoch(set, answer);
+    if (!verdict?.ok) return null;
+    set = verdict.next;
+  }
+  return hex(validatorsHash(set.validators)) === hex(header.validatorsHash) ? set : null;
+}
+
+/** Questions to peers and their answers. */
+class Asking {
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #waiting = new Map<string, (message: SnapshotMessage) => void>();
+  readonly #offers: Offer[] = [];
+  readonly #unsubscribe: (() => void)[];
+
+  constructor(transport: Transport, clock: Clock) {
+    this.#transport = transport;
+    this.#clock = clock;
+    const ask = (peer: PeerId): void => void transport.send(peer, "sync", encodeSnapshotMessage({ kind: "whichSnapshot" }));
+    this.#unsubscribe = [
+      transport.onMessage((from, channel, bytes) => { if (channel === "sync") this.#receive(from, bytes); }),
+      transport.onPeer(ask),
+    ];
+    for (const peer of transport.peers()) ask(peer);
+  }
+  stop(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+  }
+  /** Of those who answer in time: once somebody has, the others get as long again. */
+  async offers(): Promise<readonly Offer[]> {
+    for (let waitedMs = 0; waitedMs < JOIN_WAIT_MS; waitedMs += 50) {
+      await this.#sleep(50);
+      const peers = this.#transport.peers().length;
+      if (this.#offers.length > 0 && (this.#offers.length >= peers || waitedMs > JOIN_WAIT_MS / 4)) break;
+    }
+    return this.#offers;
+  }
+  async chunks(peer: PeerId, header: BlockHeader, count: number): Promise<Chunk[] | null> {
+    const found: Chunk[] = [];
+    let [next, isWrong] = [0, false];
+    const work = async (): Promise<void> => {
+      while (next < count && !isWrong) {
+        const index = next++;
+        const answer = await this.#ask(peer, `chunk ${header.height} ${index}`, { kind: "wantChunk", height: header.height, index });
+        const verdict = answer?.kind === "chunk" ? verifyChunk(header.stateRoot, answer.bytes) : null;
+        if (verdict?.ok) found[index] = verdict.chunk;
+        else isWrong = true;
+        if (verdict?.ok === false) this.#transport.report(peer, "forged");
+      }
+    };
+    await Promise.all(Array.from({ length: CHUNKS_ASKED_AT_ONCE }, work));
+    return isWrong ? null : found;
+  }
+  async epochEnd(peer: PeerId, of: number): Promise<EpochAnswer | null> {
+    const answer = await this.#ask(peer, `epoch ${of}`, { kind: "wantEpoch", epoch: of });
+    try {
+      return answer?.kind === "epochEnd" ? decodeEpochAnswer(answer.answer) : null;
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      this.#transport.report(peer, "malformed");
+      return null;
+    }
+  }
+
+  #ask(peer: PeerId, name: string, message: SnapshotMessage): Promise<SnapshotMessage | null> {
+    return new Promise((resolve) => {
+      const key = `${peer} ${name}`;
+      const done = (answer: SnapshotMessage | null): void => {
+        cancel();
+        this.#waiting.delete(key);
+        resolve(answer);
+      };
+      const cancel = this.#clock.setTimer(() => done(null), CHUNK_TIMEOUT_MS);
+      this.#waiting.set(key, done);
+      this.#transport.send(peer, "sync", encodeSnapshotMessage(message));
+    });
+  }
+  #receive(from: PeerId, bytes: Uint8Array): void {
+    try {
+      const message = decodeSnapshotMessage(bytes);
+      if (message?.kind === "snapshot") {
+        if (!this.#offers.some(({ peer }) => peer === from)) this.#offers.push({ ...message, peer: from });
+      } else if (message?.kind === "chunk") this.#waiting.get(`${from} chunk ${message.height} ${message.index}`)?.(message);
+      else if (message?.kind === "epochEnd") this.#waiting.get(`${from} epoch ${message.epoch}`)?.(message);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      this.#transport.report(from, "malformed");
+    }
+  }
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => { this.#clock.setTimer(() => resolve(), ms); });
+  }
+}
