@@ -8,6 +8,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { traceEpoch, traceStep } from "#chain/node/trace.ts";
 import { DIGESTS } from "#tests/golden/simulation.ts";
+import { crowd } from "#tests/simulation/crowd.ts";
 import { commit } from "#tests/simulation/commit.ts";
 import type { Scenario } from "#tests/simulation/scenario.ts";
 import { SCENARIOS, scenario } from "#tests/simulation/scenarios.ts";
@@ -18,16 +19,26 @@ const SEEDS_MAX = 1_000_000;
 function main(): number {
   const { values } = parseArgs({ options: {
     seeds: { type: "string", default: "1..20" }, scenario: { type: "string" }, json: { type: "boolean", default: false }, pin: { type: "boolean", default: false }, trace: { type: "string" },
+    validators: { type: "string" }, seconds: { type: "string", default: "10" }, "delta-ms": { type: "string", default: "100" }, "network-ms": { type: "string", default: "5..105" },
   } });
   if (values.pin) return pin();
+  if (values.validators !== undefined) return measure(values.validators, values.seconds, values["delta-ms"], values["network-ms"]);
   const match = /^(\d+)(?:\.\.(\d+))?$/.exec(values.seeds);
   const [from, to] = match ? [Number(match[1]), Number(match[2] ?? match[1])] : [1, 0];
   if (to < from || to - from > SEEDS_MAX || (values.scenario !== undefined && !SCENARIOS.some((s) => s.name === values.scenario))) {
-    console.error(`usage: simulate [--seeds A..B] [--scenario NAME] [--json] [--trace FILE] [--pin]\nscenarios:\n${SCENARIOS.map(({ name }) => `  ${name}`).join("\n")}`);
+    console.error(`usage: simulate [--seeds A..B] [--scenario NAME] [--json] [--trace FILE] [--pin]\n       simulate --validators N [--seconds N] [--delta-ms N] [--network-ms A..B]\nscenarios:\n${SCENARIOS.map(({ name }) => `  ${name}`).join("\n")}`);
     return 2;
   }
   const plans = values.scenario === undefined ? SCENARIOS : [scenario(values.scenario)];
   return plans.map((plan) => run(plan, from, to, values)).reduce((sum, bad) => sum + bad, 0) > 0 ? 1 : 0;
+}
+
+/** Finality, bytes and CPU of so many validators under load, as JSON. */
+function measure(...[validators, seconds, deltaMs, network]: readonly [string, string, string, string]): number {
+  const [from, to] = network.split("..").map(Number) as [number, number];
+  const figures = crowd({ validators: Number(validators), seconds: Number(seconds), seed: 1, deltaMs: Number(deltaMs), calmMs: [from, to] });
+  console.log(JSON.stringify(figures));
+  return figures.faults.length > 0 ? 1 : 0;
 }
 
 /** How many seeds were bad. */

@@ -1,6 +1,6 @@
 /**
  * A simulated network: until it calms down (GST) it loses, doubles, delays, reorders, and is cut in one of several shapes, drawn
- * again every two and a half seconds; afterwards everything arrives within 105 ms, but for what comes from a slow machine.
+ * again every two and a half seconds; afterwards everything arrives within `calmMs`, but for what comes from a slow machine.
  */
 
 import type { Chance } from "./chance.ts";
@@ -69,7 +69,7 @@ export class Network {
     const { gstMs, dropPercent, delayMsMax, duplicatePercent, slowMs } = this.#scenario;
     const draw = this.#chance;
     const extraMs = from === this.#slow ? slowMs : 0;
-    const calmMs = 5 + draw.below(100) + extraMs;
+    const calmMs = this.#scenario.calmMs[0] + draw.below(this.#scenario.calmMs[1] - this.#scenario.calmMs[0] + 1) + extraMs;
     if (nowMs >= gstMs) return [calmMs];
     if (!this.#reaches(from, to) || draw.percent(dropPercent)) return [];
     // Squared: mostly short, now and then very long.

@@ -70,7 +70,7 @@ export class Node {
 
   get isValidator(): boolean { return this.#world.validatorOf(this.epoch, this.key) !== null; }
 
-  get clockMs(): TimeMs { return timeMs(this.#world.genesis.timeMs + BigInt(Math.min(this.#world.nowMs, this.stopsMs) + this.skewMs)); }
+  get clockMs(): TimeMs { return timeMs(this.#world.genesis.timeMs + BigInt(Math.floor(Math.min(this.#world.nowMs, this.stopsMs)) + this.skewMs)); }
 
   // ---- Lives and epochs --------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,15 @@ export type Scenario = {
   /** So much weight (of the first epoch) plays each role, drawn by the seed. */
   readonly cast: readonly { readonly role: Role; readonly weight: number }[];
 
-  /** The delay that the validators believe the network to keep; it needs up to 105 ms. */
+  /** The delay that the validators believe the network to keep; it needs up to `calmMs`. */
   readonly deltaMs: number;
   /** Until it calms down (GST) the network is bad; afterwards it delivers within a delta. */
   readonly gstMs: number;
+  /** Afterwards a message takes so long at least, and at most. */
+  readonly calmMs: readonly [number, number];
+  /** A node checks signatures one after the other, so long each; 0: in no time. */
+  readonly checkUs: number;
+  readonly blockIntervalMs: number;
   readonly tailMs: number;
   readonly dropPercent: number;
   readonly duplicatePercent: number;

@@ -5,9 +5,9 @@
 
 import type { Role, Scenario } from "./scenario.ts";
 
-const plain: Scenario = {
+export const plain: Scenario = {
   name: "honest", weights: [[1, 1, 1, 1]], epochBlocks: null, followers: 1, deltaMs: 100, cast: [],
-  gstMs: 8_000, tailMs: 12_000, dropPercent: 10, duplicatePercent: 2, delayMsMax: 3_000, partition: "random", slowMs: 0,
+  gstMs: 8_000, calmMs: [5, 104], checkUs: 0, blockIntervalMs: 50, tailMs: 12_000, dropPercent: 10, duplicatePercent: 2, delayMsMax: 3_000, partition: "random", slowMs: 0,
   skewMsMax: 400, oddClockMs: 0, stopsClock: false, diskMsMax: 20, restarts: 0, downMsMax: 3_000, finds: "all", isCareful: true, forgetful: 0, mustHalt: false, diesSpeaking: false,
   blackouts: 0, lost: 0, busyPercent: 10, ledger: false, blocksMin: 6, mayFork: false,
 };

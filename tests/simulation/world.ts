@@ -59,6 +59,13 @@ export class World {
   /** Who wants to hear everything: the trace. */
   onStep: ((node: Node, event: Event, effects: readonly Effect[]) => void) | null = null;
   onEpoch: ((node: Node, configuration: Configuration) => void) | null = null;
+  /** … and of blocks that are made, messages that leave, and blocks that are final. */
+  onMade: ((block: SimulatedBlock) => void) | null = null;
+  onSend: ((node: Node, message: Message) => void) | null = null;
+  onFinal: ((node: Node, block: SimulatedBlock) => void) | null = null;
+  checks: number = 0;
+  stepsMax: number = STEPS_MAX;
+  readonly #busyMs = new Map<number, number>();
   readonly #seed: number;
   readonly #bank: Bank | null;
   readonly #network: Network;
@@ -104,8 +111,8 @@ export class World {
     const endMs = scenario.gstMs + scenario.tailMs;
     for (let entry = queue.pop(); entry && entry.atMs <= endMs && this.checkers.faults.length === 0; entry = queue.pop()) {
       this.nowMs = entry.atMs;
-      if (++this.#steps > STEPS_MAX) {
-        this.checkers.fault(`more than ${STEPS_MAX} steps`);
+      if (++this.#steps > this.stepsMax) {
+        this.checkers.fault(`more than ${this.stepsMax} steps`);
         break;
       }
       this.#guarded(entry.run);
@@ -145,7 +152,7 @@ export class World {
   configurationOf(node: Node): Configuration {
     const { epoch } = node;
     return {
-      chainId: CHAIN, epoch, weights: this.weightsOf(epoch), self: this.validatorOf(epoch, node.key), pace: { ...(this.liarOf(node)?.isHasty ? HASTY : PACE), deltaMs: this.scenario.deltaMs },
+      chainId: CHAIN, epoch, weights: this.weightsOf(epoch), self: this.validatorOf(epoch, node.key), pace: { ...(this.liarOf(node)?.isHasty ? HASTY : PACE), deltaMs: this.scenario.deltaMs, blockIntervalMsMin: this.scenario.blockIntervalMs },
       leaderSeed: sha256(this.genesis.id, new Uint8Array([epoch & 0xff])), lastHeight: lastHeightOf(epoch, this.epochBlocks),
     };
   }
@@ -159,6 +166,7 @@ export class World {
   broadcast(from: Node, message: Message): void {
     const liar = this.liarOf(from);
     if (liar?.broadcast) return liar.broadcast(this, from, message);
+    this.onSend?.(from, message);
     for (const to of this.nodes) this.send(from, to.index, message);
     const { diesSpeaking, downMsMax, finds, gstMs } = this.scenario;
     if (!diesSpeaking || message.kind !== "proposal" || this.nowMs > gstMs || !this.#mayRestart(from) || !this.chance.percent(15)) return;
@@ -196,6 +204,7 @@ export class World {
       parentId: of.parent.id, timeMs: of.timeMs, proposer: of.proposer, valid: of.valid, parentCertificate: of.parentCertificate, content: of.content,
     };
     this.checkers.made(block);
+    this.onMade?.(block);
     return block;
   }
 
@@ -226,6 +235,7 @@ export class World {
     if (!this.isHonest(node.key)) return;
     if (this.isSeal(block.height, block.epoch)) this.fault(node, `committed a seal at height ${block.height}`);
     this.checkers.committed(node.index, node.final, block, stateRoot);
+    this.onFinal?.(node, block);
   }
 
   mixStep(node: number, kind: string, effects: number): void {
@@ -327,11 +337,25 @@ export class World {
     this.queue.push(this.nowMs + delayMs, () => {
       const node = this.nodes[to]!;
       if (!node.isUp || (this.scenario.diesSpeaking && this.nodes[from]!.life !== life)) return;
+      const waitMs = this.scenario.checkUs === 0 ? 0 : this.#checkMs(node, message);
+      if (waitMs > 0) return this.queue.push(this.nowMs + waitMs, () => { if (node.isUp) node.receive(message, from); });
       const liar = this.liarOf(node);
       if (liar?.answer?.(this, node, message, from)) return;
       node.receive(message, from);
       liar?.heard?.(this, node, message);
     });
+  }
+
+  /** How long until the signatures of a message are checked, behind those of all before it; what nobody wants is dropped unread. */
+  #checkMs(node: Node, message: Message): number {
+    const { consensus } = this;
+    const ofCertificate = (c: Certificate): number => (consensus.wantsCertificate(node.state, c) ? c.signatures.length / 64 : 0);
+    const count = message.kind === "vote" ? (consensus.wantsVote(node.state, message.vote) ? 1 : 0) : message.kind === "certificate" ? ofCertificate(message.certificate)
+      : message.kind === "proposal" ? 1 + [...(message.block.parentCertificate ? [message.block.parentCertificate] : []), ...message.justification].reduce((sum, c) => sum + ofCertificate(c), 0) : 0;
+    this.checks += count;
+    const freeMs = Math.max(this.nowMs, this.#busyMs.get(node.index) ?? 0) + (count * this.scenario.checkUs) / 1000;
+    this.#busyMs.set(node.index, freeMs);
+    return freeMs - this.nowMs;
   }
 
   #guarded(run: () => void): void {

@@ -27,6 +27,7 @@ import { run } from "./commands/run.ts";
 import { scale } from "./commands/scale.ts";
 import { serve } from "./commands/serve.ts";
 import { stake } from "./commands/stake.ts";
+import { simulate } from "./commands/simulate.ts";
 import { status } from "./commands/status.ts";
 import { test } from "./commands/test.ts";
 import { topup } from "./commands/topup.ts";
@@ -42,7 +43,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
-  ["Operate", [chain, audit]],
+  ["Operate", [chain, audit, simulate]],
 ];
 /** What a command may take to end after a signal: a runner and its listener are stopped well within it. */
 const STOP_TIMEOUT_MS = 1_500;
