@@ -57,6 +57,8 @@ export type ToRunner =
   | { readonly type: "start"; readonly call: number }
   | { readonly type: "load"; readonly call: number; readonly load: Load }
   | { readonly type: "unload"; readonly call: number; readonly id: string }
+  /** Requests for these hosts go to a runner of the deployment's own, `requestsMax` of them at once; connections to it are dialled with the scheme "hop". */
+  | { readonly type: "hop"; readonly call: number; readonly id: string; readonly hosts: readonly string[]; readonly requestsMax: number }
   | { readonly type: "usage"; readonly call: number }
   /** The answer to a dial that came to nothing; a connected socket is sent on descriptor 5, with the number of its call. */
   | { readonly type: "refused"; readonly call: number; readonly code: string }

@@ -18,6 +18,7 @@ export type SandboxErrorCode =
   | "limit_invalid"
   | "host_in_use"
   | "load_failed"
+  | "isolation_full"
   | "artefact_corrupt"
   | "port_in_use"
   | "address_unavailable"

@@ -114,6 +114,9 @@ export const CONCURRENCY_MAX = 1_000;
 export const CPU_WEIGHT_DEFAULT = 100;
 export const CPU_WEIGHT_MAX: number = 256 * 64_000;
 
+/** Deployments with a runner of their own on one computer: each is a process with an engine and threads. */
+export const ISOLATED_MAX = 16;
+
 /** The one instance that a load tries. Well under the five seconds that the protocol gives a machine to be ready. */
 export const TRIAL_WALL_TIME_MS_MAX = 3_000;
 

@@ -21,6 +21,8 @@ export type Deployment = {
   readonly cpuWeight?: number;
   /** One instance serves many requests, one after the other; default: each has its own. */
   readonly reuse?: boolean;
+  /** `process`: in a runner of its own; default: with others. */
+  readonly isolation?: "shared" | "process";
   /** Where its requests may go; default: nowhere. */
   readonly outgoing?: readonly OutgoingPlace[];
   readonly environment?: Readonly<Record<string, string>>;

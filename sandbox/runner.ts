@@ -14,7 +14,7 @@ import type { CodeVault } from "./addon.ts";
 import { codeDirectory, removeEntry } from "./cache.ts";
 import { type Group, makeGroup } from "./cgroup.ts";
 import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
-import { createDial, type Connect, type Dial, type OutgoingOptions } from "./dial.ts";
+import { createDial, type Connect, type Dial, type Dialled, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
@@ -50,7 +50,16 @@ export type Sockets = {
   readonly sendDescriptor: (socket: number, fd: number, call: number) => boolean;
   readonly closeDescriptor: (fd: number) => void;
 };
+/** A deployment that has a runner of its own behind this one, which listens on `port` of loopback. */
+export type Hop = { readonly id: string; readonly hosts: readonly string[]; readonly requestsMax: number; readonly port: number };
+/** A runner that can have others behind it. */
+export type Front = Runner & {
+  /** Idempotent, and a change of the port or the hosts loses no request. Takes the place of what was loaded under the id; `unload` ends it. Throws host_in_use. */
+  hop(hop: Hop): Promise<void>;
+};
 export type Runner = {
+  /** Of the process that serves a deployment: another than `pid` where it has a runner of its own. */
+  pidOf(id: string): Promise<number | null>;
   /** Of the present process, or null while there is none. */
   readonly pid: number | null;
   /** Takes requests from now on. Idempotent; only for one that was started with `hold`. */
@@ -69,6 +78,7 @@ export type Runner = {
   stop(): Promise<void>;
 };
 
+const LOOPBACK = "127.0.0.1";
 /** A process that lived for so long had started well. */
 const STARTED_WELL_MS = 2_000;
 const RESPAWN_DELAY_MS = 50;
@@ -81,7 +91,7 @@ const REASON_CHARACTERS_MAX = 4_096;
 const LOAD_DEATHS_MAX = 3;
 
 /** Throws runner_failed when the first process does not come up, native_missing when there is none to start. */
-export async function startRunner(options: RunnerOptions, sockets: Sockets): Promise<Runner> {
+export async function startRunner(options: RunnerOptions, sockets: Sockets): Promise<Front> {
   const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();
   if (!existsSync(nativePaths().runner)) throw missing(nativePaths().runner);
   await mkdir(codeDirectory(cacheDirectory), { recursive: true, mode: 0o700 });
@@ -93,7 +103,7 @@ export async function startRunner(options: RunnerOptions, sockets: Sockets): Pro
 /** `isRepeat`: of what was loaded already, for a new process. */
 type Call = { message: ToRunner; deaths?: number; isRepeat?: true; resolve: (usage: Record<string, Usage>) => void; reject: (error: SandboxError) => void };
 
-class RunnerKeeper implements Runner {
+class RunnerKeeper implements Front {
   readonly #options: RunnerOptions;
   readonly #cacheDirectory: string;
   readonly #sockets: Sockets;
@@ -101,6 +111,7 @@ class RunnerKeeper implements Runner {
   readonly #vault: CodeVault;
   readonly #group: Group | null;
   readonly #loads = new Map<string, Load>();
+  readonly #hops = new Map<string, Hop>();
   readonly #calls = new Map<number, Call>();
   /** What processes that are gone had counted, as far as it was asked for. */
   readonly #counted = new Map<string, Usage>();
@@ -136,6 +147,10 @@ class RunnerKeeper implements Runner {
     return this.#started ? pid : (childOf(pid) ?? pid);
   }
 
+  async pidOf(id: string): Promise<number | null> {
+    return this.#loads.has(id) ? this.pid : null;
+  }
+
   async start(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -167,7 +182,10 @@ class RunnerKeeper implements Runner {
       this.#vault.allow(load.code, codeSha256);
       // The next process has it without a trial; until then, what was loaded before.
       try {
-        await this.#call({ type: "load", call: 0, load }, () => this.#loads.set(load.id, { ...load, trialMs: 0 }));
+        await this.#call({ type: "load", call: 0, load }, () => {
+          this.#loads.set(load.id, { ...load, trialMs: 0 });
+          this.#hops.delete(load.id);
+        });
       } catch (error) {
         // The next compile makes it anew.
         if ((error as SandboxError).code === "artefact_corrupt") await removeEntry(this.#cacheDirectory, deployment.compiled.digest, engineId());
@@ -176,9 +194,24 @@ class RunnerKeeper implements Runner {
     });
   }
 
+  hop(hop: Hop): Promise<void> {
+    return this.#inTurn(hop.id, async () => {
+      const before = this.#hops.get(hop.id);
+      this.#hops.set(hop.id, hop);
+      try {
+        await this.#call(hopMessage(hop), () => this.#loads.delete(hop.id));
+      } catch (error) {
+        if (before === undefined) this.#hops.delete(hop.id);
+        else this.#hops.set(hop.id, before);
+        throw error;
+      }
+    });
+  }
+
   unload(id: string): Promise<void> {
     return this.#inTurn(id, async () => {
-      if (!this.#loads.delete(id)) return;
+      const wasHop = this.#hops.delete(id);
+      if (!this.#loads.delete(id) && !wasHop) return;
       await this.#call({ type: "unload", call: 0, id });
       this.#process?.told.set(id, []);
       this.#counted.delete(id);
@@ -318,7 +351,9 @@ class RunnerKeeper implements Runner {
       };
       this.#send({ message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost, isRepeat: true });
     }
+    for (const hop of this.#hops.values()) this.#send({ message: hopMessage(hop), resolve: () => {}, reject: () => {}, isRepeat: true });
     for (const call of unanswered) {
+      if (call.message.type === "hop") call.resolve({});
       if (call.message.type !== "load" || call.isRepeat) continue;
       const deaths = (call.deaths ?? 0) + 1;
       if (deaths < LOAD_DEATHS_MAX) this.#send({ ...call, deaths });
@@ -353,10 +388,17 @@ class RunnerKeeper implements Runner {
     this.#options.onExit?.(exit);
   }
 
+  async #dialHop(id: string, timeoutMs: number): Promise<Dialled> {
+    const hop = this.#hops.get(id);
+    const { fd, code } = hop === undefined ? { fd: -1, code: "denied" } : await this.#sockets.dial(LOOPBACK, hop.port, timeoutMs);
+    return fd >= 0 ? { fd, code: "" } : { fd: -1, code: code === "denied" ? "denied" : "connection_refused" };
+  }
+
   #take(child: ChildProcess, told: ReadonlyMap<string, readonly OutgoingPlace[]>, connected: number, message: FromRunner): void {
     if (message.type === "dial") {
       const { call, id } = message;
-      void this.#dial(id, told.get(id) ?? [], message).then(({ fd, code }) => {
+      const dialled = message.scheme === "hop" ? this.#dialHop(id, message.timeoutMs) : this.#dial(id, told.get(id) ?? [], message);
+      void dialled.then(({ fd, code }) => {
         const isThere = this.#process?.child === child;
         if (code !== "") {
           if (isThere) this.#process?.control.write(encodeMessage({ type: "refused", call, code }));
@@ -387,6 +429,8 @@ function childOf(pid: number): number | null {
     return null;
   }
 }
+
+const hopMessage = ({ id, hosts, requestsMax }: Hop): ToRunner => ({ type: "hop", call: 0, id, hosts, requestsMax });
 
 function addUsage(before: Usage | undefined, now: Usage): Usage {
   if (before === undefined) return now;

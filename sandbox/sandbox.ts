@@ -15,6 +15,7 @@ import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./
 import { defaultCacheDirectory, engineId } from "./native.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
 import { startRunner as keepRunner, type Runner, type RunnerOptions } from "./runner.ts";
+import { startTrustClasses } from "./trustClasses.ts";
 
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
 export { forbidTasks } from "./guestsHere.ts";
@@ -59,7 +60,8 @@ export async function listen(address: string, port: number): Promise<Listener> {
 }
 
 /** A runner over a listening socket; see runner.ts. Throws runner_failed when the first process does not come up, native_missing. */
-export const startRunner = async (options: RunnerOptions): Promise<Runner> => keepRunner(options, addon());
+export const startRunner = async (options: RunnerOptions): Promise<Runner> =>
+  startTrustClasses({ ...options, listen, startRunner: (each) => keepRunner(each, addon()) });
 
 export type TaskOptions = {
   /** The guest's argument 0; what a program's own arguments begin after. */

@@ -136,7 +136,7 @@ for (const [what, text, expected] of REFUSED) {
 test("each limit can be set up to its maximum, and not beyond", () => {
   const most: Readonly<Record<string, number>> = {
     fuel_per_call: 1e15, cpu_time_ms: 600_000, wall_time_ms: 600_000, table_elements: 20_000, instances: 16, resource_handles: 4_096, header_count: 256, header_kib: 64,
-    request_body_kib: 65_536, response_body_kib: 262_144, log_kib_per_second: 4_096, queue_length: 1_024, queue_wait_ms: 30_000,
+    outgoing_connections: 256, outgoing_request_kib: 65_536, outgoing_response_kib: 262_144, outgoing_time_ms: 600_000, request_body_kib: 65_536, response_body_kib: 262_144, log_kib_per_second: 4_096, queue_length: 1_024, queue_wait_ms: 30_000,
   };
   const text = (more: number): string => `${SERVICE}[limits]\n${Object.entries(most).map(([key, value]) => `${key} = ${BigInt(value) + BigInt(more)}`).join("\n")}`;
   const parsed = parseManifest(text(0), "godwit.toml");

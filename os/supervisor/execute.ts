@@ -34,8 +34,8 @@ export type Outcome =
   | { readonly kind: "refused"; readonly id: Hex; readonly component: Hex; readonly cause: string };
 
 const DONE: Outcome = { kind: "done" };
-/** Errors of a load that come from what the tenant deployed. */
-const LOAD_REFUSALS: ReadonlySet<string> = new Set(["load_failed", "limit_invalid", "configuration_invalid", "configuration_foreign"]);
+/** Errors of a load that come from what the tenant deployed; or that this machine cannot give, so that another is tried. */
+const LOAD_REFUSALS: ReadonlySet<string> = new Set(["load_failed", "limit_invalid", "configuration_invalid", "configuration_foreign", "isolation_full"]);
 
 export async function execute(action: Action, hands: Hands): Promise<Outcome> {
   switch (action.kind) {
@@ -75,7 +75,7 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
     const settings = route.configuration === null ? SETTINGS_DEFAULT : settingsFor(await hands.blobs.read(route.configuration), fromHex(route.owner));
     const { environment, outgoing, reuse } = settings;
     await hands.runner.load({
-      id, compiled, environment, outgoing, reuse, hosts: route.hosts, limits: limitsOf(route, settings),
+      id, compiled, environment, outgoing, reuse, isolation: route.isolation, hosts: route.hosts, limits: limitsOf(route, settings),
       instanceMemoryBytesMax: atMost(route.instanceMemoryMib * MIB, LIMITS_MAX.memoryBytesMax),
       concurrency: atMost(route.concurrency, CONCURRENCY_MAX), cpuWeight: atMost(route.cpuMillis, CPU_WEIGHT_MAX),
     });

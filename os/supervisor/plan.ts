@@ -53,6 +53,7 @@ export type Route = {
   readonly memoryMib: number;
   readonly cpuMillis: number;
   readonly concurrency: number;
+  readonly isolation: "shared" | "process";
   /** Memory of one replica: the most that one instance may grow to. */
   readonly instanceMemoryMib: number;
 };
@@ -136,8 +137,6 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   assert(deployment.leases.length > 0);
   const { id, component, configuration } = deployment;
   const refused = (cause: string): Action[] => (bootRegistered ? failAll(deployment, cause) : []);
-  // A machine has one runner so far: to run it there all the same would break what its tenant was promised.
-  if (deployment.isolation === "process") return refused("isolation_unavailable");
   const blob = observed.blobs.get(component);
   const missing: Action[] = [];
   if (blob === undefined) missing.push({ kind: "fetch", key: `fetch/${component}`, digest: component });
@@ -179,6 +178,7 @@ export function routeOf(deployment: DeploymentHere): Route {
     memoryMib: deployment.memoryMib * replicas,
     cpuMillis: deployment.cpuMillis * replicas,
     concurrency: deployment.concurrency * replicas,
+    isolation: deployment.isolation,
     instanceMemoryMib: deployment.memoryMib,
   };
 }
@@ -191,6 +191,7 @@ function sameRoute(a: Route, b: Route): boolean {
     a.memoryMib === b.memoryMib &&
     a.cpuMillis === b.cpuMillis &&
     a.concurrency === b.concurrency &&
+    a.isolation === b.isolation &&
     a.instanceMemoryMib === b.instanceMemoryMib &&
     a.hosts.length === b.hosts.length &&
     a.hosts.every((host, position) => host === b.hosts[position])

@@ -19,7 +19,7 @@ memory_mib = 32
 cpu_millis = 250
 concurrency = 4
 replicas = 2
-isolation = "shared"
+isolation = "process"
 reuse = true
 [limits]
 wall_time_ms = 2_000
@@ -59,7 +59,7 @@ test("everything of the manifest is signed, after component and configuration ar
   const op = deployOf(machine);
   const { name, memoryMib, cpuMillis, concurrency, replicas, deposit, rateMax, isolation } = op;
   assert.deepEqual({ name, memoryMib, cpuMillis, concurrency, replicas, deposit, rateMax, isolation },
-    { name: "greeter", memoryMib: 32, cpuMillis: 250, concurrency: 4, replicas: 2, deposit: 2_500_000_000n, rateMax: 100_000n, isolation: 0 });
+    { name: "greeter", memoryMib: 32, cpuMillis: 250, concurrency: 4, replicas: 2, deposit: 2_500_000_000n, rateMax: 100_000n, isolation: 1 });
   assert.equal(hex(op.componentDigest), hex(sha256(COMPONENT)));
   assert.deepEqual(machine.configurations.get(`sha256:${hex(op.configurationDigest ?? assert.fail())}`), {
     owner: address, environment: { ANSWER: "42", WHOM: "world" }, limits: { wallTimeMsMax: 2_000 }, outgoing: [{ scheme: "https", host: "api.example.com", port: 443 }], reuse: true,
@@ -114,8 +114,6 @@ test("what is missing or of another kind is refused before anything is signed", 
   assert.deepEqual(await terminal.errorOf("deploy", join(terminal.home, "alone")), { exit: 1, code: "manifest_missing" });
   write("alone/godwit.toml", 'name = "plain"\nkind = "task"\n');
   assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "not_a_service" });
-  write("alone/godwit.toml", 'name = "plain"\nkind = "service"\n[resources]\nisolation = "process"\n');
-  assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "isolation_unavailable" });
   write("large/godwit.toml", 'name = "large"\nkind = "service"\n');
   assert.deepEqual(await terminal.errorOf("deploy", write("large/large.wasm", new Uint8Array(17 * 1024 * 1024))), { exit: 1, code: "component_too_large" });
   assert(machine.requests.every(({ method }) => method === "GET"));

@@ -56,6 +56,21 @@ test("limits of the manifest hold on the machine, and are shown to the owner alo
   assert.deepEqual([shown.json.limits.wallTimeMsMax, shown.json.limits.headerBytesMax, shown.json.limits.memoryBytesMax, shown.json.outgoing], [300, 1024, 64 * 1024 * 1024, ["https://a.example:443"]]);
 });
 
+test("a deployment with a runner of its own is served, logged and counted as any other", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { tenant, agent } = await startMachine(t, temporaryFolder(t));
+  const { id } = await deploy(tenant, "alone", await upload(tenant, await guest("rogue")), { isolation: 1 });
+  const { host, isolation } = await untilReady(tenant, id);
+  assert.equal(isolation, "process");
+  assert.equal((await visit(tenant, host, "/both")).status, 200);
+  await until("its lines", async () => ((await linesOf(tenant, id)).some(({ line }) => line === "to stdout") ? true : null));
+  const usage = await signed(tenant.signer, { path: `/v1/deployments/${id}/usage`, port: tenant.apiPort });
+  assert.equal(usage.json.requests, 1);
+  // The shared one ends: what it handed on comes back with it.
+  process.kill(agent.runnerPid() ?? 0, "SIGKILL");
+  assert.equal((await visit(tenant, host)).status, 200);
+});
+
 const linesOf = async (tenant: Tenant, id: Hex): Promise<{ stream: string; requestId: string | null; line: string }[]> =>
   (await signed(tenant.signer, { path: `/v1/deployments/${id}/logs`, port: tenant.apiPort })).json.lines;
 const untilPaused = (tenant: Tenant, id: Hex): Promise<any> => until("the pause", async () => { // oxlint-disable-line typescript/no-explicit-any

@@ -71,6 +71,22 @@ test("a status that is no answer is 500 with its code", async (t) => {
   assert.deepEqual([answer.status, answer.code], [500, "guest_error"]);
 });
 
+test("a header name or value that HTTP does not allow never leaves", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get } = await attacked(t);
+  assert.equal((await get("/smuggle")).text, "taken: ");
+});
+
+test("an answer that its guest never ends is cut at its wall time, and never looks whole", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { get } = await attacked(t);
+  for (const path of ["/stuck", "/endless"]) {
+    const answer = await get(path);
+    assert.deepEqual([answer.status, answer.complete], [200, false], path);
+    assert.ok(answer.elapsedMs < 3_000, path);
+  }
+});
+
 test("a request with two hosts is nobody's", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { port } = await attacked(t);

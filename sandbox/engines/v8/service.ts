@@ -88,6 +88,10 @@ class V8Runner implements Runner, Lanes {
     server.on("checkContinue", (request, response) => take(request, response, true));
   }
 
+  async pidOf(id: string): Promise<number | null> {
+    return this.#deployments.has(id) ? this.pid : null;
+  }
+
   async open(): Promise<void> {
     if (this.#stopped) throw stoppedError();
     this.#held = false;

@@ -59,6 +59,19 @@ export function handle(request: Request): Response {
     }
     return Response.text(taken.toString());
   }
+  if (path == "/smuggle") {
+    // What would be a header more, or the end of the head, in an answer on the wire.
+    const names = ["x", "x", "x", "x y", "x\r\ny", "x:y", "", "\xe4"];
+    const values = ["1\r\nset-cookie: a=b", "1\n2", "\0", "1", "1", "1", "1", "1"];
+    let taken = "";
+    for (let i = 0; i < names.length; i++) {
+      const name = String.UTF8.encode(names[i]);
+      const value = String.UTF8.encode(values[i]);
+      append(makeFields(), changetype<usize>(name), name.byteLength, changetype<usize>(value), value.byteLength, RESULT);
+      if (!load<u8>(RESULT)) taken += i.toString() + " ";
+    }
+    return Response.text("taken: " + taken);
+  }
   if (path == "/stuck") return Response.stream(new Stuck());
   if (path == "/endless") return Response.stream(new Endless());
   if (path == "/switch") return Response.text("ok", 101);

@@ -70,7 +70,6 @@ export async function wantedOf(input: Input, shell: Shell, path: string): Promis
   const overrides = readOverrides(input);
   const wanted: Wanted = { ...(await loadManifest(input.text("manifest"), path, shell)), ...overrides };
   if (wanted.kind === "task") throw taskRefusal(wanted.name);
-  refuseIsolation(wanted);
   return wanted;
 }
 
@@ -87,11 +86,6 @@ function readOverrides(input: Input): Partial<Wanted> {
     ...(replicas === undefined ? {} : { replicas }),
     ...(deposit === undefined ? {} : { depositAmount: parseTokens("--deposit", deposit) }),
   };
-}
-
-/** Said before anything is built or paid: every machine would fail it. */
-function refuseIsolation({ name, isolation }: Pick<Wanted, "name" | "isolation">): void {
-  if (isolation === "process") throw new CliError("isolation_unavailable", `Cannot deploy ${name} with isolation = "process": no machine offers a runner of its own yet`);
 }
 
 const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run); a deployment is a service`);

@@ -1,5 +1,5 @@
 //! Bodies with a limit: a request's on its way into the guest, an answer's on its way out.
-use crate::{batch::Handle, cause::Cause, plane::Call};
+use crate::{batch::Handle, cause::Cause, hop::Passed, plane::Call};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap,
@@ -56,6 +56,8 @@ impl Body for Counted {
 pub enum Answer {
     Whole(Option<Bytes>),
     Stream(Box<Stream>),
+    /// Of a runner behind this one.
+    Passed(Box<Passed>),
 }
 
 pub struct Stream {
@@ -131,6 +133,7 @@ impl Body for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let stream = match &mut *self {
             Answer::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Answer::Passed(passed) => return Pin::new(&mut **passed).poll_frame(cx),
             Answer::Stream(stream) => stream,
         };
         if let Some(frame) = stream.gathered.pop_front() {
@@ -156,12 +159,17 @@ impl Body for Answer {
         }
     }
     fn is_end_stream(&self) -> bool {
-        matches!(self, Answer::Whole(None))
+        match self {
+            Answer::Whole(bytes) => bytes.is_none(),
+            Answer::Stream(_) => false,
+            Answer::Passed(passed) => passed.is_end_stream(),
+        }
     }
     fn size_hint(&self) -> SizeHint {
         match self {
             Answer::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Answer::Stream(_) => SizeHint::default(),
+            Answer::Passed(passed) => passed.size_hint(),
         }
     }
 }

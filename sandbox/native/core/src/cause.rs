@@ -13,6 +13,8 @@ pub enum Cause {
     QueueFull,
     WaitedTooLong,
     Overloaded,
+    /// The runner of a deployment that has its own.
+    RunnerGone,
     MemoryShared,
     MemoryLimit,
     TableLimit,
@@ -35,6 +37,7 @@ impl Cause {
             Cause::QueueFull => "queue_full",
             Cause::WaitedTooLong => "queue_timeout",
             Cause::Overloaded => "overloaded",
+            Cause::RunnerGone => "runner_gone",
             Cause::MemoryShared => "memory_full",
             Cause::MemoryLimit => "memory_limit",
             Cause::TableLimit => "table_limit",
@@ -53,7 +56,7 @@ impl Cause {
             Cause::HostMissing => StatusCode::BAD_REQUEST,
             Cause::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Cause::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::RunnerGone | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,
             Cause::FuelLimit | Cause::CpuTimeLimit | Cause::WallTimeLimit => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

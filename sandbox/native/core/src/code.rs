@@ -23,6 +23,9 @@ pub struct Code {
     descriptors: &'static str,
 }
 
+/// In what the pool says of a component with too many instances, memories or tables, or too large ones.
+const POOL_REFUSAL: &str = "exceeds the configured maximum";
+
 impl Code {
     pub fn new(socket: OwnedFd, descriptors: &'static str) -> io::Result<Code> {
         let timeout = libc::timeval { tv_sec: ANSWER_SECONDS_MAX, tv_usec: 0 };
@@ -45,7 +48,11 @@ impl Code {
         // SAFETY: the supervisor passes only what our compiler made, sealed.
         let component = unsafe { Component::deserialize_file(engine, path) };
         MAPPED.set(None);
-        component.map_err(|error| corrupt(format!("{error:#}")))
+        component.map_err(|error| {
+            let why = format!("{error:#}");
+            // It is of this engine, and asks for more than a slot of the pool has: compiled again it would be the same.
+            if why.contains(POOL_REFUSAL) { LoadError("load_failed", why) } else { corrupt(why) }
+        })
     }
 
     pub fn fetch(&self, name: &str) -> io::Result<OwnedFd> {

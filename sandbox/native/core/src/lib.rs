@@ -22,6 +22,8 @@ pub mod gate;
 #[cfg(feature = "run")]
 pub mod guest;
 #[cfg(feature = "run")]
+pub mod hop;
+#[cfg(feature = "run")]
 pub mod limits;
 #[cfg(feature = "run")]
 pub mod log;

@@ -50,6 +50,13 @@ pub struct Destination {
     pub timeout: Duration,
 }
 
+impl Destination {
+    /// The runner of the deployment itself, where it has one of its own.
+    pub fn hop(timeout: Duration) -> Destination {
+        Destination { place: OutgoingPlace { scheme: "hop".into(), host: String::new(), port: 0 }, timeout }
+    }
+}
+
 /// Who dials.
 pub trait Dialler: Send + Sync {
     fn dial(&self, deployment: &str, destination: &Destination) -> oneshot::Receiver<Result<OwnedFd, NotDialled>>;

@@ -7,6 +7,7 @@ use crate::{
     code::Code,
     engine,
     gate::{Gate, Pass, Refused, Room},
+    hop::Hop,
     guest::{Guest, HOST_BYTES_MIN, RANDOM_BYTES_MAX, State, linker},
     limits::{Limits, OutgoingPlace},
     log::{Log, Outlet, Sink, Stream, Tap, TapStream},
@@ -27,7 +28,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
     time::Duration,
@@ -99,6 +100,9 @@ pub struct Plane {
     linker: Linker<State>,
     hosts: RwLock<HashMap<String, Arc<Deployment>>>,
     deployments: Mutex<HashMap<String, Arc<Deployment>>>,
+    /// Hosts of deployments that have a runner of their own behind this one.
+    hops: RwLock<HashMap<String, Arc<Hop>>>,
+    has_hops: AtomicBool,
     sink: Arc<dyn Sink>,
     dialler: Option<Arc<dyn Dialler>>,
     trust: Mutex<Option<Arc<ClientConfig>>>,
@@ -150,6 +154,8 @@ impl Plane {
             linker,
             hosts: RwLock::default(),
             deployments: Mutex::default(),
+            hops: RwLock::default(),
+            has_hops: AtomicBool::new(false),
             sink,
             dialler,
             trust: Mutex::default(),
@@ -208,7 +214,8 @@ impl Plane {
         let mut deployments = self.deployments.lock().unwrap();
         let mut hosts = self.hosts.write().unwrap();
         for host in &deployment.hosts {
-            if hosts.get(host).is_some_and(|other| other.id != deployment.id) {
+            let hop = self.hops.read().unwrap().get(host).is_some_and(|other| *other.id != *deployment.id);
+            if hop || hosts.get(host).is_some_and(|other| other.id != deployment.id) {
                 return Err(LoadError("host_in_use", format!("Host {host} belongs to another deployment")));
             }
         }
@@ -220,10 +227,52 @@ impl Plane {
         for host in &deployment.hosts {
             hosts.insert(host.clone(), deployment.clone());
         }
+        self.remove_hop(&deployment.id);
         Ok(())
     }
 
+    /// Requests for these hosts go to the deployment's own runner from now on.
+    pub fn hop(&self, id: String, hosts: Vec<String>, requests_max: u32) -> Result<(), LoadError> {
+        let Some(dialler) = self.dialler.clone() else { return Err(LoadError("load_failed", "Nobody dials for this runner".into())) };
+        let taken = |host: &String| {
+            self.hosts.read().unwrap().get(host).is_some_and(|other| *other.id != *id)
+                || self.hops.read().unwrap().get(host).is_some_and(|other| other.id != id)
+        };
+        if let Some(host) = hosts.iter().find(|host| taken(host)) {
+            return Err(LoadError("host_in_use", format!("Host {host} belongs to another deployment")));
+        }
+        let hop = Arc::new(Hop::new(id.clone(), requests_max, dialler));
+        {
+            // At once: between the two no request would find it.
+            let mut hops = self.hops.write().unwrap();
+            hops.retain(|_, other| other.id != id);
+            hops.extend(hosts.into_iter().map(|host| (host, hop.clone())));
+            self.has_hops.store(!hops.is_empty(), Relaxed);
+        }
+        self.unload_here(&id);
+        Ok(())
+    }
+
+    fn remove_hop(&self, id: &str) {
+        let mut hops = self.hops.write().unwrap();
+        hops.retain(|_, hop| hop.id != id);
+        self.has_hops.store(!hops.is_empty(), Relaxed);
+    }
+
+    fn hop_of(&self, request: &Request<Incoming>) -> Option<(Arc<Hop>, String)> {
+        if !self.has_hops.load(Relaxed) {
+            return None;
+        }
+        let host = host_of(request)?;
+        self.hops.read().unwrap().get(&host).cloned().map(|hop| (hop, host))
+    }
+
     pub fn unload(&self, id: &str) {
+        self.remove_hop(id);
+        self.unload_here(id);
+    }
+
+    fn unload_here(&self, id: &str) {
         let Some(deployment) = self.deployments.lock().unwrap().remove(id) else { return };
         let mut hosts = self.hosts.write().unwrap();
         for host in &deployment.hosts {
@@ -250,14 +299,17 @@ impl Plane {
 
     pub async fn answer(&self, batch: &Arc<Batch>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
         let request_id = self.request_id();
-        let mut response = match self.serve(batch, request, &request_id).await {
+        if let Some((hop, host)) = self.hop_of(&request) {
+            return Ok(match hop.forward(&host, request).await {
+                Ok(response) => response.map(|body| Answer::Passed(Box::new(body))),
+                Err(cause) => identified(problem(cause, &request_id), request_id),
+            });
+        }
+        let response = match self.serve(batch, request, &request_id).await {
             Ok(response) => response,
             Err(cause) => problem(cause, &request_id),
         };
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(request_id)) {
-            response.headers_mut().insert(REQUEST_ID, value);
-        }
-        Ok(response)
+        Ok(identified(response, request_id))
     }
 
     async fn serve(&self, batch: &Arc<Batch>, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
@@ -431,6 +483,13 @@ fn respond(
 fn refuse(call: &Call, cause: Cause) -> Cause {
     call.fail(cause);
     cause
+}
+
+fn identified(mut response: Response<Answer>, request_id: String) -> Response<Answer> {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(request_id)) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
 }
 
 fn problem(cause: Cause, request_id: &str) -> Response<Answer> {

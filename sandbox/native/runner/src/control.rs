@@ -35,6 +35,8 @@ pub enum ToRunner {
     Start { call: u64 },
     Load { call: u64, load: LoadMessage },
     Unload { call: u64, id: String },
+    #[serde(rename_all = "camelCase")]
+    Hop { call: u64, id: String, hosts: Vec<String>, requests_max: u32 },
     Usage { call: u64 },
     /// Of a dial that came to nothing; what came of the others is on descriptor 5.
     Refused { call: u64, code: String },
@@ -117,6 +119,7 @@ pub fn carry_out(
             plane.unload(&id);
             writer.send(&outcome(call, Ok(())))
         }
+        ToRunner::Hop { call, id, hosts, requests_max } => writer.send(&outcome(call, plane.hop(id, hosts, requests_max))),
         ToRunner::Usage { call } => {
             let usage: serde_json::Map<String, Value> =
                 plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
