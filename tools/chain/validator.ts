@@ -25,11 +25,13 @@ export type ValidatorOptions = {
   readonly snapshotBlocks?: number;
   /** R12: this key may have voted, and its vote log is gone. */
   readonly votesLost?: boolean;
+  /** Hears of every step of consensus, a line each. */
+  readonly trace?: (line: string) => void;
   readonly onHalt?: (error: NodeError) => void;
 };
 export type RunningValidator = { readonly node: ChainNode; readonly transport: StreamTransport; stop(): Promise<void> };
 
-export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, votesLost = false, onHalt }: ValidatorOptions): Promise<RunningValidator> {
+export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, votesLost = false, trace, onHalt }: ValidatorOptions): Promise<RunningValidator> {
   await mkdir(join(directory, "chain"), { recursive: true, mode: 0o700 });
   const [machine, validator] = await Promise.all(["machine", "validator"].map((name) => openKey(join(directory, "keys", name))));
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
@@ -39,7 +41,7 @@ export async function startValidator({ directory, genesis, listen, peers, clockO
   try {
     const node = await openNode({
       directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, votesLost, joins: !votes || votesLost,
-      ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(onHalt === undefined ? {} : { onHalt }),
+      ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(trace === undefined ? {} : { trace }), ...(onHalt === undefined ? {} : { onHalt }),
     });
     node.start();
     return { node, transport, stop: () => node.stop() };

@@ -1,4 +1,5 @@
 /** `godwit chain`: what an operator does with a chain itself: its genesis, the keys of those who agree on it, and a node that does. */
+import { createWriteStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { addressOf, addressText, parseAddress } from "#chain/codec/address.ts";
@@ -22,7 +23,7 @@ export const chain: Command = {
   summary: "Make a chain, run a validator, check a folder",
   usage: [
     "keys DIR", "genesis FILE --name NAME --validator KEY[=WEIGHT] … --account ADDRESS=TOKENS …",
-    "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …]", "replay DIR",
+    "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …] [--votes-lost] [--trace FILE]", "replay DIR",
   ],
   options: {
     name: { type: "string", value: "NAME", summary: "genesis: the chain's name" },
@@ -33,6 +34,8 @@ export const chain: Command = {
     genesis: { type: "string", value: "FILE", summary: "validator: the genesis file (else the one in DIR)" },
     listen: { type: "string", multiple: true, value: "HOST:PORT", summary: `validator: where to listen (${LISTEN_DEFAULT})` },
     peer: { type: "string", multiple: true, value: "HOST:PORT", summary: "validator: nodes to begin with; they tell of the others" },
+    "votes-lost": { type: "boolean", summary: "validator: its vote log is gone; signs nothing until the others told it where they are" },
+    trace: { type: "string", value: "FILE", summary: "validator: appends every step of consensus, for tools/trace.ts" },
   },
   arguments: [1, 2],
   details: "keys makes the keys of one machine in DIR/keys, and prints what others may know of them.\n" +
@@ -92,7 +95,10 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
   const { startValidator } = await import("#tools/chain/validator.ts");
   const halted = Promise.withResolvers<never>();
   halted.promise.catch(() => {});
+  const traceFile = input.text("trace");
+  const trace = traceFile === undefined ? null : createWriteStream(resolve(shell.currentDirectory, traceFile), { flags: "a" });
   const running = await startValidator({
+    votesLost: input.flag("votes-lost"), ...(trace ? { trace: (line) => void trace.write(`${line}\n`) } : {}),
     directory: folder, genesis: bytes, listen: multiaddresses("--listen", listen), peers: multiaddresses("--peer", input.texts("peer")),
     onHalt: ({ code, message }) => halted.reject(new CliError(code, message)),
   });
@@ -105,6 +111,7 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
   } finally {
     clearInterval(timer);
     await running.stop();
+    trace?.end();
   }
 }
 function multiaddresses(option: string, written: readonly string[]): string[] {
