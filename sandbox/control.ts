@@ -70,6 +70,8 @@ export type FromRunner =
   | { readonly type: "done"; readonly call: number }
   | { readonly type: "failed"; readonly call: number; readonly code: string; readonly message: string }
   | { readonly type: "usage"; readonly call: number; readonly usage: Readonly<Record<string, Usage>> }
+  /** Its code is not there any more, or was changed: it has no route now. Found at its first request after a respawn. */
+  | { readonly type: "lost"; readonly id: string; readonly code: string; readonly message: string }
   | { readonly type: "logs"; readonly lines: readonly LogLine[] }
   /** A guest of deployment `id` wants to send a request. `call` is the runner's own number. */
   | { readonly type: "dial"; readonly call: number; readonly id: string; readonly scheme: string; readonly host: string; readonly port: number; readonly timeoutMs: number };
@@ -97,6 +99,8 @@ export function parseFromRunner(value: unknown): FromRunner {
       return { type: "failed", call: count(message["call"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX) };
     case "usage":
       return { type: "usage", call: count(message["call"]), usage: Object.fromEntries(Object.entries(record(message["usage"])).map(([id, usage]) => [id, usageOf(record(usage))])) };
+    case "lost":
+      return { type: "lost", id: text(message["id"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX) };
     case "logs": {
       const { lines } = message;
       if (!Array.isArray(lines)) throw unknown();

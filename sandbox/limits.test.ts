@@ -25,7 +25,7 @@ test("completeLimits() fills in defaults and refuses what is over the maximum or
 test("the pool of the runner is made for these maxima", () => {
   const engine = readFileSync(join(import.meta.dirname, "native/core/src/engine.rs"), "utf8");
   const constant = (name: string): string | undefined => new RegExp(`const ${name}: \\w+ = ([^;]+);`).exec(engine)?.[1];
-  assert.equal(constant("SLOTS"), String(CONCURRENCY_MAX));
+  assert.ok(Number(constant("SLOTS")?.replace("_", "")) > CONCURRENCY_MAX);
   assert.equal(constant("MEMORY_BYTES_MAX"), "1 << 30");
   assert.equal(LIMITS_MAX.memoryBytesMax, 2 ** 30);
   assert.equal(constant("TABLE_ELEMENTS_MAX")?.replace("_", ""), String(LIMITS_MAX.tableElementsMax));

@@ -407,6 +407,12 @@ class RunnerKeeper implements Front {
       });
       return;
     }
+    if (message.type === "lost") {
+      if (!told.has(message.id)) throw new RangeError("A loss of a deployment that this runner does not have");
+      // One that is just being loaded anew is not lost.
+      if (this.#process?.child === child && !this.#tails.has(message.id) && this.#loads.delete(message.id)) this.#options.onLost?.(message.id, message.code, message.message);
+      return;
+    }
     if (message.type === "logs") {
       if (!message.lines.every(({ id }) => told.has(id))) throw new RangeError("A line of a deployment that this runner does not have");
       for (const line of message.lines) this.#options.onLog?.(line);

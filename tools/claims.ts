@@ -1,5 +1,5 @@
 /**
- * `npm run claims`: reruns the command behind each figure that a README states, and fails where it is gone or more than 30 % worse.
+ * `npm run claims`: reruns the command behind each figure that a README or FIGURES.md states, and fails where it is gone or more than 30 % worse.
  *
  * A figure carries its claim beside it, as a comment in one line:
  *   <!-- claim {"run": "bench:http", "arguments": ["--rounds", "1"], "path": "summary.1.ratio", "value": 0.25, "better": "higher"} -->
@@ -49,7 +49,7 @@ function run(claim: Claim): unknown {
 }
 
 if (import.meta.main) {
-  const files = globSync("**/README.md", { cwd: ROOT, exclude: ["node_modules/**"] });
+  const files = globSync(["**/README.md", "**/FIGURES.md"], { cwd: ROOT, exclude: ["node_modules/**"] });
   const claims = files.flatMap((file) => claimsOf(file, readFileSync(join(ROOT, file), "utf8")));
   const answers = new Map<string, unknown>();
   let failed = 0;

@@ -94,6 +94,8 @@ test("changed code is not executed: not at load, and not after a respawn", async
   await assert.rejects(runner.load({ id: "c", hosts: ["c"], compiled }), { code: "artefact_corrupt" });
   process.kill(runner.pid ?? 0, "SIGKILL");
   assert.equal((await get("/", { host: "b.localhost" })).status, 200);
+  // What is not asked is not mapped: it is found out at the first request.
+  assert.equal((await get("/")).code, "overloaded");
   await until(() => lost.length === 1, "word of the loss");
   assert.deepEqual(lost, ["a artefact_corrupt"]);
   assert.equal((await get("/")).status, 404);

@@ -1,8 +1,10 @@
 //! What a deployment has used: counters that only grow, and what it holds now. Read by the agent, written by whoever runs guests.
 use std::{
+    cell::Cell,
     future::Future,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     task::Poll,
+    time::Instant,
 };
 
 #[derive(Default)]
@@ -65,6 +67,23 @@ impl Account {
     pub fn memory_freed(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Relaxed);
     }
+}
+
+/// Longer, and another thread may have had the core meanwhile.
+const SHORT_NS: u64 = 200_000;
+thread_local! {
+    /// The thread's CPU time when it was last looked at.
+    static SEEN_NS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// At least the CPU time that this thread has had since `begun`. Of a short time the wall clock's will do, which takes no system call.
+pub fn spent_ns(begun: Instant) -> u64 {
+    let wall_ns = begun.elapsed().as_nanos() as u64;
+    if wall_ns < SHORT_NS {
+        return wall_ns;
+    }
+    let now_ns = thread_cpu_ns();
+    wall_ns.min(now_ns - SEEN_NS.replace(now_ns))
 }
 
 /// CPU time of the calling thread.

@@ -24,7 +24,7 @@ mod run {
     use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
     /// Instances that one runner can have at once, over all its deployments. Each reserves 4 GiB of address space.
-    pub const SLOTS: u32 = 1000;
+    pub const SLOTS: u32 = 2_500;
     /// The same as LIMITS_MAX.memoryBytesMax and .tableElementsMax of limits.ts.
     pub const MEMORY_BYTES_MAX: usize = 1 << 30;
     pub const TABLE_ELEMENTS_MAX: usize = 20_000;

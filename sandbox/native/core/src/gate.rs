@@ -85,6 +85,13 @@ impl Gate {
         hand_out(admitted);
     }
 
+    /// What every instance needs from the start, once that is known.
+    pub fn begin_with(&self, memory_bytes_min: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.room.memory_bytes_min = memory_bytes_min;
+        state.expected = state.expected.max(memory_bytes_min).min(state.room.instance_bytes_max);
+    }
+
     pub async fn enter(self: &Arc<Gate>) -> Result<Pass, Refused> {
         let (receiver, queue_wait) = {
             let mut state = self.state.lock().unwrap();

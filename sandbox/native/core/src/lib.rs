@@ -32,6 +32,8 @@ pub mod outgoing;
 #[cfg(feature = "run")]
 pub mod plane;
 #[cfg(feature = "run")]
+pub mod residents;
+#[cfg(feature = "run")]
 pub mod serve;
 #[cfg(feature = "run")]
 pub mod shelf;

@@ -1,5 +1,5 @@
 //! A guest's stdout and stderr, cut into lines of its deployment's log, and limited in bytes per second.
-use crate::account::Account;
+use crate::{account::Account, plane::LoadError};
 use std::{
     pin::Pin,
     sync::{
@@ -41,6 +41,8 @@ pub struct Line {
 /// Where lines go. Must not block; false means that it has no room.
 pub trait Sink: Send + Sync {
     fn take(&self, line: Line) -> bool;
+    /// A deployment has no code any more, and so no route.
+    fn lost(&self, id: &str, error: &LoadError);
 }
 
 /// One deployment's log.

@@ -1,10 +1,9 @@
 //! The data plane: Host header → deployment → a fresh instance for each request. Requests never pass through JavaScript.
 use crate::{
-    account::{Account, CallTime, thread_cpu_ns},
+    account::{Account, CallTime, spent_ns},
     batch::{Batch, Handle, Party, poll_once},
     body::{Answer, Counted},
     cause::Cause,
-    code::Code,
     engine,
     gate::{Gate, Pass, Refused, Room},
     hop::Hop,
@@ -12,6 +11,7 @@ use crate::{
     limits::{Limits, OutgoingPlace},
     log::{Log, Outlet, Sink, Stream, Tap, TapStream},
     outgoing::{Dialler, Outgoing, Way, trust},
+    residents::{Resident, Residents},
     serve::host_of,
     shelf::{Instance, Shelf},
     wipe,
@@ -27,11 +27,11 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 use tokio_rustls::rustls::ClientConfig;
@@ -41,10 +41,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::p2::{
-    bindings::{
-        ProxyPre,
-        http::types::{ErrorCode, Scheme},
-    },
+    bindings::http::types::{ErrorCode, Scheme},
     body::HyperOutgoingBody,
 };
 
@@ -77,7 +74,10 @@ pub struct Deployment {
     id: Arc<str>,
     pub(crate) tenant: u64,
     hosts: Vec<String>,
-    pub(crate) pre: ProxyPre<State>,
+    /// Names its component's code.
+    code: String,
+    /// Its component while that is mapped.
+    resident: Mutex<Weak<Resident>>,
     pub(crate) limits: Limits,
     /// What the gate, which it may share with what was loaded before it, gets when this is published.
     pub(crate) room: Room,
@@ -98,6 +98,7 @@ pub struct LoadError(pub &'static str, pub String);
 pub struct Plane {
     pub(crate) engine: Engine,
     linker: Linker<State>,
+    pub residents: Residents,
     hosts: RwLock<HashMap<String, Arc<Deployment>>>,
     deployments: Mutex<HashMap<String, Arc<Deployment>>>,
     /// Hosts of deployments that have a runner of their own behind this one.
@@ -152,6 +153,7 @@ impl Plane {
         Ok(Arc::new(Plane {
             engine,
             linker,
+            residents: Residents::default(),
             hosts: RwLock::default(),
             deployments: Mutex::default(),
             hops: RwLock::default(),
@@ -181,14 +183,13 @@ impl Plane {
     }
 
     /// Everything but its routes, which `publish` gives it when the trial went well.
-    pub fn prepare(&self, load: Load, code: &Code) -> Result<Deployment, LoadError> {
+    pub fn prepare(&self, load: Load) -> Result<Deployment, LoadError> {
         let failed = |error: Error| LoadError("load_failed", format!("{error:#}"));
-        let component = code.component(&self.engine, &load.code)?;
-        let pre = self.linker.instantiate_pre(&component).and_then(ProxyPre::new).map_err(failed)?;
-        component.initialize_copy_on_write_image().map_err(failed)?;
-        let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+        // What was tried before may stay a name until it is asked.
+        let resident = load.trial.is_some().then(|| self.residents.load(&self.engine, &self.linker, &load.code)).transpose()?;
+        let memory_bytes_min = resident.as_ref().map_or(0, |resident| resident.memory_bytes_min);
 
-        let Load { id, hosts, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial, .. } = load;
+        let Load { id, hosts, code, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial } = load;
         let outgoing: Arc<[OutgoingPlace]> = outgoing.into();
         let way = self.way(&id, &outgoing, &limits).map_err(failed)?;
         let before = self.deployments.lock().unwrap().get(&id).cloned();
@@ -207,7 +208,8 @@ impl Plane {
         let gate = before.as_ref().map_or_else(|| Gate::new(room.clone()), |before| before.gate.clone());
         let tenant = before.as_ref().map_or_else(|| self.tenants.fetch_add(1, Relaxed), |before| before.tenant);
         let (environment, shelf) = (environment.into(), Shelf::default());
-        Ok(Deployment { id, tenant, hosts, pre, limits, room, cpu_weight, reuse, trial, environment, way, shelf, gate, account, log })
+        let resident = Mutex::new(resident.as_ref().map_or_else(Weak::new, Arc::downgrade));
+        Ok(Deployment { id, tenant, hosts, code, resident, limits, room, cpu_weight, reuse, trial, environment, way, shelf, gate, account, log })
     }
 
     pub fn publish(&self, deployment: Arc<Deployment>) -> Result<(), LoadError> {
@@ -297,7 +299,7 @@ impl Plane {
         format!("{:016x}", x ^ (x >> 31))
     }
 
-    pub async fn answer(&self, batch: &Arc<Batch>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    pub async fn answer(self: &Arc<Self>, batch: &Arc<Batch>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
         let request_id = self.request_id();
         if let Some((hop, host)) = self.hop_of(&request) {
             return Ok(match hop.forward(&host, request).await {
@@ -312,7 +314,7 @@ impl Plane {
         Ok(identified(response, request_id))
     }
 
-    async fn serve(&self, batch: &Arc<Batch>, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
+    async fn serve(self: &Arc<Self>, batch: &Arc<Batch>, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
         let host = host_of(&request).ok_or(Cause::HostMissing)?;
         let deployment = self.route(&host).ok_or(Cause::HostUnknown)?;
         deployment.account.requests.fetch_add(1, Relaxed);
@@ -339,7 +341,7 @@ impl Plane {
     }
 
     /// One that waits for a request, or the makings of a fresh one.
-    async fn instance(&self, call: &Call) -> Result<Instance, Cause> {
+    async fn instance(self: &Arc<Self>, call: &Call) -> Result<Instance, Cause> {
         let deployment = &call.deployment;
         if let Some(instance) = deployment.shelf.take() {
             instance.outlet.as_ref().inspect(|outlet| outlet.aim(call.tap.clone()));
@@ -350,9 +352,38 @@ impl Plane {
             Err(Refused::QueueFull) => return Err(refuse(call, Cause::QueueFull)),
             Err(Refused::WaitedTooLong) => return Err(refuse(call, Cause::WaitedTooLong)),
         };
+        let resident = self.resident(deployment).await.map_err(|error| self.lose(call, &error))?;
         let outlet = deployment.reuse.then(|| Outlet::new(call.tap.clone()));
         let guest = deployment.guest(&self.engine, &call.tap, outlet.clone(), pass).map_err(|_| Cause::Overloaded)?;
-        Ok(Instance { guest, proxy: None, outlet })
+        Ok(Instance { guest, resident, proxy: None, outlet })
+    }
+
+    /// Its component, mapped again if it is not: a third of a millisecond for a small one, so never on this thread.
+    pub(crate) async fn resident(self: &Arc<Self>, deployment: &Arc<Deployment>) -> Result<Arc<Resident>, LoadError> {
+        let known = deployment.resident.lock().unwrap().upgrade();
+        if let Some(resident) = known {
+            self.residents.touch(&resident);
+            return Ok(resident);
+        }
+        let (plane, deployment) = (self.clone(), deployment.clone());
+        let mapped = tokio::task::spawn_blocking(move || {
+            let resident = plane.residents.get(&plane.engine, &plane.linker, &deployment.code)?;
+            deployment.gate.begin_with(resident.memory_bytes_min + HOST_BYTES_MIN);
+            *deployment.resident.lock().unwrap() = Arc::downgrade(&resident);
+            Ok(resident)
+        });
+        mapped.await.unwrap_or_else(|error| Err(LoadError("load_failed", error.to_string())))
+    }
+
+    /// Its code is not there any more, or not what it was: the agent is told, which compiles it again.
+    fn lose(&self, call: &Call, error: &LoadError) -> Cause {
+        let deployment = &call.deployment;
+        let is_present = self.deployments.lock().unwrap().get(&*deployment.id).is_some_and(|present| Arc::ptr_eq(present, deployment));
+        if is_present {
+            self.unload(&deployment.id);
+            self.sink.lost(&deployment.id, error);
+        }
+        refuse(call, Cause::Overloaded)
     }
 }
 
@@ -412,7 +443,7 @@ async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Inco
     let out = store.data_mut().http().new_response_outparam(sender)?;
     let proxy = match instance.proxy.take() {
         Some(proxy) => proxy,
-        None => call.deployment.pre.instantiate_async(&mut *store).await?,
+        None => instance.resident.pre.instantiate_async(&mut *store).await?,
     };
     let result = proxy.wasi_http_incoming_handler().call_handle(store, request, out).await;
     instance.proxy = Some(proxy);
@@ -426,9 +457,9 @@ async fn start(
     mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     mut receiver: Receiver,
 ) -> Result<Response<Answer>, Cause> {
-    let begun_ns = thread_cpu_ns();
+    let begun = Instant::now();
     let polled = poll_once(&mut work);
-    let spent_ns = thread_cpu_ns() - begun_ns;
+    let spent_ns = spent_ns(begun);
     call.deployment.account.spent_inline(spent_ns);
     call.time.spend(spent_ns);
     let (handle, result) = match polled {

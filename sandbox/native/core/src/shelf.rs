@@ -3,7 +3,7 @@
 //! One serves one request at a time, and only ever its own deployment's. It keeps its memory reserved while it waits; one that
 //! trapped, ran into a limit or keeps too many handles never gets here. The last one back is the first one out, so that those
 //! that a burst needed grow old and go.
-use crate::{guest::Guest, log::Outlet};
+use crate::{guest::Guest, log::Outlet, residents::Resident};
 use std::{
     sync::{
         Arc, Mutex,
@@ -21,6 +21,7 @@ static RESTING: AtomicUsize = AtomicUsize::new(0);
 /// An instance, or what is about to become one.
 pub struct Instance {
     pub guest: Guest,
+    pub resident: Arc<Resident>,
     pub proxy: Option<Proxy>,
     /// None for one that serves a single request.
     pub outlet: Option<Arc<Outlet>>,

@@ -10,7 +10,6 @@ use crate::{
     wipe,
 };
 use std::{sync::Arc, time::Duration};
-use wasmtime::Engine;
 
 /// Of why a trial failed; all of it is in the deployment's log.
 const REASON_CHARACTERS_MAX: usize = 512;
@@ -23,7 +22,7 @@ pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done
     let party = deployment.party(time.clone());
     let plane = plane.clone();
     let mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-        let tried = tried(&deployment, &plane.engine, &time).await;
+        let tried = tried(&deployment, &plane, &time).await;
         done(tried.and_then(|()| plane.publish(deployment)));
     });
     let begun_ns = thread_cpu_ns();
@@ -36,7 +35,7 @@ pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done
     }
 }
 
-async fn tried(deployment: &Deployment, engine: &Engine, time: &CallTime) -> Result<(), LoadError> {
+async fn tried(deployment: &Arc<Deployment>, plane: &Arc<Plane>, time: &CallTime) -> Result<(), LoadError> {
     let Some(trial) = deployment.trial else { return Ok(()) };
     let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
     if deployment.room.instance_bytes_max < HOST_BYTES_MIN {
@@ -44,9 +43,10 @@ async fn tried(deployment: &Deployment, engine: &Engine, time: &CallTime) -> Res
     }
     let pass = deployment.gate.enter_trial(deployment.room.instance_bytes_max);
     let tap = Tap::new(deployment.log.clone(), String::new());
-    let mut guest = deployment.guest(engine, &tap, None, pass).map_err(|_| busy())?;
+    let resident = plane.resident(deployment).await?;
+    let mut guest = deployment.guest(&plane.engine, &tap, None, pass).map_err(|_| busy())?;
     let wall_time = trial.min(Duration::from_millis(deployment.limits.wall_time_ms_max));
-    let result = tokio::time::timeout(wall_time, time.within(deployment.pre.instantiate_async(&mut guest.store))).await;
+    let result = tokio::time::timeout(wall_time, time.within(resident.pre.instantiate_async(&mut guest.store))).await;
     tap.finish();
     let (cause, reason) = match result {
         Ok(Some(Ok(_))) => return Ok(()),

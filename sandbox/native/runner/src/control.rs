@@ -2,7 +2,6 @@
 use crate::dial::AgentDialler;
 use godwit_core::{
     batch::Batch,
-    code::Code,
     limits::{Limits, OutgoingPlace},
     log::{Line, Sink, Stream},
     plane::{Deployment, Load, LoadError, Plane},
@@ -91,7 +90,6 @@ impl Writer {
 /// Answers every message, a load whose trial takes long after others.
 pub fn carry_out(
     plane: &Arc<Plane>,
-    code: &Code,
     batch: &Arc<Batch>,
     writer: &Arc<Writer>,
     dialler: &AgentDialler,
@@ -109,7 +107,7 @@ pub fn carry_out(
                 // When there is nobody to send to, the process is about to end.
                 move |result| _ = writer.send(&outcome(call, result))
             };
-            match prepare(plane, code, load) {
+            match prepare(plane, load) {
                 Ok(deployment) => trial::load(plane, batch, deployment, answer),
                 Err(error) => answer(Err(error)),
             }
@@ -161,11 +159,11 @@ fn usage(deployment: &Deployment) -> Value {
     })
 }
 
-fn prepare(plane: &Plane, code: &Code, load: LoadMessage) -> Result<Deployment, LoadError> {
+fn prepare(plane: &Plane, load: LoadMessage) -> Result<Deployment, LoadError> {
     let LoadMessage { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial_ms } = load;
     let trial = (trial_ms > 0).then(|| Duration::from_millis(trial_ms));
     let load = Load { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial };
-    plane.prepare(load, code)
+    plane.prepare(load)
 }
 
 /// Log lines on their way to the agent, many to a message; and what is asked of it, before all lines.
@@ -266,6 +264,9 @@ fn describe(line: &Line) -> LogLine<'_> {
 }
 
 impl Sink for Lines {
+    fn lost(&self, id: &str, LoadError(code, message): &LoadError) {
+        self.ask(json!({ "type": "lost", "id": id, "code": code, "message": message }));
+    }
     fn take(&self, line: Line) -> bool {
         let mut unsent = self.unsent.lock().unwrap();
         let bytes = line.text.len() + LINE_BYTES;

@@ -36,7 +36,7 @@ const CONTROL: i32 = 3;
 const LISTENER: i32 = 4;
 const CODE: i32 = 5;
 const CONNECTED: i32 = 6;
-/// Nothing that guests can call blocks.
+/// They map components; nothing that guests can call blocks.
 const BLOCKING_THREADS_MAX: usize = 2;
 const DESCRIPTORS_MAX: u64 = 65_536;
 /// Nothing can be written to a file; memory files, which images of memories are, count as such.
@@ -105,6 +105,7 @@ fn run() -> Result<(), Failure> {
         exit(0);
     }
 
+    plane.residents.serve_from(code);
     // What is loaded before `start` is there before the first connection is accepted.
     let mut listener = Some(listener);
     let mut start = || {
@@ -121,7 +122,7 @@ fn run() -> Result<(), Failure> {
     // Trials begin on this thread and have a time limit.
     let _context = runtime.enter();
     while let Ok(message) = control::read(&mut reader) {
-        control::carry_out(&plane, &code, &batch, &writer, &dialler, message, &mut start)?;
+        control::carry_out(&plane, &batch, &writer, &dialler, message, &mut start)?;
     }
     exit(0)
 }

@@ -1,0 +1,84 @@
+/**
+ * `npm run bench:figures`: writes sandbox/FIGURES.md from what the benchmarks have saved (`--save`) in sandbox/bench, so that
+ * no figure in it was typed by hand. A figure that misses its bar says so.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pick } from "#tools/claims.ts";
+
+type Row = { readonly what: string; readonly bench: string; readonly path: string; readonly unit: string; readonly bar: number; readonly better: "higher" | "lower" };
+
+const SANDBOX = join(import.meta.dirname, "..", "..", "sandbox");
+const http = (what: string, path: string, bar: number): Row => ({ what, bench: "http", path, unit: "×", bar, better: "higher" });
+const both = (what: string, ratio: string, bar: number): Row[] => [16, 64].map((connections, index) => http(`${what}, ${connections} connections`, `summary.${index + 1}.ratios.${ratio}`, bar));
+const lower = (what: string, bench: string, path: string, unit: string, bar: number): Row => ({ what, bench, path, unit, bar, better: "lower" });
+
+const ROWS: readonly Row[] = [
+  ...both("hello, a fresh instance for each request, all limits and the jail on: requests/s beside `wasmtime serve` with its defaults", "freshToServe", 3),
+  ...both("the same beside `wasmtime serve` with its pool tuned as ours", "freshToServeTuned", 1.7),
+  ...[16, 64].map((connections, index) => lower(`the same, p99 latency beside tuned, ${connections} connections`, "http", `summary.${index + 1}.p99Ratios.freshToServeTuned`, "×", 1)),
+  ...both("the same, requests/s beside bare `node:http`", "freshToNode", 0.7),
+  ...both("one instance for many requests (`reuse`) beside `wasmtime serve` that reuses", "reuseToServeReuse", 1.3),
+  ...both("the same beside workerd", "reuseToWorkerd", 3),
+  ...both("hello beside 4 endless neighbours, against alone", "besideEndlessToAlone", 0.9),
+  lower("an instance made and dropped, warm, p50", "start", "instantiateAndDropUs.p50", "µs", 10),
+  lower("first request of a deployment that is not mapped, p50", "start", "firstRequestMs.p50", "ms", 1),
+  lower("the same, p99", "start", "firstRequestMs.p99", "ms", 5),
+  lower("compile of hello, start of the process included, p50", "start", "compileMs.p50", "ms", 40),
+  lower("SIGKILL of the runner → a client has its answer, 100 deployments, p50", "start", "respawn.0.answeredMs.p50", "ms", 50),
+  lower("the same, 1,000 deployments", "start", "respawn.1.answeredMs.p50", "ms", 150),
+  lower("10,000 deployments known, 2,000 instances resident", "density", "withInstances.residentMib", "MiB", 1024),
+  lower("memory maps of that (a process may have 65,530)", "density", "withInstances.maps", "", 65_530),
+  lower("an idle instance that lives", "density", "live.kibEach", "KiB", 48),
+  lower("fuel, geometric mean of five programs, against the same without", "fuel", "geometricMean", "×", 1.2),
+  lower("runner, stripped", "start", "sizesMb.runner", "MB", 6),
+  lower("addon, stripped", "start", "sizesMb.addon", "MB", 16),
+];
+
+const saved = (bench: string): Record<string, unknown> | null => {
+  const file = join(SANDBOX, "bench", `${bench}.json`);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>) : null;
+};
+
+function line({ what, bench, path, unit, bar, better }: Row): string {
+  const value = pick(saved(bench), path);
+  const must = `${better === "higher" ? "≥" : "≤"} ${bar} ${unit}`.trim();
+  if (value === null) return `| ${what} | ${must} | not measured | \`npm run bench:${bench}\` |`;
+  const holds = better === "higher" ? value >= bar : value <= bar;
+  const claim = JSON.stringify({ run: `bench:${bench}`, path, value, better });
+  return `| ${what} | ${must} | ${`${Number(value.toPrecision(3))} ${unit}`.trim()}${holds ? "" : ": **missed**"} | \`npm run bench:${bench}\` <!-- claim ${claim} --> |`;
+}
+
+/** How the runs were made, of each benchmark that is saved. */
+function runs(): string[] {
+  return ["http", "start", "density", "fuel"].flatMap((bench) => {
+    const run = saved(bench);
+    if (run === null) return [];
+    const busy = run["isQuiet"] === true ? "" : `; the computer was busy (load ${String(run["load1"])}), so this is not to be quoted`;
+    return [`- \`${bench}\`: commit ${String(run["commit"])}, ${String(run["cores"])} cores of ${String(run["cpu"])}, Linux ${String(run["kernel"])}, Node ${String(run["node"])}${busy}.`];
+  });
+}
+
+function absolute(): string[] {
+  const summary = saved("http")?.["summary"];
+  if (!Array.isArray(summary)) return [];
+  const rows = summary.flatMap((at: { connections: number; servers: Record<string, Record<string, number>> }) =>
+    Object.entries(at.servers).map(([name, row]) => `| ${name} | ${at.connections} | ${row["requestsPerSecond"]} | ${row["p50Us"]} | ${row["p99Us"]} | ${row["cpuUsPerRequest"]} |`));
+  return ["## Requests of hello", "", "| server | connections | requests/s | p50 µs | p99 µs | CPU µs per request |", "|---|---|---|---|---|---|", ...rows, ""];
+}
+
+function kernels(): string[] {
+  const list = saved("fuel")?.["kernels"];
+  if (!Array.isArray(list)) return [];
+  const rows = list.map((row: Record<string, number | string>) => `| ${row["kernel"]} | ${row["fuel"]} | ${row["withMs"]} | ${row["withoutMs"]} | ${row["ratio"]} |`);
+  return ["## Fuel", "", "| program | fuel | ms with | ms without | ratio |", "|---|---|---|---|---|", ...rows, ""];
+}
+
+const text = [
+  "# Figures of the sandbox", "",
+  "Written by `npm run bench:figures` from the raw figures in [bench/](bench), which `npm run bench:http`, `bench:start`, `bench:density` and", "`bench:fuel` keep with `-- --save`. Peers come from `npm run bench:peers`, pinned, and run in turns with ours under the same load; ratios are", "medians over the rounds. `npm run claims` runs the commands again.", "",
+  "| what | must be | is | command |", "|---|---|---|---|", ...ROWS.map(line), "",
+  ...runs(), "", ...absolute(), ...kernels(),
+].join("\n").trimEnd();
+writeFileSync(join(SANDBOX, "FIGURES.md"), `${text}\n`);
+process.stdout.write(`${text}\n`);
