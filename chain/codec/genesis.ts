@@ -7,7 +7,7 @@ import { compareBytes } from "#chain/codec/envelope.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { DELTA_MS_MAX, GENESIS_TIME_MS_MAX, type PresetName, STAKE_PER_WEIGHT, VALIDATORS_MAX, WEIGHT_SUM_MAX } from "#chain/constants.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
-import { type Address, type ChainId, type PublicKey, type TimeMs, U64_MAX, address, chainId, publicKey, timeMs } from "#chain/types.ts";
+import { type Address, type ChainId, type Digest, type PublicKey, type TimeMs, U64_MAX, address, chainId, digest, publicKey, timeMs } from "#chain/types.ts";
 
 /** Three items each of the 65,536 that one CBOR message may have. */
 export const GENESIS_ACCOUNTS_MAX = 16_384;
@@ -16,6 +16,11 @@ const VERSION = 1;
 
 export type GenesisValidator = { readonly publicKey: PublicKey; readonly weight: number; readonly operator: Address };
 export type GenesisAccount = { readonly address: Address; readonly balance: bigint };
+/**
+ * A chain that goes on after all of its site was switched off at once (design §4, restart): the same chain from a final block on, under another
+ * id, so that nothing signed before can contradict what is signed now.
+ */
+export type Era = { readonly number: number; /** The id of the era before. */ readonly before: ChainId; readonly height: number; readonly id: Digest };
 export type Genesis = {
   readonly version: 1;
   readonly name: string;
@@ -28,6 +33,8 @@ export type Genesis = {
   readonly validators: readonly GenesisValidator[];
   /** Ascending by address, each once; their sum and the stake are the supply. */
   readonly accounts: readonly GenesisAccount[];
+  /** Left out in the first era. */
+  readonly era?: Era;
 };
 
 export function encodeGenesis(genesis: Genesis): Uint8Array {
@@ -36,13 +43,15 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
     VERSION, genesis.name, genesis.timeMs, genesis.deltaMs, genesis.parameters,
     genesis.validators.map((validator): Cbor => [validator.publicKey, validator.weight, validator.operator]),
     accounts.map((account): Cbor => [account.address, account.balance]),
+    ...(genesis.era ? [[genesis.era.number, genesis.era.before, genesis.era.height, genesis.era.id]] : []),
   ]);
   decodeGenesis(bytesOut);
   return bytesOut;
 }
 
 export function decodeGenesis(raw: Uint8Array): Genesis {
-  const [version, name, time, delta, parameters, validators, accounts] = tuple(decode(raw), 7);
+  const items = list(decode(raw), 8);
+  const [version, name, time, delta, parameters, validators, accounts] = items.length === 8 ? items : tuple(items, 7);
   if (u32(version) !== VERSION) throw new CodecError("codec_value", `Cannot read a genesis of version ${u32(version)} as this code knows ${VERSION}`);
   const preset = text(parameters, NAME_BYTES_MAX);
   if (preset !== "default" && preset !== "minimal") throw new CodecError("codec_value", `Cannot read genesis as there is no preset "${preset}"`);
@@ -56,9 +65,16 @@ export function decodeGenesis(raw: Uint8Array): Genesis {
       const [id, balance] = tuple(value, 2);
       return { address: address(bytes(id, 20)), balance: u64(balance) };
     }),
+    ...(items.length === 8 ? { era: eraFrom(items[7]) } : {}),
   };
   checkGenesis(genesis);
   return genesis;
+}
+
+function eraFrom(item: Cbor | undefined): Era {
+  const [number, before, height, id] = tuple(item, 4);
+  if (u32(number) === 0 || u32(height) === 0) throw new CodecError("codec_value", "Cannot use genesis as its era has no number, or no block to begin with");
+  return { number: u32(number), before: chainId(bytes(before, 8)), height: u32(height), id: digest(bytes(id, 32)) };
 }
 
 function checkGenesis({ validators, accounts, deltaMs, timeMs: time }: Genesis): void {

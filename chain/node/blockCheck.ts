@@ -16,13 +16,13 @@ import type { Mempool } from "./mempool.ts";
 import { signaturesHold } from "./signatureChecks.ts";
 
 export type ParentFacts = { readonly id: Digest; readonly height: number; readonly view: number; readonly timeMs: TimeMs; readonly moneySecond: MoneySecond };
-export type ChainFacts = { readonly chainId: ChainId; readonly epoch: number; readonly validatorsHash: Digest; readonly rules: Parameters };
+export type ChainFacts = { readonly chainId: ChainId; readonly epoch: number; readonly validatorsHash: Digest; readonly rules: Parameters; /** The block that the era began with. */ readonly eraHeight?: number };
 
 export function refusalOfHeader({ block: { header, body }, bytes }: HeldBlock, parent: ParentFacts, chain: ChainFacts): Refusal | null {
   const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
   const certificate = body.parentCertificate;
-  // R14: the last block of the epoch before is this one's genesis.
-  const begins = parent.height % chain.rules.epochBlocks === 0;
+  // R14: the last block of the epoch before is this one's genesis; so is the block with which an era begins.
+  const begins = parent.height % chain.rules.epochBlocks === 0 || parent.height === chain.eraHeight;
   const facts: readonly (readonly [boolean, string])[] = [
     [bytes.length <= BLOCK_BYTES_MAX && bytes.length <= chain.rules.blockBytesMax, "its size"],
     [same(header.chainId, chain.chainId) && header.epoch === chain.epoch, "its chain"],

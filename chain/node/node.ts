@@ -72,7 +72,9 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   // Blocks without a vote log: whatever this key did before this folder, the others know (R12).
   const folder = await openDataFolder(options.directory, options.genesis, chainId, key, options.votesLost === true || joinedAt !== null);
   try {
-    return new Node(options, genesis, chainId, key, folder, await readSnapshot(options.directory, genesis, chainId, folder.blocks));
+    const snapshot = await readSnapshot(options.directory, genesis, chainId, folder.blocks);
+    if (genesis.era && snapshot === null) throw new NodeError("state_missing", `Cannot open ${options.directory}: the state with which era ${genesis.era.number} began is not there`);
+    return new Node(options, genesis, chainId, key, folder, snapshot);
   } catch (error) {
     await folder.close();
     throw error;
@@ -140,6 +142,8 @@ class Node implements ChainNode {
     });
     this.#finalRef = this.#genesisRef();
     this.#restore(snapshot);
+    // What finalized the block with which an era begins is of the era before: nobody here can check it.
+    if (this.#finalRef.height === genesis.era?.height) this.#finalization = null;
     this.#facts = this.#factsNow();
     if (this.#finalization && this.#finalization.epoch < this.#facts.epoch) this.#ended = this.#finalization;
     this.#host = this.#createHost();
@@ -169,7 +173,7 @@ class Node implements ChainNode {
     const { votes } = this.#folder;
     const { epoch: now, validator } = this.#facts;
     // R14: the last block of the epoch before is this one's genesis.
-    const begins = this.#finalRef.height % this.#rules.epochBlocks === 0;
+    const begins = this.#finalRef.height % this.#rules.epochBlocks === 0 || this.#finalRef.height === this.genesis.era?.height;
     const final: BlockRef = begins ? { ...this.#finalRef, view: view(0), parentView: view(0) } : this.#finalRef;
     const ofNow = <T extends { readonly epoch: number; readonly view: number }>(items: readonly T[] = []): T[] => items.filter((one) => one.epoch === now && one.view > final.view);
     const logged = ofNow(votes?.blocks()).filter((block) => block.height > final.height);
@@ -406,7 +410,7 @@ class Node implements ChainNode {
   }
 
   #chainFacts(): ChainFacts {
-    return { chainId: this.chainId, epoch: this.#facts.epoch, validatorsHash: this.#facts.validatorsHash, rules: this.#rules };
+    return { chainId: this.chainId, epoch: this.#facts.epoch, validatorsHash: this.#facts.validatorsHash, rules: this.#rules, ...(this.genesis.era ? { eraHeight: this.genesis.era.height } : {}) };
   }
 
   async #validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {

@@ -5,9 +5,13 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
-import { address } from "#chain/types.ts";
-import { TOKEN, World, actor, bootId, deployment } from "#tests/ledger/world.ts";
+import { encodeProof } from "#chain/codec/proof.ts";
+import { type Operation, deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
+import { sha256 } from "#chain/crypto.ts";
+import { accountKey } from "#chain/ledger/model.ts";
+import { encodeChunks, imageOf } from "#chain/ledger/snapshot.ts";
+import { address, signature } from "#chain/types.ts";
+import { TOKEN, World, actor, bootId, component, deployment } from "#tests/ledger/world.ts";
 
 test("a genesis, a signed transaction and the ids made from them have the bytes they always had", () => {
   const world = new World();
@@ -17,9 +21,32 @@ test("a genesis, a signed transaction and the ids made from them have the bytes 
     ops: [{ kind: "transfer", to: address(new Uint8Array(20).fill(1)), amount: 2n ** 53n - 1n }, { kind: "close", deploymentId: address(new Uint8Array(20).fill(2)) }],
   };
   assert.strictEqual(chain.toHex(), "c0022382c8c95fcc");
+  const era = encodeGenesis({ ...world.genesis, era: { number: 1, before: chain, height: 9, id: component } });
+  assert.strictEqual(era.slice(-46).toHex(), "840148c0022382c8c95fcc0958200707070707070707070707070707070707070707070707070707070707070707");
+  assert.strictEqual(chainIdOf(era).toHex(), "58c13c96c477528e");
   assert.strictEqual(signTransaction(body, [actor(1).seed]).toHex(), "825873870148c0022382c8c95fcc5499b2f71f07dfbc504131573f72b1f4e160ec59f51b00200000000000011b0000018bcfe652601bffffffffffffffff8283015401010101010101010101010101010101010101011b001fffffffffffff820b5402020202020202020202020202020202020202028182582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b45840870010de6360295093d773d9cfc3c10d22f7fd253f2023fa4e3980ed4ee4d69e1a2c41b646195c576ba49f038f7ebdd60314bc607ab07937a3a5fdd0f6d5c901");
   assert.strictEqual(txidOf(encodeBody(body)).toHex(), "f6f749641f1f1f134bd700e05450dae7852031bb883c80a9add85e03f895fc73");
   assert.strictEqual(deploymentIdOf(actor(1).id, 2n ** 32n, 3).toHex(), "02cc5476d23cfcf68071363cae5a4a4736cb4073");
+});
+
+const opsAt = (operations: readonly Operation[]): string => encodeBody({ chainId: chainIdOf(encodeGenesis(new World().genesis)), sender: actor(1).id, nonce: 0n, validUntilMs: 0n, fee: 0n, ops: operations }).slice(34).toHex();
+
+test("the operations of stake and keys have the bytes they always had", () => {
+  const key = actor(1).key;
+  const proof = signature(new Uint8Array(64).fill(9));
+  const validator = actor(1).id;
+  assert.strictEqual(sha256(Uint8Array.fromHex(opsAt([{ kind: "bond", consensusKey: key, proof, amount: 2n ** 63n }]))).toHex().slice(0, 24), "a7ae6aafc4b16192649b11ec");
+  assert.strictEqual(opsAt([{ kind: "unbond", validator, amount: 1n }, { kind: "unjail", validator }]), "0082830d5499b2f71f07dfbc504131573f72b1f4e160ec59f501820e5499b2f71f07dfbc504131573f72b1f4e160ec59f5");
+  assert.strictEqual(opsAt([{ kind: "report", evidence: Uint8Array.of(1, 2) }, { kind: "setThreshold", threshold: 3 }]), "0082820f420102821203");
+  assert.strictEqual(opsAt([{ kind: "authorise", key, scopes: 5, limit: 7n, expiryMs: 2n ** 64n - 1n }, { kind: "revoke", key }]), "00828510582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b405071bffffffffffffffff8211582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b4");
+});
+
+test("a chunk of a state, and a proof, have the bytes they always had", () => {
+  const { ledger } = new World();
+  const [chunk] = [...encodeChunks(imageOf(ledger))].filter((one) => one !== null);
+  assert.strictEqual(sha256(chunk!).toHex().slice(0, 24), "26ae2b9e9ec4c4813037c90f");
+  assert.strictEqual(sha256(encodeProof(ledger.state.prove(accountKey(actor(1).id)))).toHex().slice(0, 24), "81d5ecb190b1dd108076328a");
+  assert.strictEqual(sha256(encodeProof(ledger.state.prove(accountKey(actor(99).id)))).toHex().slice(0, 24), "462d0580969f34f0d5c70d8d");
 });
 
 test("a fixed history has the state roots it always had", () => {

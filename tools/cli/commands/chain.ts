@@ -1,6 +1,6 @@
 /** `godwit chain`: what an operator does with a chain itself: its genesis, the keys of those who agree on it, and a node that does. */
 import { createWriteStream } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, rename, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { addressOf, addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
@@ -16,7 +16,7 @@ const DELTA_MS_DEFAULT = 400;
 const LISTEN_DEFAULT = "0.0.0.0:7482";
 const STATUS_INTERVAL_MS = 10_000;
 
-const VERBS: Readonly<Record<string, (input: Input, shell: Shell, target: string) => Promise<void>>> = { genesis, keys, replay: replayChain, validator };
+const VERBS: Readonly<Record<string, (input: Input, shell: Shell, target: string) => Promise<void>>> = { genesis, keys, replay: replayChain, restart, validator };
 
 export const chain: Command = {
   name: "chain",
@@ -24,6 +24,7 @@ export const chain: Command = {
   usage: [
     "keys DIR", "genesis FILE --name NAME --validator KEY[=WEIGHT] … --account ADDRESS=TOKENS …",
     "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …] [--votes-lost] [--trace FILE]", "replay DIR",
+    "restart DIR --era N [--height H]",
   ],
   options: {
     name: { type: "string", value: "NAME", summary: "genesis: the chain's name" },
@@ -33,6 +34,8 @@ export const chain: Command = {
     "delta-ms": { type: "string", value: "N", summary: `genesis: the delay the network keeps (${DELTA_MS_DEFAULT}; on one LAN 100)` },
     genesis: { type: "string", value: "FILE", summary: "validator: the genesis file (else the one in DIR)" },
     listen: { type: "string", multiple: true, value: "HOST:PORT", summary: `validator: where to listen (${LISTEN_DEFAULT})` },
+    era: { type: "string", value: "N", summary: "restart: the number of the era, above those of before; use it once" },
+    height: { type: "string", value: "H", summary: "restart: the final block that all begin with (the newest one here)" },
     peer: { type: "string", multiple: true, value: "HOST:PORT", summary: "validator: nodes to begin with; they tell of the others" },
     "votes-lost": { type: "boolean", summary: "validator: its vote log is gone; signs nothing until the others told it where they are" },
     trace: { type: "string", value: "FILE", summary: "validator: appends every step of consensus, for tools/trace.ts" },
@@ -40,6 +43,8 @@ export const chain: Command = {
   arguments: [1, 2],
   details: "keys makes the keys of one machine in DIR/keys, and prints what others may know of them.\n" +
     "validator runs a node without a machine around it, until Ctrl-C. It votes if its key is in the genesis.\n" +
+    "restart is for a site where everything was switched off at once and votes were\nlost: it begins era N at the newest final block, or at H. All operators must\n" +
+    "name the same N and block; the folder of before stays beside it.\n" +
     "replay executes every block again from genesis and compares each state root with the one that was signed.",
   async run(input, shell) {
     const [verb = "", target] = input.positionals;
@@ -127,5 +132,27 @@ async function replayChain(input: Input, shell: Shell, folder: string): Promise<
   const { height, id, stateRoot, transactions } = await withProgress(shell, "replaying", replay(folder));
   print(shell, input.json, { height, id: hex(id), stateRoot: hex(stateRoot), transactions }, () => pairsText([
     ["height", String(height)], ["block", hex(id)], ["state root", hex(stateRoot)], ["transactions", String(transactions)], ["verdict", "every signature holds and every state root is as it was signed"],
+  ]));
+}
+
+/** The folder of the chain changes its place only when the new one is whole. */
+async function restart(input: Input, shell: Shell, folder: string): Promise<void> {
+  const number = input.count("era", 1, 0xffff_ffff);
+  if (number === undefined) throw new UsageError("chain restart needs --era N");
+  const height = input.count("height", 1, 0xffff_ffff);
+  const { beginEra } = await import("#chain/node/era.ts");
+  const keyFile = join(folder, "keys", "validator");
+  const isValidator = await stat(keyFile).then(() => true, () => false);
+  const [chainFolder, made, kept] = [join(folder, "chain"), join(folder, `chain.era-${number}`), join(folder, `chain.before-${number}`)];
+  for (const path of [made, kept]) if (await stat(path).then(() => true, () => false)) throw new CliError("folder_in_use", `Cannot begin era ${number}: ${path} is there already`);
+  const begun = await withProgress(shell, "beginning the era", beginEra({
+    from: chainFolder, to: made, number, ...(height === undefined ? {} : { height }), ...(isValidator ? { validatorKey: (await openKey(keyFile)).publicKey } : {}),
+  }));
+  await rename(chainFolder, kept);
+  await rename(made, chainFolder);
+  const shown = { chainId: hex(begun.chainId), height: begun.height, id: hex(begun.id), stateRoot: hex(begun.stateRoot), before: kept };
+  print(shell, input.json, shown, () => pairsText([
+    ["chain id", shown.chainId], ["begins at", String(begun.height)], ["block", shown.id], ["state root", shown.stateRoot], ["before", kept],
+    ["now", "compare these with the other operators: who has the same chain id is on the same chain"],
   ]));
 }

@@ -1,0 +1,94 @@
+/** A site that was switched off at once, and whose validators lost what they had signed: it goes on in a new era. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { verifyEvidence } from "#chain/codec/evidence.ts";
+import { signVote, validatorSet } from "#chain/codec/certificate.ts";
+import { decodeGenesis } from "#chain/codec/genesis.ts";
+import { decodeBlock, encodeVote } from "#chain/codec/schema.ts";
+import { MemoryNetwork } from "#chain/network/memory.ts";
+import { type ChainId, type Digest, digest, epoch, hex, view } from "#chain/types.ts";
+import { chainRig, transferOf } from "#tests/compliance/chainRig.ts";
+import { ManualClock } from "#tests/compliance/manualClock.ts";
+import { publicKeyOf } from "#chain/crypto.ts";
+import { beginEra } from "./era.ts";
+import { type ChainNode, openNode, peerIdOf } from "./node.ts";
+
+async function site(t: TestContext) {
+  const root = await mkdtemp(join(tmpdir(), "godwit-era-"));
+  const clock = new ManualClock(Date.now());
+  const rig = chainRig({ validators: 4, deltaMs: 2_000, startMs: clock.nowMs() });
+  let network = new MemoryNetwork({ clock });
+  const running = new Set<ChainNode>();
+  const off = async (): Promise<void> => {
+    for (const node of running) await node.stop();
+    running.clear();
+    network = new MemoryNetwork({ clock });
+  };
+  t.after(async () => {
+    await off();
+    await rm(root, { recursive: true, force: true });
+  });
+  const directory = (name: string, index: number): string => join(root, `${name}-${index}`);
+  const open = (name: string, genesis: Uint8Array): Promise<ChainNode[]> => Promise.all(rig.validators.map(async ({ seed }, index) => {
+    const node = await openNode({ directory: directory(name, index), genesis, validatorSeed: seed, transport: network.join(peerIdOf(seed)), clock, onHalt: (error) => { throw error; } });
+    running.add(node);
+    node.start();
+    return node;
+  }));
+  const run = async (until: () => boolean): Promise<void> => {
+    for (let rounds = 0; !until(); rounds++) {
+      assert(rounds < 10_000, `not after so long: ${[...running].map((node) => node.head().height).join()}`);
+      clock.advance(100);
+      await sleep(1);
+    }
+  };
+  return { rig, clock, directory, open, run, off };
+}
+
+test("all validators lost the tail of their vote logs at once: a new era goes on from their last common final block, and no vote of it can contradict one of before", async (t) => {
+  const { rig, directory, open, run, off } = await site(t);
+  const nodes = await open("first", rig.genesis);
+  const [tenant] = rig.tenants;
+  const { txid } = await nodes[0]!.submit(transferOf(rig, tenant!, 0n));
+  await run(() => nodes.every((node) => node.transaction(txid) !== null && node.head().height >= 8));
+  await off();
+  const common = Math.min(...nodes.map((node) => node.head().height));
+  const rootThen = hex(decodeBlock(nodes[0]!.block(common)!.bytes).header.stateRoot);
+  const balance = nodes[0]!.view().account(tenant!.address)!.balance;
+  await rm(join(directory("first", 2), "votes"));
+  await assert.rejects(openNode({ directory: directory("first", 2), genesis: rig.genesis, validatorSeed: rig.validators[2]!.seed, transport: new MemoryNetwork({ clock: new ManualClock() }).join(peerIdOf(rig.validators[2]!.seed)) }), { code: "vote_log_missing" });
+
+  const begun = await Promise.all(rig.validators.map(({ seed }, index) => beginEra({ from: directory("first", index), to: directory("second", index), number: 1, height: common, validatorKey: publicKeyOf(seed) })));
+  const [era] = begun;
+  assert.deepEqual(begun.map(({ chainId, height, stateRoot }) => [hex(chainId), height, hex(stateRoot)]), begun.map(() => [hex(era!.chainId), common, rootThen]));
+  assert.notEqual(hex(era!.chainId), hex(rig.chainId));
+  const again = await open("second", era!.genesis);
+  assert.deepEqual(again.map((node) => [node.head().height, hex(node.head().stateRoot)]), begun.map(() => [common, rootThen]));
+  await run(() => again.every((node) => node.head().height >= common + 5));
+  const first = decodeBlock(again[0]!.block(common + 1)!.bytes);
+  assert.equal(hex(first.header.parentId), hex(era!.id));
+  assert.deepEqual([hex(first.header.chainId), first.header.parentView, first.body.parentCertificate], [hex(era!.chainId), 0, null]);
+  assert.equal(again[0]!.view().account(tenant!.address)!.balance, balance, "money is where it was");
+  // A transaction of before is for another chain; signed for this one, it is taken.
+  await assert.rejects(again[0]!.submit(transferOf(rig, tenant!, 1n)), { code: "wrong_chain" });
+  const sent = await again[1]!.submit(transferOf({ ...rig, chainId: era!.chainId }, tenant!, 1n));
+  await run(() => again.every((node) => node.transaction(sent.txid) !== null));
+
+  // The same epoch and view in both eras: other bytes, and evidence against nobody.
+  const vote = (chainId: ChainId, id: Digest) => signVote(rig.validators[0]!.seed, { kind: "notarize", chainId, epoch: epoch(0), view: view(3), id }, 0);
+  const [a, b] = [vote(rig.chainId, digest(new Uint8Array(32))), vote(era!.chainId, era!.id)];
+  assert.notEqual(hex(encodeVote({ ...a, id: era!.id })), hex(encodeVote(b)));
+  assert.equal(verifyEvidence(validatorSet(era!.chainId, epoch(0), decodeGenesis(rig.genesis).validators), { kind: "votes", a, b }).ok, false);
+
+  await off();
+  const third = await open("second", era!.genesis);
+  assert.ok(third.every((node) => node.head().height >= common + 5), "a restart within the era is an ordinary one");
+  await off();
+  await assert.rejects(beginEra({ from: directory("second", 0), to: directory("third", 0), number: 1 }), { code: "era_used" });
+  await assert.rejects(beginEra({ from: directory("second", 0), to: directory("third", 0), number: 2, height: 10_000 }), { code: "block_missing" });
+  await assert.rejects(beginEra({ from: directory("first", 0), to: directory("second", 0), number: 1 }), { code: /genesis_differs|folder_in_use/ });
+});
