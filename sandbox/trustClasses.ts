@@ -56,7 +56,7 @@ class TrustClasses implements Runner {
     const { id, hosts, limits, concurrency = CONCURRENCY_DEFAULT, isolation = "shared" } = deployment;
     if (isolation === "shared") {
       await this.#shared.load(deployment);
-      this.#drop(id);
+      void this.#drop(id);
       return;
     }
     const isNew = !this.#isolated.has(id);
@@ -66,14 +66,14 @@ class TrustClasses implements Runner {
       // Its own gate has the queue; here is only the bound of what waits for it.
       await this.#shared.hop({ id, hosts: hosts.map((host) => host.toLowerCase()), requestsMax: concurrency + (limits?.queueLengthMax ?? LIMITS_DEFAULT.queueLengthMax) + 1, port: listener.port });
     } catch (error) {
-      if (isNew) this.#drop(id);
+      if (isNew) void this.#drop(id);
       throw error;
     }
   }
 
   async unload(id: string): Promise<void> {
     await this.#shared.unload(id);
-    this.#drop(id);
+    void this.#drop(id);
   }
 
   async usage(): Promise<Record<string, Usage>> {
@@ -114,7 +114,7 @@ class TrustClasses implements Runner {
         // A runner that is one tenant's may speak of that tenant only: the keeper ends one that does not.
         ...(onLog === undefined ? {} : { onLog }),
         onLost: (lost, code, message) => {
-          this.#drop(id);
+          void this.#drop(id);
           void this.#shared.unload(id).catch(() => {});
           onLost?.(lost, code, message);
         },
@@ -131,7 +131,7 @@ class TrustClasses implements Runner {
     const isolated = this.#isolated.get(id);
     if (isolated === undefined) return Promise.resolve();
     this.#isolated.delete(id);
-    const drained = isolated.then(({ runner, listener }) => this.#drain(id, runner).finally(() => listener.close()), () => {});
+    const drained = isolated.then(({ runner, listener }) => this.#drain(id, runner).finally(() => listener.close())).catch(() => {});
     this.#draining.add(drained);
     void drained.finally(() => this.#draining.delete(drained));
     return drained;

@@ -35,7 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "tools/trace": ["tests/simulation"],
   "tools/mutants": ["tests/simulation"],
   // The hostile cast is made of tests' guests; the commands play it.
-  "tools/hostile": ["sandbox", "workloads", "tests/guests", "tools/hostile"],
+  "tools/hostile": ["sandbox", "tests/guests", "tools/hostile"],
   tests: ["chain", "sandbox", "workloads", "os", "tools", "tests"],
 };
 

@@ -18,7 +18,7 @@ const EXAMPLES = join(ROOT, "workloads/examples");
 
 type Source = { readonly directory: string; readonly entry: string; readonly kind: WorkloadKind };
 
-export type GuestName = "hello" | "tally" | "markdown" | "thumbnail" | "proxy" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival";
+export type GuestName = "hello" | "tally" | "markdown" | "thumbnail" | "proxy" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival" | "attacks";
 
 const SOURCES: Readonly<Record<GuestName, Source>> = {
   /** workloads/examples/hello: a service. */
@@ -34,6 +34,8 @@ const SOURCES: Readonly<Record<GuestName, Source>> = {
   rogue: { directory: GUESTS, entry: "assembly/rogue.ts", kind: "service" },
   /** A service that sends the request its query describes. */
   fetcher: { directory: GUESTS, entry: "assembly/fetcher.ts", kind: "service" },
+  /** A service that spends the host's time and memory, and says of its answers what is not so. */
+  attacks: { directory: GUESTS, entry: "assembly/attacks.ts", kind: "service" },
   /** A task whose first argument says what it does. */
   rogueTask: { directory: GUESTS, entry: "assembly/rogueTask.ts", kind: "task" },
   /** A service that traps at instantiation. */

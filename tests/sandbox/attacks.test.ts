@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, type TestContext } from "node:test";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
-import { compile, type Compiled, listen, type LogLine, type RunnerExit, startRunner } from "#sandbox/sandbox.ts";
+import { compile, listen, type LogLine, type RunnerExit, startRunner } from "#sandbox/sandbox.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
 import { nativeIsThere, serving, sharedCache, type Serving, until } from "./serving.ts";
 
@@ -15,13 +15,9 @@ const FOR_EVER_MS = "9e15";
 const cache = sharedCache();
 after(cache.remove);
 
-let made: Promise<Compiled> | undefined;
-const attacks = (): Promise<Compiled> =>
-  (made ??= buildComponent(ASSEMBLY, "attacks.ts", "service").then(({ component }) => compile(component, { cacheDirectory: cache.directory })));
-
 async function attacked(t: TestContext): Promise<Serving> {
   const served = await serving(t, cache.directory);
-  await served.runner.load({ id: "a", hosts: ["a.localhost"], compiled: await attacks(), limits: { wallTimeMsMax: 1_000, logBytesPerSecondMax: LIMITS_MAX.logBytesPerSecondMax } });
+  await served.load("a", "attacks", { limits: { wallTimeMsMax: 1_000, logBytesPerSecondMax: LIMITS_MAX.logBytesPerSecondMax } });
   return served;
 }
 

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import test, { after } from "node:test";
 import { LIMITS_MAX, type Limits } from "#sandbox/limits.ts";
 import { compile, type Deployment, inspect } from "#sandbox/sandbox.ts";
-import { buildComponent } from "#workloads/sdk/build.ts";
 import * as handmade from "#tests/guests/handmade.ts";
 import { nativeIsThere, serving, sharedCache, type Serving, until } from "./serving.ts";
 
@@ -108,8 +107,7 @@ test("a request that finds no room is told when to come again", async (t) => {
 test("what the host keeps for a guest counts as its memory", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const served = await serving(t, cache.directory);
-  const { component } = await buildComponent(`${import.meta.dirname}/assembly`, "attacks.ts", "service");
-  await load(served, "a", component, { limits: { memoryBytesMax: 6 * MIB } });
+  await served.load("a", "attacks", { limits: { memoryBytesMax: 6 * MIB } });
   const answer = await served.get("/fields");
   assert.deepEqual([answer.status, answer.code], [500, "memory_limit"]);
   const usage = (await served.runner.usage())["a"];
@@ -144,13 +142,12 @@ test("compile bombs end within the compile budget, tiny ones and one huge functi
     ["types of 2^30 fields", await handmade.typeBomb(30)],
     ["a hundred thousand aliases", await handmade.aliasBomb(100_000)],
     ["one function of a million instructions", await handmade.hugeFunction(1_000_000)],
-    ["a million branches", await handmade.branchBomb(2_000, 500)],
   ];
   const outcomes = await Promise.all(bombs.map(async ([what, component]) => {
     const begunMs = performance.now();
     const inspected = await inspect(component).then(() => "taken", (error: { code: string }) => error.code);
     const inspectedMs = performance.now() - begunMs;
-    const compiled = await compile(component, { cacheDirectory: cache.directory, limits: { cpuSecondsMax: 2, wallTimeMsMax: 15_000, memoryBytesMax: 512 * MIB } }).then(() => "compiled", (error: { code: string }) => error.code);
+    const compiled = await compile(component, { cacheDirectory: cache.directory, limits: { cpuSecondsMax: 1, wallTimeMsMax: 15_000, memoryBytesMax: 512 * MIB } }).then(() => "compiled", (error: { code: string }) => error.code);
     t.diagnostic(`${what}, ${component.length} bytes: inspected ${inspected} in ${inspectedMs.toFixed(0)} ms, ${compiled} after ${(performance.now() - begunMs).toFixed(0)} ms`);
     return { what, inspectedMs, compiled, elapsedMs: performance.now() - begunMs };
   }));

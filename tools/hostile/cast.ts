@@ -5,12 +5,10 @@
  * compile or load. Where the way to the limit is the computer's (its speed, its memory), several are right.
  */
 import { connect } from "node:net";
-import { join } from "node:path";
 import { LIMITS_MAX, type Limits } from "#sandbox/limits.ts";
 import { inspect } from "#sandbox/sandbox.ts";
 import { guest } from "#tests/guests/build.ts";
 import * as handmade from "#tests/guests/handmade.ts";
-import { buildComponent } from "#workloads/sdk/build.ts";
 import type { Answer, Stage } from "./stage.ts";
 
 export type Member = {
@@ -23,9 +21,9 @@ export type Member = {
 const MIB = 1024 * 1024;
 const HOST = "hostile.localhost";
 /** Enough to see that it would go on for ever, and little enough to see many. */
-const LIMITS: Partial<Limits> = { wallTimeMsMax: 800, cpuTimeMsMax: 200, fuelPerCallMax: LIMITS_MAX.fuelPerCallMax };
+const LIMITS: Partial<Limits> = { wallTimeMsMax: 500, cpuTimeMsMax: 150, fuelPerCallMax: LIMITS_MAX.fuelPerCallMax };
 /** One component's compile here: a bomb must end by it and not by the patience of whoever watches. */
-const COMPILE_LIMITS = { cpuSecondsMax: 2, wallTimeMsMax: 20_000, memoryBytesMax: 512 * MIB };
+const COMPILE_LIMITS = { cpuSecondsMax: 1, wallTimeMsMax: 20_000, memoryBytesMax: 512 * MIB };
 /** Which of the two it meets first is the load's to say. */
 const ENDLESS = ["504 cpu_time_limit", "504 wall_time_limit"];
 /** For a guest that is to come to its end. */
@@ -33,9 +31,7 @@ const PATIENT: Partial<Limits> = { ...LIMITS, cpuTimeMsMax: 10_000, wallTimeMsMa
 const ENDED_WITHIN_MS = 5_000;
 const LOOP = "(loop $again (br $again))";
 
-let attacks: Promise<Uint8Array> | undefined;
-const attacker = (): Promise<Uint8Array> =>
-  (attacks ??= buildComponent(join(import.meta.dirname, "../../tests/sandbox/assembly"), "attacks.ts", "service").then(({ component }) => component));
+const attacker = (): Promise<Uint8Array> => guest("attacks");
 
 const said = ({ status, code, complete }: Answer): string => (status === 0 || !complete ? "cut" : code === undefined ? String(status) : `${status} ${code}`);
 const codeOf = (error: unknown): string => (error instanceof Error && "code" in error ? String(error.code) : String(error));
