@@ -99,6 +99,16 @@ export class ApiClient {
   machines(after?: string): Promise<Page<Machine>> {
     return this.#read(`/v1/machines${query({ after, limit: PAGE_ROWS })}`, readPage("machines", readMachine));
   }
+  /** A proof of the state in CBOR (chain/codec/proof.ts): `accounts/{address}`, `deployments/{id}`, `leases/{id}/{index}`, `epochs/{epoch}`. */
+  async proof(path: string): Promise<Uint8Array> {
+    const call: Call = { method: "GET", path: `/v1/proofs/${path}`, timeoutMs: this.#timeouts.readMs };
+    const answer = await this.#open(call);
+    return new Uint8Array(await wholeBytes(answer.body).catch((error: unknown) => { throw this.#failure(call, error); }));
+  }
+  /** The chain's first bytes: block 0. */
+  async genesis(): Promise<Uint8Array> {
+    return Uint8Array.fromBase64((await this.block(0)).bytes);
+  }
   /** All pages of them, to a bound. */
   async allMachines(): Promise<Machine[]> {
     return this.#all((after) => this.machines(after));
@@ -312,8 +322,10 @@ function query(fields: Readonly<Record<string, string | number | undefined>>): s
   return parts.length === 0 ? "" : `?${parts.join("&")}`;
 }
 
-/** The whole body as text, to the limit of an answer. */
-async function wholeText(body: AsyncIterable<Uint8Array>): Promise<string> {
+const wholeText = async (body: AsyncIterable<Uint8Array>): Promise<string> => (await wholeBytes(body)).toString("utf8");
+
+/** The whole body, to the limit of an answer. */
+async function wholeBytes(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body) {
@@ -321,7 +333,7 @@ async function wholeText(body: AsyncIterable<Uint8Array>): Promise<string> {
     if (bytes > ANSWER_BYTES_MAX) throw new ApiError("answer_malformed", `The machine's answer is larger than ${ANSWER_BYTES_MAX} bytes`, 200);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 const parseJson = (text: string): unknown => JSON.parse(text);

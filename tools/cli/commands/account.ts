@@ -10,6 +10,7 @@ import { parseTokens, tokensText } from "../money.ts";
 import { nearest } from "../help.ts";
 import { openReader, openSession, send } from "../session.ts";
 import { pairsText, print, tableText } from "../table.ts";
+import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 
 /** A balance is worth a short wait, an account is shown without one. */
 const BALANCE_TIMEOUT_MS = 2_000;
@@ -19,9 +20,9 @@ const VERBS: Readonly<Record<string, (input: Input, shell: Shell) => Promise<voi
 export const account: Command = {
   name: "account",
   summary: "Make, list, show and choose accounts; say which keys speak for one",
-  usage: ["new NAME", "list", "show [NAME|FILE]", "use NAME", "keys [ADDRESS|NAME]", "authorise KEY|NAME [--scopes …] [--limit TOKENS] [--days N]", "revoke KEY|NAME", "threshold N"],
+  usage: ["new NAME", "list", "show [NAME|FILE] [--verify]", "use NAME", "keys [ADDRESS|NAME]", "authorise KEY|NAME [--scopes …] [--limit TOKENS] [--days N]", "revoke KEY|NAME", "threshold N"],
   options: {
-    ...OPTIONS_API, ...OPTIONS_SIGN,
+    ...OPTIONS_API, ...OPTIONS_SIGN, ...OPTIONS_VERIFY,
     scopes: { type: "string", value: "A,B", summary: `authorise: what the key may do: ${Object.keys(SCOPES).join(", ")} (all)` },
     limit: { type: "string", value: "TOKENS", summary: "authorise: what it may spend in all, fees too (no limit)" },
     days: { type: "string", value: "N", summary: "authorise: how long it may (for ever)" },
@@ -65,7 +66,7 @@ async function list(input: Input, shell: Shell): Promise<void> {
 async function show(input: Input, shell: Shell): Promise<void> {
   const wanted = input.positionals[1];
   const one = wanted === undefined ? await chooseAccount(shell, input.text("account")) : await namedAccount(shell, wanted);
-  const balance = (await balancesOf(input, shell, [one])).get(one.addressText) ?? null;
+  const balance = input.flag("verify") ? await verifiedBalance(input, shell, one.addressText) : ((await balancesOf(input, shell, [one])).get(one.addressText) ?? null);
   print(shell, input.json, { ...shown(one), balance }, () =>
     pairsText([["name", one.name], ["address", one.addressText], ["balance", balance === null ? "? (no machine answers)" : tokensText(balance)], ["file", one.file]]));
 }
@@ -76,6 +77,14 @@ async function use(input: Input, shell: Shell): Promise<void> {
   const one = await namedAccount(shell, name);
   await useAccount(shell, name.includes("/") || name.endsWith(".json") ? one.file : name);
   print(shell, input.json, shown(one), () => `${one.name} (${one.addressText}) signs from now on`);
+}
+
+async function verifiedBalance(input: Input, shell: Shell, address: string): Promise<bigint> {
+  await using client = await openReader(input, shell);
+  const verifier = await Verifier.open(client, input, shell);
+  const found = await verifier.account(address, shell.nowMs());
+  await verifier.keep();
+  return found?.balance ?? 0n;
 }
 
 /** Balances where a machine answers in time; accounts can be looked at without one. */

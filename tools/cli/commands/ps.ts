@@ -1,23 +1,26 @@
 /** `godwit ps`: what runs, where, at which rate. */
 import type { ConfigurationAnswer, Deployment } from "../answers.ts";
+import type { ApiClient } from "../client.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
 import { tokensText } from "../money.ts";
 import { openReader, openSession } from "../session.ts";
 import { pairsText, print, tableText } from "../table.ts";
+import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 
 export const ps: Command = {
   name: "ps",
   summary: "List deployments: what runs, where, at which rate",
-  usage: ["[--all]", "--limits [NAME]"],
-  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, all: { type: "boolean", short: "a", summary: "those of every account" }, limits: { type: "boolean", summary: "every limit and allowed place of this account's deployments, or of one" } },
+  usage: ["[--all] [--verify]", "--limits [NAME]"],
+  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...OPTIONS_VERIFY, all: { type: "boolean", short: "a", summary: "those of every account" }, limits: { type: "boolean", summary: "every limit and allowed place of this account's deployments, or of one" } },
   arguments: [0, 1],
   async run(input, shell) {
     if (input.flag("limits")) return printLimits(input, shell);
     if (input.positionals[0] !== undefined) throw new UsageError("A NAME is for --limits");
     await using client = await openReader(input, shell);
     const owner = input.flag("all") ? undefined : (await chooseAccount(shell, input.text("account"))).addressText;
-    const rows = await client.allDeployments(owner);
+    const listed = await client.allDeployments(owner);
+    const rows = input.flag("verify") ? await verified(client, input, shell, listed) : listed;
     print(shell, input.json, rows, () => rows.length === 0 ? "Nothing is deployed" : tableText(rows, [
       { title: "NAME", cell: ({ name }) => name },
       { title: "ID", cell: ({ id }) => id.slice(0, 12) },
@@ -31,6 +34,16 @@ export const ps: Command = {
     ]));
   },
 };
+
+/** Each as the validators signed it. That one is left out no proof can tell: it takes every id to be asked for. */
+async function verified(client: ApiClient, input: Input, shell: Shell, rows: readonly Deployment[]): Promise<Deployment[]> {
+  const verifier = await Verifier.open(client, input, shell);
+  const proven: Deployment[] = [];
+  for (const row of rows) proven.push(await verifier.deployment(row, () => client.deployment(row.id), shell.nowMs()));
+  await verifier.keep();
+  if (shell.quiet !== true) shell.stderr.write(`verified up to block ${verifier.height}\n`);
+  return proven;
+}
 
 type Limited = Deployment & { readonly settings: ConfigurationAnswer | null };
 

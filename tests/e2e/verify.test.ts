@@ -1,0 +1,59 @@
+/** `--verify`: no machine need be trusted. A real one is taken at its word's proof; one that lies, in any part, is found. */
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
+import { needs } from "../require.ts";
+import { cli, cliJson, root, startMachine, temporaryFolder } from "./stage.ts";
+
+/** Passes requests on to the API of a machine, and its JSON answers back with `change` made to them. */
+async function liar(t: TestContext, api: string, change: (path: string, text: string) => string): Promise<string> {
+  const server = createServer((asked, answer) => {
+    const path = asked.url ?? "/";
+    asked.pipe(request(new URL(path, api), { method: asked.method ?? "GET", headers: { ...asked.headers, host: new URL(api).host } }, (reply) => {
+      const chunks: Buffer[] = [];
+      reply.on("data", (chunk: Buffer) => chunks.push(chunk)).on("end", () => {
+        const isJson = String(reply.headers["content-type"]).includes("json");
+        const body = isJson ? Buffer.from(change(path, Buffer.concat(chunks).toString())) : Buffer.concat(chunks);
+        answer.writeHead(reply.statusCode ?? 500, { "content-type": String(reply.headers["content-type"]), date: String(reply.headers.date) }).end(body);
+      });
+    }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test("ps --verify and account show --verify hold for a real machine, and find each lie of another", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const folder = temporaryFolder(t);
+  const machine = await startMachine(t, join(folder, "data"), ["--no-demo", "--parameters", "minimal"]);
+  await cliJson(machine, ["deploy", join(root, "workloads", "examples", "hello")]);
+  const environment = { XDG_CONFIG_HOME: join(folder, "config") };
+  const first = await cli(machine, ["ps", "--verify"], { environment });
+  assert.equal(first.code, 0, first.stderr);
+  assert.match(first.stderr, /is new here: its id is believed/);
+  assert.match(first.stderr, /verified up to block [1-9]/);
+  const again = await cli(machine, ["ps", "--verify"], { environment });
+  assert.deepEqual([again.code, again.stderr.includes("is new here")], [0, false]);
+  assert.equal(readdirSync(join(folder, "config", "godwit", "light")).length, 1);
+  const [told, proven] = [await cliJson(machine, ["account", "show"]), await cliJson(machine, ["account", "show", "--verify"], { environment })];
+  assert.equal(proven.balance, told.balance);
+
+  const lies: readonly (readonly [string, (path: string, text: string) => string])[] = [
+    ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"replicas":1/g, '"replicas":2') : text)],
+    ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"rate":"\d+"/g, '"rate":"1"') : text)],
+    ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"state":"ready"/g, '"state":"placed"') : text)],
+    ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/sha256:[0-9a-f]{64}/g, `sha256:${"0".repeat(64)}`) : text)],
+    ["genesis_wrong", (path, text) => (path.startsWith("/v1/status") ? text.replace(/"chainId":"[0-9a-f]{16}"/, `"chainId":"${"0".repeat(16)}"`) : text)],
+  ];
+  for (const [code, change] of lies) {
+    const { code: exit, stderr } = await cli(machine, ["ps", "--verify", "--json"], { environment: { ...environment, GODWIT_API: await liar(t, machine.api, change) } });
+    assert.deepEqual([exit, (JSON.parse(stderr.trim().split("\n").at(-1) ?? "") as { error: { code: string } }).error.code], [1, code]);
+  }
+});

@@ -1,0 +1,128 @@
+/**
+ * `--verify`: what a machine's API says is taken only when a quorum of validators finalized it (chain/light).
+ *
+ * The checkpoint lies beside the accounts, one for each chain, and moves on with each use. The first use of a chain takes its genesis from
+ * the machine, which proves itself by the chain's id; that id is the one thing that is believed then, so it is told, and
+ * `--chain ID` says which one is meant.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { parseAddress } from "#chain/codec/address.ts";
+import { type Cbor, decode } from "#chain/codec/cbor.ts";
+import { stateKey } from "#chain/codec/proof.ts";
+import { chainId, fromHex, hex } from "#chain/types.ts";
+import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
+import { writeWhole } from "#os/keys.ts";
+import type { Deployment } from "./answers.ts";
+import type { ApiClient } from "./client.ts";
+import { CliError, type Input, type Options, type Shell } from "./command.ts";
+import { accountsFolder } from "./keys.ts";
+import { warn } from "./table.ts";
+
+export const OPTIONS_VERIFY: Options = {
+  verify: { type: "boolean", summary: "take nothing on the machine's word: check it against what the validators signed" },
+  chain: { type: "string", value: "ID", summary: "the chain that is meant, for the first --verify of it (the machine's)" },
+};
+
+/** An answer is of one block and the proof of a later one: asked again so often before the machine is called a liar. */
+const TRIES = 3;
+const DEPLOYMENT_STATES = ["active", "paused", "dry", "closing"];
+const LEASE_STATES = ["pending", "placed", "ready", "waiting", "dry"];
+
+export class Verifier {
+  readonly #client: ApiClient;
+  readonly #file: string;
+  readonly #limits: Limits;
+  #state: LightState;
+
+  static async open(client: ApiClient, input: Input, shell: Shell): Promise<Verifier> {
+    const wanted = input.text("chain") ?? (await client.status()).chainId;
+    if (!/^[0-9a-f]{16}$/.test(wanted)) throw new CliError("chain_invalid", `Cannot verify chain "${wanted}": a chain's id has 16 hex digits`);
+    const id = chainId(fromHex(wanted));
+    const file = join(dirname(accountsFolder(shell)), "light", `${wanted}.checkpoint`);
+    const genesis = await client.genesis();
+    const begun = fromGenesis(genesis, id);
+    if (!begun.ok) throw new CliError(begun.code, begun.message);
+    const kept = await readFile(file).catch(() => null);
+    if (kept === null && input.text("chain") === undefined) warn(shell, `chain ${wanted} is new here: its id is believed as the machine says it (--chain ID says which is meant)`);
+    const state = kept === null ? begun.state : decodeCheckpoint(new Uint8Array(kept));
+    const old = checkAge(state, begun.limits, BigInt(shell.nowMs()));
+    if (old !== null) throw new CliError(old.code, `${old.message} (${file})`);
+    return new Verifier(client, file, begun.limits, state);
+  }
+
+  private constructor(client: ApiClient, file: string, limits: Limits, state: LightState) {
+    this.#client = client;
+    this.#file = file;
+    this.#limits = limits;
+    this.#state = state;
+  }
+
+  /** Height of the newest block that was verified. */
+  get height(): number {
+    return this.#state.height;
+  }
+
+  /** Balance and nonce; null when nobody has paid to it. */
+  async account(address: string, nowMs: number): Promise<{ balance: bigint; nonce: bigint } | null> {
+    const leaf = await this.#leaf(`accounts/${address}`, stateKey("account", parseAddress(address) ?? new Uint8Array(20)), nowMs);
+    return leaf === null ? null : { balance: amount(leaf[1]), nonce: amount(leaf[2]) };
+  }
+
+  /** Throws answer_false when the deployment, or one of its leases, is not as the machine says. */
+  async deployment(deployment: Deployment, again: () => Promise<Deployment>, nowMs: number): Promise<Deployment> {
+    let said = deployment;
+    for (let tries = 1; ; tries++) {
+      const wrong = await this.#differenceOf(said, nowMs);
+      if (wrong === null) return said;
+      if (tries === TRIES) throw new CliError("answer_false", `The machine says what the chain does not: ${wrong}`);
+      said = await again();
+    }
+  }
+
+  async #differenceOf(said: Deployment, nowMs: number): Promise<string | null> {
+    const leaf = await this.#leaf(`deployments/${said.id}`, stateKey("deployment", fromHex(said.id)), nowMs);
+    if (leaf === null) return `there is no deployment ${said.id}`;
+    const facts: readonly (readonly [name: string, said: unknown, proven: unknown])[] = [
+      ["name", said.name, leaf[2]], ["state", said.state, DEPLOYMENT_STATES[Number(leaf[3])]], ["component", said.component, `sha256:${hexOf(leaf[4])}`],
+      ["memory", said.memoryMib, Number(leaf[6])], ["CPU", said.cpuMillis, Number(leaf[7])], ["replicas", said.replicas, Number(leaf[9])],
+    ];
+    const wrong = facts.find(([, a, b]) => a !== b);
+    if (wrong !== undefined) return `${wrong[0]} of ${said.name} is ${String(wrong[2])}, not ${String(wrong[1])}`;
+    for (const lease of said.leases) {
+      const proven = await this.#leaf(`leases/${said.id}/${lease.index}`, stateKey("lease", fromHex(said.id), lease.index), nowMs);
+      if (proven === null) return `${said.name} has no replica ${lease.index}`;
+      const state = LEASE_STATES[Number(proven[2])];
+      // A lease that waits because it failed is shown as failed.
+      if (state !== lease.state && !(state === "waiting" && lease.state === "failed")) return `replica ${lease.index} of ${said.name} is ${String(state)}, not ${lease.state}`;
+      const machine = lease.machine === null ? "" : hex(parseAddress(lease.machine) ?? new Uint8Array(0));
+      if (hexOf(proven[3]) !== machine || amount(proven[4]) !== lease.rate) return `replica ${lease.index} of ${said.name} is on another machine or at another rate`;
+    }
+    return null;
+  }
+
+  /** The fields of a leaf (chain/ledger/model.ts has their order), proven; null: proven that there is none. */
+  async #leaf(path: string, key: string, nowMs: number): Promise<readonly Cbor[] | null> {
+    const answer = await this.#client.proof(path);
+    const claimed = epochOfAnswer(answer);
+    if (!claimed.ok) throw new CliError(claimed.code, claimed.message);
+    while (this.#state.set.epoch < claimed.epoch) {
+      const followed = follow(this.#state, await this.#client.proof(`epochs/${this.#state.set.epoch}`));
+      if (!followed.ok) throw new CliError(followed.code, followed.message);
+      this.#state = followed.state;
+    }
+    const found = read(this.#state, key, answer, this.#limits, BigInt(nowMs));
+    if (!found.ok) throw new CliError(found.code, found.message);
+    this.#state = found.state;
+    return found.value === null ? null : (decode(found.value) as readonly Cbor[]);
+  }
+
+  /** Keeps how far it came, so that the next use begins there. */
+  async keep(): Promise<void> {
+    await mkdir(dirname(this.#file), { recursive: true, mode: 0o700 });
+    await writeWhole(this.#file, encodeCheckpoint(this.#state));
+  }
+}
+
+const amount = (item: Cbor | undefined): bigint => (typeof item === "bigint" || typeof item === "number" ? BigInt(item) : 0n);
+const hexOf = (item: Cbor | undefined): string => (item instanceof Uint8Array ? hex(item) : "");
