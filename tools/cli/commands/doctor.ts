@@ -10,7 +10,7 @@ export const doctor: Command = {
   usage: ["", "--attack"],
   options: { attack: { type: "boolean", summary: "from inside a jailed runner and compiler, do what an escaped guest would" } },
   arguments: [0, 0],
-  details: "Exits 1 when a wall is missing, or when a try ends in another way than it must. The tries and their reasons are in sandbox/JAIL.md.",
+  details: "Exits 1 when a wall is missing, or when a try ends in another way than it must.\nThe tries and their reasons are in sandbox/JAIL.md.",
   run: (input, shell) => (input.flag("attack") ? attack(input.json, shell) : examine(input.json, shell)),
 };
 
