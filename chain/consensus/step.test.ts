@@ -556,3 +556,12 @@ test("R12: who rejoins answers nobody; everybody else says its view, or its mute
   follows.start();
   assert.strictEqual(statusOf(follows.state), null);
 });
+
+test("R1: the view's timer grows from the newest finalization that is held, not from the block that this node has come to", () => {
+  const { story, others } = follower();
+  story.start();
+  const far = story.child(GENESIS, 30);
+  story.give({ kind: "certificate", certificate: story.certificate("finalize", 30, far.id, others) });
+  const timers = of(story.give({ kind: "certificate", certificate: story.certificate("nullify", 31, null, others) }), "timer").filter((t) => t.timer === "view");
+  assert.deepStrictEqual([story.state.view, story.state.final.height, timers.map((t) => t.delayMs)], [32, 0, [5_400]]);
+});

@@ -236,3 +236,24 @@ test("a certificate of another epoch is not taken, and its sender is heard", asy
   host.stop();
   await votes.close();
 });
+
+test("a certificate that is already held is dropped before it is verified, whoever sends it and with whatever signatures", async (t) => {
+  const votes = await voteLog(t);
+  let verified = 0;
+  const { host, halted, start } = lone(votes, { seeds: SEEDS, self: SELF, clock: new ManualClock(), verify: (check) => (verified++, checkSignatureAsync(check)) });
+  start();
+  await sleep(5);
+  host.receive(peerAt(LEADER), bytesOf(nullificationOf(1)));
+  await until(() => host.view === 2);
+  const once = verified;
+  const { signatures, ...rest } = nullificationOf(1);
+  for (const follower of FOLLOWERS) {
+    host.receive(peerAt(follower), bytesOf(nullificationOf(1)));
+    host.receive(peerAt(follower), bytesOf({ ...rest, signatures: signatures.with(200, signatures[200]! ^ 1) }));
+  }
+  await sleep(20);
+  assert.ok(once > 0);
+  assert.deepEqual([verified, host.view, halted], [once, 2, []]);
+  host.stop();
+  await votes.close();
+});

@@ -18,17 +18,17 @@ export type Mutant = {
   readonly edits: readonly Edit[];
 };
 /** One place of one file of `chain/`: it must be there, once. */
-type Edit = { readonly file: string; readonly from: string; readonly to: string };
+export type Edit = { readonly file: string; readonly from: string; readonly to: string };
 
 export const MUTANTS: readonly Mutant[] = [...CONSENSUS_MUTANTS, ...LEDGER_MUTANTS];
 
-const planted = new Map<string, { mutant: Mutant; applied: number }>();
+const planted = new Map<string, { readonly name: string; readonly edits: readonly Edit[]; applied: number }>();
 
 registerHooks({
   resolve(specifier, context, nextResolve) {
     const resolved = nextResolve(specifier, context);
     const plant = context.parentURL === undefined ? null : new URL(context.parentURL).searchParams.get("plant");
-    if (plant === null || !/\/chain\/(consensus|ledger)\//.test(resolved.url) || resolved.url.includes("?")) return resolved;
+    if (plant === null || !/\/chain\/(consensus|ledger|liveness)\//.test(resolved.url) || resolved.url.includes("?")) return resolved;
     return { ...resolved, url: `${resolved.url}?plant=${plant}` };
   },
   load(url, context, nextLoad) {
@@ -37,9 +37,9 @@ registerHooks({
     const loaded = nextLoad(url, context);
     if (!entry) return loaded;
     let source = typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source as Uint8Array);
-    for (const edit of entry.mutant.edits) {
+    for (const edit of entry.edits) {
       if (!new URL(url).pathname.endsWith(`/chain/${edit.file}`)) continue;
-      if (source.split(edit.from).length !== 2) throw new Error(`the plant "${entry.mutant.name}" fits ${edit.file} ${source.split(edit.from).length - 1} times`);
+      if (source.split(edit.from).length !== 2) throw new Error(`the plant "${entry.name}" fits ${edit.file} ${source.split(edit.from).length - 1} times`);
       source = source.replace(edit.from, () => edit.to);
       entry.applied += 1;
     }
@@ -47,15 +47,20 @@ registerHooks({
   },
 });
 
-export async function plant(mutant: Mutant): Promise<Code> {
+/** Loads files of `chain/` once more, with the edits in them and in what they import. A simulation of its own plants with this too. */
+export async function plantInto({ name, edits }: Pick<Mutant, "name" | "edits">, files: readonly string[]): Promise<object[]> {
   const key = String(planted.size);
-  const entry = { mutant, applied: 0 };
+  const entry = { name, edits, applied: 0 };
   planted.set(key, entry);
-  const load = (file: string): Promise<object> => import(`../../chain/${file}.ts?plant=${key}`);
-  const consensus = await Promise.all(["consensus/state", "consensus/step", "consensus/rejoin"].map(load));
-  const ledger = await load("ledger/ledger");
-  if (entry.applied !== mutant.edits.length) throw new Error(`the plant "${mutant.name}" was applied ${entry.applied} times`);
-  return { ...CODE, ...consensus[0], ...consensus[1], ...consensus[2], ledger: { ...CODE.ledger, ...ledger } };
+  const modules: object[] = [];
+  for (const file of files) modules.push(await import(`../../chain/${file}.ts?plant=${key}`) as object);
+  if (entry.applied !== edits.length) throw new Error(`the plant "${name}" was applied ${entry.applied} times`);
+  return modules;
+}
+
+export async function plant(mutant: Mutant): Promise<Code> {
+  const [state, step, rejoin, ledger] = await plantInto(mutant, ["consensus/state", "consensus/step", "consensus/rejoin", "ledger/ledger"]);
+  return { ...CODE, ...state, ...step, ...rejoin, ledger: { ...CODE.ledger, ...ledger } };
 }
 
 /** The first seed that finds it, and what it finds; null when it survives. */
