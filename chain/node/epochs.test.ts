@@ -107,7 +107,7 @@ test("R12: a validator that lost its vote log rejoins: it signs nothing until th
   await run(() => [nodes[0]!, back, nodes[3]!].every((node) => node.head().height >= height + 5));
 });
 
-test("R13: who signs two things is accused in the next block, with evidence that the ledger takes", async (t) => {
+test("R13, R14: who signs two things is accused in the next block, with evidence that the ledger takes, and is out of the first set made after it", async (t) => {
   const { open, run, rig, network } = await site(t, 4);
   const nodes = await Promise.all([0, 1, 2].map((index) => open(index)));
   const { seed } = rig.validators[3]!;
@@ -127,5 +127,8 @@ test("R13: who signs two things is accused in the next block, with evidence that
   const height = nodes[0]!.head().height;
   await run(() => nodes.every((node) => node.head().height >= height + 4));
   assert.equal(accusing(nodes[0]!).length, 1, "once, however many hold it");
+  // R14: it is in the set of this epoch and of the next, which were fixed; then three agree by a quorum of three.
+  await run(() => nodes.every((node) => node.head().height >= 2 * EPOCH_BLOCKS + 2));
+  assert.deepEqual(nodes.map((node) => [node.status().epoch, node.status().validators]), nodes.map(() => [2, 3]));
   await liar.close();
 });
