@@ -23,7 +23,7 @@ import { type ChainId, epoch, hex } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
-import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS } from "./limits.ts";
+import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS, MORE_OFFERS_MS, MORE_PEERS_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
 import { writeSnapshot } from "./snapshotFile.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
@@ -96,12 +96,16 @@ async function setOf(founders: readonly Validator[], chainId: ChainId, header: B
   return hex(validatorsHash(set.validators)) === hex(header.validatorsHash) ? set : null;
 }
 
+const POLL_MS = 50;
+
 /** Questions to peers and their answers. */
 class Asking {
   readonly #transport: Transport;
   readonly #clock: Clock;
   readonly #waiting = new Map<string, (message: SnapshotMessage) => void>();
   readonly #offers: Offer[] = [];
+  /** Peers that have answered which snapshot they have, or that they have none. */
+  readonly #answered = new Set<PeerId>();
   readonly #unsubscribe: (() => void)[];
 
   constructor(transport: Transport, clock: Clock) {
@@ -117,12 +121,14 @@ class Asking {
   stop(): void {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
   }
-  /** Of those who answer in time: once somebody has, the others get as long again. */
+  /** Of all peers, or of those who answer in time: one may have to write a snapshot first. Once there is an offer, others get a moment more. */
   async offers(): Promise<readonly Offer[]> {
-    for (let waitedMs = 0; waitedMs < JOIN_WAIT_MS; waitedMs += 50) {
-      await this.#sleep(50);
-      const peers = this.#transport.peers().length;
-      if (this.#offers.length > 0 && (this.#offers.length >= peers || waitedMs > JOIN_WAIT_MS / 4)) break;
+    for (let waitedMs = 0, offeredMs = 0; waitedMs < JOIN_WAIT_MS; waitedMs += POLL_MS) {
+      await this.#sleep(POLL_MS);
+      const peers = this.#transport.peers();
+      if (peers.length === 0 && waitedMs > PEERS_WAIT_MS) break;
+      if (peers.length > 0 && waitedMs > MORE_PEERS_MS && peers.every((peer) => this.#answered.has(peer))) break;
+      if (this.#offers.length > 0 && (offeredMs += POLL_MS) > MORE_OFFERS_MS) break;
     }
     return this.#offers;
   }
@@ -169,6 +175,9 @@ class Asking {
   #receive(from: PeerId, bytes: Uint8Array): void {
     try {
       const message = decodeSnapshotMessage(bytes);
+      // Another that joins at the same time need not wait for this one.
+      if (message?.kind === "whichSnapshot") this.#transport.send(from, "sync", encodeSnapshotMessage({ kind: "noSnapshot" }));
+      if (message?.kind === "snapshot" || message?.kind === "noSnapshot") this.#answered.add(from);
       if (message?.kind === "snapshot") {
         if (!this.#offers.some(({ peer }) => peer === from)) this.#offers.push({ ...message, peer: from });
       } else if (message?.kind === "chunk") this.#waiting.get(`${from} chunk ${message.height} ${message.index}`)?.(message);

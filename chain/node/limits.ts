@@ -85,8 +85,11 @@ export const SNAPSHOT_OLD_BLOCKS: number = 256;
 export const SNAPSHOT_FOR_OTHERS_MS: number = 60_000;
 /** Below this height the blocks themselves are fetched faster than a snapshot. */
 export const JOIN_BLOCKS_MIN: number = 128;
-/** How long a new node waits for peers and their snapshots. */
-export const JOIN_WAIT_MS: number = 6_000;
+/** How long a new node waits for a first peer, for more of them, for the snapshot of one that has to write it, and for others after the first offer. */
+export const PEERS_WAIT_MS: number = 5_000;
+export const MORE_PEERS_MS: number = 500;
+export const JOIN_WAIT_MS: number = 30_000;
+export const MORE_OFFERS_MS: number = 300;
 /** Chunks asked of one peer at a time, and how long one may take. */
 export const CHUNKS_ASKED_AT_ONCE: number = 4;
 export const CHUNK_TIMEOUT_MS: number = 5_000;

@@ -48,8 +48,8 @@ export class SnapshotServer {
       case "whichSnapshot": {
         const open = await (this.#opening ??= this.#openNewest().finally(() => { this.#opening = null; }));
         const stored = open && this.#options.blocks.read(open.chunks.height);
-        if (open && stored) send({ kind: "snapshot", block: heldFromBytes(stored.bytes), finalization: open.chunks.finalization, count: open.chunks.count });
-        return;
+        if (!open || !stored) return send({ kind: "noSnapshot" });
+        return send({ kind: "snapshot", block: heldFromBytes(stored.bytes), finalization: open.chunks.finalization, count: open.chunks.count });
       }
       case "wantChunk": {
         const open = this.#open.get(message.height);
@@ -64,7 +64,7 @@ export class SnapshotServer {
         return;
       }
       // Answers that nobody here asked for.
-      case "snapshot": case "chunk": case "epochEnd": return this.#options.transport.report(to, "useless");
+      case "snapshot": case "noSnapshot": case "chunk": case "epochEnd": return this.#options.transport.report(to, "useless");
     }
   }
 

@@ -1,11 +1,11 @@
 /**
  * The messages by which a new node takes a state from others, beside ranges of blocks on the channel "sync":
  *
- *   [1, 2]                  which snapshot do you have?   →  [1, 3, block, finalization, chunks in all]
+ *   [1, 2]                  which snapshot do you have?   →  [1, 3, block, finalization, chunks in all], or [1, 8]: none
  *   [1, 4, height, index]   a chunk of it                 →  [1, 5, height, index, chunk]
  *   [1, 6, epoch]           the validators after it       →  [1, 7, epoch, answer] (codec/proof.ts, of an epoch)
  *
- * Who has none does not answer. Everything in an answer proves itself (join.ts); nothing here is believed.
+ * Who does not have the rest does not answer. Everything in an answer proves itself (join.ts); nothing here is believed.
  */
 import { BLOCK_BYTES_MAX, MESSAGE_BYTES_MAX, WIRE_VERSION } from "#chain/constants.ts";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
@@ -17,6 +17,7 @@ import { SNAPSHOT_CHUNKS_MAX } from "./limits.ts";
 export type SnapshotMessage =
   | { readonly kind: "whichSnapshot" }
   | { readonly kind: "snapshot"; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number }
+  | { readonly kind: "noSnapshot" }
   | { readonly kind: "wantChunk"; readonly height: number; readonly index: number }
   | { readonly kind: "chunk"; readonly height: number; readonly index: number; readonly bytes: Uint8Array }
   | { readonly kind: "wantEpoch"; readonly epoch: number }
@@ -26,6 +27,7 @@ export function encodeSnapshotMessage(message: SnapshotMessage): Uint8Array {
   switch (message.kind) {
     case "whichSnapshot": return encode([WIRE_VERSION, 2]);
     case "snapshot": return encode([WIRE_VERSION, 3, message.block.bytes, encodeCertificate(message.finalization), message.count]);
+    case "noSnapshot": return encode([WIRE_VERSION, 8]);
     case "wantChunk": return encode([WIRE_VERSION, 4, message.height, message.index]);
     case "chunk": return encode([WIRE_VERSION, 5, message.height, message.index, message.bytes]);
     case "wantEpoch": return encode([WIRE_VERSION, 6, message.epoch]);
@@ -47,10 +49,11 @@ export function decodeSnapshotMessage(input: Uint8Array): SnapshotMessage | null
     case 4: return { kind: "wantChunk", height: u32(rest[0]), index: u32(rest[1]) };
     case 5: return { kind: "chunk", height: u32(rest[0]), index: u32(rest[1]), bytes: bytesUpTo(rest[2], MESSAGE_BYTES_MAX) };
     case 6: return { kind: "wantEpoch", epoch: u32(rest[0]) };
+    case 8: return { kind: "noSnapshot" };
     default: return { kind: "epochEnd", epoch: u32(rest[0]), answer: bytesUpTo(rest[1], MESSAGE_BYTES_MAX) };
   }
 }
-const ITEMS: Readonly<Record<number, number>> = { 2: 0, 3: 3, 4: 2, 5: 3, 6: 1, 7: 2 };
+const ITEMS: Readonly<Record<number, number>> = { 2: 0, 3: 3, 4: 2, 5: 3, 6: 1, 7: 2, 8: 0 };
 
 const blockFrom = (item: Cbor | undefined): HeldBlock => heldFromBytes(bytesUpTo(item, BLOCK_BYTES_MAX));
 const certificateFrom = (item: Cbor | undefined): Certificate => decodeCertificate(bytesUpTo(item, CERTIFICATE_BYTES_MAX));
