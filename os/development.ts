@@ -7,7 +7,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { chainIdOf, decodeGenesis, encodeGenesis } from "#chain/codec/genesis.ts";
-import type { PresetName } from "#chain/constants.ts";
+import { CERTIFICATE_FLOOD_VALIDATORS_MAX, type PresetName } from "#chain/constants.ts";
+import { isLoopback } from "#chain/network/addresses.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { peerId } from "#chain/network/transport.ts";
 import { timeMs } from "#chain/types.ts";
@@ -81,7 +82,8 @@ async function joinChain(directory: string, { genesis, listen, peers }: ChainOpt
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
   const isValidator = validators.includes(peerId(validator.publicKey));
   const transport = await openStreams({
-    chainId: chainIdOf(genesis), machineSeed: machine.seed, listen, peers, validators, ...(isValidator ? { validatorSeed: validator.seed } : {}),
+    chainId: chainIdOf(genesis), machineSeed: machine.seed, listen, peers, validators,
+    mdns: listen.some((address) => !isLoopback(address)), floods: validators.length > CERTIFICATE_FLOOD_VALIDATORS_MAX, ...(isValidator ? { validatorSeed: validator.seed } : {}),
   });
   return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport, joins: !isValidator };
 }

@@ -6,12 +6,13 @@
  */
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import type { Connection, Libp2p, PeerId as MachineId } from "@libp2p/interface";
+import { mdns } from "@libp2p/mdns";
 import { noise } from "@libp2p/noise";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
-import { createLibp2p } from "libp2p";
+import { createLibp2p, type ServiceFactoryMap } from "libp2p";
 import { type PublicKey, publicKey } from "#chain/types.ts";
-import { FOLLOWERS_MAX, INBOUND_PER_HOST_PER_SECOND, STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES_MAX, UNGREETED_MAX } from "./limits.ts";
+import { FOLLOWERS_MAX, INBOUND_PER_HOST_PER_SECOND, MDNS_INTERVAL_MS, STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES_MAX, UNGREETED_MAX } from "./limits.ts";
 
 /** Never reached: our own limits are lower, and libp2p's pruning does not know validators from strangers. */
 const CONNECTIONS_MAX = 4 * (FOLLOWERS_MAX + UNGREETED_MAX) + 1_024;
@@ -24,9 +25,12 @@ export type HostOptions = {
   readonly listen: readonly string[];
   /** Whether a machine of that key may connect at all. */
   readonly isWelcome: (machineKey: PublicKey) => boolean;
+  /** Call into the LAN for others with this name. */
+  readonly mdnsName?: string;
+  readonly services?: ServiceFactoryMap;
 };
 
-export async function openHost({ machineSeed, listen, isWelcome }: HostOptions): Promise<Libp2p> {
+export async function openHost({ machineSeed, listen, isWelcome, mdnsName, services }: HostOptions): Promise<Libp2p> {
   const refuses = (machine: MachineId): boolean => {
     const key = machineKeyOf(machine);
     return key === null || !isWelcome(key);
@@ -41,6 +45,8 @@ export async function openHost({ machineSeed, listen, isWelcome }: HostOptions):
       streamOptions: { initialStreamWindowSize: STREAM_WINDOW_BYTES, maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX, inactivityTimeout: INACTIVITY_MS_MAX },
     })],
     connectionManager: { maxConnections: CONNECTIONS_MAX, maxIncomingPendingConnections: UNGREETED_MAX, inboundConnectionThreshold: INBOUND_PER_HOST_PER_SECOND, reconnectRetries: 0 },
+    ...(mdnsName === undefined ? {} : { peerDiscovery: [mdns({ serviceTag: `_${mdnsName}._tcp.local`, interval: MDNS_INTERVAL_MS })] }),
+    ...(services === undefined ? {} : { services }),
     // It would cut links of a node whose event loop is starved, and speaks a protocol that nobody here answers.
     connectionMonitor: { enabled: false },
     connectionGater: { denyInboundEncryptedConnection: refuses, denyOutboundEncryptedConnection: refuses },

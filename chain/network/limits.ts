@@ -103,3 +103,8 @@ export const BLOBS_SERVED_MAX: number = 2;
 export const BLOB_SERVED_MS: number = 10_000;
 /** Peers that are asked for one blob before it counts as missing. */
 export const BLOB_PEERS_MAX: number = 32;
+
+/** One message to everybody: a batch of transactions, and its frame. */
+export const FLOOD_BYTES_MAX: number = 128 * 1024;
+/** Between two calls into the LAN for others of the same chain. */
+export const MDNS_INTERVAL_MS: number = 10_000;

@@ -73,6 +73,14 @@ export class Link {
   sendControl(control: Control): void {
     this.#write("control", frameOf(encodeControl(control)));
   }
+  /** Whether a message that came another way than over a channel is within what this peer may send. */
+  mayHandOn(bytes: number): boolean {
+    const nowMs = performance.now();
+    this.#heardMs = nowMs;
+    this.#refill(nowMs);
+    this.#bytesLeft -= bytes;
+    return --this.#messagesLeft >= 0 && this.#bytesLeft > -READ_BYTES_BURST;
+  }
   /** The greeting was good: streams that came before it are read from now on. */
   greeted(peer: PeerId): void {
     this.peer = peer;

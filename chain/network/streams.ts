@@ -19,7 +19,7 @@ import { CHANNEL_BYTES_MAX, DIALS_MAX, DIAL_TIMEOUT_MS, FOLLOWED_MAX, FOLLOWERS_
 import { Link, type LinkEvents, protocolOf } from "./link.ts";
 import type { QueuedBytes } from "./outbox.ts";
 import { Scores } from "./scores.ts";
-import { CHANNELS, type Channel, type MessageListener, type Offence, type PeerId, type Transport, peerId } from "./transport.ts";
+import { CHANNELS, type Channel, type Flood, type FloodVerdict, type MessageListener, type Offence, type PeerId, type Transport, peerId } from "./transport.ts";
 
 export type StreamsOptions = {
   readonly chainId: ChainId;
@@ -34,6 +34,10 @@ export type StreamsOptions = {
   /** Names of the chain's validators (`setValidators` later). */
   readonly validators: Iterable<PeerId>;
   readonly waits?: Partial<Waits>;
+  /** Find machines of this chain on the LAN. */
+  readonly mdns?: boolean;
+  /** Transactions to everybody through everybody: for more validators than send to each other directly. */
+  readonly floods?: boolean;
 };
 /** Two connections of one pair this close together were dialled at the same time by both. */
 const CROSSED_MS = 2_000;
@@ -57,6 +61,9 @@ export class StreamTransport implements Transport {
   readonly #byPeer = new Map<PeerId, Link>();
   readonly #listeners = new Set<MessageListener>();
   readonly #peerListeners = new Set<(peer: PeerId) => void>();
+  readonly flood: Flood | undefined;
+  #publish: (bytes: Uint8Array) => void = () => undefined;
+  #judge: ((from: PeerId, bytes: Uint8Array) => Promise<FloodVerdict>) | null = null;
   #validators: ReadonlySet<PeerId>;
   #host: Libp2p | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -69,6 +76,7 @@ export class StreamTransport implements Transport {
     this.#machineKey = publicKeyOf(machineSeed);
     this.#binding = validatorSeed === undefined ? null : { publicKey: publicKeyOf(validatorSeed), signature: signBinding(validatorSeed, chainId, this.#machineKey) };
     this.self = peerId(this.#binding?.publicKey ?? this.#machineKey);
+    this.flood = options.floods === true ? { publish: (bytes) => this.#publish(bytes), onMessage: (listener) => { this.#judge = listener; } } : undefined;
     this.#linkEvents = { ...this.#linkEvents, waits: { ...WAITS, ...options.waits } };
     this.#validators = new Set(options.validators);
     this.#addresses = new Addresses(options.peers);
@@ -76,8 +84,12 @@ export class StreamTransport implements Transport {
 
   async open(): Promise<void> {
     const isWelcome = (key: PublicKey): boolean => hex(key) !== hex(this.#machineKey) && !this.#scores.isBanned(hex(key), performance.now());
-    const host = await openHost({ machineSeed: this.#options.machineSeed, listen: this.#options.listen, isWelcome });
+    const { machineSeed, listen, mdns = false, chainId } = this.#options;
+    const flood = this.flood && (await import("./flood.ts"));
+    const host = await openHost({ machineSeed, listen, isWelcome, ...(mdns ? { mdnsName: `godwit-${hex(chainId)}` } : {}), ...(flood ? { services: flood.floodServices() } : {}) });
     this.#host = host;
+    if (flood) this.#publish = flood.openFlood(host, { chainId, judge: (key, bytes) => this.#judgeFlood(key, bytes) });
+    host.addEventListener("peer:discovery", ({ detail }) => { for (const address of detail.multiaddrs) this.#addresses.learn(address.toString().replace(/\/p2p\/.*$/, ""), null); });
     for (const name of [...CHANNELS, "control"] as const) {
       await host.handle(protocolOf(name), (stream, connection) => {
         const link = this.#links.get(connection.id);
@@ -208,6 +220,15 @@ export class StreamTransport implements Transport {
     if (control.kind === "ping") return;
     const isRemote = !isLoopback(link.connection.remoteAddr.toString());
     for (const address of control.addresses) if (!isRemote || !isLoopback(address)) this.#addresses.learn(address, null);
+  }
+  async #judgeFlood(machineKey: PublicKey, bytes: Uint8Array): Promise<FloodVerdict> {
+    const link = [...this.#byPeer.values()].find((one) => hex(one.machineKey) === hex(machineKey));
+    if (!link?.peer || !this.#judge) return "ignore";
+    if (!link.mayHandOn(bytes.length)) {
+      this.#offended(link, "flood");
+      return "ignore";
+    }
+    return this.#judge(link.peer, bytes);
   }
   #offended(link: Link, offence: Offence): void {
     const nowMs = performance.now();

@@ -18,10 +18,20 @@ export type Channel = (typeof CHANNELS)[number];
 /** What a peer did that it should not; `OFFENCE_POINTS` says what that costs it. */
 export type Offence = "malformed" | "oversize" | "forged" | "flood" | "wrong_chain" | "slow" | "useless";
 
+/** Whether a message goes further: it is good, it is of no use here, or nobody honest would have handed it on. */
+export type FloodVerdict = "accept" | "ignore" | "reject";
+/** Messages to everybody through everybody, where a network has them (flood.ts). */
+export type Flood = {
+  publish(bytes: Uint8Array): void;
+  /** One listener: its verdict decides whether a message is passed on. */
+  onMessage(listener: (from: PeerId, bytes: Uint8Array) => Promise<FloodVerdict>): void;
+};
+
 export type MessageListener = (from: PeerId, channel: Channel, bytes: Uint8Array) => void;
 
 export interface Transport {
   readonly self: PeerId;
+  readonly flood?: Flood | undefined;
   /** Connected now; never contains `self`. */
   peers(): readonly PeerId[];
   /** False when the peer is not connected, its queue is full or the message is above the channel's size: then nothing was sent. */

@@ -1,7 +1,7 @@
 /**
- * Passes transactions on. What was submitted here goes to every peer once, in batches; what came from a peer goes no further,
- * as everybody is connected to everybody (up to 32 validators; beyond that gossipsub does this). A peer that comes is sent
- * what waits here.
+ * Passes transactions on. What was submitted here goes to every peer once, in batches; what came from a validator goes no further, as
+ * validators are connected to each other, and what came from another node goes on. Beyond 32 validators each batch goes to everybody
+ * through everybody instead (`Transport.flood`), and is checked before it is passed on. A peer that comes is sent what waits here.
  *
  *   channel "transactions": CBOR list of signed transactions
  */
@@ -54,7 +54,9 @@ export class Gossip {
   #flush(): void {
     this.#cancel?.();
     this.#cancel = null;
-    this.#transport.broadcast("transactions", encode(this.#batch));
+    const batch = encode(this.#batch);
+    if (this.#transport.flood) this.#transport.flood.publish(batch);
+    else this.#transport.broadcast("transactions", batch);
     this.#batch = [];
     this.#batchBytes = 0;
   }

@@ -18,7 +18,7 @@ import { decodeTransaction } from "#chain/codec/transaction.ts";
 import type { BlockRef, DueMs, Effect, Memory } from "#chain/consensus/events.ts";
 import { EVIDENCE_PER_BLOCK_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
-import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
+import { type Channel, type FloodVerdict, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type ChainId, type Digest, type Hex, type MoneySecond, type PublicKey, type TimeMs, type View, digest, hex, height, timeMs, view } from "#chain/types.ts";
 import { type ChainFacts, openBlock, refusalOfHeader, refusalOfSeal, trustedTransactions } from "./blockCheck.ts";
@@ -80,6 +80,9 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
     throw error;
   }
 }
+
+/** What a node that checks before it passes on does not hand on. */
+const FORGED: ReadonlySet<string> = new Set(["bad_signature", "transaction_malformed", "transaction_too_large"]);
 
 class Node implements ChainNode {
   readonly chainId: ChainId;
@@ -149,6 +152,7 @@ class Node implements ChainNode {
     this.#host = this.#createHost();
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
+    options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#judgeFlood(from, bytes) : Promise.resolve("ignore")));
     this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#newestChunks(), proveEpoch: (of) => this.proveEpoch(of) });
     this.#unsubscribe.push(options.transport.onMessage((from, channel, bytes) => this.#receive(from, channel, bytes)), options.transport.onPeer((peer) => this.#greet(peer)));
   }
@@ -330,7 +334,26 @@ class Node implements ChainNode {
   #takeBatch(from: PeerId, bytes: Uint8Array): void {
     const batch = readBatch(bytes);
     if (batch === null) return this.#options.transport.report(from, "malformed");
-    for (const transaction of batch) this.#pool.offer(transaction, from, (answer) => { if (answer.ok) this.#host.waiting(this.#pool.readyCount); });
+    for (const transaction of batch) this.#pool.offer(transaction, from, (answer) => {
+      if (!answer.ok) return;
+      this.#host.waiting(this.#pool.readyCount);
+      if (answer.fresh && !this.#isValidator(from)) this.#gossip.pass(answer.bytes);
+    });
+  }
+  /** A batch that came through others; nothing of it is passed on before all of it was checked. */
+  async #judgeFlood(from: PeerId, bytes: Uint8Array): Promise<FloodVerdict> {
+    const batch = readBatch(bytes);
+    if (batch === null) {
+      this.#options.transport.report(from, "malformed");
+      return "reject";
+    }
+    const answers = await Promise.all(batch.map((transaction) => this.#pool.submit(transaction, from)));
+    this.#host.waiting(this.#pool.readyCount);
+    if (answers.some((answer) => !answer.ok && FORGED.has(answer.code))) return "reject";
+    return answers.some((answer) => answer.ok) ? "accept" : "ignore";
+  }
+  #isValidator(peer: PeerId): boolean {
+    return this.#facts.set.validators.some(({ publicKey }) => peerId(publicKey) === peer);
   }
 
   /** Sending what is final already is no mistake: the answer was lost. */

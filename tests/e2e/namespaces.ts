@@ -41,6 +41,7 @@ export function openLan(t: TestContext, count: number): Lan {
     run(...ofHub, "link", "set", `port${index}`, "master", "bridge", "up");
     run("ip", "-n", own, "address", "add", `10.77.0.${index + 1}/24`, "dev", "eth0");
     run("ip", "-n", own, "link", "set", "eth0", "up");
+    run("ip", "-n", own, "route", "add", "224.0.0.0/4", "dev", "eth0");
   }
   const nft = (...words: readonly string[]): void => run("ip", "netns", "exec", hub, "nft", ...words);
   const canFilter = has("nft") && spawnSync("ip", ["netns", "exec", hub, "nft", "add", "table", "bridge", "cuts"]).status === 0;

@@ -104,3 +104,12 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   assert.deepEqual(statuses.map(({ halted: why, offences }) => [why, offences]), VALIDATORS.map(() => [null, {}]));
   t.diagnostic(`${offered} transactions in ${top} blocks`);
 });
+
+test("machines of one chain on one LAN find each other without being told of any, and agree", { timeout: 60_000 }, async (t) => {
+  if (!needs(t, "root")) return;
+  const lan = openLan(t, 2);
+  const chain = await makeChain(temporaryFolder(t), { validators: 2, accounts: [] });
+  const handles = await Promise.all([0, 1].map((index) => startProcess(chain, index, { listen: [`/ip4/${lan.address(index)}/tcp/${PORT}`], peers: [], prefix: lan.prefix(index) })));
+  t.after(() => Promise.all(handles.map((one) => one.stop("SIGKILL"))));
+  await eventually("both have a block", async () => (await Promise.all(handles.map((one) => one.status()))).every(({ peers, height }) => peers === 1 && height > 0), 40_000);
+});

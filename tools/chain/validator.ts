@@ -8,6 +8,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
+import { CERTIFICATE_FLOOD_VALIDATORS_MAX } from "#chain/constants.ts";
+import { isLoopback } from "#chain/network/addresses.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type StreamTransport, openStreams } from "#chain/network/streams.ts";
 import { peerId } from "#chain/network/transport.ts";
@@ -36,7 +38,8 @@ export async function startValidator({ directory, genesis, listen, peers, clockO
   const [machine, validator] = await Promise.all(["machine", "validator"].map((name) => openKey(join(directory, "keys", name))));
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
   const votes = validators.includes(peerId(validator!.publicKey));
-  const transport = await openStreams({ chainId: chainIdOf(genesis), machineSeed: machine!.seed, validatorSeed: validator!.seed, listen, peers, validators });
+  const transport = await openStreams({ chainId: chainIdOf(genesis), machineSeed: machine!.seed, validatorSeed: validator!.seed, listen, peers, validators,
+    mdns: listen.some((address) => !isLoopback(address)), floods: validators.length > CERTIFICATE_FLOOD_VALIDATORS_MAX });
   const clock: Clock = clockOffsetMs === 0 ? systemClock : { ...systemClock, nowMs: () => Date.now() + clockOffsetMs };
   try {
     const node = await openNode({
