@@ -2,6 +2,7 @@
 import { entryName, readHeader } from "./cache.ts";
 import type { Compiled } from "./compile.ts";
 import type { Load } from "./control.ts";
+import type { Mock } from "./engines/v8/mock.ts";
 import { SandboxError } from "./errors.ts";
 import { completeLimits, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, CPU_WEIGHT_DEFAULT, CPU_WEIGHT_MAX, ENVIRONMENT_BYTES_MAX, HOSTS_MAX, type Limits, OUTGOING_MAX, TRIAL_WALL_TIME_MS_MAX } from "./limits.ts";
 import { engineId } from "./native.ts";
@@ -26,11 +27,14 @@ export type Deployment = {
   /** Where its requests may go; default: nowhere. */
   readonly outgoing?: readonly OutgoingPlace[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** For tests, on the v8 engine only: what stands in the place of clock, chance and network. */
+  readonly mock?: Mock;
 };
 
 /** The message, and what the code that it names must be. Throws limit_invalid, artefact_corrupt. */
 export async function loadOf(deployment: Deployment, cacheDirectory: string): Promise<{ load: Load; codeSha256: string }> {
   const { id, hosts, compiled, concurrency = CONCURRENCY_DEFAULT, environment = {}, cpuWeight = CPU_WEIGHT_DEFAULT, reuse = false, outgoing = [] } = deployment;
+  if (deployment.mock !== undefined) throw new SandboxError("limit_invalid", `Cannot load ${id} with a mock: only the v8 engine has them`);
   const limits = limitsOf(deployment);
   const { instanceMemoryBytesMax = limits.memoryBytesMax } = deployment;
   const pairs = Object.entries(environment);

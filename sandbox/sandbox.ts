@@ -13,6 +13,7 @@ import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { refuseWhereForbidden } from "./guestsHere.ts";
 import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./limits.ts";
 import { defaultCacheDirectory, engineId } from "./native.ts";
+import type { Mock } from "./engines/v8/mock.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
 import { startRunner as keepRunner, type Runner, type RunnerOptions } from "./runner.ts";
 import { startTrustClasses } from "./trustClasses.ts";
@@ -77,6 +78,8 @@ export type TaskOptions = {
   readonly limits?: Partial<Limits>;
   /** Where its requests may go; default: nowhere. */
   readonly outgoing?: readonly OutgoingPlace[];
+  /** For tests, on the v8 engine only. */
+  readonly mock?: Mock;
   /** How they are dialled. */
   readonly dialling?: OutgoingOptions;
   readonly signal?: AbortSignal;
@@ -95,6 +98,7 @@ export type TaskResult = {
 /** Runs a task's `wasi:cli/run` to its end. A trap or a limit is a result (exitCode 134), not an exception. */
 export async function runTask(component: Uint8Array, options: TaskOptions = {}): Promise<TaskResult> {
   refuseWhereForbidden();
+  if (options.mock !== undefined) throw new SandboxError("limit_invalid", "Cannot run a task with a mock: only the v8 engine has them");
   const { kind } = await inspect(component);
   if (kind !== "task") throw new SandboxError("world_unknown", "The component is a service: serve it, it has no wasi:cli/run to run");
   const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();

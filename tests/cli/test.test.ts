@@ -81,6 +81,48 @@ test("a component's test that fails fails the run; v8 needs no native parts for 
   assert.match(stdout, /fail 1/);
 });
 
+test("a component's test makes up its world: who answers its requests, its clock, its chance, its environment", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { terminal, folder } = project(t, {
+    "godwit.toml": 'name = "shop"\nkind = "service"\noutgoing = ["https://api.example"]\n',
+    "assembly/index.ts": `import { FetchOptions, Request, Response, Router, fetch, serve } from "godwit/http";
+import { nowMs } from "godwit/clock";
+import { uuid } from "godwit/random";
+const app = new Router();
+app.get("/now", (request: Request): Response => Response.text(nowMs().toString() + " " + uuid()));
+app.get("/ask", (request: Request): Response => {
+  const url = request.query("url");
+  const answer = fetch(url === null ? "" : url, new FetchOptions("POST").text("question"));
+  return Response.text(answer.status.toString() + " " + answer.error + answer.text());
+});
+serve(app);
+`,
+    "tests/world.test.ts": `import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openService } from "godwit/testing";
+const ask = async (service: { fetch(path: string): Promise<Response> }, path: string): Promise<string> => (await service.fetch(path)).text();
+test("mocked", async () => {
+  const seen: string[] = [];
+  await using service = await openService({ clockMs: 1_700_000_000_123, randomSeed: 7, respond: (request) => {
+    seen.push(request.method + " " + request.url + " " + new TextDecoder().decode(request.body));
+    if (request.url.endsWith("/down")) throw new Error("down");
+    return new Response("answer", { status: 201 });
+  } });
+  const [first, second] = [await ask(service, "/now"), await ask(service, "/now")];
+  assert.equal(first, second);
+  assert.match(first, /^1700000000123 [0-9a-f]{8}-/);
+  assert.equal(await ask(service, "/ask?url=https://api.example/items?x=1"), "201 answer");
+  assert.equal(await ask(service, "/ask?url=https://api.example/down"), "0 connection-refused");
+  assert.equal(await ask(service, "/ask?url=https://other.example/"), "0 HTTP-request-denied");
+  assert.deepEqual(seen, ["POST https://api.example/items?x=1 question", "POST https://api.example/down question"]);
+});
+`,
+  });
+  const { code, stdout, stderr } = await terminal.run("test", folder);
+  assert.equal(code, 0, stdout + stderr);
+  assert.match(stdout, /pass 1/);
+});
+
 test("what cannot begin is refused with a code", async (t) => {
   const { terminal, folder } = project(t, {});
   assert.deepEqual(await terminal.errorOf("test", folder), { exit: 1, code: "tests_missing" });

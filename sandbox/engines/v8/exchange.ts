@@ -101,7 +101,7 @@ export class Exchange {
     this.#timer = setTimeout(() => this.#fail("wall_time_limit", `still running after ${limits.wallTimeMsMax} ms`), limits.wallTimeMsMax);
     lane.take((message) => this.#hear(message), (reason) => this.#fail("trap", `the guest's thread ended: ${reason}`));
     if (!hasBody) this.#request.resume();
-    this.#requests = new GuestRequests(this.#runner.dialler, loaded.id, loaded.outgoing, limits, (message) => this.#lane?.post(message));
+    this.#requests = new GuestRequests(this.#runner.dialler, loaded.id, loaded.outgoing, limits, (message) => this.#lane?.post(message), loaded.mock);
     const request: GuestRequest = { method: this.#request.method ?? "GET", target: this.#request.url ?? "/", authority, headers: this.#guestHeaders(), body: hasBody ? null : new Uint8Array() };
     lane.post({ type: "serve", id: program.id, setting, request });
   }

@@ -3,6 +3,7 @@ import type { LogStream, Usage } from "../../control.ts";
 import type { Limits } from "../../limits.ts";
 import type { OutgoingPlace } from "../../outgoing.ts";
 import type { Lane } from "./lane.ts";
+import type { Mock } from "./mock.ts";
 import type { Dialler } from "./outgoing.ts";
 import type { Program, Setting } from "./protocol.ts";
 
@@ -15,6 +16,7 @@ export type Loaded = {
   readonly limits: Limits;
   readonly concurrency: number;
   readonly outgoing: readonly OutgoingPlace[];
+  readonly mock: Mock | undefined;
   readonly usage: { -readonly [K in keyof Usage]: Usage[K] };
   readonly queue: (() => void)[];
 };

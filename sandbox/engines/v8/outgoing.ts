@@ -7,8 +7,9 @@ import { connect as connectSocket, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { createDial, type Connect, type Dial, type DialRefusal, type OutgoingOptions } from "../../dial.ts";
 import type { Limits } from "../../limits.ts";
-import type { OutgoingPlace } from "../../outgoing.ts";
-import type { FromLane, Headers, ToLane } from "./protocol.ts";
+import { type OutgoingPlace, outgoingText, parseOutgoing } from "../../outgoing.ts";
+import type { Mock, MockedRequest } from "./mock.ts";
+import type { FromLane, Headers as HeaderList, ToLane } from "./protocol.ts";
 
 const ERROR_OF: Readonly<Record<DialRefusal, string>> = {
   denied: "HTTP-request-denied", name_unknown: "DNS-error", name_timeout: "DNS-timeout", address_forbidden: "destination-IP-prohibited", connection_refused: "connection-refused",
@@ -70,7 +71,10 @@ export class GuestRequests {
   readonly #running = new Map<number, { request: ClientRequest | null; body: AsyncIterator<Uint8Array> | null; bytes: number }>();
   #ended = false;
 
-  constructor(dialler: Dialler, scope: string, allowed: readonly OutgoingPlace[], limits: Limits, post: (message: ToLane) => void) {
+  readonly #mock: Mock["outgoing"];
+
+  constructor(dialler: Dialler, scope: string, allowed: readonly OutgoingPlace[], limits: Limits, post: (message: ToLane) => void, mock?: Mock) {
+    this.#mock = mock?.outgoing;
     this.#dialler = dialler;
     this.#scope = scope;
     this.#allowed = allowed;
@@ -89,6 +93,7 @@ export class GuestRequests {
     const [, host = "", port] = /^(\[[0-9a-fA-F:.]+\]|[^:@/?#[\]]+)(?::(\d{1,5}))?$/.exec(authority) ?? [];
     if (host === "") return this.#fail(call, "HTTP-request-URI-invalid");
     this.#running.set(call, { request: null, body: null, bytes: 0 });
+    if (this.#mock !== undefined) return this.#mocked(call, this.#mock, { method, url: `${scheme}://${authority}${path}`, headers: new Headers(headers.map(([name, value]): [string, string] => [name, latin1(value)])), body: new Uint8Array(Buffer.concat(body)) });
     const socket = await this.#dialler.dial(this.#scope, this.#allowed, scheme, host, port === undefined ? (PORTS[scheme] ?? 0) : Number(port), timeoutMs ?? this.#limits.outgoingTimeMsMax);
     if (typeof socket === "string") return this.#fail(call, ERROR_OF[socket]);
     if (this.#ended) return void socket.destroy();
@@ -108,11 +113,23 @@ export class GuestRequests {
     request.end();
   }
 
+  async #mocked(call: number, answer: NonNullable<Mock["outgoing"]>, request: MockedRequest): Promise<void> {
+    const place = parseOutgoing(new URL(request.url).origin);
+    if (place === null || !this.#allowed.some((one) => outgoingText(one) === outgoingText(place))) return this.#fail(call, "HTTP-request-denied");
+    // What it throws at once counts like what it rejects with.
+    const response = await (async () => answer(request))().catch(() => null);
+    const running = this.#running.get(call);
+    if (response === null) return this.#fail(call, "connection-refused");
+    if (running === undefined) return;
+    running.body = (response.body ?? new Blob([]).stream())[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+    this.#post({ type: "response", call, status: response.status, headers: [...response.headers].map(([name, value]) => [name, new Uint8Array(Buffer.from(value, "latin1"))]) });
+  }
+
   #answered(call: number, response: IncomingMessage): void {
     const running = this.#running.get(call);
     if (running === undefined) return;
     running.body = (response as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
-    const headers: Headers = response.rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name.toLowerCase(), Buffer.from(response.rawHeaders[i + 1] ?? "", "latin1")] as const] : []));
+    const headers: HeaderList = response.rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name.toLowerCase(), Buffer.from(response.rawHeaders[i + 1] ?? "", "latin1")] as const] : []));
     this.#post({ type: "response", call, status: response.statusCode ?? 0, headers: headers.map(([name, value]) => [name, new Uint8Array(value)]) });
   }
 

@@ -1,5 +1,6 @@
 /** What the main thread and the thread of a guest (a lane) say to each other. A lane has one call at a time. */
 import type { Anchor } from "./patch.ts";
+import type { MockSetting } from "./mock.ts";
 import type { Plan } from "./types.ts";
 
 export type Headers = readonly (readonly [name: string, value: Uint8Array])[];
@@ -21,7 +22,7 @@ export type Program = {
   readonly handlesMax: number;
   readonly headerBytesMax: number;
 };
-export type Setting = { readonly arguments: readonly string[]; readonly environment: readonly (readonly [string, string])[] };
+export type Setting = { readonly arguments: readonly string[]; readonly environment: readonly (readonly [string, string])[]; readonly mock?: MockSetting };
 
 export type ToLane =
   | { readonly type: "program"; readonly program: Program }

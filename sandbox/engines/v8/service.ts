@@ -13,6 +13,7 @@ import type { Deployment } from "../../load.ts";
 import type { Runner, RunnerOptions } from "../../runner.ts";
 import { Exchange } from "./exchange.ts";
 import { Lane } from "./lane.ts";
+import { mockSetting } from "./mock.ts";
 import { Dialler } from "./outgoing.ts";
 import type { Lanes, Loaded } from "./loaded.ts";
 import { type ParsedProgram, preparedOf } from "./compiled.ts";
@@ -107,7 +108,7 @@ class V8Runner implements Runner, Lanes {
     const compiled: ParsedProgram = preparedOf(deployment.compiled.digest);
     this.#programNumber += 1;
     const program = await compiled.prepare(`${deployment.compiled.digest}-${this.#programNumber}`, limits);
-    const setting: Setting = { arguments: [], environment: Object.entries(deployment.environment ?? {}) };
+    const setting: Setting = { arguments: [], environment: Object.entries(deployment.environment ?? {}), ...mockSetting(deployment.mock) };
     await this.#try(id, program, setting);
     for (const host of hosts) {
       const other = this.#hosts.get(host);
@@ -116,7 +117,7 @@ class V8Runner implements Runner, Lanes {
     const before = this.#deployments.get(id);
     for (const host of before?.hosts ?? []) this.#hosts.delete(host);
     const usage = before?.usage ?? { requests: 0, errors: 0, fuel: 0, cpuNs: 0, memoryBytes: 0, memoryBytesPeak: 0, running: 0, waiting: 0, logLinesDropped: 0 };
-    const loaded: Loaded = { id, hosts, program, setting, limits, concurrency, outgoing: deployment.outgoing ?? [], usage, queue: before?.queue ?? [] };
+    const loaded: Loaded = { id, hosts, program, setting, limits, concurrency, outgoing: deployment.outgoing ?? [], mock: deployment.mock, usage, queue: before?.queue ?? [] };
     this.#deployments.set(id, loaded);
     for (const host of hosts) this.#hosts.set(host, loaded);
     if (before !== undefined) for (const lane of this.#idle) lane.forget(before.program.id);

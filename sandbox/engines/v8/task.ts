@@ -5,6 +5,7 @@ import { completeLimits, LIMITS_TASK_DEFAULT } from "../../limits.ts";
 import type { TaskOptions, TaskResult, TrapCode } from "../../sandbox.ts";
 import { Dialler, GuestRequests } from "./outgoing.ts";
 import { Lane } from "./lane.ts";
+import { mockSetting } from "./mock.ts";
 import { digestOf, inspectParsed, parse, prepare } from "./program.ts";
 import type { FromLane } from "./protocol.ts";
 
@@ -23,7 +24,7 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
   let timer: NodeJS.Timeout | undefined;
   const abort = (): void => fail("aborted", "aborted by the caller");
   options.signal?.addEventListener("abort", abort);
-  const requests = new GuestRequests(new Dialler(options.dialling), "task", options.outgoing ?? [], limits, (message) => lane.post(message));
+  const requests = new GuestRequests(new Dialler(options.dialling), "task", options.outgoing ?? [], limits, (message) => lane.post(message), options.mock);
   const chunks = inputOf(options.stdin)[Symbol.asyncIterator]();
   let output: Promise<void> = Promise.resolve();
   const pull = async (): Promise<void> => {
@@ -53,7 +54,7 @@ export async function runTask(component: Uint8Array, options: TaskOptions = {}):
       }
     }, (reason) => fail("trap", `the guest's thread ended: ${reason}`));
     lane.load(program);
-    lane.post({ type: "run", id: program.id, setting: { arguments: [options.name ?? "task", ...(options.arguments ?? [])], environment: Object.entries(options.environment ?? {}) } });
+    lane.post({ type: "run", id: program.id, setting: { arguments: [options.name ?? "task", ...(options.arguments ?? [])], environment: Object.entries(options.environment ?? {}), ...mockSetting(options.mock) } });
     const result = await ended.promise;
     await lane.end();
     await output;

@@ -4,6 +4,7 @@
 import { webcrypto } from "node:crypto";
 import { err, type Host } from "./host.ts";
 import type { HostFunctions } from "./instance.ts";
+import { SeededRandom } from "./mock.ts";
 import { Exit, HostTrap } from "./trap.ts";
 import { type OutputStream, Pollable } from "./wasiIo.ts";
 
@@ -14,14 +15,20 @@ const MS_PER_SECOND = 1000;
 const NS_PER_MS_BIG = 1_000_000n;
 const EXIT_FAILED = 1;
 
-function randomBytes(length: bigint): Uint8Array {
-  if (length > BigInt(RANDOM_BYTES_MAX)) throw new HostTrap(`${length} random bytes at once, at most ${RANDOM_BYTES_MAX}`);
-  return webcrypto.getRandomValues(new Uint8Array(Number(length)));
-}
-const randomNumber = (): bigint => new DataView(randomBytes(8n).buffer).getBigUint64(0);
+const seeded = new WeakMap<Host, SeededRandom>();
 
-function now(): { seconds: bigint; nanoseconds: number } {
-  const ms = performance.timeOrigin + performance.now();
+function randomBytes(host: Host, length: bigint): Uint8Array {
+  if (length > BigInt(RANDOM_BYTES_MAX)) throw new HostTrap(`${length} random bytes at once, at most ${RANDOM_BYTES_MAX}`);
+  const seed = host.setting.mock?.randomSeed;
+  if (seed === undefined) return webcrypto.getRandomValues(new Uint8Array(Number(length)));
+  let random = seeded.get(host);
+  if (random === undefined) seeded.set(host, (random = new SeededRandom(seed)));
+  return random.bytes(Number(length));
+}
+const randomNumber = (host: Host): bigint => new DataView(randomBytes(host, 8n).buffer).getBigUint64(0);
+
+function now({ setting }: Host): { seconds: bigint; nanoseconds: number } {
+  const ms = setting.mock?.clockMs ?? performance.timeOrigin + performance.now();
   const wholeMs = Math.floor(ms);
   return { seconds: BigInt(Math.floor(wholeMs / MS_PER_SECOND)), nanoseconds: (wholeMs % MS_PER_SECOND) * NS_PER_MS + Math.floor((ms - wholeMs) * NS_PER_MS) };
 }
@@ -73,12 +80,12 @@ export const CLI: HostFunctions<Host> = {
   },
   "wasi:clocks/wall-clock#now": now,
   "wasi:clocks/wall-clock#resolution": () => ({ seconds: 0n, nanoseconds: 1000 }),
-  "wasi:random/random#get-random-bytes": (_, length: bigint) => randomBytes(length),
+  "wasi:random/random#get-random-bytes": (host, length: bigint) => randomBytes(host, length),
   "wasi:random/random#get-random-u64": randomNumber,
-  "wasi:random/insecure#get-insecure-random-bytes": (_, length: bigint) => randomBytes(length),
+  "wasi:random/insecure#get-insecure-random-bytes": (host, length: bigint) => randomBytes(host, length),
   "wasi:random/insecure#get-insecure-random-u64": randomNumber,
-  "wasi:random/insecure-seed#insecure-seed": () => [randomNumber(), randomNumber()],
-  "wasi:random/insecure-seed#get-insecure-seed": () => [randomNumber(), randomNumber()],
+  "wasi:random/insecure-seed#insecure-seed": (host) => [randomNumber(host), randomNumber(host)],
+  "wasi:random/insecure-seed#get-insecure-seed": (host) => [randomNumber(host), randomNumber(host)],
   "wasi:filesystem/preopens#get-directories": () => [],
   "wasi:filesystem/types#filesystem-error-code": () => undefined,
   "wasi:sockets/instance-network#instance-network": () => ({}),

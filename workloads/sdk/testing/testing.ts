@@ -9,18 +9,32 @@
  *     });
  *
  * Each service is a sandbox of its own, on a port of its own, and gone with the test. It is the component that `godwit test` has built.
+ * What it sees of the world can be made up: `respond` answers its requests, `clockMs` stops its clock, `randomSeed` repeats its chance.
  */
 import { EventEmitter, once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { openEngine, type Engine, type EngineName } from "#sandbox/engines/engine.ts";
+import type { Mock, MockedRequest } from "#sandbox/engines/v8/mock.ts";
+import { type OutgoingPlace, parseOutgoing } from "#sandbox/outgoing.ts";
 import type { LogLine } from "#sandbox/sandbox.ts";
+import { parseManifest } from "#workloads/manifest.ts";
 
+export type { MockedRequest } from "#sandbox/engines/v8/mock.ts";
 export type { LogLine } from "#sandbox/sandbox.ts";
 
 export type ServiceOptions = {
   /** All of it: what the manifest says is not added. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** That of `godwit test --engine`, which is wasmtime, as machines have it, where that is built. */
+  /** Where it may send requests; left out: where the manifest allows. */
+  readonly outgoing?: readonly string[];
+  /** Answers its requests instead of the network, those that are allowed. */
+  readonly respond?: (request: MockedRequest) => Response | Promise<Response>;
+  /** Milliseconds since 1970 at which its clock stands. */
+  readonly clockMs?: number;
+  /** Its random numbers are then the same each time, from the beginning for each request. */
+  readonly randomSeed?: number;
+  /** That of `godwit test --engine`, which is wasmtime, as machines have it; with one of the three above v8, which can be told what the world is. */
   readonly engine?: EngineName;
 };
 /** A line is there within a moment, or never. */
@@ -41,7 +55,7 @@ export type Ran = { readonly exitCode: number; readonly stdout: string; readonly
 
 /** The project's service, ready to be asked. */
 export async function openService(options: ServiceOptions = {}): Promise<Service> {
-  const engine = await engineOf(options.engine);
+  const engine = await engineOf(options);
   const compiled = await engine.compile(await component());
   const listener = await engine.listen("127.0.0.1", 0);
   const logs: LogLine[] = [];
@@ -54,7 +68,7 @@ export async function openService(options: ServiceOptions = {}): Promise<Service
     await runner.stop();
     listener.close();
   };
-  await runner.load({ id: "test", hosts: ["*"], compiled, environment: options.environment ?? {} }).catch(async (error: unknown) => {
+  await runner.load({ id: "test", hosts: ["*"], compiled, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options) }).catch(async (error: unknown) => {
     await close();
     throw error;
   });
@@ -74,14 +88,14 @@ export async function openService(options: ServiceOptions = {}): Promise<Service
 
 /** Runs the project's task to its end. */
 export async function runTask(args: readonly string[] = [], options: ServiceOptions & { readonly stdin?: string } = {}): Promise<Ran> {
-  const engine = await engineOf(options.engine);
+  const engine = await engineOf(options);
   const texts = { stdout: "", stderr: "" };
   const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
   const take = (stream: "stdout" | "stderr") => (chunk: Uint8Array): void => {
     texts[stream] += decoders[stream].decode(chunk, { stream: true });
   };
   const { exitCode, trap } = await engine.runTask(await component(), {
-    name: "test", arguments: args, environment: options.environment ?? {}, stdin: new TextEncoder().encode(options.stdin ?? ""), stdout: take("stdout"), stderr: take("stderr"),
+    name: "test", arguments: args, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options), stdin: new TextEncoder().encode(options.stdin ?? ""), stdout: take("stdout"), stderr: take("stderr"),
   });
   return { exitCode, ...texts, trap: trap === undefined ? null : `${trap.code}: ${trap.message}` };
 }
@@ -92,4 +106,24 @@ async function component(): Promise<Uint8Array> {
   return new Uint8Array(await readFile(file));
 }
 
-const engineOf = (name: EngineName | undefined): Promise<Engine> => openEngine(name ?? (process.env["GODWIT_TEST_ENGINE"] === "v8" ? "v8" : "wasmtime"));
+function engineOf(options: ServiceOptions): Promise<Engine> {
+  const usual = process.env["GODWIT_TEST_ENGINE"] === "v8" || mocked(options).mock !== undefined ? "v8" : "wasmtime";
+  return openEngine(options.engine ?? usual);
+}
+
+function mocked({ respond, clockMs, randomSeed }: ServiceOptions): { mock?: Mock } {
+  if (respond === undefined && clockMs === undefined && randomSeed === undefined) return {};
+  return { mock: { ...(respond === undefined ? {} : { outgoing: respond }), ...(clockMs === undefined ? {} : { clockMs }), ...(randomSeed === undefined ? {} : { randomSeed }) } };
+}
+
+async function placesOf({ outgoing }: ServiceOptions): Promise<OutgoingPlace[]> {
+  if (outgoing !== undefined) return outgoing.map((place) => parseOutgoing(place) ?? refusePlace(place));
+  const project = process.env["GODWIT_TEST_PROJECT"];
+  if (project === undefined) return [];
+  const parsed = parseManifest(await readFile(join(project, "godwit.toml"), "utf8"), "godwit.toml");
+  return parsed.ok ? [...parsed.manifest.outgoing] : [];
+}
+
+function refusePlace(place: string): never {
+  throw new Error(`Cannot allow requests to "${place}": expected http or https, a host, and a port if it is another than usual`);
+}
