@@ -79,9 +79,9 @@ export const EPOCHS: readonly Scenario[] = [
 
 /** The real ledger in every node. */
 export const LEDGERS: readonly Scenario[] = [
-  world("ledger", { ledger: true, busyPercent: 50, gstMs: 6_000, tailMs: 6_000, blocksMin: 4 }),
-  world("ledger, a liar and restarts", { ledger: true, busyPercent: 50, gstMs: 6_000, tailMs: 8_000, cast: one("equivocator"), restarts: 4, blocksMin: 4 }),
-  world("ledger and epochs", { ledger: true, busyPercent: 50, gstMs: 5_000, tailMs: 8_000, epochBlocks: 6, cast: one("forker"), blocksMin: 4 }),
+  world("ledger", { ledger: true, busyPercent: 50, gstMs: 6_000, tailMs: 12_000, blocksMin: 4 }),
+  world("ledger, a liar and restarts", { ledger: true, busyPercent: 50, gstMs: 6_000, tailMs: 18_000, cast: one("equivocator"), restarts: 4, blocksMin: 4 }),
+  world("ledger and epochs", { ledger: true, busyPercent: 50, gstMs: 5_000, tailMs: 16_000, epochBlocks: 6, cast: one("forker"), blocksMin: 4 }),
 ];
 
 export const SCENARIOS: readonly Scenario[] = [...NETWORKS, ...FAULTS, ...LIARS, ...EPOCHS, ...LEDGERS];
