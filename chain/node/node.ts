@@ -13,7 +13,7 @@ import { isSeal } from "#chain/codec/epoch.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
-import { type BlockBody, type BlockHeader, type Certificate, NONCE_BYTES, bodyRoot, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId, headerId } from "#chain/codec/schema.ts";
+import { type BlockBody, type BlockHeader, type Certificate, NONCE_BYTES, bodyRoot, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
 import { decodeTransaction } from "#chain/codec/transaction.ts";
 import type { BlockRef, DueMs, Effect, Memory } from "#chain/consensus/events.ts";
 import { EVIDENCE_PER_BLOCK_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
@@ -32,10 +32,11 @@ import { FinalBlocks, statusOf } from "./finalBlocks.ts";
 import { Waiters } from "./finality.ts";
 import { Gossip, readBatch } from "./gossip.ts";
 import { type HeldBlock, HeldBlocks, heldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX, SNAPSHOT_BLOCKS, SNAPSHOT_FOR_OTHERS_MS, SNAPSHOT_OLD_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX } from "./limits.ts";
 import { joinFromSnapshot } from "./join.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
-import { type StoredChunks, type StoredSnapshot, openChunks, readSnapshot, writeSnapshot } from "./snapshotFile.ts";
+import { type Snapshot, type StoredSnapshot, readSnapshot } from "./snapshotFile.ts";
+import { Snapshots } from "./snapshots.ts";
 import { SnapshotServer } from "./snapshotServer.ts";
 import { decodeSnapshotMessage } from "./snapshotWire.ts";
 import { Sync } from "./sync.ts";
@@ -113,11 +114,7 @@ class Node implements ChainNode {
   #finalRef: BlockRef;
   #finalization: Certificate | null = null;
   #finalHeader: BlockHeader | null = null;
-  #snapshotHeight = 0;
-  #snapshotForOthersMs = 0;
-  #snapshots: Promise<void> | null = null;
-  readonly #snapshotBlocks: number;
-  readonly #stopSignal = new AbortController();
+  readonly #snapshots: Snapshots;
   #early: [PeerId, Channel, Uint8Array][] = [];
   #started = false;
   /** Consensus has taken its first step: messages go to it. */
@@ -133,7 +130,6 @@ class Node implements ChainNode {
     this.#rules = { ...PRESETS[genesis.parameters], deltaMs: genesis.deltaMs };
     this.#key = key;
     this.#folder = folder;
-    this.#snapshotBlocks = options.snapshotBlocks ?? SNAPSHOT_BLOCKS;
     this.#final = new FinalBlocks(folder.blocks, options.genesis);
     this.#executor = new Executor(options.genesis, (transactions) => this.#pool?.tipMoved(transactions), snapshot);
     this.#pool = new Mempool({
@@ -145,6 +141,10 @@ class Node implements ChainNode {
     });
     this.#finalRef = this.#genesisRef();
     this.#restore(snapshot);
+    this.#snapshots = new Snapshots({
+      directory: options.directory, chainId, clock: this.#clock, blocks: folder.blocks, height: snapshot?.height ?? 0, take: () => this.#snapshotNow(),
+      ...(options.snapshotBlocks === undefined ? {} : { everyBlocks: options.snapshotBlocks }),
+    });
     // What finalized the block with which an era begins is of the era before: nobody here can check it.
     if (this.#finalRef.height === genesis.era?.height) this.#finalization = null;
     this.#facts = this.#factsNow();
@@ -153,7 +153,7 @@ class Node implements ChainNode {
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#judgeFlood(from, bytes) : Promise.resolve("ignore")));
-    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#newestChunks(), proveEpoch: (of) => this.proveEpoch(of) });
+    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#finalRef.height), proveEpoch: (of) => this.proveEpoch(of) });
     this.#unsubscribe.push(options.transport.onMessage((from, channel, bytes) => this.#receive(from, channel, bytes)), options.transport.onPeer((peer) => this.#greet(peer)));
   }
 
@@ -240,11 +240,8 @@ class Node implements ChainNode {
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
       this.#waiters.rejectAll("node_stopped", "Cannot wait any longer: the node stops");
       await this.#options.transport.close();
-      this.#stopSignal.abort();
-      await this.#snapshots;
+      await this.#snapshots.stop(this.#finalRef.height, this.#halted ? null : this.#executor.entityCount);
       await this.#snapshotServer.close();
-      const isShort = this.#executor.entityCount <= SNAPSHOT_STOP_ENTITIES_MAX && this.#finalRef.height >= this.#snapshotHeight + this.#snapshotBlocks / 16;
-      if (isShort && !this.#halted) await this.#snapshot(this.#folder.blocks.settled(), new AbortController().signal);
       await this.#folder.close();
     })();
     return this.#stopping;
@@ -468,9 +465,7 @@ class Node implements ChainNode {
       this.#facts = this.#factsNow();
       this.#ended = finalization;
     }
-    // One whose header is finalized itself: who joins by it needs no block after it.
-    const isProven = finalization.id !== null && hex(finalization.id) === hex(ref.id);
-    if (isProven && ref.height >= this.#snapshotHeight + this.#snapshotBlocks) this.#snapshots ??= this.#snapshot(written, this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
+    this.#snapshots.committed(ref.height);
     this.#held.prune(ref.height, ref.view);
     this.#pool.final(transactions, ref.timeMs);
     if (this.#started) this.#host.waiting(this.#pool.readyCount);
@@ -513,16 +508,16 @@ class Node implements ChainNode {
   /** Replays the store, after the snapshot if there is one. Its blocks were checked when they came, and the checksums say that they are the same. */
   #restore(snapshot: StoredSnapshot | null): void {
     const { blocks } = this.#folder;
-    this.#snapshotHeight = snapshot?.height ?? 0;
+    const heightSnapshot = snapshot?.height ?? 0;
     if (!snapshot && blocks.heightFirst > 1) throw new NodeError("snapshot_missing", `Cannot open ${this.#options.directory}: its blocks begin at ${blocks.heightFirst}, and the snapshot before them is gone; empty the folder to join again`);
     if (snapshot) this.#final.restoreIndex(snapshot.index, snapshot.height);
-    for (let at = Math.max(1, this.#snapshotHeight); at <= blocks.height; at++) {
+    for (let at = Math.max(1, heightSnapshot); at <= blocks.height; at++) {
       const stored = blocks.read(at)!;
       const held = heldFromBytes(stored.bytes);
       if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
       this.#finalRef = held.ref;
       this.#finalHeader = held.block.header;
-      if (at === this.#snapshotHeight) continue;
+      if (at === heightSnapshot) continue;
       const transactions = trustedTransactions(held);
       const executed = this.#executor.execute(held, transactions);
       if ("ok" in executed) throw new NodeError("state_root_differs", `Cannot open block ${at} of ${this.#options.directory}: ${executed.message}`);
@@ -531,33 +526,12 @@ class Node implements ChainNode {
     }
   }
 
-  /** Of the newest final state, once its block is on the disk. A disk that has no room for it costs time at the next start, and nothing else. */
-  #snapshot(written: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  /** Only of a block whose header is finalized itself: who joins by it needs no block after it. */
+  #snapshotNow(): Snapshot | null {
     const { height: at, id } = this.#finalRef;
-    const snapshot = { height: at, id, header: this.#finalHeader!, finalization: this.#finalization!, image: this.#executor.image(), index: this.#final.dumpIndex() };
-    return written.then(() => writeSnapshot(this.#options.directory, this.chainId, snapshot, signal))
-      .then((isWritten) => { if (isWritten) this.#snapshotHeight = at; })
-      .catch((error: unknown) => {
-        // Not again with every block while the disk is full.
-        this.#snapshotHeight = at;
-        process.emitWarning(`Cannot write a snapshot of block ${at}: ${String(error)}`, { code: "godwit_snapshot" });
-      });
-  }
-
-  /** For who joins: the newest one, or a new one where that is old. */
-  async #newestChunks(): Promise<StoredChunks | null> {
-    const nowMs = this.#clock.nowMs();
-    const isOld = this.#finalRef.height >= this.#snapshotHeight + SNAPSHOT_OLD_BLOCKS || this.#snapshotHeight === 0;
-    if (isOld && this.#finalRef.height > 0 && Math.abs(nowMs - this.#snapshotForOthersMs) >= SNAPSHOT_FOR_OTHERS_MS) {
-      this.#snapshotForOthersMs = nowMs;
-      this.#snapshots ??= this.#snapshot(this.#folder.blocks.settled(), this.#stopSignal.signal).finally(() => { this.#snapshots = null; });
-    }
-    await this.#snapshots;
-    const chunks = await openChunks(this.#options.directory, this.chainId);
-    // One that was taken between blocks that became final together has the finalization of the last of them, which proves nothing alone.
-    if (chunks === null || (chunks.finalization.id && hex(chunks.finalization.id) === hex(headerId(chunks.header)))) return chunks;
-    await chunks.close();
-    return null;
+    const [header, finalization] = [this.#finalHeader, this.#finalization];
+    if (header === null || finalization?.id == null || hex(finalization.id) !== hex(id)) return null;
+    return { height: at, id, header, finalization, image: this.#executor.image(), index: this.#final.dumpIndex() };
   }
 
   #genesisRef(): BlockRef {
