@@ -36,6 +36,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "tools/mutants": ["tests/simulation"],
   // The hostile cast is made of tests' guests; the commands play it.
   "tools/hostile": ["sandbox", "tests/guests", "tools/hostile"],
+  // Components of other languages are tests' guests; the benchmark puts their sizes beside ours.
+  "tools/bench/sizes": ["workloads", "tests/guests", "tools"],
   tests: ["chain", "sandbox", "workloads", "os", "tools", "tests"],
 };
 
