@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { encodeMessage, parseFromRunner, MessageReader, type ToRunner } from "./control.ts";
+import { INGRESS_DEFAULT } from "./limits.ts";
 
 const messages: ToRunner[] = [
   { type: "usage", call: 1 },
   { type: "unload", call: 2, id: "zwölf 🐦" },
-  { type: "start", call: 3 },
+  { type: "start", call: 3, ingress: INGRESS_DEFAULT },
 ];
 const stream = Buffer.concat(messages.map(encodeMessage));
 
@@ -35,7 +36,7 @@ test("what a runner says is taken only as what it may say", () => {
   assert.deepEqual(parseFromRunner({ type: "usage", call: 1, usage: { a: usage } }), { type: "usage", call: 1, usage: { a: usage } });
   assert.deepEqual(parseFromRunner({ type: "done", call: 1 }), { type: "done", call: 1 });
   const strange: unknown[] = [
-    null, 1, [], {}, { type: "start", call: 1 }, { type: "done", call: "1" }, { type: "done" },
+    null, 1, [], {}, { type: "start", call: 1, ingress: INGRESS_DEFAULT }, { type: "done", call: "1" }, { type: "done" },
     { type: "failed", call: 1, code: "../x", message: "" }, { type: "failed", call: 1, code: "load_failed", message: {} },
     { type: "usage", call: 1, usage: null }, { type: "usage", call: 1, usage: { a: { ...usage, fuel: "9" } } }, { type: "usage", call: 1, usage: { a: { ...usage, errors: -1 } } },
     { type: "logs", lines: {} }, { type: "logs", lines: [null] }, { type: "logs", lines: [{ ...line, id: 1 }] },

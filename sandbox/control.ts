@@ -5,7 +5,7 @@
  * of the same types is sandbox/native/runner/src/control.rs; a change here is a change there. Requests carry a `call` number,
  * answers repeat it. Neither side waits for the other: a runner that cannot send its log lines drops and counts them.
  */
-import type { Limits } from "./limits.ts";
+import type { IngressLimits, Limits } from "./limits.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
 
 /** What a runner needs to serve one deployment. `code` names the cache entry, which it asks the vault for (native/core/src/vault.rs). */
@@ -54,7 +54,7 @@ export type Usage = {
 
 export type ToRunner =
   /** Once. What was loaded before it is there before the first connection is accepted. A trial that takes long holds nothing up. */
-  | { readonly type: "start"; readonly call: number }
+  | { readonly type: "start"; readonly call: number; readonly ingress: IngressLimits }
   | { readonly type: "load"; readonly call: number; readonly load: Load }
   | { readonly type: "unload"; readonly call: number; readonly id: string }
   /** Requests for these hosts go to a runner of the deployment's own, `requestsMax` of them at once; connections to it are dialled with the scheme "hop". */

@@ -130,6 +130,16 @@ export const COMPILES_MAX = 2;
 
 /** One control message between agent and runner. */
 export const CONTROL_MESSAGE_BYTES_MAX: number = 8 * MIB;
+/** Of one runner's ingress. */
+export type IngressLimits = {
+  readonly connectionsMax: number;
+  /** Of one client: an IPv4 address, or 64 bits of IPv6. So nobody takes all places, but with many addresses. */
+  readonly clientConnectionsMax: number;
+  /** From the first byte of a request's head to its last; a connection without a request is closed after it, too. */
+  readonly headMsMax: number;
+};
+export const INGRESS_DEFAULT: IngressLimits = { connectionsMax: 16_000, clientConnectionsMax: 2_000, headMsMax: 30_000 };
+
 /** Places that one deployment may send requests to. */
 export const OUTGOING_MAX = 32;
 /** What one dial takes at most: name and connection together, and of that the name. */

@@ -16,7 +16,7 @@ import { type Group, makeGroup } from "./cgroup.ts";
 import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
 import { createDial, type Connect, type Dial, type Dialled, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
-import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
+import { CONTROL_MESSAGE_BYTES_MAX, INGRESS_DEFAULT, type IngressLimits } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
 import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
@@ -37,6 +37,8 @@ export type RunnerOptions = {
   readonly memoryBytesMax?: number;
   /** Takes no request before `open()`: clients wait in the backlog until what they want is loaded. */
   readonly hold?: boolean;
+  /** What is left out is INGRESS_DEFAULT. */
+  readonly ingress?: Partial<IngressLimits>;
   /** How requests of guests are dialled, where their deployment's list allows them. */
   readonly outgoing?: OutgoingOptions;
 };
@@ -171,9 +173,13 @@ class RunnerKeeper implements Front {
     if (this.#stopped) return Promise.reject(stoppedError());
     if (this.#held) {
       this.#held = false;
-      this.#send({ message: { type: "start", call: 0 }, resolve: () => this.#opened.resolve(), reject: () => {} });
+      this.#send({ message: this.#start(), resolve: () => this.#opened.resolve(), reject: () => {} });
     }
     return this.#opened.promise;
+  }
+
+  #start(): ToRunner {
+    return { type: "start", call: 0, ingress: { ...INGRESS_DEFAULT, ...this.#options.ingress } };
   }
 
   load(deployment: Deployment): Promise<void> {
@@ -367,7 +373,7 @@ class RunnerKeeper implements Front {
       if (!held) this.#opened.resolve();
     };
     // One that is held answers too, so that it is known to be up.
-    this.#send({ message: { type: held ? "usage" : "start", call: 0 }, resolve, reject: () => {} });
+    this.#send({ message: held ? { type: "usage", call: 0 } : this.#start(), resolve, reject: () => {} });
     for (const call of unanswered) {
       if (call.message.type === "usage") this.#send(call);
       else if (call.message.type === "unload") call.resolve({});

@@ -54,6 +54,8 @@ export function handle(request: Request): Response {
   if (path == "/header") return Response.text("ok\n").header("x-long", "x".repeat(number(request, "length", 1_000_000)));
   if (path == "/status") return Response.text("ok\n", number(request, "code", 999));
   if (path == "/count") return Response.text(request.bytes().length.toString());
+  if (path == "/headers") return echo(request);
+  if (path == "/cookies") return cookies();
   if (path == "/both") {
     console.log("to stdout");
     console.error("to stderr");
@@ -83,4 +85,17 @@ function spam(lines: i32): Response {
 function burn(milliseconds: i32): void {
   const endMs = performance.now() + <f64>milliseconds;
   while (performance.now() < endMs) sink++;
+}
+
+function echo(request: Request): Response {
+  let text = "";
+  for (let i = 0; i < request.headers.length; i++) text += request.headers.name(i) + ": " + request.headers.value(i) + "\n";
+  return Response.text(text);
+}
+
+function cookies(): Response {
+  const response = Response.text("ok\n");
+  response.headers.append("set-cookie", "a=1; Path=/; Domain=.localhost; Secure");
+  response.headers.append("set-cookie", "b=2;domain=localhost");
+  return response;
 }

@@ -17,7 +17,7 @@ use wasmtime_wasi_http::{Error, p2::body::HyperOutgoingBody};
 /// Frames of an answer that are gathered without waiting, to go out in one write.
 const FRAMES_GATHERED_MAX: usize = 16;
 
-/// A request's body whose length is not known in advance.
+/// A request's body.
 pub struct Counted {
     body: Incoming,
     left: u64,
@@ -43,6 +43,10 @@ impl Body for Counted {
             return Poll::Ready(Some(Err(Error::HttpRequestBodySize(None))));
         }
         self.left -= bytes;
+        if frame.as_ref().is_some_and(Result::is_err) {
+            // Cut, or not as it was announced. A client that has gone does not read the answer.
+            self.call.fail(Cause::BodyMalformed);
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(Error::Hyper)))
     }
     fn is_end_stream(&self) -> bool {

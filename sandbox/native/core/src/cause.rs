@@ -7,6 +7,8 @@ use wasmtime::{Error, Trap};
 pub enum Cause {
     HostUnknown,
     HostMissing,
+    MethodRefused,
+    BodyMalformed,
     HeaderTooLarge,
     BodyTooLarge,
     AnswerTooLarge,
@@ -31,6 +33,8 @@ impl Cause {
         match self {
             Cause::HostUnknown => "host_unknown",
             Cause::HostMissing => "host_missing",
+            Cause::MethodRefused => "method_refused",
+            Cause::BodyMalformed => "body_malformed",
             Cause::HeaderTooLarge => "header_too_large",
             Cause::BodyTooLarge => "body_too_large",
             Cause::AnswerTooLarge => "answer_too_large",
@@ -53,7 +57,8 @@ impl Cause {
     pub fn status(self) -> StatusCode {
         match self {
             Cause::HostUnknown => StatusCode::NOT_FOUND,
-            Cause::HostMissing => StatusCode::BAD_REQUEST,
+            Cause::HostMissing | Cause::BodyMalformed => StatusCode::BAD_REQUEST,
+            Cause::MethodRefused => StatusCode::NOT_IMPLEMENTED,
             Cause::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Cause::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::RunnerGone | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,

@@ -59,12 +59,14 @@ pub fn limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> 
     check(unsafe { libc::setrlimit(resource, &limit) })
 }
 
-/// As `limit`, or the present hard limit if that is lower.
-pub fn limit_at_most(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
+/// As `limit`, or the present hard limit if that is lower; what it is now.
+pub fn limit_at_most(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<u64> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `now` is valid for writes.
     check(unsafe { libc::getrlimit(resource, &mut now) })?;
-    limit(resource, value.min(now.rlim_max))
+    let value = value.min(now.rlim_max);
+    limit(resource, value)?;
+    Ok(value)
 }
 
 /// What the kernel gives us of landlock, and how much of what we asked for it enforces.

@@ -22,6 +22,8 @@ pub mod gate;
 #[cfg(feature = "run")]
 pub mod guest;
 #[cfg(feature = "run")]
+pub mod headers;
+#[cfg(feature = "run")]
 pub mod hop;
 #[cfg(feature = "run")]
 pub mod limits;
@@ -37,5 +39,7 @@ pub mod residents;
 pub mod serve;
 #[cfg(feature = "run")]
 pub mod shelf;
+#[cfg(feature = "run")]
+pub mod strict;
 #[cfg(feature = "run")]
 pub mod trial;

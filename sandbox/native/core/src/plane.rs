@@ -8,6 +8,7 @@ use crate::{
     gate::{Gate, Pass, Refused, Room},
     hop::Hop,
     guest::{Guest, HOST_BYTES_MIN, RANDOM_BYTES_MAX, State, linker},
+    headers::{keep_to_host, leave_at_hop},
     limits::{Limits, OutgoingPlace},
     log::{Log, Outlet, Sink, Stream, Tap, TapStream},
     outgoing::{Dialler, Outgoing, Way, trust},
@@ -21,7 +22,7 @@ use http_body_util::BodyExt;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    header::{CONTENT_TYPE, RETRY_AFTER, HeaderName, HeaderValue},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, HeaderName, HeaderValue},
 };
 use std::{
     collections::HashMap,
@@ -315,6 +316,10 @@ impl Plane {
     }
 
     async fn serve(self: &Arc<Self>, batch: &Arc<Batch>, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
+        // There is nothing behind us that a tunnel could lead to, and nobody to whom a request may be shown as it came.
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Cause::MethodRefused);
+        }
         let host = host_of(&request).ok_or(Cause::HostMissing)?;
         let deployment = self.route(&host).ok_or(Cause::HostUnknown)?;
         deployment.account.requests.fetch_add(1, Relaxed);
@@ -331,6 +336,7 @@ impl Plane {
         if request.body().size_hint().lower() > limits.request_body_bytes_max {
             return Err(refuse(&call, Cause::BodyTooLarge));
         }
+        leave_at_hop(request.headers_mut());
         if let Ok(value) = HeaderValue::from_str(request_id) {
             request.headers_mut().insert(REQUEST_ID, value);
         }
@@ -433,7 +439,7 @@ async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Inco
     use wasmtime_wasi_http::WasiHttpView;
     let limits = &call.deployment.limits;
     let store = &mut instance.guest.store;
-    let request = if request.body().size_hint().upper().is_some() {
+    let request = if request.body().is_end_stream() {
         let request = request.map(|body| body.map_err(wasmtime_wasi_http::Error::Hyper));
         store.data_mut().http().new_incoming_request(Scheme::Http, request)?
     } else {
@@ -477,27 +483,30 @@ fn respond(
     handle: Option<Handle>,
     result: Option<Result<Response<HyperOutgoingBody>, ErrorCode>>,
 ) -> Result<Response<Answer>, Cause> {
-    // A body that went over its limit is the client's fault, whatever the guest made of it.
-    if call.cause() == Some(Cause::BodyTooLarge) {
-        return Err(Cause::BodyTooLarge);
+    // A body that went over its limit, or broke off, is the client's fault, whatever the guest made of it.
+    if let Some(cause @ (Cause::BodyTooLarge | Cause::BodyMalformed)) = call.cause() {
+        return Err(cause);
     }
     match result {
         Some(Ok(response)) => {
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
             let header_bytes = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() as u64;
             let limits = &call.deployment.limits;
             if header_bytes > limits.header_bytes_max || parts.headers.len() as u64 > limits.header_count_max {
                 call.fail_with(Cause::AnswerTooLarge, &format!("{} headers of {header_bytes} bytes", parts.headers.len()));
                 return Err(Cause::AnswerTooLarge);
             }
-            if parts.status.is_informational() {
+            keep_to_host(&mut parts.headers);
+            if !(200..600).contains(&parts.status.as_u16()) {
                 call.fail_with(Cause::GuestError, &format!("{} is no status of an answer", parts.status.as_u16()));
                 return Err(Cause::GuestError);
             }
             let bytes_max = call.deployment.limits.response_body_bytes_max;
             let answer = Answer::gather(body, handle, call.clone(), bytes_max).map_err(|cause| refuse(&call, cause))?;
-            let has_no_body = call.is_head || parts.status == StatusCode::NOT_MODIFIED;
-            if !has_no_body && !answer.is_as_announced(&parts.headers) {
+            if call.is_head || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+                return Ok(without_body(parts, answer, call.is_head));
+            }
+            if !answer.is_as_announced(&parts.headers) {
                 call.fail_with(Cause::GuestError, "the body is not as long as its content-length");
                 return Err(Cause::GuestError);
             }
@@ -509,6 +518,16 @@ fn respond(
         }
         None => Err(call.cause().unwrap_or_else(|| refuse(&call, Cause::NoAnswer))),
     }
+}
+
+/// HTTP/1 would leave it out by itself, HTTP/2 would send it. What a GET would have had in length, a HEAD says.
+fn without_body(mut parts: hyper::http::response::Parts, answer: Answer, is_head: bool) -> Response<Answer> {
+    if !is_head {
+        parts.headers.remove(CONTENT_LENGTH);
+    } else if let (Answer::Whole(Some(bytes)), false) = (&answer, parts.headers.contains_key(CONTENT_LENGTH)) {
+        parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
+    }
+    Response::from_parts(parts, Answer::Whole(None))
 }
 
 fn refuse(call: &Call, cause: Cause) -> Cause {

@@ -1,58 +1,375 @@
-//! The ingress: connections on the inherited socket, HTTP/1.1 with keep-alive.
-use crate::{batch::Batch, plane::Plane};
-use hyper::{Request, body::Incoming, header::HOST};
+//! The ingress: connections on the inherited socket; HTTP/1.1 with keep-alive, HTTP/1.0, and HTTP/2 for who begins with it.
+//!
+//! A connection that has not sent a byte is a descriptor and a small task. Connections are bounded in all and for each client, and
+//! every wait for a client has an end. An answer that its guest did not finish ends with a reset, never as if it were whole.
+use crate::{
+    batch::Batch,
+    body::Answer,
+    plane::Plane,
+    strict::{Refusal, Strict},
+};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::HOST,
+    rt::ReadBufCursor,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use serde::Deserialize;
 use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
-use wasmtime_wasi_http::io::TokioIo;
 
-/// Each takes a descriptor and some 20 KiB.
-const CONNECTIONS_MAX: usize = 8_000;
-/// From the first byte of a head to its last, and between two requests of one connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that takes nothing for so long is gone.
 const STALLED_CLIENT_TIMEOUT_MS: libc::c_uint = 30_000;
 /// Twice the largest headerBytesMax, so that what is over a deployment's limit mostly gets an answer with a reason.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
 const HEADERS_MAX: usize = 256;
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
+/// What a client still sends after it was refused is read for so long, so that it reads why.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DRAIN_BYTES_MAX: usize = 256 << 10;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_RETRY: Duration = Duration::from_millis(5);
+/// Of one HTTP/2 connection. A stream costs what a request costs, and its limits are the deployment's.
+const STREAMS_MAX: u32 = 100;
+/// Streams that a client opened and reset again before they were answered (CVE-2023-44487).
+const STREAMS_RESET_MAX: usize = 50;
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(Timer).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX).pipeline_flush(true);
+/// `IngressLimits` of sandbox/limits.ts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressLimits {
+    pub connections_max: usize,
+    pub client_connections_max: usize,
+    pub head_ms_max: u64,
+}
+
+pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, limits: IngressLimits) {
+    let connections = Arc::new(Semaphore::new(limits.connections_max));
+    let clients = Arc::new(Clients { counts: Mutex::default(), each_max: limits.client_connections_max });
+    let ingress = Arc::new(Ingress::new(plane, batch, Duration::from_millis(limits.head_ms_max)));
     loop {
         let Ok(place) = connections.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             // No descriptors left, or the client was faster: neither may end the service.
             Err(_) => {
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
+        let Some(share) = clients.enter(client) else { continue };
         prepare(&stream);
-        let (plane, batch, http) = (plane.clone(), batch.clone(), http.clone());
+        let ingress = ingress.clone();
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| plane.answer(&batch, request));
-            _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(place);
+            ingress.connection(stream).await;
+            drop((place, share));
         });
+    }
+}
+
+/// How many connections each client has: an IPv4 address, or the 64 bits of IPv6 that one subscriber gets.
+struct Clients {
+    counts: Mutex<HashMap<u64, usize>>,
+    each_max: usize,
+}
+struct Share(Arc<Clients>, u64);
+
+impl Clients {
+    fn enter(self: &Arc<Clients>, client: SocketAddr) -> Option<Share> {
+        let key = match client.ip().to_canonical() {
+            IpAddr::V4(address) => u32::from(address).into(),
+            IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+        };
+        let mut counts = self.counts.lock().unwrap();
+        let count = counts.entry(key).or_default();
+        if *count >= self.each_max {
+            return None;
+        }
+        *count += 1;
+        Some(Share(self.clone(), key))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.0.counts.lock().unwrap();
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+struct Ingress {
+    plane: Arc<Plane>,
+    batch: Arc<Batch>,
+    http1: http1::Builder,
+    http2: http2::Builder<Spawn>,
+    head_timeout: Duration,
+}
+
+impl Ingress {
+    fn new(plane: Arc<Plane>, batch: Arc<Batch>, head_timeout: Duration) -> Ingress {
+        let mut http1 = http1::Builder::new();
+        // Not pipeline_flush: what is answered would wait for a next request that is not complete, and be lost if it never is.
+        http1.timer(Timer).header_read_timeout(head_timeout).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+        let mut http2 = http2::Builder::new(Spawn);
+        http2.timer(Timer).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(head_timeout);
+        http2.max_concurrent_streams(STREAMS_MAX).max_pending_accept_reset_streams(STREAMS_RESET_MAX).max_local_error_reset_streams(STREAMS_RESET_MAX);
+        http2.initial_stream_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        http2.max_header_list_size(BUFFER_BYTES_MAX as u32).max_send_buf_size(BUFFER_BYTES_MAX);
+        Ingress { plane, batch, http1, http2, head_timeout }
+    }
+
+    async fn connection(&self, stream: TcpStream) {
+        let begins_with_http2 = match timeout(self.head_timeout, begins_with_preface(&stream)).await {
+            Ok(Ok(Some(begins))) => begins,
+            // Nothing came, or it went again.
+            _ => return,
+        };
+        if begins_with_http2 { self.serve_http2(stream).await } else { self.serve_http1(stream).await }
+    }
+
+    async fn serve_http1(&self, stream: TcpStream) {
+        let service = hyper::service::service_fn(|request| self.plane.answer(&self.batch, request));
+        let descriptor = stream.as_raw_fd();
+        let mut connection = pin!(self.http1.serve_connection(Watched::new(stream), service));
+        if connection.as_mut().await.is_err_and(|error| error.is_user()) {
+            // The answer is cut. Where its end is the end of the connection, a clean one would say that it is whole.
+            reset_on_close(descriptor);
+        }
+    }
+
+    async fn serve_http2(&self, stream: TcpStream) {
+        let requests = Arc::new(AtomicU64::new(0));
+        let service = Counting { plane: self.plane.clone(), batch: self.batch.clone(), requests: requests.clone() };
+        let mut connection = pin!(self.http2.serve_connection(wasmtime_wasi_http::io::TokioIo::new(stream), service));
+        loop {
+            let before = requests.load(Relaxed);
+            if timeout(self.head_timeout, connection.as_mut()).await.is_ok() {
+                return;
+            }
+            // Nothing was asked for a while: what is under way is finished, and no more taken.
+            if before == requests.load(Relaxed) {
+                connection.as_mut().graceful_shutdown();
+                _ = connection.await;
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a connection is HTTP/2, once that can be told; none when it ended before.
+async fn begins_with_preface(stream: &TcpStream) -> io::Result<Option<bool>> {
+    let mut bytes = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut bytes).await?;
+        if length == 0 {
+            return Ok(None);
+        }
+        if bytes[..length] != PREFACE[..length] || length == PREFACE.len() {
+            return Ok(Some(length == PREFACE.len() && bytes == PREFACE));
+        }
+        tokio::time::sleep(PREFACE_RETRY).await;
+    }
+}
+
+/// A connection of which only plain requests are read. When it ends it says why, and does not take that back by a reset.
+struct Watched {
+    stream: TcpStream,
+    strict: Strict,
+    /// What may go on and has not yet: only where a head came in pieces.
+    held: Vec<u8>,
+    has_ended: bool,
+    ending: Ending,
+}
+
+enum Ending {
+    Not,
+    Saying { text: String, said: usize },
+    Closing,
+    Draining { left: usize, late: Pin<Box<tokio::time::Sleep>> },
+    Done,
+}
+
+impl Watched {
+    fn new(stream: TcpStream) -> Watched {
+        Watched { stream, strict: Strict::new(), held: Vec::new(), has_ended: false, ending: Ending::Not }
+    }
+
+    fn poll_drain(stream: &mut TcpStream, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            let result = ready!(Pin::new(&mut *stream).poll_read(cx, &mut read));
+            let length = read.filled().len();
+            if result.is_err() || length == 0 || length >= *left {
+                return Poll::Ready(());
+            }
+            *left -= length;
+        }
+    }
+}
+
+fn refusal_text(refusal: Refusal) -> String {
+    let (status, reason, code) = match refusal {
+        Refusal::Malformed => (400, "Bad Request", "request_malformed"),
+        Refusal::HeadTooLarge => (431, "Request Header Fields Too Large", "header_too_large"),
+        Refusal::ExpectationUnknown => (417, "Expectation Failed", "expectation_unknown"),
+    };
+    let body = format!("{{\"status\":{status},\"code\":\"{code}\"}}\n");
+    let length = body.len();
+    format!("HTTP/1.1 {status} {reason}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
+impl hyper::rt::Read for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Watched { stream, strict, held, has_ended, .. } = &mut *self;
+        loop {
+            if !held.is_empty() {
+                let length = held.len().min(buffer.remaining());
+                buffer.put_slice(&held[..length]);
+                held.drain(..length);
+                return Poll::Ready(Ok(()));
+            }
+            // Nothing more is read, and what was asked before is answered.
+            if *has_ended || strict.is_refused() {
+                return Poll::Ready(Ok(()));
+            }
+            // SAFETY: only what was read, and so initialised, is counted as filled.
+            let passed = unsafe {
+                let mut read = ReadBuf::uninit(buffer.as_mut());
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+                *has_ended = read.filled().is_empty();
+                let passed = strict.take(read.filled(), held);
+                buffer.advance(passed);
+                passed
+            };
+            if passed > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl hyper::rt::Write for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Watched { stream, strict, has_ended, ending, .. } = &mut *self;
+        loop {
+            *ending = match ending {
+                Ending::Not => match strict.refusal_of_head() {
+                    Some(refusal) => Ending::Saying { text: refusal_text(refusal), said: 0 },
+                    None => Ending::Closing,
+                },
+                Ending::Saying { text, said } => {
+                    *said += ready!(Pin::new(&mut *stream).poll_write(cx, &text.as_bytes()[*said..]))?;
+                    if *said < text.len() {
+                        continue;
+                    }
+                    Ending::Closing
+                }
+                Ending::Closing => {
+                    ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+                    if *has_ended {
+                        Ending::Done
+                    } else {
+                        Ending::Draining { left: DRAIN_BYTES_MAX, late: Box::pin(tokio::time::sleep(DRAIN_TIMEOUT)) }
+                    }
+                }
+                Ending::Draining { left, late } => {
+                    if late.as_mut().poll(cx).is_pending() {
+                        ready!(Watched::poll_drain(stream, left, cx));
+                    }
+                    Ending::Done
+                }
+                Ending::Done => return Poll::Ready(Ok(())),
+            };
+        }
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+}
+
+/// Requests of one HTTP/2 connection, counted: streams outlive each other, so each is a task that needs its own hold of the plane.
+#[derive(Clone)]
+struct Counting {
+    plane: Arc<Plane>,
+    batch: Arc<Batch>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Service<Request<Incoming>> for Counting {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.requests.fetch_add(1, Relaxed);
+        let (plane, batch) = (self.plane.clone(), self.batch.clone());
+        Box::pin(async move { plane.answer(&batch, request).await })
+    }
+}
+
+#[derive(Clone)]
+struct Spawn;
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawn {
+    fn execute(&self, work: F) {
+        tokio::spawn(work);
+    }
+}
+
+fn reset_on_close(descriptor: i32) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the caller holds the socket, and SO_LINGER takes a linger.
+    unsafe {
+        libc::setsockopt(descriptor, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size_of_val(&linger) as libc::socklen_t);
     }
 }
 
 /// Lower case, without port and final dot; none when there is not exactly one.
 pub(crate) fn host_of(request: &Request<Incoming>) -> Option<String> {
     let host = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
+        Some(authority) => {
+            // Again: of two, one.
+            if request.headers().get_all(HOST).iter().any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())) {
+                return None;
+            }
+            authority.as_str()
+        }
         None => {
             // Of two, someone before us may have believed the other.
             let mut hosts = request.headers().get_all(HOST).iter();

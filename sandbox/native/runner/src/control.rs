@@ -5,6 +5,7 @@ use godwit_core::{
     limits::{Limits, OutgoingPlace},
     log::{Line, Sink, Stream},
     plane::{Deployment, Load, LoadError, Plane},
+    serve::IngressLimits,
     trial,
 };
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ToRunner {
-    Start { call: u64 },
+    Start { call: u64, ingress: IngressLimits },
     Load { call: u64, load: LoadMessage },
     Unload { call: u64, id: String },
     #[serde(rename_all = "camelCase")]
@@ -94,11 +95,11 @@ pub fn carry_out(
     writer: &Arc<Writer>,
     dialler: &AgentDialler,
     message: ToRunner,
-    start: &mut dyn FnMut() -> io::Result<()>,
+    start: &mut dyn FnMut(IngressLimits) -> io::Result<()>,
 ) -> io::Result<()> {
     match message {
-        ToRunner::Start { call } => {
-            start()?;
+        ToRunner::Start { call, ingress } => {
+            start(ingress)?;
             writer.send(&json!({ "type": "started", "call": call, "engine": godwit_core::engine::ENGINE }))
         }
         ToRunner::Load { call, load } => {

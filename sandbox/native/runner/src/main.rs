@@ -15,7 +15,7 @@ use godwit_core::{
     code::Code,
     jail,
     plane::Plane,
-    serve::serve,
+    serve::{IngressLimits, serve},
     spaces,
 };
 use std::{
@@ -64,7 +64,7 @@ fn run() -> Result<(), Failure> {
     let mut spaces = spaces::enter()?;
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
-    jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
+    let descriptors = jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
 
     let lines = Lines::new();
     // Opens what it needs of /proc, so before the walls.
@@ -108,11 +108,13 @@ fn run() -> Result<(), Failure> {
     plane.residents.serve_from(code);
     // What is loaded before `start` is there before the first connection is accepted.
     let mut listener = Some(listener);
-    let mut start = || {
+    let mut start = |mut ingress: IngressLimits| {
+        // The rest is for compiled code and for what guests connect to.
+        ingress.connections_max = ingress.connections_max.min(descriptors as usize / 4 * 3);
         let Some(listener) = listener.take() else { return Err(std::io::Error::other("started already")) };
         listener.set_nonblocking(true)?;
         let _context = runtime.enter();
-        runtime.spawn(serve(plane.clone(), batch.clone(), tokio::net::TcpListener::from_std(listener)?));
+        runtime.spawn(serve(plane.clone(), batch.clone(), tokio::net::TcpListener::from_std(listener)?, ingress));
         Ok(())
     };
     if is_outgoing {
