@@ -64,7 +64,7 @@ fn run() -> Result<(), Failure> {
     let mut spaces = spaces::enter()?;
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
-    let descriptors = jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
+    let descriptors_max = jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
 
     let lines = Lines::new();
     // Opens what it needs of /proc, so before the walls.
@@ -110,7 +110,7 @@ fn run() -> Result<(), Failure> {
     let mut listener = Some(listener);
     let mut start = |mut ingress: IngressLimits| {
         // The rest is for compiled code and for what guests connect to.
-        ingress.connections_max = ingress.connections_max.min(descriptors as usize / 4 * 3);
+        ingress.connections_max = ingress.connections_max.min(descriptors_max as usize / 4 * 3);
         let Some(listener) = listener.take() else { return Err(std::io::Error::other("started already")) };
         listener.set_nonblocking(true)?;
         let _context = runtime.enter();
