@@ -149,13 +149,13 @@ test("1,000 idle connections cost less than 20 MiB", async (t) => {
   await get("/");
   const residentBytes = (): number => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${runner.pid}/status`, "utf8"))?.[1]) * 1024;
   const before = residentBytes();
-  const idle = await Promise.all(Array.from({ length: 1_000 }, async (_, index) => {
+  // Every other has been served once, and is kept alive. One after the other: it is not instances that are measured.
+  for (let index = 0; index < 1_000; index += 1) {
     const one = await client(t, port);
-    // Every other has been served once, and is kept alive.
-    if (index % 2 === 0) one.socket.write(request("/"));
-    return one;
-  }));
-  await until(() => idle.filter(({ text }) => text.endsWith("ok\n")).length === 500, "every other has its answer", 15_000);
+    if (index % 2 === 1) continue;
+    one.socket.write(request("/"));
+    await once(one.socket, "data");
+  }
   const bytes = residentBytes() - before;
   t.diagnostic(`1,000 idle connections: ${(bytes / MIB).toFixed(1)} MiB`);
   assert.ok(bytes < 20 * MIB, `${bytes} bytes`);
