@@ -64,6 +64,20 @@ test("a follower that is 150 blocks behind fetches them by ranges, and then foll
   for (const height of [1, 75, 150]) assert.equal(hex(follower.block(height)!.id), hex(validator.block(height)!.id));
 });
 
+test("R14: a range ends with the last epoch whose validators its reader knows: who is 57 blocks into the first comes to the third", async (t) => {
+  const { rig, network, validator, run, follow } = await world(t);
+  validator.start();
+  const follower = await follow();
+  follower.start();
+  await run(() => follower.head().height >= 57, 100);
+  const [one, other] = [peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER)];
+  network.cut(one, other);
+  assert(follower.head().height < 60, "still in the first epoch, and 64 blocks reach into the third");
+  await run(() => validator.head().height >= 150);
+  network.heal(one, other);
+  await run(() => follower.head().height >= 150, 100);
+});
+
 test("ranges that lie are refused: the follower goes on with an honest peer", async (t) => {
   const { rig, validator, network, run, follow } = await world(t);
   validator.start();

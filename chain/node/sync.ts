@@ -9,7 +9,7 @@
 import { BLOCK_BYTES_MAX } from "#chain/constants.ts";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { CERTIFICATE_BYTES_MAX } from "#chain/codec/certificate.ts";
-import { type Certificate, bytesUpTo, decodeCertificate, list, tuple, u32, version } from "#chain/codec/schema.ts";
+import { type Certificate, bytesUpTo, decodeBlock, decodeCertificate, list, tuple, u32, version } from "#chain/codec/schema.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
 import type { BlockStore, StoredBlock } from "./blockStore.ts";
@@ -79,8 +79,10 @@ export class Sync {
       blocks.push(block);
       bytes += block.bytes.length;
     }
-    // The last one must have its own finalization: one of a descendant says nothing to who does not have that.
-    while (blocks.length > 0 && !isOwn(blocks.at(-1)!)) blocks.pop();
+    // The last one must have its own finalization: one of a descendant says nothing to who does not have that. And who asks knows the
+    // validators of the epoch of the first block and of the one after, no more.
+    const epochMax = blocks.length > 0 ? decodeBlock(blocks[0]!.bytes).header.epoch + 1 : 0;
+    while (blocks.length > 0 && !isOwn(blocks.at(-1)!, epochMax)) blocks.pop();
     const last = blocks.at(-1);
     if (last) this.#options.transport.send(to, "sync", encode([1, 1, from, blocks.map((block) => block.bytes), last.certificate]));
   }
@@ -117,7 +119,7 @@ export class Sync {
 /** Views begin again with each epoch. */
 const placeOf = ({ epoch, view }: Certificate): number => epoch * 2 ** 32 + view;
 
-function isOwn(block: StoredBlock): boolean {
-  const { kind, id } = decodeCertificate(block.certificate);
-  return kind === "finalize" && id !== null && Buffer.compare(id, block.id) === 0;
+function isOwn(block: StoredBlock, epochMax: number): boolean {
+  const { kind, epoch, id } = decodeCertificate(block.certificate);
+  return epoch <= epochMax && kind === "finalize" && id !== null && Buffer.compare(id, block.id) === 0;
 }
