@@ -9,6 +9,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { mayDo } from "#chain/codec/scopes.ts";
 import { signMachineProof } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
@@ -200,6 +201,8 @@ async function openParts(
   const node = await openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
     joins: membership.joins === true,
+    // Of a chain on one machine nobody else has the history.
+    archive: decodeGenesis(membership.genesis).validators.length === 1,
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });

@@ -1,6 +1,6 @@
 /**
  * The final blocks of one node on its disk, in order of height without a gap: from 1, or from the block of a snapshot with which the
- * node joined (join.ts).
+ * node joined (join.ts), or from the first file that `prune` has left.
  *
  *   DIR/000001.blocks, 000002.blocks …   frame files (frameFile.ts); an item is CBOR [height, id, block, certificate, results]
  *
@@ -9,7 +9,7 @@
  * error: `record_corrupt`, `block_store_gap`. `results` (outcomes and events as the executor encoded them) ride along, so
  * that a question about an old block reads one item; they are no part of what is agreed, and replay recomputes them.
  */
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Cbor, decode, encode } from "#chain/codec/cbor.ts";
 import { type Digest, type Height, digest, height } from "#chain/types.ts";
@@ -36,7 +36,9 @@ export class BlockStore {
   /** Height of the block before the first one: 0 unless the node joined later. */
   #base = 0;
   /** Place of height h at h − 1 − base; a block is here only once it is on the disk. */
-  readonly #places: Place[] = [];
+  #places: Place[] = [];
+  #segmentNext = 1;
+  #rolls = false;
   /** Appended and not yet on the disk. */
   readonly #pending = new Map<number, StoredBlock>();
   #heightAppended = 0;
@@ -107,6 +109,30 @@ export class BlockStore {
     return block;
   }
 
+  /** The next block begins a new file, so that what comes before it can be pruned. */
+  roll(): void {
+    this.#appends = this.#appends.then(() => { this.#rolls = true; });
+  }
+  /** Deletes the files, oldest first, all of whose blocks are below this height; never the last one. */
+  prune(below: number): Promise<void> {
+    const work = this.#appends.then(async () => {
+      for (let [oldest, next] = this.#segments; oldest && next; [oldest, next] = this.#segments) {
+        const gone = oldest;
+        const count = this.#places.findIndex(({ file }) => file !== gone);
+        if (count < 0 || this.#base + count >= below) return;
+        this.#segments.shift();
+        this.#places = this.#places.slice(count);
+        this.#base += count;
+        await gone.close();
+        await unlink(gone.path);
+        await syncDirectory(this.#directory);
+      }
+    });
+    this.#appends = work;
+    work.catch(() => undefined);
+    return work;
+  }
+
   /** Resolves when all that was appended is on the disk. */
   settled(): Promise<void> {
     return this.#appends;
@@ -120,8 +146,9 @@ export class BlockStore {
   async #write(block: StoredBlock): Promise<void> {
     const item = encode([block.height, block.id, block.bytes, block.certificate, block.results]);
     let file = this.#segments.at(-1);
-    if (!file || file.bytesTotal + item.length > (this.#options.segmentBytesMax ?? SEGMENT_BYTES_MAX)) {
-      file = await this.#openSegment(this.#segments.length + 1, true);
+    if (!file || this.#rolls || file.bytesTotal + item.length > (this.#options.segmentBytesMax ?? SEGMENT_BYTES_MAX)) {
+      file = await this.#openSegment(this.#segmentNext, true);
+      this.#rolls = false;
     }
     const position = await file.append(item);
     this.#places.push({ file, position });
@@ -132,9 +159,11 @@ export class BlockStore {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     await syncDirectory(dirname(this.#directory));
     const names = (await readdir(this.#directory)).filter((name) => name.endsWith(".blocks")).sort();
+    // Files before the first one were pruned; what is missing between two is lost.
+    const first = names[0] === undefined ? 1 : Number.parseInt(names[0], 10);
     for (const [index, name] of names.entries()) {
-      if (name !== segmentName(index + 1)) throw new NodeError("block_store_gap", `Cannot open ${this.#directory}: ${segmentName(index + 1)} is missing before ${name}`);
-      await this.#openSegment(index + 1, index === names.length - 1);
+      if (name !== segmentName(first + index)) throw new NodeError("block_store_gap", `Cannot open ${this.#directory}: ${segmentName(first + index)} is missing before ${name}`);
+      await this.#openSegment(first + index, index === names.length - 1);
     }
     this.#heightAppended = this.#heightWritten;
   }
@@ -154,6 +183,7 @@ export class BlockStore {
       },
     });
     this.#segments.push(file);
+    this.#segmentNext = number + 1;
     for (const position of found) this.#places.push({ file, position });
     return file;
   }

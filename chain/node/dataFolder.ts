@@ -3,18 +3,22 @@
  *
  *   DIR/genesis    the genesis file; another one in the same folder is refused (`genesis_differs`)
  *   DIR/blocks/    blockStore.ts
+ *   DIR/epochs     epochHeaders.ts
  *   DIR/votes      voteLog.ts, of a validator
  */
 import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { decodeGenesis } from "#chain/codec/genesis.ts";
+import { PRESETS } from "#chain/constants.ts";
 import type { ChainId, PublicKey } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
+import { EpochHeaders } from "./epochHeaders.ts";
 import { NodeError } from "./errors.ts";
 import { type FolderLock, lockFolder } from "./folderLock.ts";
 import { syncDirectory } from "./frameFile.ts";
 import { VoteLog } from "./voteLog.ts";
 
-export type DataFolder = { readonly blocks: BlockStore; readonly votes: VoteLog | null; close(): Promise<void> };
+export type DataFolder = { readonly blocks: BlockStore; readonly epochs: EpochHeaders; readonly votes: VoteLog | null; close(): Promise<void> };
 
 export async function openDataFolder(directory: string, genesis: Uint8Array, chainId: ChainId, validatorKey: PublicKey | null, wasLost: boolean = false): Promise<DataFolder> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -28,9 +32,11 @@ export async function openDataFolder(directory: string, genesis: Uint8Array, cha
     await checkGenesis(directory, genesis);
     const blocks = await BlockStore.open(join(directory, "blocks"));
     opened.push(blocks);
+    const epochs = await EpochHeaders.open(directory, PRESETS[decodeGenesis(genesis).parameters].unbondingMs);
+    opened.push(epochs);
     const votes = validatorKey && (await VoteLog.open(join(directory, "votes"), { chainId, publicKey: validatorKey, mustExist: blocks.height > 0, wasLost }));
     if (votes) opened.push(votes);
-    return { blocks, votes, close };
+    return { blocks, epochs, votes, close };
   } catch (error) {
     await close();
     throw error;

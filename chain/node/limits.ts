@@ -93,3 +93,5 @@ export const MORE_OFFERS_MS: number = 300;
 /** Chunks asked of one peer at a time, and how long one may take. */
 export const CHUNKS_ASKED_AT_ONCE: number = 4;
 export const CHUNK_TIMEOUT_MS: number = 5_000;
+/** Headers of epochs that are kept however old they are: 400 KB at 16 validators. */
+export const EPOCH_HEADERS_MIN: number = 256;

@@ -9,7 +9,7 @@
 import { randomBytes } from "node:crypto";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { evidenceId } from "#chain/codec/evidence.ts";
-import { isSeal } from "#chain/codec/epoch.ts";
+import { isSeal, lastHeightOf } from "#chain/codec/epoch.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
@@ -59,6 +59,8 @@ export type NodeOptions = {
   readonly clock?: Clock;
   /** A snapshot of the state every so many final blocks. */
   readonly snapshotBlocks?: number;
+  /** Keeps every block, for replay and audit; else those of the last epoch and since the newest snapshot. */
+  readonly archive?: boolean;
   /** Hears of every step of consensus, a line each (`trace.ts`). */
   readonly trace?: (line: string) => void;
   /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
@@ -291,7 +293,7 @@ class Node implements ChainNode {
   }
   proveEpoch(of: number): Uint8Array | null {
     const members = this.#executor.final.validatorsOf(of + 1);
-    const found = members && this.#final.provenOf(of, this.#rules.epochBlocks);
+    const found = members && (this.#folder.epochs.of(of) ?? this.#final.provenOf(of, this.#rules.epochBlocks));
     return found ? encodeEpochAnswer({ ...found, next: members.map(({ key, weight }) => ({ publicKey: key, weight })) }) : null;
   }
   transaction(txid: Uint8Array): TransactionStatus | null {
@@ -464,6 +466,7 @@ class Node implements ChainNode {
     if (ref.height === this.#facts.lastHeight) {
       this.#facts = this.#factsNow();
       this.#ended = finalization;
+      this.#background(this.#endEpoch(block.header.epoch));
     }
     this.#snapshots.committed(ref.height);
     this.#held.prune(ref.height, ref.view);
@@ -479,6 +482,15 @@ class Node implements ChainNode {
         process.emitWarning(`Cannot tell a listener of block ${ref.height}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, { code: "godwit_listener" });
       }
     }
+  }
+
+  /** Keeps a header that proves the next set, and prunes: the last epoch's blocks stay, and those since the newest snapshot. */
+  async #endEpoch(ended: number): Promise<void> {
+    const { blocks, epochs } = this.#folder;
+    blocks.roll();
+    const proven = this.#final.provenOf(ended, this.#rules.epochBlocks);
+    if (proven) await epochs.add(ended, proven);
+    if (this.#options.archive !== true) await blocks.prune(Math.min(lastHeightOf(ended, this.#rules.epochBlocks) - this.#rules.epochBlocks + 1, this.#snapshots.heightStored));
   }
 
   async #takeSynced(blocks: readonly HeldBlock[], finalization: Certificate): Promise<boolean> {

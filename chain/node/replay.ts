@@ -22,6 +22,7 @@ export async function replay(path: string): Promise<{ height: Height; id: Digest
   const folder = await openDataFolder(directory, genesisBytes, chainId, null);
   try {
     let count = 0;
+    if (folder.blocks.heightFirst > 1) throw new NodeError("blocks_pruned", `Cannot replay ${directory}: its blocks begin at ${folder.blocks.heightFirst}`);
     let facts = epochFacts(executor.final, chainId, rules.epochBlocks, null)!;
     for (let at = 1; at <= folder.blocks.height; at++) {
       const no = (code: string, why: string): never => { throw new NodeError(code, `Cannot replay block ${at} of ${directory}: ${why}`); };

@@ -26,13 +26,20 @@ export class Snapshots {
   readonly #everyBlocks: number;
   readonly #stop = new AbortController();
   #height: number;
+  /** Of the newest one that is whole on the disk. */
+  #heightStored: number;
   #forOthersMs = 0;
   #writing: Promise<void> | null = null;
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
     this.#everyBlocks = options.everyBlocks ?? SNAPSHOT_BLOCKS;
-    this.#height = options.height;
+    this.#height = this.#heightStored = options.height;
+  }
+
+  /** Blocks after it are needed: a start goes on from there. */
+  get heightStored(): number {
+    return this.#heightStored;
   }
 
   /** A block with its own finalization became final. */
@@ -72,7 +79,7 @@ export class Snapshots {
     const { directory, chainId, blocks } = this.#options;
     try {
       await blocks.settled();
-      if (await writeSnapshot(directory, chainId, snapshot, signal)) this.#height = snapshot.height;
+      if (await writeSnapshot(directory, chainId, snapshot, signal)) this.#height = this.#heightStored = snapshot.height;
     } catch (error) {
       // Not again with every block while the disk is full.
       this.#height = snapshot.height;
