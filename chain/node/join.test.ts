@@ -36,7 +36,7 @@ async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array =
   };
   const open = async (name: string, key: Uint8Array, transport: Transport, joins: boolean): Promise<ChainNode> => {
     let node: ChainNode | null = null;
-    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, snapshotBlocks: 64, onHalt: (error) => { throw error; } })
+    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, archive: true, snapshotBlocks: 64, onHalt: (error) => { throw error; } })
       .then((opened) => { node = opened; });
     await run(() => node !== null, 5);
     await opening;
