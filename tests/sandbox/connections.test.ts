@@ -137,7 +137,7 @@ test("a status or a header that HTTP does not allow never leaves; a cookie stays
   const lines = echoed.text.split("\n");
   assert.deepEqual(lines.filter((line) => /^(connection|keep-alive|proxy-connection|te|x-hop|transfer-encoding|upgrade):/.test(line)), []);
   assert.ok(lines.includes("x-mine: 1"));
-  assert.deepEqual(lines.filter((line) => line.startsWith("x-request-id:")), [`x-request-id: ${echoed.headers["x-request-id"]}`]);
+  assert.deepEqual(lines.filter((line) => line.startsWith("x-request-id:")), [`x-request-id: ${String(echoed.headers["x-request-id"])}`]);
   const cookies = (await get("/cookies")).headers["set-cookie"];
   assert.deepEqual(cookies, ["a=1; Path=/; Secure", "b=2"]);
 });
