@@ -63,7 +63,7 @@ struct Plane {
 
 impl Plane {
     fn new(code: &str) -> Result<Plane> {
-        let engine = engine::pooling()?;
+        let engine = Engine::new(&engine::pooling_config())?;
         // SAFETY: see above.
         let component = unsafe { Component::deserialize(&engine, std::fs::read(code)?) }?;
         let pre = ProxyPre::new(linker(&engine)?.instantiate_pre(&component)?)?;

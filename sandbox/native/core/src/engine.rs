@@ -21,7 +21,7 @@ pub use run::*;
 
 #[cfg(feature = "run")]
 mod run {
-    use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+    use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
     /// Instances that one runner can have at once, over all its deployments. Each reserves 4 GiB of address space.
     pub const SLOTS: u32 = 2_500;
@@ -34,6 +34,13 @@ mod run {
 
     /// For many short-lived instances. What one leaves is overwritten, or above KEEP_BYTES given back to the kernel, as it ends.
     pub fn pooling() -> Result<Engine> {
+        let mut config = pooling_config();
+        crate::code::map_only(&mut config);
+        Engine::new(&config)
+    }
+
+    /// Of `pooling`, but for where code may come from.
+    pub fn pooling_config() -> Config {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(SLOTS)
             .total_core_instances(SLOTS * 4)
@@ -52,9 +59,8 @@ mod run {
         let mut config = super::codegen();
         config.memory_init_cow(true);
         config.async_stack_zeroing(true);
-        crate::code::map_only(&mut config);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        Engine::new(&config)
+        config
     }
 
     /// For one task at a time: nothing is reserved for instances that do not exist.
