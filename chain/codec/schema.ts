@@ -229,7 +229,15 @@ export const encodeBlock = (block: Block): Uint8Array => encode(blockItems(block
 export const decodeBlock = (input: Uint8Array): Block => blockFrom(decode(sizedUpTo(input, BLOCK_BYTES_MAX)));
 
 export const headerId = (header: BlockHeader): Digest => hashWithDomain("block", encodeHeader(header));
-export const bodyRoot = (body: BlockBody): Digest => hashWithDomain("body", encodeBody(body));
+/** Remembered as long as the body lives: a block's is asked for where it comes in and where it is checked, and is 256 KiB of work. */
+export function bodyRoot(body: BlockBody): Digest {
+  const known = bodyRoots.get(body);
+  if (known) return known;
+  const root = hashWithDomain("body", encodeBody(body));
+  bodyRoots.set(body, root);
+  return root;
+}
+const bodyRoots = new WeakMap<BlockBody, Digest>();
 /** Block 0 has no header: its id is that of the genesis file. */
 export const genesisId = (genesisBytes: Uint8Array): Digest => hashWithDomain("block", genesisBytes);
 

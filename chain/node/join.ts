@@ -1,7 +1,7 @@
 /**
  * A new machine takes the state from its peers, instead of executing the chain from genesis: seconds instead of hours.
  *
- *   1  each peer's newest snapshot is asked for; the highest one whose header is finalized is tried first
+ *   1  one peer after the other is asked for its newest snapshot, until one has it
  *   2  its chunks come from that peer, several at a time; each proves itself against the header's state root
  *   3  the sets of validators are followed from genesis: a final block of each epoch, finalized by its set, names the next one. So a
  *      snapshot is as good as the genesis file
@@ -23,7 +23,7 @@ import { type ChainId, epoch, hex } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
-import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS, MORE_OFFERS_MS, MORE_PEERS_MS, PEERS_WAIT_MS } from "./limits.ts";
+import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
 import { writeSnapshot } from "./snapshotFile.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
@@ -106,29 +106,30 @@ class Asking {
   readonly #offers: Offer[] = [];
   /** Peers that have answered which snapshot they have, or that they have none. */
   readonly #answered = new Set<PeerId>();
-  readonly #unsubscribe: (() => void)[];
+  readonly #asked = new Set<PeerId>();
+  readonly #stop: () => void;
 
   constructor(transport: Transport, clock: Clock) {
     this.#transport = transport;
     this.#clock = clock;
-    const ask = (peer: PeerId): void => void transport.send(peer, "sync", encodeSnapshotMessage({ kind: "whichSnapshot" }));
-    this.#unsubscribe = [
-      transport.onMessage((from, channel, bytes) => { if (channel === "sync") this.#receive(from, bytes); }),
-      transport.onPeer(ask),
-    ];
-    for (const peer of transport.peers()) ask(peer);
+    this.#stop = transport.onMessage((from, channel, bytes) => { if (channel === "sync") this.#receive(from, bytes); });
   }
   stop(): void {
-    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#stop();
   }
-  /** Of all peers, or of those who answer in time: one may have to write a snapshot first. Once there is an offer, others get a moment more. */
+  /** One peer after the other is asked, until there is an offer: each may have to write a snapshot for it, which is work. */
   async offers(): Promise<readonly Offer[]> {
-    for (let waitedMs = 0, offeredMs = 0; waitedMs < JOIN_WAIT_MS; waitedMs += POLL_MS) {
+    let sinceAskedMs = 0;
+    for (let waitedMs = 0; waitedMs < JOIN_WAIT_MS && this.#offers.length === 0; waitedMs += POLL_MS, sinceAskedMs += POLL_MS) {
       await this.#sleep(POLL_MS);
       const peers = this.#transport.peers();
-      if (peers.length === 0 && waitedMs > PEERS_WAIT_MS) break;
-      if (peers.length > 0 && waitedMs > MORE_PEERS_MS && peers.every((peer) => this.#answered.has(peer))) break;
-      if (this.#offers.length > 0 && (offeredMs += POLL_MS) > MORE_OFFERS_MS) break;
+      const next = peers.find((peer) => !this.#asked.has(peer));
+      const isAnswered = [...this.#asked].every((peer) => this.#answered.has(peer));
+      if (next === undefined && isAnswered && waitedMs > (peers.length > 0 ? MORE_PEERS_MS : PEERS_WAIT_MS)) break;
+      if (next === undefined || (!isAnswered && sinceAskedMs < NEXT_PEER_MS)) continue;
+      this.#asked.add(next);
+      sinceAskedMs = 0;
+      this.#transport.send(next, "sync", encodeSnapshotMessage({ kind: "whichSnapshot" }));
     }
     return this.#offers;
   }

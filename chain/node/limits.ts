@@ -85,11 +85,11 @@ export const SNAPSHOT_OLD_BLOCKS: number = 256;
 export const SNAPSHOT_FOR_OTHERS_MS: number = 60_000;
 /** Below this height the blocks themselves are fetched faster than a snapshot. */
 export const JOIN_BLOCKS_MIN: number = 128;
-/** How long a new node waits for a first peer, for more of them, for the snapshot of one that has to write it, and for others after the first offer. */
+/** How long a new node waits for a first peer, for more of them, for the snapshot of one that has to write it, and until it asks another. */
 export const PEERS_WAIT_MS: number = 5_000;
 export const MORE_PEERS_MS: number = 500;
 export const JOIN_WAIT_MS: number = 30_000;
-export const MORE_OFFERS_MS: number = 300;
+export const NEXT_PEER_MS: number = 5_000;
 /** Chunks asked of one peer at a time, and how long one may take. */
 export const CHUNKS_ASKED_AT_ONCE: number = 4;
 export const CHUNK_TIMEOUT_MS: number = 5_000;

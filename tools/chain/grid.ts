@@ -18,7 +18,7 @@ import type { Ask, ProcessOptions, Status, Told } from "./validatorProcess.ts";
 export const VALIDATOR_FLAGS: readonly string[] = ["--max-semi-space-size=2"];
 export const VALIDATOR_ENVIRONMENT: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "1" };
 const PROGRAM = join(import.meta.dirname, "validatorProcess.ts");
-const START_MS_MAX = 30_000;
+const START_MS_MAX = 90_000;
 
 export type Chain = { readonly directory: string; readonly genesis: Uint8Array; readonly genesisFile: string; readonly chainId: ChainId };
 export type ChainOptions = { readonly validators: number; readonly accounts: readonly GenesisAccount[]; readonly deltaMs?: number; readonly parameters?: PresetName };
