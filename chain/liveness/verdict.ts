@@ -4,7 +4,7 @@
  */
 import type { Moment, Suspicion, UpAcknowledgement } from "#chain/liveness/beat.ts";
 import { VOID_MS, isMoreThanAThird, isMoreThanTwoThirds, isTwoThirds } from "#chain/liveness/rules.ts";
-import { type WatchedMachine, type Weights, type WitnessSets, competentSets, sumOf, weightIn } from "#chain/liveness/witnesses.ts";
+import { type WatchedMachine, type WitnessSets, competentSets, sumOf, weightIn } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";
 
 /** Money time moves at most so far from block to block (L1 of the ledger). */
