@@ -11,6 +11,7 @@ import { Agent, get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { compile, type Compiled, listen, type Runner, startRunner } from "#sandbox/sandbox.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
 import { buildInside, compileTo, inside, variant } from "./inside.ts";
@@ -63,7 +64,7 @@ const runner = await startRunner({ listener, cacheDirectory: folder, onLog: () =
 const agent = new Agent({ keepAlive: false, maxSockets: Infinity });
 try {
   const { component } = await buildComponent(import.meta.dirname, "assembly/resting.ts", "service");
-  const live = await inside<object>(program, ["live", await compileTo(join(folder, "resting"), component, true), String(resident)]);
+  const live = await inside<object>(program, ["live", await compileTo(join(folder, "resting"), component, true), String(resident), JSON.stringify(LIMITS_DEFAULT)]);
   const empty = footprint(runner.pid ?? 0);
   const codes: Compiled[] = [];
   await each(resident, COMPILES_AT_ONCE, async (number) => {

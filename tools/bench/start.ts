@@ -10,6 +10,7 @@ import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { nativePaths } from "#sandbox/native.ts";
 import { compile, type Compiled, listen, type Runner, startRunner } from "#sandbox/sandbox.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
@@ -66,7 +67,7 @@ try {
   const code = await compileTo(join(folder, "plain"), component, true);
   type Instantiated = { readonly bothUs: { readonly p50: number; readonly p99: number } };
   const instantiated: Instantiated[] = [];
-  for (let round = 0; round < rounds; round++) instantiated.push(await inside<Instantiated>(program, ["instantiate", code, "10000"]));
+  for (let round = 0; round < rounds; round++) instantiated.push(await inside<Instantiated>(program, ["instantiate", code, "10000", JSON.stringify(LIMITS_DEFAULT)]));
   const instantiateUs = { p50: rounded(median(instantiated.map(({ bothUs }) => bothUs.p50))), p99: rounded(median(instantiated.map(({ bothUs }) => bothUs.p99))) };
 
   const compileMs: number[] = [];

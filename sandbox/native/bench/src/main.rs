@@ -1,10 +1,10 @@
 //! What can only be measured from inside: `npm run bench:start`, `bench:density` and `bench:fuel` start this, nobody else does.
 //!
-//!   godwit-bench instantiate CODE COUNT       making and dropping one instance after the other, as a request does, without a socket
-//!   godwit-bench live CODE COUNT              what an idle instance holds
-//!   godwit-bench task CODE fuel|none NAME     CPU time of one run of a task, compiled with or without fuel
+//!   godwit-bench instantiate CODE COUNT LIMITS   making and dropping one instance after the other, as a request does, without a socket
+//!   godwit-bench live CODE COUNT LIMITS          what an idle instance holds
+//!   godwit-bench task CODE fuel|none NAME        CPU time of one run of a task, compiled with or without fuel
 //!
-//! CODE is what the compiler writes, of a component that whoever calls this trusts. Prints one line of JSON.
+//! LIMITS is JSON of limits.ts. CODE is what the compiler writes, of a component that whoever calls this trusts. Prints one line of JSON.
 use godwit_core::{
     account::{Account, thread_cpu_ns},
     engine,
@@ -31,10 +31,10 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let texts: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match texts.as_slice() {
-        ["instantiate", code, count] => block_on(instantiate(code, count.parse()?))?,
-        ["live", code, count] => block_on(live(code, count.parse()?))?,
+        ["instantiate", code, count, limits] => block_on(instantiate(Plane::new(code, limits)?, count.parse()?))?,
+        ["live", code, count, limits] => block_on(live(Plane::new(code, limits)?, count.parse()?))?,
         ["task", code, fuel, name] => block_on(task(code, *fuel == "fuel", name))?,
-        _ => wasmtime::bail!("usage: godwit-bench instantiate|live CODE COUNT | task CODE fuel|none NAME"),
+        _ => wasmtime::bail!("usage: godwit-bench instantiate|live CODE COUNT LIMITS | task CODE fuel|none NAME"),
     };
     println!("{result}");
     Ok(())
@@ -42,15 +42,6 @@ fn main() -> Result<()> {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
-}
-
-fn limits() -> Limits {
-    let limits = json!({
-        "memoryBytesMax": 64 << 20, "fuelPerCallMax": 10_000_000_000u64, "cpuTimeMsMax": 10_000, "wallTimeMsMax": 30_000,
-        "tableElementsMax": 20_000, "instancesMax": 16, "resourceHandlesMax": 256, "headerCountMax": 100, "requestBodyBytesMax": 1 << 20,
-        "responseBodyBytesMax": 8 << 20, "headerBytesMax": 16 << 10, "logBytesPerSecondMax": 64 << 10, "queueLengthMax": 128, "queueWaitMsMax": 5_000,
-    });
-    serde_json::from_value(limits).expect("the limits of limits.ts")
 }
 
 struct Plane {
@@ -62,7 +53,8 @@ struct Plane {
 }
 
 impl Plane {
-    fn new(code: &str) -> Result<Plane> {
+    fn new(code: &str, limits: &str) -> Result<Plane> {
+        let limits: Limits = serde_json::from_str(limits)?;
         let engine = Engine::new(&engine::pooling_config())?;
         // SAFETY: see above.
         let component = unsafe { Component::deserialize(&engine, std::fs::read(code)?) }?;
@@ -77,7 +69,7 @@ impl Plane {
             queue_wait: Duration::ZERO,
         };
         let gate = Gate::new(room);
-        Ok(Plane { engine, pre, gate, account: Arc::default(), limits: limits() })
+        Ok(Plane { engine, pre, gate, account: Arc::default(), limits })
     }
     async fn instance(&self) -> Result<(Guest, Proxy)> {
         let Ok(pass) = self.gate.enter().await else { wasmtime::bail!("the gate is closed") };
@@ -97,8 +89,7 @@ fn quantiles(mut values: Vec<f64>) -> Value {
     json!({ "p50": at(0.5), "p99": at(0.99) })
 }
 
-async fn instantiate(code: &str, count: usize) -> Result<Value> {
-    let plane = Plane::new(code)?;
+async fn instantiate(plane: Plane, count: usize) -> Result<Value> {
     let (mut made, mut dropped, mut both) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..WARM_UP + count {
         let begun = Instant::now();
@@ -125,8 +116,7 @@ fn maps() -> Result<f64> {
     Ok(std::fs::read_to_string("/proc/self/maps")?.lines().count() as f64)
 }
 
-async fn live(code: &str, count: usize) -> Result<Value> {
-    let plane = Plane::new(code)?;
+async fn live(plane: Plane, count: usize) -> Result<Value> {
     let mut instances = vec![plane.instance().await?];
     instances.reserve(count);
     let (before, maps_before) = (resident_kib()?, maps()?);
