@@ -10,7 +10,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
-import { mayDo } from "#chain/codec/scopes.ts";
+import { keysThatMay } from "#chain/codec/scopes.ts";
 import { signMachineProof } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
@@ -281,9 +281,7 @@ async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<
 
 /** Those that may sign requests; null: the account has set no keys, and the one that hashes to its address speaks for it. */
 function keysOf(node: ChainNode, sender: Address): ReturnType<NonNullable<Parameters<typeof serveApi>[0]["keysOf"]>> {
-  const keys = node.view().account(sender)?.keys ?? [];
-  const nowMs = BigInt(Date.now());
-  return keys.length === 0 ? null : keys.filter(({ scopes, expiryMs }) => mayDo(scopes, "read") && expiryMs >= nowMs).map(({ key }) => key);
+  return keysThatMay(node.view().account(sender)?.keys ?? [], "read", BigInt(Date.now()));
 }
 
 async function readVersion(): Promise<string> {

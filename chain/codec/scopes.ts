@@ -3,6 +3,7 @@
  * scope they need. `account` is everything: who may change the keys may do whatever keys may, so that such a key has no limits.
  */
 import type { Operation } from "#chain/codec/transaction.ts";
+import type { PublicKey } from "#chain/types.ts";
 
 /** As bits of `scopes`. */
 export const SCOPES = {
@@ -31,3 +32,8 @@ const OF: Readonly<Record<Operation["kind"], Scope>> = {
 export const scopeOf = ({ kind }: Pick<Operation, "kind">): Scope => OF[kind];
 
 export const mayDo = (scopes: number, scope: Scope): boolean => (scopes & SCOPES[scope]) !== 0;
+
+/** Keys of an account that may do something at a time; null where it has no set yet, and the one that hashes to its address may. */
+export function keysThatMay(keys: readonly { readonly key: PublicKey; readonly scopes: number; readonly expiryMs: bigint }[], scope: Scope, atMs: bigint): readonly PublicKey[] | null {
+  return keys.length === 0 ? null : keys.filter(({ scopes, expiryMs }) => mayDo(scopes, scope) && expiryMs >= atMs).map(({ key }) => key);
+}

@@ -1,7 +1,8 @@
 /** Accounts as key sets: scopes, limits, expiry and threshold; what changes of them counts from the next block on. */
 import assert from "node:assert";
 import { test } from "node:test";
-import { SCOPES, SCOPES_ALL, type Scope } from "#chain/codec/scopes.ts";
+import { signRequest, verifyRequest } from "#chain/codec/request.ts";
+import { SCOPES, SCOPES_ALL, type Scope, keysThatMay } from "#chain/codec/scopes.ts";
 import { type Operation, encodeBody } from "#chain/codec/transaction.ts";
 import { KEYS_MAX } from "#chain/ledger/limits.ts";
 import { refusalOf } from "#chain/ledger/ledger.ts";
@@ -107,6 +108,20 @@ test("nobody locks himself out, hands out more than there is to a limited key, o
   for (let k = 1; k < KEYS_MAX; k++) assert.strictEqual(code(world, [alice], [grant(actor(700 + k), SCOPES.read)]), undefined);
   assert.strictEqual(code(world, [alice], [grant(actor(799), SCOPES.read)]), "too_many_keys");
   assert.strictEqual(code(world, [alice], [grant(actor(701), SCOPES.transfer)]), undefined, "a known key gets other rights");
+});
+
+test("a signed API request counts when its key has the scope read and has not expired; a threshold is for transactions", () => {
+  const world = new World();
+  const nowMs = world.view.timeMs + 5_000n;
+  const asked = (who: Actor, atMs: bigint = nowMs): string => {
+    const body = { chainId: world.ledger.chainId, sender: alice.id, method: "GET", path: "/v1/x", bodyDigest: component, machine: robot.id, expiryMs: atMs + 1_000n };
+    const verified = verifyRequest(signRequest(body, who.seed), { ...body, nowMs: atMs, keysOf: (sender) => keysThatMay(world.view.account(sender)?.keys ?? [], "read", atMs) });
+    return verified.ok ? "ok" : verified.code;
+  };
+  assert.deepStrictEqual([asked(alice), asked(phone)], ["ok", "bad_signature"]);
+  assert.strictEqual(code(world, [alice], [grant(laptop), grant(phone, SCOPES.read, 0n, nowMs), grant(robot, SCOPES.transfer | SCOPES.deploy | SCOPES.stake), { kind: "setThreshold", threshold: 2 }]), undefined);
+  assert.deepStrictEqual([asked(alice), asked(phone), asked(robot), asked(actor(77))], ["ok", "ok", "bad_signature", "bad_signature"]);
+  assert.strictEqual(asked(phone, nowMs + 1n), "bad_signature");
 });
 
 test("the mempool's question knows scopes, limits and thresholds", () => {
