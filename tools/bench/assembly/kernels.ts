@@ -14,7 +14,7 @@ export function main(args: string[]): i32 {
 }
 
 function show(sum: f64): i32 {
-  stderr.writeText(sum.toString() + "\n");
+  stderr.writeLine(sum.toString());
   return 0;
 }
 
