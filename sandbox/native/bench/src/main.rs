@@ -2,7 +2,7 @@
 //!
 //!   godwit-bench instantiate CODE COUNT LIMITS   making and dropping one instance after the other, as a request does, without a socket
 //!   godwit-bench live CODE COUNT LIMITS          what an idle instance holds
-//!   godwit-bench task CODE fuel|none NAME        CPU time of one run of a task, compiled with or without fuel
+//!   godwit-bench task CODE fuel|none NAME        CPU time of one run of a task, compiled with or without fuel; without slices
 //!
 //! LIMITS is JSON of limits.ts. CODE is what the compiler writes, of a component that whoever calls this trusts. Prints one line of JSON.
 use godwit_core::{
@@ -152,7 +152,6 @@ async fn task(code: &str, has_fuel: bool, name: &str) -> Result<Value> {
     let mut store = Store::new(&engine, Bare(wasi, ResourceTable::new()));
     if has_fuel {
         store.set_fuel(FUEL)?;
-        store.fuel_async_yield_interval(Some(godwit_core::guest::SLICE_FUEL))?;
     }
     let command = pre.instantiate_async(&mut store).await?;
     let (begun, begun_ns) = (Instant::now(), thread_cpu_ns());
