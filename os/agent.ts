@@ -218,6 +218,8 @@ async function openParts(
   // Last of all, and held: until it is opened clients wait in the backlog of the listener; after, a host that is not loaded yet is unknown.
   const runner = await sandbox.startRunner({
     listener, cacheDirectory, hold: true,
+    // A tenant's request must not speak to other machines in this one's name.
+    outgoing: { ownAddresses: () => membership.transport.addresses() },
     onLog: ({ id, timeMs, stream, requestId, line }) => logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line }),
     onExit: ({ pid, code, signal: by }) => log(`The runner ${pid} ended (${by ?? code}); the next one is on its way`),
     onLost: (id, code, message) => {

@@ -57,6 +57,10 @@ export class Addresses {
       entry.nextMs = nowMs;
     }
   }
+  /** The IP addresses among them. */
+  hosts(): string[] {
+    return [...this.#entries.keys()].flatMap((address) => hostOf(address) ?? []);
+  }
   of(peers: ReadonlySet<PeerId>): string[] {
     return [...this.#entries].filter(([, { peer }]) => peer !== null && peers.has(peer)).map(([address]) => address);
   }
@@ -72,6 +76,8 @@ export function isDialable(address: string): boolean {
   if (host === undefined || Number(port) < 1 || Number(port) > 65_535) return false;
   return family === "ip4" ? isIPv4(host) && host !== "0.0.0.0" : isIPv6(host) && host !== "::";
 }
+/** The IP address of a multiaddress; null when it has a name. */
+export const hostOf = (address: string): string | null => /^\/ip[46]\/([0-9a-fA-F:.]+)\//.exec(address)?.[1] ?? null;
 export const isLoopback = (address: string): boolean => address.startsWith("/ip4/127.") || address.startsWith("/ip6/::1/");
 
 /** `HOST:PORT`, as operators write it, as a multiaddress; HOST may be a name, or an IPv6 address in brackets. */

@@ -142,6 +142,9 @@ class Member implements Transport {
     this.#peerListeners.add(listener);
     return () => this.#peerListeners.delete(listener);
   }
+  addresses(): readonly string[] {
+    return [];
+  }
   machineOf(): null {
     return null;
   }

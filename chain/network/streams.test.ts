@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chainId } from "#chain/types.ts";
 import { transportSuite } from "#tests/compliance/transport.ts";
@@ -37,3 +38,12 @@ transportSuite("libp2p", async () => {
   };
 });
 
+
+test("a transport tells the IP addresses of its grid: those it was told to dial and those that are connected", async (t) => {
+  const a = await open(41, ["/ip4/198.51.100.7/tcp/1", "/dns/somewhere.example/tcp/1"]);
+  t.after(() => a.close());
+  const b = await open(42, a.listening());
+  t.after(() => b.close());
+  await until("a connection", () => a.peers().length === 1);
+  assert.deepEqual([a.addresses().toSorted(), b.addresses()], [["127.0.0.1", "198.51.100.7"], ["127.0.0.1"]]);
+});

@@ -11,7 +11,7 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { type Control, type Hello, helloHolds, signBinding } from "#chain/codec/hello.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { type ChainId, type PublicKey, hex } from "#chain/types.ts";
-import { Addresses, isLoopback } from "./addresses.ts";
+import { Addresses, isLoopback, hostOf } from "./addresses.ts";
 import { frameOf } from "./frames.ts";
 import { machineKeyAt, openHost } from "./libp2p.ts";
 import { ADDRESSES_PER_MESSAGE_MAX } from "#chain/constants.ts";
@@ -120,6 +120,10 @@ export class StreamTransport implements Transport {
     this.#validators = new Set(validators);
   }
 
+  addresses(): readonly string[] {
+    const connected = this.#host?.getConnections().flatMap((connection) => hostOf(plain(connection)) ?? []) ?? [];
+    return [...new Set([...this.#addresses.hosts(), ...connected])];
+  }
   peers(): readonly PeerId[] {
     return [...this.#byPeer.keys()];
   }

@@ -36,6 +36,8 @@ export interface Transport {
   peers(): readonly PeerId[];
   /** False when the peer is not connected, its queue is full or the message is above the channel's size: then nothing was sent. */
   send(to: PeerId, channel: Channel, bytes: Uint8Array): boolean;
+  /** IP addresses at which peers are, or are said to be: those of the grid, as far as it is known here. */
+  addresses(): readonly string[];
   /** To every connected peer; returns how many queues took it. */
   broadcast(channel: Channel, bytes: Uint8Array): number;
   onMessage(listener: MessageListener): () => void;
