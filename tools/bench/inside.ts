@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { cacheDirectory, workspaceDirectory } from "#sandbox/native/directory.mjs";
 import { nativePaths } from "#sandbox/native.ts";
+import { LINKED_AS_ONE } from "#tools/native.mjs";
 import { COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX } from "#sandbox/limits.ts";
 
 const run = promisify(execFile);
@@ -12,7 +13,7 @@ const run = promisify(execFile);
 /** Built as the products are, in the same folder of cargo's, so that only this one small program is new. */
 export function buildInside(): string {
   const target = join(cacheDirectory(), "target");
-  const { status } = spawnSync("cargo", ["build", "--release", "--locked", "-p", "godwit-bench"], { cwd: workspaceDirectory, env: { ...process.env, CARGO_TARGET_DIR: target }, stdio: ["ignore", 2, 2] });
+  const { status } = spawnSync("cargo", ["build", "--release", "--locked", "-p", "godwit-bench"], { cwd: workspaceDirectory, env: { ...process.env, ...LINKED_AS_ONE, CARGO_TARGET_DIR: target }, stdio: ["ignore", 2, 2] });
   if (status !== 0) throw new Error("Cannot build godwit-bench: see above");
   return join(target, "release", "godwit-bench");
 }
