@@ -16,7 +16,7 @@ import { PRESETS } from "#chain/constants.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import type { Transport } from "#chain/network/transport.ts";
-import { type Address, type Hex, hex } from "#chain/types.ts";
+import { type Address, type Hex, address, fromHex, hex } from "#chain/types.ts";
 import { codeDirectory } from "#sandbox/cache.ts";
 import * as realSandbox from "#sandbox/sandbox.ts";
 import type { Runner } from "#sandbox/sandbox.ts";
@@ -28,6 +28,7 @@ import { createRoutes } from "./api/routes.ts";
 import { serveApi } from "./api/server.ts";
 import { BlobStore } from "./blobs.ts";
 import { ChainSender, FREE } from "./chainSender.ts";
+import { ClosedLogs } from "./closedLogs.ts";
 import { codeOf, messageOf } from "./error.ts";
 import { openExchange } from "./exchange.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
@@ -118,6 +119,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   parts.events.onChange = () => supervisor.poke();
   parts.events.onLost = (id) => supervisor.lost(id);
+  const closedLogs = new ClosedLogs({
+    logs, isRouted: (id) => supervisor.routes.has(id),
+    isOpen: (id) => (node.view().deployment(address(fromHex(id)))?.state ?? "closing") !== "closing",
+  });
+  parts.events.onLine = (id) => closedLogs.wrote(id);
+  started.defer(() => closedLogs.stop());
   started.defer(() => supervisor.stop(STOP_STEP_MS_MAX));
   started.defer(() => {
     machineSender.stop();
@@ -125,6 +132,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   started.defer(node.onFinal(({ events }) => {
     if (events.some(({ kind }) => kind === "deployed" || kind === "closed")) named.forget();
+    for (const event of events) if (event.kind === "closed") closedLogs.closed(hex(event.deploymentId));
     supervisor.poke();
   }));
 
@@ -134,6 +142,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   node.start();
   if (membership.operator.key !== undefined) await register(node, machine, membership.operator.key, options.offer);
   await untilUp(node, machine.address, bootId);
+  closedLogs.look();
 
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
@@ -185,7 +194,7 @@ type Parts = {
   readonly logs: LogStore;
   readonly named: { current(): ReadonlySet<Hex>; forget(): void };
   /** What the parts tell the supervisor, which is made after them. */
-  readonly events: { onChange: () => void; onLost: (id: Hex) => void };
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void };
 };
 
 async function openParts(
@@ -193,7 +202,7 @@ async function openParts(
 ): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
-  const events: Parts["events"] = { onChange: () => {}, onLost: () => {} };
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {} };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
   const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
   started.defer(() => logs.close());
@@ -220,7 +229,10 @@ async function openParts(
     listener, cacheDirectory, hold: true,
     // A tenant's request must not speak to other machines in this one's name.
     outgoing: { ownAddresses: () => membership.transport.addresses() },
-    onLog: ({ id, timeMs, stream, requestId, line }) => logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line }),
+    onLog: ({ id, timeMs, stream, requestId, line }) => {
+      logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line });
+      events.onLine(id as Hex);
+    },
     onExit: ({ pid, code, signal: by }) => log(`The runner ${pid} ended (${by ?? code}); the next one is on its way`),
     onLost: (id, code, message) => {
       log(`The runner came back without ${id} (${code}): ${message}`);

@@ -97,6 +97,23 @@ export class LogStore {
     return () => void listeners.delete(listener);
   }
 
+  ids(): readonly Hex[] {
+    return [...this.#logs.keys()];
+  }
+
+  activity(id: Hex): { readonly nextSequence: number; readonly isFollowed: boolean } {
+    const log = this.#open(id);
+    return { nextSequence: log?.nextSequence ?? 0, isFollowed: (log?.listeners.size ?? 0) > 0 };
+  }
+
+  /** From memory and disk. */
+  remove(id: Hex): void {
+    const log = this.#logs.get(id);
+    if (!this.#logs.delete(id)) return;
+    this.#memoryBytes -= log?.memoryBytes ?? 0;
+    this.#flushing = this.#flushing.then(() => removeFiles(this.#path(id)));
+  }
+
   async close(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#flushSoon();
@@ -130,9 +147,7 @@ export class LogStore {
     for (const [id, log] of this.#logs) {
       if (this.#logs.size <= LOGS_MAX) return;
       if ((log?.listeners.size ?? 0) > 0) continue;
-      this.#logs.delete(id);
-      this.#memoryBytes -= log?.memoryBytes ?? 0;
-      this.#flushing = this.#flushing.then(() => removeFiles(this.#path(id)));
+      this.remove(id);
     }
   }
 

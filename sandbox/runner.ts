@@ -1,25 +1,23 @@
 /**
  * Keeps one runner process alive over one listening socket.
  *
- * The socket outlives every process: while there is none, clients wait in its backlog. A process that ends is replaced at once
- * and given everything that was loaded before it accepts its first connection; only one that dies again and again as it starts
- * is held back. `#loads` is what should be loaded; a call that a dead process has not answered, the next one answers. Call from
+ * The socket outlives every process: while there is none, clients wait in its backlog. A process that ends is replaced at once,
+ * by a spare that is up and jailed and knows nothing yet, and given everything that was loaded before it accepts its first
+ * connection; only one that dies again and again as it starts is held back. `#loads` is what should be loaded; a call that a dead process has not answered, the next one answers. Call from
  * the main thread: the kernel ends a runner with the thread that started it.
  */
-import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import type { Duplex } from "node:stream";
 import type { CodeVault } from "./addon.ts";
 import { codeDirectory, removeEntry } from "./cache.ts";
 import { type Group, makeGroup } from "./cgroup.ts";
-import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type Load, type LogLine, type ToRunner, type Usage } from "./control.ts";
+import type { FromRunner, Load, LogLine, ToRunner, Usage } from "./control.ts";
 import { createDial, type Connect, type Dial, type Dialled, type OutgoingOptions } from "./dial.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
-import { CONTROL_MESSAGE_BYTES_MAX, INGRESS_DEFAULT, type IngressLimits } from "./limits.ts";
+import { INGRESS_DEFAULT, type IngressLimits } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
 import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
-import type { OutgoingPlace } from "./outgoing.ts";
+import { RunnerProcess } from "./runnerProcess.ts";
 
 export type RunnerExit = { readonly pid: number; readonly code: number | null; readonly signal: string | null };
 export type RunnerOptions = {
@@ -41,6 +39,8 @@ export type RunnerOptions = {
   readonly ingress?: Partial<IngressLimits>;
   /** How requests of guests are dialled, where their deployment's list allows them. */
   readonly outgoing?: OutgoingOptions;
+  /** False: no second process waits for the first to end, and a new one takes as long as it takes to start. */
+  readonly spare?: boolean;
 };
 /** The socket jobs that only the addon can do. */
 export type Sockets = {
@@ -88,7 +88,9 @@ const RESPAWN_DELAY_MS_MAX = 5_000;
 const START_TIMEOUT_MS = 10_000;
 const ASK_EVERY_MS = 5_000;
 const UNANSWERED_MAX = 2;
-const REASON_CHARACTERS_MAX = 4_096;
+/** A computer that starts has other things to do first, and a runner that dies at once needs no other that does. */
+const SPARE_DELAY_MS = 1_000;
+const SPARE_DELAY_MS_MAX = 60_000;
 /** Processes that may end while they load the same: it may be what ends them, and all others with them. */
 const LOAD_DEATHS_MAX = 3;
 
@@ -119,8 +121,16 @@ class RunnerKeeper implements Front {
   readonly #counted = new Map<string, Usage>();
   readonly #latest = new Map<string, Usage>();
   #callNumber = 0;
-  #process: { child: ChildProcess; pid: number; control: Duplex; exited: Promise<void>; told: Map<string, readonly OutgoingPlace[]> } | null = null;
+  #process: RunnerProcess | null = null;
+  #processSinceMs = 0;
   #started = false;
+  #spare: RunnerProcess | null = null;
+  #spareTimer: NodeJS.Timeout | undefined;
+  #spareDelayMs = SPARE_DELAY_MS;
+  /** All that the kernel has not ended yet. */
+  readonly #processes = new Set<RunnerProcess>();
+  /** Of the first process, until it is up. */
+  #onFailed: ((error: SandboxError) => void) | null = null;
   #earlyDeaths = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #asking: NodeJS.Timeout;
@@ -144,9 +154,7 @@ class RunnerKeeper implements Front {
   }
 
   get pid(): number | null {
-    if (this.#process === null) return null;
-    const { pid } = this.#process;
-    return this.#started ? pid : (childOf(pid) ?? pid);
+    return this.#process?.pid ?? null;
   }
 
   async pidOf(id: string): Promise<number | null> {
@@ -158,13 +166,17 @@ class RunnerKeeper implements Front {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new SandboxError("runner_failed", `The runner did not start within ${START_TIMEOUT_MS} ms`)), START_TIMEOUT_MS);
     });
-    const first = new Promise<void>((resolve, reject) => this.#spawn(resolve, reject));
+    const first = new Promise<void>((resolve, reject) => {
+      this.#onFailed = reject;
+      this.#replace(resolve);
+    });
     try {
       await Promise.race([first, late]);
     } catch (error) {
       await this.stop();
       throw error;
     } finally {
+      this.#onFailed = null;
       clearTimeout(timer);
     }
   }
@@ -240,12 +252,10 @@ class RunnerKeeper implements Front {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#spareTimer);
     clearInterval(this.#asking);
-    const process = this.#process;
-    if (process !== null) {
-      process.child.kill("SIGKILL");
-      await process.exited;
-    }
+    for (const process of this.#processes) process.kill();
+    await Promise.all([...this.#processes].map(({ exited }) => exited));
     await this.#group?.remove();
     for (const call of this.#calls.values()) call.reject(stoppedError());
     this.#calls.clear();
@@ -256,7 +266,7 @@ class RunnerKeeper implements Front {
   #ask(): void {
     if (this.#process === null || !this.#started) return;
     if (this.#unanswered >= UNANSWERED_MAX) {
-      this.#process.child.kill("SIGKILL");
+      this.#process.kill();
       return;
     }
     this.#unanswered += 1;
@@ -286,112 +296,117 @@ class RunnerKeeper implements Front {
 
   /** Without a process the call waits for the next one. */
   #send(call: Call): void {
+    this.#process?.write(this.#numbered(call));
+  }
+
+  #numbered(call: Call): ToRunner {
     this.#callNumber += 1;
     const message = { ...call.message, call: this.#callNumber };
     this.#calls.set(this.#callNumber, { ...call, message });
-    if (message.type === "load") this.#process?.told.set(message.load.id, message.load.outgoing);
-    this.#process?.control.write(encodeMessage(message));
+    return message;
   }
 
-  #spawn(onStarted: () => void, onFailed: (error: Error) => void): void {
-    const code = this.#vault.open();
-    const [connected = -1, theirs = -1] = this.#sockets.socketPair();
-    const child = spawn(nativePaths().runner, [String(process.pid), ...(this.#group?.files ?? []).map((file) => `--cgroup=${file}`)], {
-      stdio: ["ignore", "ignore", "pipe", "pipe", this.#options.listener.fd, code, theirs],
-      env: {},
-      cwd: "/",
+  #spawn(): RunnerProcess {
+    const process = new RunnerProcess({
+      listenerFd: this.#options.listener.fd,
+      groupFiles: this.#group?.files ?? [],
+      codeFd: this.#vault.open(),
+      sockets: this.#sockets,
+      onMessage: (from, message) => this.#take(from, message),
+      onGone: (gone) => this.#gone(gone),
     });
-    for (const inherited of [code, theirs]) this.#sockets.closeDescriptor(inherited);
-    const spawnedMs = performance.now();
-    const control = child.stdio[3] as Duplex;
-    let reason = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      reason = (reason + text).slice(-REASON_CHARACTERS_MAX);
-    });
-    const exited = new Promise<void>((resolve) => {
-      const ended = (code: number | null, signal: string | null): void => {
-        if (this.#process?.child !== child) return;
-        const { pid } = this.#process;
-        resolve();
-        this.#process = null;
-        this.#sockets.closeDescriptor(connected);
-        const early = !this.#started || performance.now() - spawnedMs < STARTED_WELL_MS;
-        if (!this.#started) onFailed(new SandboxError("runner_failed", `The runner ended by ${signal ?? `code ${code}`} as it started: ${reason.trim()}`));
-        this.#ended({ pid, code, signal }, early);
-      };
-      // Not "exit": with processes of its own the runner is a child of the one that was started, and its descriptors close last.
-      child.on("close", ended);
-      child.on("error", (error) => {
-        reason = error.message;
-        ended(null, "spawn error");
-      });
-    });
-    const told = new Map<string, readonly OutgoingPlace[]>();
-    this.#process = { child, pid: child.pid ?? 0, control, exited, told };
+    this.#processes.add(process);
+    void process.exited.then(() => this.#processes.delete(process));
+    return process;
+  }
+
+  #replace(onStarted: () => void): void {
+    this.#process = this.#spare ?? this.#spawn();
+    this.#spare = null;
+    this.#processSinceMs = performance.now();
     this.#started = false;
     this.#unanswered = 0;
-    const reader = new MessageReader(CONTROL_MESSAGE_BYTES_MAX);
-    control.on("error", () => {});
-    control.on("data", (chunk: Uint8Array) => {
-      try {
-        for (const message of reader.push(chunk)) this.#take(child, told, connected, parseFromRunner(message));
-      } catch {
-        // A runner that does not speak the protocol may be a tenant: away with it.
-        child.kill("SIGKILL");
-      }
+    this.#tellEverything(() => {
+      onStarted();
+      this.#spareLater();
     });
-    this.#tellEverything(onStarted);
+  }
+
+  #spareLater(): void {
+    if (this.#stopped || this.#options.spare === false) return;
+    clearTimeout(this.#spareTimer);
+    this.#spareTimer = setTimeout(() => {
+      if (this.#started) this.#spare ??= this.#spawn();
+    }, this.#spareDelayMs).unref();
   }
 
   /** To a new process: everything that should be loaded, then start unless it is held, then what its predecessor did not answer. */
   #tellEverything(onStarted: () => void): void {
     const unanswered = [...this.#calls.values()];
     this.#calls.clear();
+    const messages: ToRunner[] = [];
+    const tell = (call: Call): void => void messages.push(this.#numbered(call));
     const roots = (this.#options.outgoing?.test?.roots ?? []).map((root) => Buffer.from(root).toString("hex"));
-    if (roots.length > 0) this.#send({ message: { type: "trust", call: 0, roots }, resolve: () => {}, reject: () => {} });
+    if (roots.length > 0) tell({ message: { type: "trust", call: 0, roots }, resolve: () => {}, reject: () => {} });
     for (const load of this.#loads.values()) {
       const lost = ({ code, message }: SandboxError): void => {
         if (this.#stopped || this.#loads.get(load.id) !== load) return;
         this.#loads.delete(load.id);
         this.#options.onLost?.(load.id, code, message);
       };
-      this.#send({ message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost, isRepeat: true });
+      tell({ message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost, isRepeat: true });
     }
-    for (const hop of this.#hops.values()) this.#send({ message: hopMessage(hop), resolve: () => {}, reject: () => {}, isRepeat: true });
+    for (const hop of this.#hops.values()) tell({ message: hopMessage(hop), resolve: () => {}, reject: () => {}, isRepeat: true });
     for (const call of unanswered) {
       if (call.message.type === "hop") call.resolve({});
       if (call.message.type !== "load" || call.isRepeat) continue;
       const deaths = (call.deaths ?? 0) + 1;
-      if (deaths < LOAD_DEATHS_MAX) this.#send({ ...call, deaths });
+      if (deaths < LOAD_DEATHS_MAX) tell({ ...call, deaths });
       else call.reject(new SandboxError("load_failed", `Cannot load ${call.message.load.id}: the runner ended ${deaths} times meanwhile`));
     }
     const held = this.#held;
     const resolve = (): void => {
       this.#started = true;
-      if (this.#process !== null) this.#process.pid = childOf(this.#process.pid) ?? this.#process.pid;
+      this.#process?.settle();
       onStarted();
       if (!held) this.#opened.resolve();
     };
     // One that is held answers too, so that it is known to be up.
-    this.#send({ message: held ? { type: "usage", call: 0 } : this.#start(), resolve, reject: () => {} });
+    tell({ message: held ? { type: "usage", call: 0 } : this.#start(), resolve, reject: () => {} });
     for (const call of unanswered) {
-      if (call.message.type === "usage") this.#send(call);
+      if (call.message.type === "usage") tell(call);
       else if (call.message.type === "unload") call.resolve({});
     }
+    this.#process?.write(...messages);
   }
 
-  #ended(exit: RunnerExit, early: boolean): void {
+  #gone(process: RunnerProcess): void {
+    if (this.#spare === process) {
+      this.#spare = null;
+      // It was told nothing, so this is the computer's fault.
+      this.#spareDelayMs = Math.min(this.#spareDelayMs * 2, SPARE_DELAY_MS_MAX);
+      this.#spareLater();
+    }
+    if (this.#process !== process) return;
     this.#process = null;
-    this.#started = false;
     for (const [id, usage] of this.#latest) this.#counted.set(id, { ...addUsage(this.#counted.get(id), usage), memoryBytes: 0, running: 0, waiting: 0 });
     this.#latest.clear();
-    if (this.#stopped) return;
+    const early = !this.#started || performance.now() - this.#processSinceMs < STARTED_WELL_MS;
+    const failed = this.#started ? null : this.#onFailed;
+    this.#started = false;
+    if (!this.#stopped && failed === null) this.#respawn(early);
+    void process.exited.then((exit) => {
+      failed?.(new SandboxError("runner_failed", `The runner ended by ${exit.signal ?? `code ${exit.code}`} as it started: ${process.reason}`));
+      if (!this.#stopped) this.#options.onExit?.(exit);
+    });
+  }
+
+  #respawn(early: boolean): void {
     this.#earlyDeaths = early ? this.#earlyDeaths + 1 : 0;
     const delayMs = this.#earlyDeaths < 2 ? 0 : Math.min(RESPAWN_DELAY_MS * 2 ** (this.#earlyDeaths - 2), RESPAWN_DELAY_MS_MAX);
-    const respawn = (): void => this.#spawn(() => {}, () => {});
+    const respawn = (): void => this.#replace(() => {});
     if (delayMs === 0) respawn();
     else this.#timer = setTimeout(respawn, delayMs);
-    this.#options.onExit?.(exit);
   }
 
   async #dialHop(id: string, timeoutMs: number): Promise<Dialled> {
@@ -400,23 +415,21 @@ class RunnerKeeper implements Front {
     return fd >= 0 ? { fd, code: "" } : { fd: -1, code: code === "denied" ? "denied" : "connection_refused" };
   }
 
-  #take(child: ChildProcess, told: ReadonlyMap<string, readonly OutgoingPlace[]>, connected: number, message: FromRunner): void {
+  #take(process: RunnerProcess, message: FromRunner): void {
+    const { told } = process;
     if (message.type === "dial") {
       const { call, id } = message;
       const dialled = message.scheme === "hop" ? this.#dialHop(id, message.timeoutMs) : this.#dial(id, told.get(id) ?? [], message);
       void dialled.then(({ fd, code }) => {
-        const isThere = this.#process?.child === child;
-        if (code !== "") {
-          if (isThere) this.#process?.control.write(encodeMessage({ type: "refused", call, code }));
-        } else if (!isThere) this.#sockets.closeDescriptor(fd);
-        else if (!this.#sockets.sendDescriptor(connected, fd, call)) child.kill("SIGKILL");
+        if (code === "") process.pass(fd, call);
+        else process.write({ type: "refused", call, code });
       });
       return;
     }
     if (message.type === "lost") {
       if (!told.has(message.id)) throw new RangeError("A loss of a deployment that this runner does not have");
       // One that is just being loaded anew is not lost.
-      if (this.#process?.child === child && !this.#tails.has(message.id) && this.#loads.delete(message.id)) this.#options.onLost?.(message.id, message.code, message.message);
+      if (this.#process === process && !this.#tails.has(message.id) && this.#loads.delete(message.id)) this.#options.onLost?.(message.id, message.code, message.message);
       return;
     }
     if (message.type === "logs") {
@@ -424,21 +437,11 @@ class RunnerKeeper implements Front {
       for (const line of message.lines) this.#options.onLog?.(line);
       return;
     }
-    const call = this.#process?.child === child ? this.#calls.get(message.call) : undefined;
+    const call = this.#process === process ? this.#calls.get(message.call) : undefined;
     if (call === undefined) return;
     this.#calls.delete(message.call);
     if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
     else call.resolve(message.type === "usage" ? message.usage : {});
-  }
-}
-
-/** A runner with processes of its own is the last child of the process that we started, which waits for it (native/core/src/spaces.rs). */
-function childOf(pid: number): number | null {
-  try {
-    const child = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").at(-1);
-    return child === undefined || child === "" ? null : Number(child);
-  } catch {
-    return null;
   }
 }
 

@@ -108,6 +108,7 @@ class TrustClasses implements Runner {
     try {
       const runner = await startRunner({
         listener,
+        spare: false,
         ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
         ...(outgoing === undefined ? {} : { outgoing }),
         ...(onExit === undefined ? {} : { onExit }),

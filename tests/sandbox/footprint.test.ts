@@ -1,10 +1,11 @@
 /** No data footprint remains: markers that a guest holds are found while it runs, and nowhere when it has ended. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { after } from "node:test";
 import { compile } from "#sandbox/sandbox.ts";
+import { cliJson, http, startMachine, temporaryFolder } from "#tests/e2e/stage.ts";
 import { needs } from "#tests/require.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
 import { needles, searchFolder, searchProcess } from "./search.ts";
@@ -47,6 +48,27 @@ test("nothing of an instance's memory, heap tables, log, headers, bodies or envi
   await runner.unload("a");
   await until(() => searchProcess(pid, all).length === 0, `the end of the deployment: ${searchProcess(pid, all).join(", ")}`);
   assert.equal(runner.pid, pid);
+});
+
+test("when a deployment was removed, its log is not in the folder of the machine any more, and nothing of it in the runner", async (t) => {
+  if (!needs(t, "root") || !(await nativeIsThere(t))) return;
+  const directory = temporaryFolder(t);
+  const project = temporaryFolder(t);
+  const [seed, environment] = [text(), text()];
+  mkdirSync(join(project, "assembly"));
+  copyFileSync(join(import.meta.dirname, "assembly", "secrets.ts"), join(project, "assembly", "index.ts"));
+  writeFileSync(join(project, "godwit.toml"), `name = "secrets"\nkind = "service"\n\n[environment]\nSECRET = "${environment}"\n`);
+  const machine = await startMachine(t, directory);
+  const { url } = await cliJson(machine, ["deploy", project]);
+  const made = needles("log", turned(seed));
+  assert.equal((await http(machine.httpPort, new URL(url).hostname, { path: `/?seed=${seed}` })).status, 500, "it wants a header");
+  const logs = join(directory, "logs");
+  await until(() => searchFolder(logs, made).length > 0, "its log on the disk");
+  await cliJson(machine, ["rm", "secrets"]);
+  await until(() => searchFolder(directory, made).length === 0, "the end of its log", 20_000);
+  const pid = (await cliJson(machine, ["status"])).runner.pid as number;
+  assert.deepEqual(searchProcess(pid, [...made, ...needles("environment", environment)]), []);
+  await machine.stop();
 });
 
 test("the runner holds no key of the machine and nothing of the agent: not in its memory, not by a descriptor, not in its environment", async (t) => {

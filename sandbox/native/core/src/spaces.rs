@@ -1,6 +1,6 @@
 //! Namespaces: what a process can name at all. As root simply, else inside a user namespace where the kernel allows one; what
 //! cannot be had is said, and is no error: landlock and seccomp stand without it.
-use std::{ffi::CStr, io, process::exit, ptr};
+use std::{ffi::CStr, io, os::fd::AsRawFd, process::exit, ptr};
 
 #[derive(Clone, Copy, Default)]
 pub struct Spaces {
@@ -43,24 +43,32 @@ pub fn enter() -> io::Result<Spaces> {
 
 /// The first process of a namespace is immune to most signals, and so could not even abort: it is one that only sleeps.
 fn go_on_as_child() -> io::Result<()> {
-    let sleeper = fork()?;
-    if sleeper == 0 {
-        // SAFETY: a process of one thread, with nothing to lose.
-        unsafe {
-            libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
-            _ = super::jail::drop_capabilities();
-            loop {
-                libc::pause();
-            }
-        }
+    let (watched, held) = io::pipe()?;
+    if fork()? == 0 {
+        drop(held);
+        sleep_until_end(watched);
     }
     match fork()? {
         0 => Ok(()),
-        child => wait_for(child),
+        child => wait_for(child, held),
     }
 }
 
-/// The child ends with whoever waits for it, as that one does with its parent. Where it had gone already, the control socket has ended.
+/// The pipe ends with the process that waits, at whatever moment: a signal that one asks for may come before it was asked. With
+/// the first process the kernel ends all others of the namespace.
+fn sleep_until_end(watched: io::PipeReader) -> ! {
+    // SAFETY: a process of one thread, with nothing to lose.
+    unsafe {
+        libc::dup2(watched.as_raw_fd(), 0);
+        libc::syscall(libc::SYS_close_range, 1, u32::MAX, 0);
+        _ = super::jail::drop_capabilities();
+        let mut byte = 0u8;
+        while libc::read(0, (&raw mut byte).cast(), 1) < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+    }
+    exit(0)
+}
+
+/// The child ends with whoever waits for it, as that one does with its parent.
 fn fork() -> io::Result<libc::pid_t> {
     // SAFETY: the only thread.
     let child = unsafe { libc::fork() };
@@ -73,10 +81,12 @@ fn fork() -> io::Result<libc::pid_t> {
 }
 
 /// Ends as the child did, so that whoever started us sees what happened to it.
-fn wait_for(child: libc::pid_t) -> ! {
-    // SAFETY: plain system calls; nothing else runs in this process.
+fn wait_for(child: libc::pid_t, held: io::PipeWriter) -> ! {
+    const HELD: i32 = 3;
+    // SAFETY: plain system calls; nothing else runs in this process, and it never returns to who owns the descriptors.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+        libc::dup2(held.as_raw_fd(), HELD);
+        libc::syscall(libc::SYS_close_range, HELD + 1, u32::MAX, 0);
         // No landlock of its own: the kernel ends the child in our name, and would be refused.
         _ = super::jail::drop_capabilities();
         let mut status = 0;
