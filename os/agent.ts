@@ -16,7 +16,7 @@ import { PRESETS } from "#chain/constants.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import type { Transport } from "#chain/network/transport.ts";
-import { type Address, type Hex, address, fromHex, hex } from "#chain/types.ts";
+import { type Address, type Hex, address as addressOf, fromHex, hex } from "#chain/types.ts";
 import { codeDirectory } from "#sandbox/cache.ts";
 import * as realSandbox from "#sandbox/sandbox.ts";
 import type { Runner } from "#sandbox/sandbox.ts";
@@ -121,7 +121,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   parts.events.onLost = (id) => supervisor.lost(id);
   const closedLogs = new ClosedLogs({
     logs, isRouted: (id) => supervisor.routes.has(id),
-    isOpen: (id) => (node.view().deployment(address(fromHex(id)))?.state ?? "closing") !== "closing",
+    isOpen: (id) => (node.view().deployment(addressOf(fromHex(id)))?.state ?? "closing") !== "closing",
   });
   parts.events.onLine = (id) => closedLogs.wrote(id);
   started.defer(() => closedLogs.stop());
