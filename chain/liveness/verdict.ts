@@ -7,9 +7,6 @@ import { VOID_MS, isMoreThanAThird, isMoreThanTwoThirds, isTwoThirds } from "#ch
 import { type WatchedMachine, type WitnessSets, competentSets, sumOf, weightIn } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";
 
-/** Money time moves at most so far from block to block (L1 of the ledger). */
-const STEP_SECONDS_MAX = 10n;
-
 export type RecentBlock = { readonly height: number; readonly timeMs: bigint; readonly moneySecond: bigint };
 /** The blocks of the last 40 s of header time at least, by height; the last is the one that takes the verdict. */
 export type Court = { readonly blocks: readonly RecentBlock[]; readonly sets: WitnessSets };
@@ -71,12 +68,12 @@ function blockAt({ blocks }: Court, height: number): RecentBlock {
   return blocks.findLast((block) => block.height <= height) ?? blocks[0]!;
 }
 
-/** L5: in money time, and at most the next block's: header time may stand still where the next leader's clock is behind. */
+/** L5: in money time, and at most the next block's: header time may stand still where the next leader's clock is behind, and money time where the chain does. */
 function secondOf(court: Court, { height, sinceMs }: Moment): bigint {
   const block = blockAt(court, height);
   const seconds = (block.timeMs + BigInt(sinceMs)) / 1000n - block.timeMs / 1000n;
   const next = court.blocks.find((one) => one.height === block.height + 1) ?? latest(court);
-  return least(block.moneySecond + least(seconds, STEP_SECONDS_MAX), next.moneySecond);
+  return least(block.moneySecond + seconds, next.moneySecond);
 }
 
 /** L6: not before the block that the beat names, not after now. */
