@@ -19,6 +19,8 @@ export function downOf(court: Court, id: Hex, machine: WatchedMachine, suspicion
   const byBeat = new Map<number, Map<Hex, Suspicion>>();
   for (const suspicion of suspicions) {
     if (suspicion.machine !== id || suspicion.bootId !== machine.bootId || isVoid(court, suspicion.base)) continue;
+    // Of before its last `up`: that has been answered.
+    if (suspicion.base < machine.sinceHeight) continue;
     const number = suspicion.beat?.number ?? 0;
     const group = byBeat.get(number) ?? new Map<Hex, Suspicion>();
     byBeat.set(number, group);

@@ -1,11 +1,16 @@
 /**
- * Planted bugs: consensus or ledger with one rule taken out of its source as it is loaded (`mutants/`: one table each). The product has no switch for it, and a rule
+ * Planted bugs: consensus, ledger or liveness with one rule taken out of its source as it is loaded (`mutants/`: one table each). The product has no switch for it, and a rule
  * that is reworded so that the plant no longer fits fails the test instead of quietly planting nothing.
  */
 
 import { registerHooks } from "node:module";
 import { CONSENSUS_MUTANTS } from "./mutants/consensus.ts";
+import { CODE as LIVENESS, type Code as LivenessCode } from "./liveness/code.ts";
+import { hold } from "./liveness/courts.ts";
+import { scenario as livenessScenario } from "./liveness/scenarios.ts";
+import { simulate as simulateLiveness } from "./liveness/world.ts";
 import { LEDGER_MUTANTS } from "./mutants/ledger.ts";
+import { LIVENESS_MUTANTS } from "./mutants/liveness.ts";
 import { scenario } from "./scenarios.ts";
 import { CODE, simulate } from "./world.ts";
 import type { Code } from "./world.ts";
@@ -20,7 +25,7 @@ export type Mutant = {
 /** One place of one file of `chain/`: it must be there, once. */
 export type Edit = { readonly file: string; readonly from: string; readonly to: string };
 
-export const MUTANTS: readonly Mutant[] = [...CONSENSUS_MUTANTS, ...LEDGER_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [...CONSENSUS_MUTANTS, ...LEDGER_MUTANTS, ...LIVENESS_MUTANTS];
 
 const planted = new Map<string, { readonly name: string; readonly edits: readonly Edit[]; applied: number }>();
 
@@ -63,11 +68,22 @@ export async function plant(mutant: Mutant): Promise<Code> {
   return { ...CODE, ...state, ...step, ...rejoin, ledger: { ...CODE.ledger, ...ledger } };
 }
 
+/** What its world finds with one seed. */
+async function worldOf(mutant: Mutant): Promise<(seed: number) => readonly string[]> {
+  if (mutant.edits[0]!.file.startsWith("liveness/")) {
+    const parts = await plantInto(mutant, ["liveness/host", "liveness/rules", "liveness/verdict", "liveness/witness"]);
+    const code = Object.assign({}, LIVENESS, ...parts) as LivenessCode;
+    return (seed) => (mutant.scenario === "courts" ? hold(seed, code) : simulateLiveness(seed, livenessScenario(mutant.scenario), code).faults);
+  }
+  const code = await plant(mutant);
+  return (seed) => simulate(seed, scenario(mutant.scenario), code).faults;
+}
+
 /** The first seed that finds it, and what it finds; null when it survives. */
 export async function hunt(mutant: Mutant): Promise<{ readonly seed: number; readonly fault: string } | null> {
-  const code = await plant(mutant);
+  const faultsOf = await worldOf(mutant);
   for (let seed = 1; seed <= mutant.seedsMax; seed++) {
-    const [fault] = simulate(seed, scenario(mutant.scenario), code).faults;
+    const [fault] = faultsOf(seed);
     if (fault !== undefined) return { seed, fault };
   }
   return null;

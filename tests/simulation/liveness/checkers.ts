@@ -2,7 +2,8 @@
 import type { HostEffect } from "#chain/liveness/host.ts";
 import type { Hex } from "#chain/types.ts";
 import type { Ended, Result } from "./ledger.ts";
-import { type Death, EPOCH_MS, type Node, type World, placeOf } from "./world.ts";
+import { type Death, EPOCH_MS, type Node, placeOf } from "./node.ts";
+import type { World } from "./world.ts";
 
 type Made = { readonly timeMs: number; readonly moneySecond: bigint; readonly atMs: number };
 
@@ -56,6 +57,12 @@ export class Checkers {
     if (witness!.watches.size > k || witness!.log.size > k || (!liars.has(place) && pool.size > n * k)) this.fault(`v${place} remembers without bound`);
   }
 
+  /** Who does not follow the chain is not told that all is well. */
+  noteAcknowledgement(witness: Node, from: Node, isClear: boolean): void {
+    const behindMs = witness.witness!.view!.timeMs - from.host.view!.timeMs;
+    if (isClear && behindMs > 10_500n) this.fault(`m${from.place} is ${behindMs} ms behind, and its beat is clear to v${witness.place}`);
+  }
+
   // ---- Blocks ------------------------------------------------------------------------------------------------------------------
 
   noteBlock({ view, ended, downs, faults }: Result, atMs: number): void {
@@ -68,7 +75,9 @@ export class Checkers {
       const dead = this.#deathOf(machine, bootId);
       if (dead && !dead.isSeen) {
         dead.isSeen = true;
-        this.downMs.push(nowMs - dead.beatMs);
+        const downMs = nowMs - dead.beatMs;
+        this.downMs.push(downMs);
+        if (downMs > (this.#world.scenario.downMsMax ?? downMs)) this.fault(`${machine} was down ${downMs} ms after its last beat only`);
       } else if (!dead && nodes[place]!.isAlive && (this.protects === "all" || this.protects?.has(place))) {
         this.fault(`${machine} was taken down alive by ${by.map(({ witness }) => witness).join(" ")}`);
       }

@@ -2,8 +2,8 @@
 import type { Suspicion } from "#chain/liveness/beat.ts";
 import type { WitnessEffect, WitnessEvent } from "#chain/liveness/witness.ts";
 import type { Hex } from "#chain/types.ts";
-import type { Node, World } from "./world.ts";
-import { placeOf } from "./world.ts";
+import { type Node, placeOf } from "./node.ts";
+import type { World } from "./world.ts";
 
 /** early, late: suspects everybody, with times long ago or far ahead. silent: says nothing. join: joins whoever suspects, again and again. */
 export const LIAR_MODES = ["early", "late", "silent", "join"] as const;

@@ -159,14 +159,84 @@ function disturb(world: World, kind: number, machine: number, some: readonly num
   }
 }
 
-/** It is cut off and comes back, again and again. */
+/** One is cut off and comes back; while it rests, others lose their leases. */
 function flaps(world: World): number {
-  const machine = world.n + world.draw.below(world.k - world.n);
-  for (let second = 12; second < 70; second += 8) {
-    world.at(second, () => (world.side[machine] = 7));
-    world.at(second + 4, () => world.heal());
-  }
-  return 85;
+  const [flapping, second, third] = [world.n, world.n + 1, world.n + 2];
+  const away = (machine: number, fromSecond: number, forSeconds: number): void => {
+    world.at(fromSecond, () => (world.side[machine] = 7));
+    world.at(fromSecond + forSeconds, () => world.heal());
+  };
+  away(flapping, 12, 4);
+  away(second, 18, 4);
+  away(flapping, 30, 4);
+  away(third, 43, 4);
+  world.at(59, () => {
+    if (world.checkers.downs > 4) world.checkers.fault(`four times a machine was away, and ${world.checkers.downs} times one was taken down`);
+  });
+  return 60;
+}
+
+/** After a stall validators reach each other first, and the other machines some seconds later. */
+function haltAndReturn(world: World): number {
+  world.at(12, () => {
+    world.haltUntilMs = world.nowMs + 30_000;
+    world.side.splice(0, world.k, ...upTo(world.k));
+  });
+  world.at(41.9, () => upTo(world.n).forEach((i) => (world.side[i] = 99)));
+  world.at(44 + world.draw.below(4), () => world.heal());
+  world.checkers.protects = "all";
+  return 60;
+}
+
+/** Acknowledgements take 3.5 s; then the machine is silent. */
+function slowAnswers(world: World): number {
+  const machine = world.n;
+  world.at(11, () => {
+    world.behindMs[machine] = 60_000;
+    upTo(world.n).forEach((one) => world.slowMs.set(one * 64 + machine, 3_500));
+  });
+  world.at(12, () => silence(world, machine, upTo(world.n)));
+  return 30;
+}
+
+/** One of four is dead, and one has forgotten: it learns of the last beat from those who sign again. */
+function byAndBy(world: World): number {
+  const machine = world.n;
+  world.at(1, () => world.crash(world.nodes[3]!));
+  world.at(12, () => world.crash(world.nodes[machine]!));
+  world.at(12.1, () => world.crash(world.nodes[2]!));
+  world.at(12.4, () => world.restart(world.nodes[2]!));
+  world.checkers.settles = true;
+  return 50;
+}
+
+/** A machine that is heard, and hears nothing. */
+function deaf(world: World): number {
+  world.at(11, () => (world.behindMs[world.n] = 60_000));
+  return 32;
+}
+
+/** Witnesses start again, hear a machine once, and lose it for three seconds. */
+function restartAndLoss(world: World): number {
+  const machine = world.n;
+  world.at(12, () => [0, 1, 2].forEach((one) => world.crash(world.nodes[one]!)));
+  world.at(12.3, () => [0, 1, 2].forEach((one) => world.restart(world.nodes[one]!)));
+  world.at(13.6, () => silence(world, machine, [0, 1, 2]));
+  world.at(16.6, () => world.heal());
+  world.checkers.protects = new Set([machine]);
+  return 30;
+}
+
+/** A validator's machine starts again; a liar is the first to answer, and one honest witness the last. */
+function rebootAmongLiars(world: World): number {
+  world.liarMode = world.draw.pick(["early", "join"]);
+  world.liars.add(3);
+  world.slowMs.set(2 * 64, 700);
+  world.at(13 + world.draw.below(5_000) / 1000, () => {
+    world.crash(world.nodes[0]!);
+    world.after(300 + world.draw.below(600), () => world.restart(world.nodes[0]!));
+  });
+  return 34;
 }
 
 /** A second machine starts with the key of a live one; half of the witnesses do not hear the first for a while. */
@@ -239,7 +309,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "calm", script: (world) => (world.lie(world.f), (world.checkers.protects = "all"), 32) },
   { name: "death with a validator dead", validators: 4, machines: more, script: deathAfterDeath },
   { name: "death among liars", machines: more, script: deathAmongLiars },
-  { name: "death far away", machines: more, delayMsMax: 150, deltaMs: 400, script: deathAfterDeath },
+  { name: "death far away", machines: more, delayMsMax: 150, deltaMs: 400, downMsMax: 2_600, script: deathAfterDeath },
   { name: "halt", script: halt },
   { name: "cut cable", machines: (n, draw) => 2 * n + draw.below(2), script: cut },
   { name: "no quorum on either side", isLossless: true, script: split },
@@ -253,6 +323,12 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "two with one key", script: clone },
   { name: "fence", script: fence },
   { name: "fence and restart", validators: 4, machines: more, script: fenceAndRestart },
+  { name: "halt, and machines come later", machines: more, isLossless: true, script: haltAndReturn },
+  { name: "slow answers", machines: more, script: slowAnswers },
+  { name: "by and by", validators: 4, machines: more, script: byAndBy },
+  { name: "deaf", machines: more, script: deaf },
+  { name: "restart and a loss", validators: 4, machines: more, isLossless: true, script: restartAndLoss },
+  { name: "reboot among liars", validators: 4, machines: more, isLossless: true, script: rebootAmongLiars },
   { name: "reboots", script: reboots },
   { name: "behind", machines: more, script: lags },
 ];

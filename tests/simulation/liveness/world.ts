@@ -3,11 +3,12 @@
  * agreement by assumption: whoever can reach a quorum makes blocks, in turn, late where a leader is gone. All by the seed.
  */
 import type { Beat, Suspicion } from "#chain/liveness/beat.ts";
-import type { HostEffect, HostEvent, HostState } from "#chain/liveness/host.ts";
-import type { Signed, WitnessEffect, WitnessEvent, WitnessState } from "#chain/liveness/witness.ts";
+import type { HostEffect, HostEvent } from "#chain/liveness/host.ts";
+import type { WitnessEffect, WitnessEvent } from "#chain/liveness/witness.ts";
 import { type Hex, signature } from "#chain/types.ts";
 import { type Chance, chance } from "../chance.ts";
 import { Queue } from "../queue.ts";
+import { type Node, EPOCH_MS, idOf, placeOf } from "./node.ts";
 import { Checkers } from "./checkers.ts";
 import { type Code, CODE } from "./code.ts";
 import { type Ask, Ledger, type View } from "./ledger.ts";
@@ -20,38 +21,15 @@ export type Scenario = {
   readonly delayMsMax?: number;
   readonly deltaMs?: number;
   readonly isLossless?: boolean;
+  /** A dead machine is down so soon after its last beat. */
+  readonly downMsMax?: number;
   /** How long it lasts, and what happens in it. */
   readonly script: (world: World) => number;
 };
 export type Outcome = { readonly seed: number; readonly faults: readonly string[]; readonly downs: number; readonly downMs: readonly number[]; readonly fenceStops: number; readonly height: number };
 
-export type Death = { readonly bootId: Hex; readonly atMs: number; readonly beatMs: number; readonly heard: Map<number, number>; isSeen: boolean };
-export type Node = {
-  readonly place: number;
-  readonly clockMs: number;
-  readonly skewMs: number;
-  isAlive: boolean;
-  life: number;
-  bootId: Hex;
-  host: HostState;
-  witness: WitnessState | null;
-  log: Map<Hex, Signed>;
-  readonly pool: Map<string, Suspicion>;
-  readonly ups: Map<Hex, Ask>;
-  height: number;
-  isDirty: boolean;
-  isWaiting: boolean;
-  beatMs: number;
-  readonly heard: Map<number, number>;
-  readonly deaths: Death[];
-};
-
-export const EPOCH_MS = 1_000_000_000;
 const TICK_MS = 50;
 const MARK = signature(new Uint8Array(64));
-const idOf = (letter: "m" | "v" | "b", n: number): Hex => `${letter}${n}` as Hex;
-export const placeOf = (id: Hex): number => Number(id.slice(1));
-
 export class World {
   readonly draw: Chance;
   readonly code: Code;
@@ -69,6 +47,8 @@ export class World {
   readonly checkers: Checkers;
   readonly side: number[];
   readonly blocked: Set<number> = new Set();
+  /** Links that are slower, by from · 64 + to. */
+  readonly slowMs: Map<number, number> = new Map();
   /** Who does not hear of final blocks. */
   readonly behindMs: number[];
   haltUntilMs = 0;
@@ -289,6 +269,7 @@ export class World {
     };
     switch (effect.kind) {
       case "acknowledge":
+        if (!this.liars.has(node.place)) this.checkers.noteAcknowledgement(node, from!, effect.acknowledgement.isClear);
         this.#send(node.place, from!.place, back({ kind: "acknowledgement", nowMs: 0n, from: idOf("v", node.place), acknowledgement: effect.acknowledgement }));
         break;
       case "acknowledgeUp":
@@ -313,12 +294,12 @@ export class World {
     return this.#baseMs + this.draw.below(this.#jitterMs) + (this.draw.percent(1) ? this.draw.below(100) : 0);
   }
 
-  #send(from: number, to: number, run: (node: Node) => void, extraMs = 0): void {
+  #send(from: number, to: number, run: (node: Node) => void): void {
     if (from !== to && this.isCut(from, to)) return;
     const isLost = from !== to && this.draw.below(1000) < this.#lossPermille;
     if (isLost && this.draw.percent(50)) return;
     // What is lost on a stream is sent again.
-    const delayMs = from === to ? 1 : this.#delay() + extraMs + (isLost ? 200 + this.draw.below(300) : 0);
+    const delayMs = from === to ? 1 : this.#delay() + (this.slowMs.get(from * 64 + to) ?? 0) + (isLost ? 200 + this.draw.below(300) : 0);
     this.after(delayMs, () => {
       const node = this.nodes[to]!;
       if (node.isAlive) run(node);
