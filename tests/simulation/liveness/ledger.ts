@@ -83,7 +83,7 @@ export class Ledger {
   }
 
   #end(machine: Hex, which: (lease: Lease) => boolean, second: bigint, why: Ended["why"], ended: Ended[]): void {
-    for (const lease of [...this.leases.values()]) {
+    for (const lease of this.leases.values()) {
       if (lease.machine !== machine || !which(lease)) continue;
       this.leases.delete(lease.id);
       this.#waiting.push(lease.name);
