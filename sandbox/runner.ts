@@ -336,8 +336,18 @@ class RunnerKeeper implements Front {
     if (this.#stopped || this.#options.spare === false) return;
     clearTimeout(this.#spareTimer);
     this.#spareTimer = setTimeout(() => {
-      if (this.#started) this.#spare ??= this.#spawn();
+      try {
+        if (this.#started) this.#spare ??= this.#spawn();
+      } catch {
+        // No descriptors are left here: it goes on without.
+        this.#delaySpare();
+      }
     }, this.#spareDelayMs).unref();
+  }
+
+  #delaySpare(): void {
+    this.#spareDelayMs = Math.min(this.#spareDelayMs * 2, SPARE_DELAY_MS_MAX);
+    this.#spareLater();
   }
 
   /** To a new process: everything that should be loaded, then start unless it is held, then what its predecessor did not answer. */
@@ -384,8 +394,7 @@ class RunnerKeeper implements Front {
     if (this.#spare === process) {
       this.#spare = null;
       // It was told nothing, so this is the computer's fault.
-      this.#spareDelayMs = Math.min(this.#spareDelayMs * 2, SPARE_DELAY_MS_MAX);
-      this.#spareLater();
+      this.#delaySpare();
     }
     if (this.#process !== process) return;
     this.#process = null;
@@ -404,7 +413,14 @@ class RunnerKeeper implements Front {
   #respawn(early: boolean): void {
     this.#earlyDeaths = early ? this.#earlyDeaths + 1 : 0;
     const delayMs = this.#earlyDeaths < 2 ? 0 : Math.min(RESPAWN_DELAY_MS * 2 ** (this.#earlyDeaths - 2), RESPAWN_DELAY_MS_MAX);
-    const respawn = (): void => this.#replace(() => {});
+    const respawn = (): void => {
+      try {
+        this.#replace(() => {});
+      } catch {
+        // No descriptors are left here: perhaps later.
+        this.#respawn(true);
+      }
+    };
     if (delayMs === 0) respawn();
     else this.#timer = setTimeout(respawn, delayMs);
   }
