@@ -132,7 +132,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   started.defer(node.onFinal(({ events }) => {
     if (events.some(({ kind }) => kind === "deployed" || kind === "closed")) named.forget();
-    for (const event of events) if (event.kind === "closed") closedLogs.closed(hex(event.deploymentId));
+    // Closing is no event of its own; what is closed when all is paid is.
+    if (events.length > 0) closedLogs.look();
     supervisor.poke();
   }));
 

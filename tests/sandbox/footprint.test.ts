@@ -65,7 +65,7 @@ test("when a deployment was removed, its log is not in the folder of the machine
   const logs = join(directory, "logs");
   await until(() => searchFolder(logs, made).length > 0, "its log on the disk");
   await cliJson(machine, ["rm", "secrets"]);
-  await until(() => searchFolder(directory, made).length === 0, "the end of its log", 20_000);
+  await until(() => searchFolder(directory, made).length === 0, "the end of its log", 45_000);
   const pid = (await cliJson(machine, ["status"])).runner.pid as number;
   assert.deepEqual(searchProcess(pid, [...made, ...needles("environment", environment)]), []);
   await machine.stop();
