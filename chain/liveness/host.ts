@@ -2,7 +2,7 @@
  * The machine's side: sends beats (L1), fences tasks and actors (L13), asks to be up (L12), and stops everything when another
  * machine has its key (L14). A pure function of what happened; the shell ticks every 50 ms and carries effects out.
  */
-import type { Acknowledgement, Beat, UpAcknowledgement } from "#chain/liveness/beat.ts";
+import type { Acknowledgement, Beat, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import { BEATS_KEPT, BEAT_MS, FENCE_MS, SUCCESSOR_MS, UP_WAIT_MS, isTwoThirds } from "#chain/liveness/rules.ts";
 import { type LivenessView, type WatchedMachine, type Weights, competentSets, sumOf, weightIn } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";

@@ -2,7 +2,7 @@
  * What a block makes of suspicions and acknowledgements: a machine is down, or up with another boot id, and from which money
  * second on what ran before is not paid. Pure, of what the block and its recent ancestors say; everybody comes to the same.
  */
-import type { Moment, Suspicion, UpAcknowledgement } from "#chain/liveness/beat.ts";
+import type { Moment, Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import { VOID_MS, isMoreThanAThird, isMoreThanTwoThirds, isTwoThirds } from "#chain/liveness/rules.ts";
 import { type WatchedMachine, type WitnessSets, competentSets, sumOf, weightIn } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";

@@ -4,7 +4,7 @@
  * The shell checks signatures and that a beat came over its machine's own stream or within a suspicion; ticks every 50 ms; and
  * writes `signed` of an effect to the vote log before the effect leaves (L11), to give it back at the next start.
  */
-import type { Acknowledgement, Beat, Moment, Suspicion, UpAcknowledgement } from "#chain/liveness/beat.ts";
+import type { Acknowledgement, Beat, Moment, Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import { AGAIN_MS, ARRIVALS_KEPT, GAP_MS, GRACE_MS, HOLD_MS, IDLE_MS, LAG_MS, LOST_MS, LOST_SPAN_MS, OVERLAP_MS, SILENT_MS, STALL_MS, VOID_MS, isMoreThanTwoThirds } from "#chain/liveness/rules.ts";
 import { type LivenessView, type WatchedMachine, competentSets, sumOf } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";

@@ -2,7 +2,7 @@
  * Courts: blocks, sets, suspicions and acknowledgements drawn at random, without a world around them. What is found is checked
  * against a second, plain reading of the rules: every set, every beat, every second that a witness names.
  */
-import type { Beat, Moment, Suspicion, UpAcknowledgement } from "#chain/liveness/beat.ts";
+import type { Beat, Moment, Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import type { Court, RecentBlock } from "#chain/liveness/verdict.ts";
 import type { WatchedMachine, Weights } from "#chain/liveness/witnesses.ts";
 import { type Hex, signature } from "#chain/types.ts";

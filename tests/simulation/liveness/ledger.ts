@@ -1,5 +1,5 @@
 /** As much of a ledger as liveness needs: money time, verdicts, leases that are placed again; and what the checkers read. */
-import type { Suspicion, UpAcknowledgement } from "#chain/liveness/beat.ts";
+import type { Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import type { HostedLease } from "#chain/liveness/host.ts";
 import type { Court, RecentBlock } from "#chain/liveness/verdict.ts";
 import type { LivenessView, WatchedMachine, Weights, WitnessSets } from "#chain/liveness/witnesses.ts";

@@ -1,5 +1,5 @@
 /** Witnesses that lie. They see all that honest ones see, sign anything in their own name, and forge nobody else's. */
-import type { Suspicion } from "#chain/liveness/beat.ts";
+import type { Suspicion } from "#chain/codec/liveness.ts";
 import type { WitnessEffect, WitnessEvent } from "#chain/liveness/witness.ts";
 import type { Hex } from "#chain/types.ts";
 import { type Node, placeOf } from "./node.ts";

@@ -1,5 +1,5 @@
 /** One machine of a world of liveness, with its validator where it hosts one, and what the checkers remember of it. */
-import type { Suspicion } from "#chain/liveness/beat.ts";
+import type { Suspicion } from "#chain/codec/liveness.ts";
 import type { HostState } from "#chain/liveness/host.ts";
 import type { Signed, WitnessState } from "#chain/liveness/witness.ts";
 import type { Hex } from "#chain/types.ts";

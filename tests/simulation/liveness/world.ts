@@ -2,7 +2,7 @@
  * A world for who is alive: N validators, the witnesses, on the first N of K machines; a bad network; liars; and a chain that is
  * agreement by assumption: whoever can reach a quorum makes blocks, in turn, late where a leader is gone. All by the seed.
  */
-import type { Beat, Suspicion } from "#chain/liveness/beat.ts";
+import type { Beat, Suspicion } from "#chain/codec/liveness.ts";
 import type { HostEffect, HostEvent } from "#chain/liveness/host.ts";
 import type { WitnessEffect, WitnessEvent } from "#chain/liveness/witness.ts";
 import { type Hex, signature } from "#chain/types.ts";
