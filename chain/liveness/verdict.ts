@@ -5,7 +5,7 @@
 import type { Moment, Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import { VOID_MS, isMoreThanAThird, isMoreThanTwoThirds, isTwoThirds } from "#chain/liveness/rules.ts";
 import { type WatchedMachine, type WitnessSets, competentSets, sumOf, weightIn } from "#chain/liveness/witnesses.ts";
-import type { Hex } from "#chain/types.ts";
+import { type Hex, U32_MAX } from "#chain/types.ts";
 
 export type RecentBlock = { readonly height: number; readonly timeMs: bigint; readonly moneySecond: bigint };
 /** The blocks of the last 40 s of header time at least, by height; the last is the one that takes the verdict. */
@@ -33,7 +33,9 @@ export function downOf(court: Court, id: Hex, machine: WatchedMachine, suspicion
       const by = [...byBeat.get(number)!.values()].filter(({ witness }) => set.has(witness));
       if (!isMoreThanTwoThirds(weightIn(set, by.map(({ witness }) => witness)), sumOf(set))) continue;
       const median = lowerMedian(by.map(({ at, witness }) => ({ second: secondOf(court, at), weight: set.get(witness)! })));
-      return { endSecond: atLeastBlock(court, median, by[0]!.beat?.height ?? machine.sinceHeight), by };
+      // A machine may sign two beats of one number: the older block counts, whoever comes first in the body.
+      const named = by.reduce((least, { beat }) => Math.min(least, beat?.height ?? machine.sinceHeight), U32_MAX);
+      return { endSecond: atLeastBlock(court, median, named), by };
     }
   }
   return null;
