@@ -35,7 +35,7 @@ export const LIVENESS_MUTANTS: readonly Mutant[] = [
   plant("a rest does not grow", "rules", "rest *= 2n;", "rest += 0n;", "flaps", 20),
   plant("a suspected leader is waited for", "witness", "return watch !== undefined && (watch.machine.isDown || watch.suspected !== null);", "return watch === undefined;", "death far away", 60),
   plant("up ends at the lower median of what witnesses say", "verdict", "if (isMoreThanAThird(above, whole)) return second;", "if (isMoreThanAThird(above, whole) && above * 2 > whole) return second;", "courts", 20),
-  plant("up is asked for with the first two thirds", "host", "nowMs - state.upEnoughMs < BigInt(UP_WAIT_MS)", "nowMs - state.upEnoughMs < BigInt(UP_WAIT_MS - 1_000)", "reboot among liars", 40),
+  plant("up is asked for with the first two thirds", "host", "nowMs - state.upEnoughMs < BigInt(UP_WAIT_MS)", "nowMs - state.upEnoughMs < BigInt(UP_WAIT_MS - 1_000)", "reboot among liars", 60),
   plant("who is no witness is counted", "verdict", "const by = [...byBeat.get(number)!.values()].filter(({ witness }) => set.has(witness));", "const by = [...byBeat.get(number)!.values()];", "courts", 20),
   plant("a machine's own validator is its witness", "witnesses", "if (own === null || !set.has(own) || set.size === 1) return set;", "if (own !== \"\") return set;", "courts", 20),
   plant("a started witness signs at once", "witness", "muteUntilMs: nowMs + BigInt(GRACE_MS), holdUntilMs", "muteUntilMs: nowMs, holdUntilMs", "restart and a loss", 20),
