@@ -32,6 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The simulated world is a test's; the command runs one seed of it.
   "tools/simulate": ["chain", "tests/simulation", "tests/golden", "tools"],
   "tools/campaign": ["tests/simulation"],
+  "tools/simulateLiveness": ["tests/simulation"],
   "tools/trace": ["tests/simulation"],
   "tools/mutants": ["tests/simulation"],
   // The hostile cast is made of tests' guests; the commands play it.
