@@ -118,6 +118,17 @@ function newWitnesses(world: World): number {
   return 48;
 }
 
+/** In the first seconds of an epoch the new set loses a machine that the set before still hears, and which hears no blocks. */
+function twoSets(world: World): number {
+  const machine = world.n;
+  world.at(0, () => (world.newSet = set([0, 1, 2, 3])));
+  world.at(25, () => (world.newSet = set([3, 4, 5, 6])));
+  world.at(28.5, () => (world.behindMs[machine] = 60_000));
+  world.at(29, () => silence(world, machine, [4, 5, 6]));
+  world.at(38, () => world.heal());
+  return 45;
+}
+
 /** Machines lose some of their links, some of the time, both ways or one, or do not follow the chain. */
 function trouble(kinds: number, rounds: number): (world: World) => number {
   return (world) => {
@@ -317,6 +328,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "restarts", script: restarts },
   { name: "epochs", script: epochs },
   { name: "new witnesses", validators: 7, machines: more, isLossless: true, script: newWitnesses },
+  { name: "two sets", validators: 7, machines: more, isLossless: true, script: twoSets },
   { name: "partial", script: trouble(5, 6) },
   { name: "mix", script: trouble(8, 7) },
   { name: "flaps", machines: more, script: flaps },
