@@ -15,6 +15,8 @@ import type { OutgoingPlace } from "./outgoing.ts";
 import type { RunnerExit, Sockets } from "./runner.ts";
 
 const REASON_CHARACTERS_MAX = 4_096;
+/** What was killed is gone within this, or never. */
+const REAP_TIMEOUT_MS = 500;
 
 export type RunnerProcessOptions = {
   readonly listenerFd: number;
@@ -101,8 +103,16 @@ export class RunnerProcess {
     else if (!this.#options.sockets.sendDescriptor(this.#connected, fd, call)) this.kill();
   }
 
+  /** Ends the process that serves; the one that we started reaps it, and ends as it did. Only where that does not happen is it killed, too. */
   kill(): void {
-    this.#child.kill("SIGKILL");
+    const serving = childOf(this.#child.pid ?? 0);
+    if (serving === null) return void this.#child.kill("SIGKILL");
+    try {
+      process.kill(serving, "SIGKILL");
+    } catch {
+      // It has ended just now.
+    }
+    setTimeout(() => this.#child.kill("SIGKILL"), REAP_TIMEOUT_MS).unref();
   }
 
   #listen(): void {

@@ -8,7 +8,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type TestContext } from "node:test";
-import { descendants, isAlive } from "#tests/e2e/stage.ts";
+import { descendants, remaining } from "#tests/e2e/stage.ts";
 import { needs } from "#tests/require.ts";
 import { openTerminal } from "./terminal.ts";
 
@@ -83,7 +83,7 @@ async function startDev(t: TestContext, template: string, args: readonly string[
       child.kill("SIGINT");
       assert.deepEqual(await exited, [0, null], JSON.stringify(texts));
       assert(performance.now() - startedMs < STOP_MS_MAX);
-      assert.deepEqual(processes.filter(isAlive), []);
+      assert.deepEqual(await remaining(processes), []);
       assert.deepEqual(readdirSync(temporary), []);
     },
   };

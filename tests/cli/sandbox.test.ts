@@ -11,7 +11,7 @@ import test, { after, before } from "node:test";
 import { sha256 } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
 import { needs } from "#tests/require.ts";
-import { descendants, isAlive } from "#tests/e2e/stage.ts";
+import { descendants, remaining } from "#tests/e2e/stage.ts";
 import { openTerminal } from "./terminal.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -157,7 +157,7 @@ test("serve answers under every Host, prints what the service logs, survives its
   const [code] = (await once(child, "exit")) as [number | null];
   assert.equal(code, 0, texts.stderr);
   assert(performance.now() - startedMs < STOP_MS_MAX);
-  assert.deepEqual(successors.filter(isAlive), []);
+  assert.deepEqual(await remaining(successors), []);
 });
 
 test("serve on a port that is taken fails with port_in_use", async (t) => {

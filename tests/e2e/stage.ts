@@ -152,6 +152,13 @@ export function descendants(pid: number): number[] {
   return below(pid);
 }
 
+/** Those that are still there after a moment: what was told to end is ended by the kernel, and reaped by whoever inherits it, a little later. */
+export async function remaining(pids: readonly number[]): Promise<number[]> {
+  const endMs = performance.now() + 1_000;
+  while (pids.some(isAlive) && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 10));
+  return pids.filter(isAlive);
+}
+
 export const isAlive = (pid: number): boolean => {
   try {
     process.kill(pid, 0);

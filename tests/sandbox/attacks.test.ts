@@ -78,7 +78,9 @@ test("an answer that its guest never ends is cut at its wall time, and never loo
   const { get } = await attacked(t);
   for (const path of ["/stuck", "/endless"]) {
     const answer = await get(path);
-    assert.deepEqual([answer.status, answer.complete], [200, false], path);
+    // A reset may overtake the head.
+    assert.ok(answer.status === 200 || answer.status === 0, `${path}: ${answer.status}`);
+    assert.equal(answer.complete, false, path);
     assert.ok(answer.elapsedMs < 3_000, path);
   }
 });
@@ -88,7 +90,7 @@ test("a request with two hosts is nobody's", async (t) => {
   const { port } = await attacked(t);
   for (const hosts of [["a.localhost", "b.localhost"], ["a.localhost", "a.localhost"]]) {
     const head = hosts.map((host) => `Host: ${host}\r\n`).join("");
-    assert.match(await exchange(port, `GET / HTTP/1.1\r\n${head}\r\n`, (text) => text.includes("\n}") || text.includes("}\n")), /^HTTP\/1.1 400 .*host_missing/s);
+    assert.match(await exchange(port, `GET / HTTP/1.1\r\n${head}\r\n`, (text) => text.includes("\n}") || text.includes("}\n")), /^HTTP\/1.1 400 .*request_malformed/s);
   }
 });
 
