@@ -41,7 +41,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const account = (response: ServerResponse): void => void response.end('{"address":"gw1x","balance":"1","nonce":"2"}');
+const account = (response: ServerResponse): void => void response.end('{"address":"gw1x","balance":"1","nonce":"2","threshold":1,"keys":[]}');
 
 test("a read is repeated while nobody listens, and succeeds when the machine is back", async (t) => {
   const port = await freePort();
