@@ -3,20 +3,12 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import test, { after } from "node:test";
 import { ISOLATED_MAX } from "#sandbox/limits.ts";
+import { isAlive } from "#tests/os/grid.ts";
 import { nativeIsThere, serving, sharedCache, until } from "./serving.ts";
 
 const cache = sharedCache();
 after(cache.remove);
 const alone = { isolation: "process" } as const;
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 test("isolation = process gives a deployment a runner of its own, with its answers, log, usage and limits", async (t) => {
   if (!(await nativeIsThere(t))) return;

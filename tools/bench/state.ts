@@ -13,6 +13,7 @@ import { type Ledger, applyBlock, nextMoneySecond, openLedger } from "#chain/led
 import type { Deployment, Entity, Archive } from "#chain/ledger/model.ts";
 import { type Chunk, encodeChunks, imageOf, ledgerFrom, stateOf, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { type Address, address, timeMs } from "#chain/types.ts";
+import { median } from "./report.ts";
 
 const SHORT = process.argv.includes("--short");
 const STREAMS = SHORT ? 100_000 : 1_000_000;
@@ -36,7 +37,6 @@ function cpuMs(work: () => void): number {
   const { user, system } = process.cpuUsage(before);
   return (user + system) / 1000;
 }
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const rounded = (value: number): number => Math.round(value * 1000) / 1000;
 
 /** Deployments of 256 replicas that all run, on as many machines as that needs. Made as a state: by blocks it would take hours. */

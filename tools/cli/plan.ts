@@ -3,6 +3,7 @@
  *
  * `godwit plan` prints it, and `godwit deploy` before it signs. Prices are those of this moment: what is opened later has the rate of then.
  */
+import { PRESETS } from "#chain/constants.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Deployment } from "./answers.ts";
 import type { Shell } from "./command.ts";
@@ -12,8 +13,8 @@ import type { Session } from "./session.ts";
 import { paint, pairsText, tableText } from "./table.ts";
 
 const SECONDS_PER_MONTH = 30n * 86_400n;
-/** The chain opens nothing that its escrow cannot pay for a minute (chain/constants.ts, runwaySecondsMin). */
-const RUNWAY_SECONDS_MIN = 60n;
+/** The chain opens nothing that its escrow cannot pay for a minute. */
+const RUNWAY_SECONDS_MIN: bigint = PRESETS.default.runwaySecondsMin;
 
 export type PlanWanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation">;
 export type Change = { readonly what: string; readonly now: string; readonly wanted: string; /** The command that makes it; null when none can while it runs. */ readonly by: string | null };

@@ -6,7 +6,7 @@ import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeWhole } from "#os/keys.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
-import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
+import { type Symbols, sourceLines } from "#workloads/sdk/symbols.ts";
 
 /** Builds whose symbols are kept, the newest; some 20 to 200 KB each. */
 const KEPT_MAX = 100;
@@ -31,9 +31,9 @@ export async function sourceLinesOf(digest: string): Promise<(text: string) => s
   const text = await readFile(fileOf(digest), "utf8").catch(() => null);
   if (text === null) return (line) => line;
   try {
-    const symbols = JSON.parse(text) as Symbols;
-    withSourceLines("0: 0x0 - ", symbols);
-    return (line) => withSourceLines(line, symbols);
+    const withLines = sourceLines(JSON.parse(text) as Symbols);
+    withLines("0: 0x0 - ");
+    return withLines;
   } catch {
     return (line) => line; // A file that somebody else wrote, or an older version.
   }

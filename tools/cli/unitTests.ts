@@ -8,7 +8,8 @@ import { readdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { Engine } from "#sandbox/engines/engine.ts";
 import { buildTests } from "#workloads/sdk/build.ts";
-import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
+import { type Symbols, sourceLines } from "#workloads/sdk/symbols.ts";
+import { type Captured, runCaptured } from "#workloads/sdk/testing/captured.ts";
 
 export type UnitResult = { readonly name: string; readonly ok: boolean; readonly wallMs: number; /** Why not; empty when it passed. */ readonly message: string; readonly output: string };
 
@@ -35,19 +36,11 @@ export async function* runUnitTests(engine: Engine, project: string, files: read
   }
 }
 
-async function run(engine: Engine, component: Uint8Array, args: readonly string[], signal: AbortSignal): Promise<{ stdout: string; stderr: string; trap: string | null; wallMs: number }> {
-  const texts = { stdout: "", stderr: "" };
-  const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
-  const take = (stream: "stdout" | "stderr") => (chunk: Uint8Array): void => {
-    texts[stream] += decoders[stream].decode(chunk, { stream: true });
-  };
-  const { trap, wallMs } = await engine.runTask(component, { name: "test", arguments: args, stdout: take("stdout"), stderr: take("stderr"), signal });
-  return { ...texts, trap: trap === undefined ? null : `${trap.code}: ${trap.message}`, wallMs };
-}
+const run = (engine: Engine, component: Uint8Array, args: readonly string[], signal: AbortSignal): Promise<Captured> => runCaptured(engine, component, { name: "test", arguments: args, signal });
 
 function told(stderr: string, trap: string, symbols: Symbols | null): string {
   const written = stderr.trimEnd().split("\n").map((line) => line.replace(/^abort: (.*) at ~lib\/godwit\/test\.ts:\d+:\d+$/, "$1"));
-  const lines = (symbols === null ? trap : withSourceLines(trap, symbols)).split("\n");
+  const lines = sourceLines(symbols)(trap).split("\n");
   const own = lines.filter((line) => /^\s*at .*\((?!~lib)/.test(line)).map((line) => line.replace(/at start:.*?~anonymous\|\d+ /, "at the test ").trim()).slice(0, FRAMES_SHOWN);
   const cause = stderr === "" ? [lines.findLast((line) => line.trim() !== "")?.trim() ?? trap] : [];
   return [...written.filter((line) => line !== ""), ...cause, ...own].join("\n");

@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { parseAddress } from "#chain/codec/address.ts";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
 import { stateKey } from "#chain/codec/proof.ts";
+import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
 import { chainId, fromHex, hex } from "#chain/types.ts";
 import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
 import { writeWhole } from "#os/keys.ts";
@@ -26,8 +27,6 @@ export const OPTIONS_VERIFY: Options = {
 
 /** An answer is of one block and the proof of a later one: asked again so often before the machine is called a liar. */
 const TRIES = 3;
-const DEPLOYMENT_STATES = ["active", "paused", "dry", "closing"];
-const LEASE_STATES = ["pending", "placed", "ready", "waiting", "dry"];
 
 export class Verifier {
   readonly #client: ApiClient;

@@ -56,16 +56,22 @@ export function withoutNames(binary: Uint8Array): Uint8Array {
   return lean;
 }
 
-/** Every frame of a backtrace in `text` as `at function (file:line:column)`; the rest as it is. */
-export function withSourceLines(text: string, symbols: Symbols): string {
+/**
+ * Turns every frame of a backtrace in a text into `at function (file:line:column)`, and leaves the rest as it is. The map is read once, here.
+ * Without symbols every text is left as it is.
+ */
+export function sourceLines(symbols: Symbols | null): (text: string) => string {
+  if (symbols === null) return (text) => text;
   const map = new SourceMap(symbols.map);
-  const lines: string[] = [];
-  for (const line of text.split("\n")) {
-    const [, indent = "", digits] = /^(\s*)\d+:\s+0x([0-9a-f]{1,8}) - /.exec(line) ?? [];
-    const frame = digits === undefined ? null : frameText(map, symbols, Number.parseInt(digits, 16) - symbols.moduleOffset);
-    if (frame !== "") lines.push(frame === null ? line : `${indent}at ${frame}`);
-  }
-  return lines.join("\n");
+  return (text) => {
+    const lines: string[] = [];
+    for (const line of text.split("\n")) {
+      const [, indent = "", digits] = /^(\s*)\d+:\s+0x([0-9a-f]{1,8}) - /.exec(line) ?? [];
+      const frame = digits === undefined ? null : frameText(map, symbols, Number.parseInt(digits, 16) - symbols.moduleOffset);
+      if (frame !== "") lines.push(frame === null ? line : `${indent}at ${frame}`);
+    }
+    return lines.join("\n");
+  };
 }
 
 /** Empty for a frame of ours, null for an offset outside of the author's module. */

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import type { Engine } from "#sandbox/engines/engine.ts";
 import type { Deployment, Listener, LogLine, Runner } from "#sandbox/sandbox.ts";
 import { type Build, buildComponent } from "#workloads/sdk/build.ts";
-import { type Symbols, withSourceLines } from "#workloads/sdk/symbols.ts";
+import { type Symbols, sourceLines } from "#workloads/sdk/symbols.ts";
 import { sandboxSettings } from "../component.ts";
 import type { Report } from "./report.ts";
 
@@ -36,6 +36,8 @@ export class Service {
   readonly #cacheDirectory: string;
   #isServing = false;
   #symbols: Symbols | null = null;
+  /** Made of them at the first trap: a save must not wait for it. */
+  #lines: ((text: string) => string) | null = null;
 
   static async open(options: ServiceOptions): Promise<Service> {
     const { listen, startRunner } = options.engine;
@@ -88,11 +90,12 @@ export class Service {
     });
     this.#isServing = true;
     this.#symbols = symbols;
+    this.#lines = null;
   }
 
   /** A trap with the lines of the sources. */
   withLines(line: LogLine): LogLine {
-    return line.stream !== "system" || this.#symbols === null ? line : { ...line, line: withSourceLines(line.line, this.#symbols) };
+    return line.stream === "system" ? { ...line, line: (this.#lines ??= sourceLines(this.#symbols))(line.line) } : line;
   }
 
   /** Where no version was good yet, requests are answered with the errors. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Engine } from "#sandbox/engines/engine.ts";
 import type { Build } from "#workloads/sdk/build.ts";
-import { withSourceLines } from "#workloads/sdk/symbols.ts";
+import { sourceLines } from "#workloads/sdk/symbols.ts";
 import { CliError } from "../command.ts";
 import { sandboxSettings } from "../component.ts";
 import type { Report } from "./report.ts";
@@ -61,7 +61,7 @@ export class Task {
         name: manifest.name, arguments: this.#options.arguments, environment: { ...manifest.environment, ...environment }, stdin, signal, cacheDirectory: this.#cacheDirectory,
         limits: sandboxSettings(manifest).limits, outgoing: manifest.outgoing, stdout: (chunk) => report.output("stdout", chunk), stderr: (chunk) => report.output("stderr", chunk),
       });
-      if (!signal.aborted) report.ended(manifest.name, exitCode, wallMs, trap && { ...trap, message: symbols === null ? trap.message : withSourceLines(trap.message, symbols) });
+      if (!signal.aborted) report.ended(manifest.name, exitCode, wallMs, trap && { ...trap, message: sourceLines(symbols)(trap.message) });
     } catch (error) {
       if (!signal.aborted) report.remark(`${manifest.name} could not be run: ${error instanceof Error ? error.message : String(error)}`);
     }

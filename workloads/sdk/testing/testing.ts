@@ -19,6 +19,7 @@ import type { Mock, MockedRequest } from "#sandbox/engines/v8/mock.ts";
 import { type OutgoingPlace, parseOutgoing } from "#sandbox/outgoing.ts";
 import type { LogLine } from "#sandbox/sandbox.ts";
 import { parseManifest } from "#workloads/manifest.ts";
+import { type Captured, runCaptured } from "./captured.ts";
 
 export type { MockedRequest } from "#sandbox/engines/v8/mock.ts";
 export type { LogLine } from "#sandbox/sandbox.ts";
@@ -51,7 +52,7 @@ export type Service = {
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
-export type Ran = { readonly exitCode: number; readonly stdout: string; readonly stderr: string; /** `code: message` when it did not end by itself. */ readonly trap: string | null };
+export type Ran = Omit<Captured, "wallMs">;
 
 /** The project's service, ready to be asked. */
 export async function openService(options: ServiceOptions = {}): Promise<Service> {
@@ -88,16 +89,10 @@ export async function openService(options: ServiceOptions = {}): Promise<Service
 
 /** Runs the project's task to its end. */
 export async function runTask(args: readonly string[] = [], options: ServiceOptions & { readonly stdin?: string } = {}): Promise<Ran> {
-  const engine = await engineOf(options);
-  const texts = { stdout: "", stderr: "" };
-  const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
-  const take = (stream: "stdout" | "stderr") => (chunk: Uint8Array): void => {
-    texts[stream] += decoders[stream].decode(chunk, { stream: true });
-  };
-  const { exitCode, trap } = await engine.runTask(await component(), {
-    name: "test", arguments: args, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options), stdin: new TextEncoder().encode(options.stdin ?? ""), stdout: take("stdout"), stderr: take("stderr"),
+  const { wallMs: _, ...ran } = await runCaptured(await engineOf(options), await component(), {
+    name: "test", arguments: args, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options), stdin: new TextEncoder().encode(options.stdin ?? ""),
   });
-  return { exitCode, ...texts, trap: trap === undefined ? null : `${trap.code}: ${trap.message}` };
+  return ran;
 }
 
 async function component(): Promise<Uint8Array> {
