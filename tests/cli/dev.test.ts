@@ -133,7 +133,7 @@ test("a save is served, a mistake is told while the last good version serves, a 
   dev.save("godwit.toml", 'name = "shop"\nkind = "service"\n[environment]\nGREETING = "Moin"\n');
   mkdirSync(join(dev.folder, "assembly", "parts"));
   dev.save("assembly/parts/end.ts", 'export const END: string = ".\\n";\n');
-  const mended = `import { END } from "./parts/end";\n${source.replace('"!\\n"', "END").replace("  return Response.text(\"There is", '  if (request.path == "/trap") throw new Error("as asked");\n  return Response.text("There is')}`;
+  const mended = `import { END } from "./parts/end";\n${source.replace('"!\\n"', "END").replace("  return Response.text(\"There is", '  if (request.path == "/trap") throw new Error("as <b>&</b> asked");\n  return Response.text("There is')}`;
   dev.save("assembly/index.ts.new", mended);
   renameSync(join(dev.folder, "assembly/index.ts.new"), join(dev.folder, "assembly/index.ts"));
   do await dev.next("served"); while ((await ask(url)).body !== "Moin, world.\n");
@@ -146,8 +146,19 @@ test("a save is served, a mistake is told while the last good version serves, a 
     const one = await dev.next("log");
     if (one["requestId"] === trapped.headers["x-request-id"]) ofTrap.push(one);
   }
-  assert(ofTrap.some((one) => one["stream"] === "stderr" && String(one["line"]).startsWith(`abort: as asked at assembly/index.ts:${thrownAt}:`)));
+  assert(ofTrap.some((one) => one["stream"] === "stderr" && String(one["line"]).startsWith(`abort: as <b>&</b> asked at assembly/index.ts:${thrownAt}:`)));
   assert(ofTrap.some((one) => String(one["line"]).startsWith("trap")));
+
+  // A browser gets a page for the same; its text cannot become markup, and no other client gets one.
+  const page = await ask(url, "trap", { accept: "text/html,*/*" });
+  assert.deepEqual([page.status, page.headers["content-type"]], [500, "text/html; charset=utf-8"]);
+  const text = page.body.replaceAll(/<[^>]*>/g, "").replaceAll("&quot;", '"').replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+  assert.match(text, new RegExp(`as <b>&</b> asked\nassembly/index\\.ts:${thrownAt}:\\d+\n`));
+  assert(text.includes(`${thrownAt}    if (request.path == "/trap") throw new Error("as <b>&</b> asked");`), text);
+  assert.match(text, new RegExp(`route assembly/index\\.ts:${thrownAt}:\\d+\nhandle assembly/index\\.ts:\\d+:\\d+`));
+  assert(page.body.includes(String(page.headers["x-request-id"])) && !page.body.includes("<b>&"));
+  assert.equal(trapped.headers["content-type"], "application/problem+json");
+  assert.equal((await ask(url, "", { accept: "text/html" })).body, "Moin, world.\n");
   assert(ofTrap.some((one) => one["stream"] === "system" && String(one["line"]).includes(`at route (assembly/index.ts:${thrownAt}:`) || String(one["line"]).includes(`at handle (assembly/index.ts:${thrownAt}:`)));
 
   asking = false;
@@ -168,17 +179,11 @@ test("a project that never built answers with its errors, as text or as a page, 
   await dev.until("stderr", /^building .*, not optimised/);
   const [, message = ""] = await dev.until("stderr", /^error compile_error: (The program does not compile:\nassembly\/index\.ts:1:\d+: [^]*)\nnothing serves yet; /m);
   const [, url] = await dev.until("stderr", /^nothing serves yet; (http:\S+) shows this$/m);
-  const page = async (accept: string): Promise<Answer> => {
-    for (;;) {
-      const answer = await ask(url, "any/path", { accept });
-      if (answer.status !== 404) return answer;
-    }
-  };
-  const html = await page("text/html,*/*");
+  const html = await ask(url, "any/path", { accept: "text/html,*/*" });
   assert.deepEqual([html.status, html.headers["content-type"]], [500, "text/html; charset=utf-8"]);
-  assert.match(html.body, /assembly\/index\.ts:1:\d+: /);
-  assert.doesNotMatch(html.body, /Wrong<|"&"/);
-  const text = await page("*/*");
+  assert.match(html.body, /assembly\/index\.ts:1:\d+ /);
+  assert.match(html.body, /Wrong&lt;&quot;&amp;&quot;&gt;/);
+  const text = await ask(url, "any/path", { accept: "*/*" });
   assert.deepEqual([text.status, text.headers["content-type"], text.body], [500, "text/plain; charset=utf-8", `${message}\n`]);
   dev.save("assembly/index.ts", good);
   await dev.until("stdout", new RegExp(`^serving shop at ${url}; `, "m"));

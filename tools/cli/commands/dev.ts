@@ -27,7 +27,7 @@ type Stage = {
   /** The last good version is in use, so that the same program again is nothing new. */
   isServing(): boolean;
   /** A build failed. */
-  missed(failure: Failure): Promise<void>;
+  missed(failure: Failure): void;
 };
 
 export const dev: Command = {
@@ -58,7 +58,7 @@ export const dev: Command = {
     if (await isThere(join(project, "assembly", "tsconfig.json"))) await writeEditorTypes(project);
     const watch = watchSources(project, assets);
     try {
-      await loop(project, kind, watch, kind === "service" ? await openService(input, shell, report) : await openTask(input, shell, report, args), report, shell);
+      await loop(project, kind, watch, kind === "service" ? await openService(input, shell, report, project) : await openTask(input, shell, report, args), report, shell);
     } finally {
       watch.close();
     }
@@ -111,14 +111,14 @@ async function step(state: State, change: Change | null): Promise<void> {
     if (shell.signal.aborted) return;
     if (!(error instanceof BuildError || error instanceof SandboxError || error instanceof CliError)) throw error;
     state.last = "failed";
-    await stage.missed({ code: error.code, message: error.message, diagnostics: error instanceof BuildError ? error.diagnostics : [] });
+    stage.missed({ code: error.code, message: error.message, diagnostics: error instanceof BuildError ? error.diagnostics : [] });
   }
 }
 
-async function openService(input: Input, shell: Shell, report: Report): Promise<Stage> {
+async function openService(input: Input, shell: Shell, report: Report, project: string): Promise<Stage> {
   const { Service } = await import("../dev/service.ts");
   const service = await Service.open({
-    engine: await chooseEngine(input, shell), address: input.text("address") ?? "127.0.0.1", port: input.count("port", 0, PORT_MAX) ?? PORT_DEFAULT, environment: environmentOf(input), report, signal: shell.signal,
+    engine: await chooseEngine(input, shell), project, address: input.text("address") ?? "127.0.0.1", port: input.count("port", 0, PORT_MAX) ?? PORT_DEFAULT, environment: environmentOf(input), report, signal: shell.signal,
   });
   let announced = false;
   return {
@@ -130,9 +130,9 @@ async function openService(input: Input, shell: Shell, report: Report): Promise<
       else report.served(change, build, loadMs);
       announced = true;
     },
-    async missed(failure) {
+    missed(failure) {
       report.failed({ ...failure, url: service.url }, service.isServing, service.isServing ? "the last good version still serves" : `nothing serves yet; ${service.url} shows this`);
-      await service.explain(failure.message);
+      service.explain(failure);
     },
   };
 }
@@ -146,7 +146,7 @@ async function openTask(input: Input, shell: Shell, report: Report, args: readon
     stop: () => task.stop(),
     isServing: () => false,
     took: () => undefined,
-    missed: (failure) => Promise.resolve(report.failed(failure, false, "runs again when it builds")),
+    missed: (failure) => report.failed(failure, false, "runs again when it builds"),
   };
 }
 
