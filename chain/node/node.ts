@@ -8,20 +8,17 @@
  */
 import { randomBytes } from "node:crypto";
 import { publicKeyOf } from "#chain/crypto.ts";
-import { evidenceId } from "#chain/codec/evidence.ts";
-import { isSeal, lastHeightOf } from "#chain/codec/epoch.ts";
-import { CodecError } from "#chain/codec/cbor.ts";
+import { lastHeightOf } from "#chain/codec/epoch.ts";
 import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
-import { type BlockBody, type BlockHeader, type Certificate, NONCE_BYTES, bodyRoot, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
-import { decodeTransaction } from "#chain/codec/transaction.ts";
-import type { BlockRef, DueMs, Effect, Memory } from "#chain/consensus/events.ts";
-import { EVIDENCE_PER_BLOCK_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
+import { type BlockHeader, type Certificate, NONCE_BYTES, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
+import type { BlockRef, Memory } from "#chain/consensus/events.ts";
+import { PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
-import { type Channel, type FloodVerdict, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
+import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type Hex, type MoneySecond, type PublicKey, type TimeMs, type View, digest, hex, height, timeMs, view } from "#chain/types.ts";
-import { type ChainFacts, openBlock, refusalOfHeader, refusalOfSeal, trustedTransactions } from "./blockCheck.ts";
+import { type ChainId, type Digest, type MoneySecond, type PublicKey, digest, hex, height, timeMs, view } from "#chain/types.ts";
+import { BlockWork } from "./blockWork.ts";
 import type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, TransactionStatus } from "./chainNode.ts";
 import { ConsensusHost } from "./consensusHost.ts";
 import { type DataFolder, openDataFolder } from "./dataFolder.ts";
@@ -30,15 +27,16 @@ import { NodeError } from "./errors.ts";
 import { Executor } from "./executor.ts";
 import { FinalBlocks, statusOf } from "./finalBlocks.ts";
 import { Waiters } from "./finality.ts";
-import { Gossip, readBatch } from "./gossip.ts";
-import { type HeldBlock, HeldBlocks, heldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, EVIDENCE_WAITING_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX } from "./limits.ts";
+import { Gossip } from "./gossip.ts";
+import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX } from "./limits.ts";
+import { Intake } from "./intake.ts";
 import { joinFromSnapshot } from "./join.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
+import { restoreBlocks } from "./restore.ts";
 import { type Snapshot, type StoredSnapshot, readSnapshot } from "./snapshotFile.ts";
 import { Snapshots } from "./snapshots.ts";
 import { SnapshotServer } from "./snapshotServer.ts";
-import { decodeSnapshotMessage } from "./snapshotWire.ts";
 import { Sync } from "./sync.ts";
 import { traceEpoch, traceStep } from "./trace.ts";
 
@@ -84,9 +82,6 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   }
 }
 
-/** What a node that checks before it passes on does not hand on. */
-const FORGED: ReadonlySet<string> = new Set(["bad_signature", "transaction_malformed", "transaction_too_large"]);
-
 class Node implements ChainNode {
   readonly chainId: ChainId;
   readonly genesis: Genesis;
@@ -100,13 +95,13 @@ class Node implements ChainNode {
   /** What ended the epoch before, for peers that are late. */
   #ended: Certificate | null = null;
   readonly #toldMs = new Map<PeerId, number>();
-  /** R13: what no block has yet. */
-  readonly #evidence = new Map<Hex, Uint8Array>();
   readonly #executor: Executor;
   readonly #pool: Mempool;
   readonly #held = new HeldBlocks();
   #host: ConsensusHost;
+  readonly #work: BlockWork;
   readonly #gossip: Gossip;
+  readonly #intake: Intake;
   readonly #sync: Sync;
   readonly #snapshotServer: SnapshotServer;
   readonly #final: FinalBlocks;
@@ -142,7 +137,8 @@ class Node implements ChainNode {
       onForged: (source, code) => { if (source !== LOCAL) options.transport.report(source as PeerId, code === "bad_signature" ? "forged" : "malformed"); },
     });
     this.#finalRef = this.#genesisRef();
-    this.#restore(snapshot);
+    const restored = restoreBlocks(options.directory, folder.blocks, snapshot, this.#executor, this.#final);
+    if (restored) ({ ref: this.#finalRef, header: this.#finalHeader, finalization: this.#finalization } = restored);
     this.#snapshots = new Snapshots({
       directory: options.directory, chainId, clock: this.#clock, blocks: folder.blocks, height: snapshot?.height ?? 0, take: () => this.#snapshotNow(),
       ...(options.snapshotBlocks === undefined ? {} : { everyBlocks: options.snapshotBlocks }),
@@ -151,11 +147,19 @@ class Node implements ChainNode {
     if (this.#finalRef.height === genesis.era?.height) this.#finalization = null;
     this.#facts = this.#factsNow();
     if (this.#finalization && this.#finalization.epoch < this.#facts.epoch) this.#ended = this.#finalization;
+    this.#work = new BlockWork({
+      chainId, genesis, rules: this.#rules, executor: this.#executor, pool: this.#pool, held: this.#held, final: this.#final,
+      facts: () => this.#facts, finalRef: () => this.#finalRef, onTipMoved: () => this.#tellWaiting(),
+    });
     this.#host = this.#createHost();
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
-    options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#judgeFlood(from, bytes) : Promise.resolve("ignore")));
+    options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
     this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#finalRef.height), proveEpoch: (of) => this.proveEpoch(of) });
+    this.#intake = new Intake({
+      transport: options.transport, pool: this.#pool, gossip: this.#gossip, sync: this.#sync, snapshotServer: this.#snapshotServer, final: this.#final,
+      isValidator: (peer) => this.#facts.set.validators.some(({ publicKey }) => peerId(publicKey) === peer), onWaiting: () => { if (this.#started) this.#tellWaiting(); }, background: (work) => this.#background(work),
+    });
     this.#unsubscribe.push(options.transport.onMessage((from, channel, bytes) => this.#receive(from, channel, bytes)), options.transport.onPeer((peer) => this.#greet(peer)));
   }
 
@@ -189,6 +193,9 @@ class Node implements ChainNode {
       votes: validator === null ? [] : ofNow(votes?.votes()).map((vote) => decodeSignedVote(vote.bytes)),
       certificates: ofNow(votes?.certificates()).map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref), memory: this.#memory(),
     });
+    this.#tellWaiting();
+  }
+  #tellWaiting(): void {
     this.#host.waiting(this.#pool.readyCount);
   }
 
@@ -224,8 +231,8 @@ class Node implements ChainNode {
       // Peers that were faster: what they said at greeting they will not say again soon.
       if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
     } else if (channel === "consensus") this.#host.receive(from, bytes);
-    else if (channel === "sync") this.#takeSync(from, bytes);
-    else if (channel === "transactions") this.#takeBatch(from, bytes);
+    else if (channel === "sync") this.#intake.takeSync(from, bytes);
+    else if (channel === "transactions") this.#intake.takeBatch(from, bytes);
   }
 
   #greet(peer: PeerId): void {
@@ -261,7 +268,7 @@ class Node implements ChainNode {
   async submit(bytes: Uint8Array): Promise<{ txid: Digest }> {
     if (this.#stopping) throw new NodeError("node_stopped", "Cannot take a transaction: the node stops");
     if (this.#halted) throw new NodeError("node_halted", `Cannot take a transaction: the node halted (${this.#halted.code})`);
-    return { txid: await this.#admit(bytes) };
+    return { txid: await this.#intake.submit(bytes) };
   }
 
   whenFinal(txid: Uint8Array, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<TransactionStatus> {
@@ -304,63 +311,6 @@ class Node implements ChainNode {
     return () => this.#listeners.delete(listener);
   }
 
-  // ---- Transactions --------------------------------------------------------------------------------------------------------
-
-  async #admit(bytes: Uint8Array): Promise<Digest> {
-    const answer = await this.#pool.submit(bytes);
-    if (!answer.ok) {
-      const final = answer.code === "wrong_nonce" ? this.#finalTxid(bytes) : null;
-      if (final) return final;
-      throw new NodeError(answer.code, answer.message);
-    }
-    if (answer.fresh) this.#gossip.pass(answer.bytes);
-    if (this.#started) this.#host.waiting(this.#pool.readyCount);
-    return answer.transaction.txid;
-  }
-
-  #takeSync(from: PeerId, bytes: Uint8Array): void {
-    let message;
-    try {
-      message = decodeSnapshotMessage(bytes);
-    } catch (error) {
-      if (!(error instanceof CodecError)) throw error;
-      return this.#options.transport.report(from, "malformed");
-    }
-    if (!this.#snapshotServer.mayAsk(from)) return this.#options.transport.report(from, "useless");
-    this.#background(message === null ? this.#sync.receive(from, bytes) : this.#snapshotServer.answer(from, message));
-  }
-
-  #takeBatch(from: PeerId, bytes: Uint8Array): void {
-    const batch = readBatch(bytes);
-    if (batch === null) return this.#options.transport.report(from, "malformed");
-    for (const transaction of batch) this.#pool.offer(transaction, from, (answer) => {
-      if (!answer.ok) return;
-      this.#host.waiting(this.#pool.readyCount);
-      if (answer.fresh && !this.#isValidator(from)) this.#gossip.pass(answer.bytes);
-    });
-  }
-  /** A batch that came through others; nothing of it is passed on before all of it was checked. */
-  async #judgeFlood(from: PeerId, bytes: Uint8Array): Promise<FloodVerdict> {
-    const batch = readBatch(bytes);
-    if (batch === null) {
-      this.#options.transport.report(from, "malformed");
-      return "reject";
-    }
-    const answers = await Promise.all(batch.map((transaction) => this.#pool.submit(transaction, from)));
-    this.#host.waiting(this.#pool.readyCount);
-    if (answers.some((answer) => !answer.ok && FORGED.has(answer.code))) return "reject";
-    return answers.some((answer) => answer.ok) ? "accept" : "ignore";
-  }
-  #isValidator(peer: PeerId): boolean {
-    return this.#facts.set.validators.some(({ publicKey }) => peerId(publicKey) === peer);
-  }
-
-  /** Sending what is final already is no mistake: the answer was lost. */
-  #finalTxid(bytes: Uint8Array): Digest | null {
-    const { txid } = decodeTransaction(bytes);
-    return this.#final.has(txid) ? txid : null;
-  }
-
   // ---- Blocks ----------------------------------------------------------------------------------------------------------------
 
   #factsNow(): EpochFacts {
@@ -380,76 +330,18 @@ class Node implements ChainNode {
     }, {
       held: this.#held,
       blockById: (id) => this.#held.get(id) ?? this.#final.heldById(id),
-      validate: (held) => this.#validate(held),
-      build: (effect) => this.#build(effect),
+      validate: (held) => this.#work.validate(held),
+      build: (effect) => this.#work.build(effect),
       commit: (held, finalization) => this.#commit(held, finalization),
       tipWanted: (id) => {
         this.#executor.moveTo(id);
-        this.#host.waiting(this.#pool.readyCount);
+        this.#tellWaiting();
       },
       behind: (finalization) => this.#sync.want(finalization),
       sealed: () => this.#changeEpoch(),
       otherEpoch: (from, of) => this.#otherEpoch(from, of),
-      accuse: (evidence) => {
-        if (this.#evidence.size < EVIDENCE_WAITING_MAX) this.#evidence.set(hex(evidenceId(evidence)), evidence);
-      },
+      accuse: (evidence) => this.#work.accuse(evidence),
     });
-  }
-
-  #build({ view: of, parent, parentCertificate, timeMs: time }: Effect & { kind: "build" }): { held: HeldBlock; dueMs: DueMs } | null {
-    const { epoch: now, validatorsHash, validator, lastHeight } = this.#facts;
-    if (parent.height >= lastHeight) return this.#buildSeal(of, parent, parentCertificate, time);
-    if (!this.#executor.factsOf(parent.id)) return null;
-    const evidence = [...this.#evidence.values()].slice(0, EVIDENCE_PER_BLOCK_MAX);
-    const built = this.#executor.build({
-      view: of, parentId: parent.id, parentView: parent.view, parentCertificate, timeMs: time, chainId: this.chainId, epoch: now, validatorsHash, proposer: validator!, evidence,
-      rules: this.#rules, pool: this.#pool,
-    });
-    // What it left out punishes nobody any more.
-    for (const one of evidence) if (!built.held.block.body.evidence.includes(one)) this.#evidence.delete(hex(evidenceId(one)));
-    this.#host.waiting(this.#pool.readyCount);
-    return built;
-  }
-
-  /** R14: an empty block that only says that the epoch's last one was notarized. */
-  #buildSeal(of: View, parent: BlockRef, parentCertificate: Certificate | null, time: TimeMs): { held: HeldBlock; dueMs: DueMs } | null {
-    const last = this.#held.get(parent.id);
-    if (!last) return null;
-    const body: BlockBody = { parentCertificate, transactions: [], evidence: [], suspicions: [] };
-    const header: BlockHeader = {
-      ...last.block.header, view: of, height: height(parent.height + 1), parentView: parent.view, parentId: parent.id, parentBitmap: parentCertificate?.bitmap ?? new Uint8Array(0),
-      timeMs: time, bodyRoot: bodyRoot(body), proposer: this.#facts.validator!,
-    };
-    return { held: heldBlock({ header, body }, null), dueMs: null };
-  }
-
-  async #validateSeal(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {
-    const parent = this.#held.get(held.ref.parentId);
-    const { checks } = this.#facts;
-    const certificate = held.block.body.parentCertificate;
-    if (!parent || certificate === null || refusalOfSeal(held, parent.block, this.#chainFacts())) return { valid: false, dueMs: null };
-    return { valid: await checks.holds(certificate), dueMs: null };
-  }
-
-  #chainFacts(): ChainFacts {
-    return { chainId: this.chainId, epoch: this.#facts.epoch, validatorsHash: this.#facts.validatorsHash, rules: this.#rules, ...(this.genesis.era ? { eraHeight: this.genesis.era.height } : {}) };
-  }
-
-  async #validate(held: HeldBlock): Promise<{ valid: boolean; dueMs: DueMs }> {
-    if (isSeal(held.block.header, this.#rules.epochBlocks)) return this.#validateSeal(held);
-    const parent = this.#executor.factsOf(held.ref.parentId);
-    if (!parent || refusalOfHeader(held, parent, this.#chainFacts())) return this.#judgedBySync(held);
-    const transactions = await openBlock(held, this.#pool, this.#facts.checks);
-    if ("ok" in transactions) return this.#judgedBySync(held);
-    const executed = this.#executor.execute(held, transactions);
-    this.#host.waiting(this.#pool.readyCount);
-    return "ok" in executed ? this.#judgedBySync(held) : { valid: true, dueMs: executed.dueMs };
-  }
-
-  /** A block that does not fit the state is wrong, unless sync has made it final meanwhile and the state is beyond it. */
-  #judgedBySync({ ref }: HeldBlock): { valid: boolean; dueMs: DueMs } {
-    const final = ref.height <= this.#finalRef.height ? this.block(ref.height) : null;
-    return { valid: final !== null && hex(final.id) === hex(ref.id), dueMs: null };
   }
 
   #commit(held: HeldBlock, finalization: Certificate): void {
@@ -461,7 +353,7 @@ class Node implements ChainNode {
     this.#finalization = finalization;
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
     this.#background(written.then(() => this.#folder.votes?.forget(block.header.epoch, ref.view, this.#folder.blocks.heightDurable)));
-    for (const one of block.body.evidence) this.#evidence.delete(hex(evidenceId(one)));
+    for (const one of block.body.evidence) this.#work.forget(one);
     this.#finalHeader = block.header;
     if (ref.height === this.#facts.lastHeight) {
       this.#facts = this.#factsNow();
@@ -471,7 +363,7 @@ class Node implements ChainNode {
     this.#snapshots.committed(ref.height);
     this.#held.prune(ref.height, ref.view);
     this.#pool.final(transactions, ref.timeMs);
-    if (this.#started) this.#host.waiting(this.#pool.readyCount);
+    if (this.#started) this.#tellWaiting();
     for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
     const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
     for (const listener of this.#listeners) {
@@ -494,48 +386,12 @@ class Node implements ChainNode {
   }
 
   async #takeSynced(blocks: readonly HeldBlock[], finalization: Certificate): Promise<boolean> {
-    const last = blocks.at(-1);
-    if (!last || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(last.ref.id)) return false;
-    let parentId = hex(blocks[0]!.ref.parentId);
-    for (const { ref } of blocks) {
-      if (hex(ref.parentId) !== parentId) return false;
-      parentId = hex(ref.id);
-    }
     // The set of the next epoch is known before it begins.
     const facts = finalization.epoch === this.#facts.epoch ? this.#facts : epochFacts(this.#executor.final, this.chainId, this.#rules.epochBlocks, this.#key, finalization.epoch);
-    if (!facts || !(await facts.checks.holds(finalization))) return false;
-    for (const held of blocks) {
-      if (held.ref.height <= this.#finalRef.height) continue;
-      const { valid } = await this.#validate(held);
-      // Consensus may have committed the same block meanwhile.
-      if (held.ref.height <= this.#finalRef.height) continue;
-      if (!valid || hex(held.ref.parentId) !== hex(this.#finalRef.id)) return false;
-      this.#commit(held, finalization);
-    }
+    if (!(await this.#work.takeRange(blocks, finalization, facts, (held) => this.#commit(held, finalization)))) return false;
     if (this.#host.epoch !== this.#facts.epoch) this.#changeEpoch();
     else if (finalization.epoch === this.#facts.epoch) this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), finalization);
     return true;
-  }
-
-  /** Replays the store, after the snapshot if there is one. Its blocks were checked when they came, and the checksums say that they are the same. */
-  #restore(snapshot: StoredSnapshot | null): void {
-    const { blocks } = this.#folder;
-    const heightSnapshot = snapshot?.height ?? 0;
-    if (!snapshot && blocks.heightFirst > 1) throw new NodeError("snapshot_missing", `Cannot open ${this.#options.directory}: its blocks begin at ${blocks.heightFirst}, and the snapshot before them is gone; empty the folder to join again`);
-    if (snapshot) this.#final.restoreIndex(snapshot.index, snapshot.height);
-    for (let at = Math.max(1, heightSnapshot); at <= blocks.height; at++) {
-      const stored = blocks.read(at)!;
-      const held = heldFromBytes(stored.bytes);
-      if (at === blocks.height) this.#finalization = decodeCertificate(stored.certificate);
-      this.#finalRef = held.ref;
-      this.#finalHeader = held.block.header;
-      if (at === heightSnapshot) continue;
-      const transactions = trustedTransactions(held);
-      const executed = this.#executor.execute(held, transactions);
-      if ("ok" in executed) throw new NodeError("state_root_differs", `Cannot open block ${at} of ${this.#options.directory}: ${executed.message}`);
-      this.#executor.commit(held.ref.id);
-      this.#final.note(held.ref, transactions);
-    }
   }
 
   /** Only of a block whose header is finalized itself: who joins by it needs no block after it. */
