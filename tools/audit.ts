@@ -10,10 +10,11 @@ import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { bodyRoot, decodeBlock, decodeCertificate, genesisId, headerId } from "#chain/codec/schema.ts";
 import { type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
+import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollout, passTime } from "./auditRollout.ts";
 import { StakeBook } from "./auditStake.ts";
 
 type Segment = { index: number; machine: string; operator: string; rate: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
-type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; segments: Segment[]; dry: Segment[]; past: Segment[] };
+type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; revisions: Revisions; segments: Segment[]; dry: Segment[]; past: Segment[] };
 type ApiBlock = { height: number; id: string; bytes: string; certificate: string; outcomes: { txid: string; ok: boolean }[] };
 export type Report = { ok: boolean; height: number; supply: bigint; lines: Record<string, string | bigint>[]; findings: string[] };
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
@@ -45,17 +46,30 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     const [amount, part] = [segment.rate * (to - segment.paidTo), share(to) - share(segment.paidTo)];
     [book.paid, segment.paidTo, pool] = [book.paid + amount, to, pool + part]; add(segment.operator, amount - part);
   };
+  /** For what ends leases by itself: those that run, and those of a dry escrow that may yet run on. */
+  const leasesOf = (book: Book, t: bigint): Leases => ({
+    isRunning: (index) => book.segments.some((segment) => segment.runs && segment.index === index),
+    endAll: (isOf) => {
+      for (const segment of book.segments.filter(({ runs, index }) => runs && isOf(index))) end(book, segment, t);
+      book.dry = book.dry.filter(({ index }) => !isOf(index));
+    },
+  });
   /** Runs a book to second t, one second after the other; an escrow that cannot pay a whole second ends everything there. */
   function walk(book: Book, t: bigint): void {
     book.dry = [];
+    let ranDry: bigint | null = null;
     for (let s = second; s <= t; s++) {
       const running = book.segments.filter(({ runs }) => runs);
-      if (rateOf(book) > book.free) for (const segment of running) end(book, book.dry[book.dry.push(segment) - 1]!, s);
+      if (rateOf(book) > book.free) {
+        ranDry = s;
+        for (const segment of running) end(book, book.dry[book.dry.push(segment) - 1]!, s);
+      }
       else if (s < t) for (const segment of running) [book.free, segment.to] = [book.free - segment.rate, s + 1n];
     }
     const over = book.segments.filter(({ runs, to }) => !runs && to + rules.holdSeconds <= t);
     for (const segment of over) pay(book, segment, segment.to);
     [book.past, book.segments] = [[...book.past, ...over], book.segments.filter((segment) => !over.includes(segment))];
+    passTime(book.revisions, leasesOf(book, t), t, ranDry);
   }
   const punish = (evidence: Uint8Array, by: string | null): void => { const cost = stakes.punish(evidence, by); burnt += cost.burnt; if (cost.reporter !== null) add(cost.reporter, cost.reward); };
   const rateFor = ({ machine }: Segment, { memoryMib, cpuMillis }: Book, { gib, core } = machines.get(machine)!): bigint =>
@@ -74,16 +88,23 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     } else if (op.kind === "up" && machine.boot !== op.bootId.toHex()) {
       machine.boot = op.bootId.toHex();
       for (const each of books.values()) for (const segment of each.segments.filter((one) => one.machine === sender && (one.runs || one.to > second))) end(each, segment, second);
-      for (const each of books.values()) each.dry = each.dry.filter((lease) => lease.machine !== sender);
+      for (const each of books.values()) {
+        each.dry = each.dry.filter((lease) => lease.machine !== sender);
+        look(each.revisions, leasesOf(each, t), t);
+      }
     } else if (op.kind === "deploy") {
       add(sender, -op.deposit);
-      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, segments: [], dry: [], past: [] });
-    } else if (op.kind === "ready") start(book, t, { index: op.index, machine: sender, operator: machine.operator, rate: op.rate });
+      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, revisions: newRevisions(op.replicas), segments: [], dry: [], past: [] });
+    } else if (op.kind === "ready") {
+      // A lease that moved here: where it was it ends in this second.
+      for (const segment of running) end(book, segment, t);
+      start(book, t, { index: op.index, machine: sender, operator: machine.operator, rate: op.rate });
+    }
     else if (op.kind === "failed") for (const segment of running) end(book, segment, t);
     else if (op.kind === "scale" || op.kind === "close") {
-      const replicas = op.kind === "scale" ? op.replicas : 0;
-      for (const segment of running) if (segment.index >= replicas) end(book, segment, t);
-      [book.dry, book.closing] = [book.dry.filter(({ index }) => index < replicas), op.kind === "close"];
+      const isOver = ({ index }: Segment): boolean => op.kind === "close" || isBeyond(book.revisions, index, op.replicas);
+      for (const segment of running) if (isOver(segment)) end(book, segment, t);
+      [book.dry, book.closing] = [book.dry.filter((lease) => !isOver(lease)), op.kind === "close"];
     } else if (op.kind === "resize") {
       const before = { ...book };
       [book.memoryMib, book.cpuMillis] = [op.memoryMib, op.cpuMillis];
@@ -96,6 +117,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       const hasRoom = book.dry.every((lease) => book.segments.filter(({ index, runs }) => !runs && index === lease.index).length < rules.unpaidSegmentsMax);
       if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ rate }) => rate)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, lease);
     } else if (op.kind === "claim") for (const segment of running) pay(book, segment, least(t - rules.holdSeconds, t < stallUntil ? stallUpTo : t));
+    if (book) operateRollout(op, book.revisions, leasesOf(book, t), t);
   }
   function fold({ bytes, certificate: proof, outcomes, id: named }: ApiBlock): void {
     const { header, body } = decodeBlock(Uint8Array.fromBase64(bytes));

@@ -72,7 +72,26 @@ export type Authorise = { readonly kind: "authorise"; readonly key: PublicKey; r
 export type Revoke = { readonly kind: "revoke"; readonly key: PublicKey };
 /** How many keys must sign. */
 export type SetThreshold = { readonly kind: "setThreshold"; readonly threshold: number };
-export type Operation = Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+/**
+ * A new revision beside the one that serves. It takes `weight` per mille of the requests once all its leases are ready and healthy, is
+ * promoted when they were so for `healthySeconds`, and rolled back after more than `failuresMax` failures or at the deadline.
+ */
+export type Update = {
+  readonly kind: "update";
+  readonly deploymentId: Address;
+  readonly componentDigest: Digest;
+  readonly configurationDigest: Digest | null;
+  readonly weight: number;
+  readonly healthySeconds: number;
+  readonly deadlineSeconds: number;
+  readonly failuresMax: number;
+};
+/** Ends the wait for health: a canary gets all its leases, what has them serves alone. */
+export type Promote = { readonly kind: "promote"; readonly deploymentId: Address };
+export type RollBack = { readonly kind: "rollBack"; readonly deploymentId: Address };
+/** Sender = machine: a lease that is ready does not answer as it should, or does again. Only changes are told. */
+export type Health = { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly healthy: 0 | 1; readonly cause: string };
+export type Operation = Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -144,6 +163,13 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   authorise: { number: 16, fields: { key: same((value) => publicKey(bytes(value, 32))), scopes: U32, limit: U64, expiryMs: U64 } },
   revoke: { number: 17, fields: { key: same((value) => publicKey(bytes(value, 32))) } },
   setThreshold: { number: 18, fields: { threshold: U32 } },
+  update: {
+    number: 50,
+    fields: { deploymentId: ADDRESS, componentDigest: DIGEST, configurationDigest: DIGEST_OR_NONE, weight: U32, healthySeconds: U32, deadlineSeconds: U32, failuresMax: U32 },
+  },
+  promote: { number: 51, fields: { deploymentId: ADDRESS } },
+  rollBack: { number: 52, fields: { deploymentId: ADDRESS } },
+  health: { number: 53, fields: { deploymentId: ADDRESS, index: U32, healthy: FLAG, cause: textOf(CAUSE_BYTES_MAX) } },
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;

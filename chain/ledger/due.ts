@@ -1,7 +1,7 @@
 /**
  * Step 2 of a block: what happens by itself because its second has come (design 4, order inside a block).
  *
- * In (second, kind, id) order; escrows before leases. A block takes events until they made up 256 leases or segments, the
+ * In (second, kind, id) order; escrows before leases, leases before rollouts. A block takes events until they made up 256 leases or segments, the
  * first one whole whatever its size; the rest is due still, and comes first in the next block, which follows at once.
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
@@ -9,6 +9,7 @@ import { dueSecond, open, touch } from "#chain/ledger/escrow.ts";
 import { closeDry, endLease, finishClosing, paySegments } from "#chain/ledger/leases.ts";
 import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import type { Lease } from "#chain/ledger/model.ts";
+import { rolloutIsDue } from "#chain/ledger/rollout.ts";
 import { parseId, parseLease } from "#chain/ledger/state.ts";
 import type { Address } from "#chain/types.ts";
 
@@ -21,7 +22,8 @@ export function runDueEvents(context: BlockContext): void {
     if (work >= rules.dueEventsPerBlockMax) return;
     const rest = entry.slice(21);
     if (entry[20] === "0") work += escrowDue(context, parseId(rest));
-    else work += notReady(context, state.lease(...parseLease(rest)) as Lease);
+    else if (entry[20] === "2") work += rolloutIsDue(context, parseId(rest));
+    else if (entry[20] === "1") work += notReady(context, state.lease(...parseLease(rest)) as Lease);
   }
 }
 

@@ -38,14 +38,17 @@ export function endLease(context: BlockContext, lease: Lease, end: bigint, why: 
     let deployment = mustGet(state.deployment(deploymentId));
     useCapacity(context, machine, deployment, -1);
     if (lease.state === "placed") deployment = { ...deployment, reservedRate: deployment.reservedRate - lease.rate };
-    if (lease.state === "ready") deployment = { ...deployment, escrow: stop(deployment.escrow, context.second, index, end) };
+    if (isOpen(lease)) deployment = { ...deployment, escrow: stop(deployment.escrow, context.second, index, end) };
+    const { rollout } = deployment;
+    // One of a revision that is not promoted: it is not whole any more, and what serves takes all requests.
+    if (rollout !== null && lease.revision === rollout.revision) deployment = { ...deployment, rollout: { ...rollout, healthyFrom: null, weightNow: 0 } };
     state.put(deployment);
     // The end of one that ran dry was told when it did.
     if (lease.state !== "dry") context.events.push({ kind: "ended", deploymentId, index, machine, end, why });
   }
   if (next === "gone") return state.remove(lease);
   const avoid = why === "not_ready" || why === "failed" ? machine : why === "rebooted" ? null : lease.avoid;
-  state.put({ ...lease, state: next, machine: null, rate: 0n, triedHeight: 0, avoid, lastEnd: why });
+  state.put({ ...lease, state: next, machine: null, rate: 0n, triedHeight: 0, avoid, lastEnd: why, unhealthyFrom: 0n });
 }
 
 /** The due event of an escrow that ran dry closes its leases, which keep their capacity until the placement step of the block. */
@@ -55,13 +58,15 @@ export function closeDry(context: BlockContext, id: Address): void {
   const second = deployment.escrow.dry as bigint;
   state.put({ ...deployment, state: deployment.state === "active" ? "dry" : deployment.state, escrow: { ...deployment.escrow, dry: null } });
   context.events.push({ kind: "dry", deploymentId: id, second });
-  for (const lease of state.leasesOf(id, deployment.replicas)) {
-    if (lease.state === "ready") {
+  for (const lease of state.leasesOf(id)) {
+    if (isOpen(lease)) {
       state.put({ ...lease, state: "dry", lastEnd: "dry" });
       context.events.push({ kind: "ended", deploymentId: id, index: lease.index, machine: lease.machine as Address, end: second, why: "dry" });
     } else if (lease.state === "placed") endLease(context, lease, second, "dry", "waiting");
     else if (lease.state === "pending") state.put({ ...lease, state: "waiting", lastEnd: "dry" });
   }
+  const { rollout } = deployment;
+  if (rollout !== null) state.put({ ...mustGet(state.deployment(id)), rollout: { ...rollout, healthyFrom: null, weightNow: 0 } });
   context.dry.add(hex(id));
 }
 
@@ -72,7 +77,7 @@ export function closeDry(context: BlockContext, id: Address): void {
 export function reopenDry(context: BlockContext, id: Address): void {
   const { state, second, rules } = context;
   const deployment = mustGet(state.deployment(id));
-  const leases = state.leasesOf(id, deployment.replicas).filter((lease) => lease.state === "dry");
+  const leases = state.leasesOf(id).filter((lease) => lease.state === "dry");
   const openings = leases.map(({ index, rate, machine }) => {
     const here = mustGet(state.machine(machine as Address));
     return { index, rate, machine: here.id, operator: here.operator };
@@ -93,7 +98,7 @@ export function releaseDry(context: BlockContext): void {
     const deployment = state.deployment(parseId(name));
     if (!deployment) continue;
     const mayRun = deployment.state === "active" && isFunded(deployment.escrow, 1n, rules);
-    for (const lease of state.leasesOf(deployment.id, deployment.replicas)) {
+    for (const lease of state.leasesOf(deployment.id)) {
       if (lease.state === "dry") endLease(context, lease, context.second, "dry", mayRun ? "pending" : "waiting");
     }
   }
@@ -107,7 +112,7 @@ export function wake(context: BlockContext, id: Address): void {
   const paused = isPaused(deployment);
   state.put({ ...deployment, state: paused ? "paused" : "active" });
   if (paused) return;
-  for (const lease of state.leasesOf(id, deployment.replicas)) {
+  for (const lease of state.leasesOf(id)) {
     if (lease.state !== "waiting") continue;
     state.spend(LEASE_WORK);
     state.put({ ...lease, state: "pending", triedHeight: 0 });
@@ -120,7 +125,7 @@ export function pause(context: BlockContext, id: Address): void {
   const deployment = mustGet(state.deployment(id));
   state.put({ ...deployment, state: "paused" });
   context.events.push({ kind: "paused", deploymentId: id });
-  for (const lease of state.leasesOf(id, deployment.replicas)) if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
+  for (const lease of state.leasesOf(id)) if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
 }
 
 /** Pays the segments whose hold is over. */
@@ -184,4 +189,6 @@ export function useCapacity({ state }: BlockContext, id: Address, { memoryMib, c
   state.put(used);
 }
 
+/** It is paid: it has a stream. */
+export const isOpen = ({ state }: Lease): boolean => state === "ready" || state === "moving";
 export const isOn = (lease: Lease | undefined, machine: Address): lease is Lease => lease !== undefined && sameBytes(lease.machine, machine);

@@ -66,6 +66,21 @@ export const STRIKE_SECONDS = 10n;
 export const STRIKE_SECONDS_MAX = 600n;
 export const STRIKES_COUNTED_MAX = 16;
 
+/** Leases of one revision have indices from 0 or from here: the most replicas that a deployment can have. */
+export const REVISION_SLOT = 256;
+/** What served before and can be rolled out again. */
+export const HISTORY_MAX = 8;
+export const WEIGHT_MAX = 1_000;
+/** Of a rollout: an hour of health, a day until it is given up, and failures that are borne with. */
+export const HEALTHY_SECONDS_MAX = 3_600;
+export const DEADLINE_SECONDS_MAX = 86_400;
+export const ROLLOUT_FAILURES_MAX = 1_000;
+/** Money seconds that a lease which does not answer as it should is given to come back; twice as long after each move, as it may be the component. */
+export const UNHEALTHY_SECONDS = 30n;
+export const UNHEALTHY_MOVES_COUNTED_MAX = 10;
+/** Of one deployment's rules where it may run, and of one machine's labels. */
+export const CONSTRAINTS_MAX = 16;
+
 /** A gap of header time that is longer than an idle interval by this is a stall of the chain. */
 export const STALL_MARGIN_MS = 2_000n;
 /** Money seconds after a stall in which nobody can be proven gone (design 4.2), so that `claim` waits. */

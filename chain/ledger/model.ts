@@ -9,7 +9,7 @@ import { stateKey } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
-import { STAKE_MIN } from "#chain/ledger/limits.ts";
+import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chain/ledger/limits.ts";
 import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
 import { type Address, type Digest, type PublicKey, U64_MAX } from "#chain/types.ts";
 
@@ -23,6 +23,26 @@ export type Account = {
   readonly keys: readonly AccountKey[];
   readonly threshold: number;
 };
+/** What runs: replaced as a whole by an update. */
+export type Version = { readonly revision: number; readonly componentDigest: Digest; readonly configurationDigest: Digest | null };
+/** A revision beside the one that serves, until it is promoted or rolled back (rollout.ts). */
+export type Rollout = Version & {
+  /** Per mille of the requests that it takes once all its leases are ready and healthy; and what it takes now. */
+  readonly weight: number;
+  readonly weightNow: number;
+  /** Leases that it has in this stage: a canary's share, then as many as the deployment. */
+  readonly replicas: number;
+  readonly healthySeconds: number;
+  readonly deadlineSeconds: number;
+  readonly failuresMax: number;
+  readonly failures: number;
+  /** Money second at which it is rolled back. */
+  readonly deadline: bigint;
+  /** Since when all its leases are ready and healthy; null: they are not. */
+  readonly healthyFrom: bigint | null;
+};
+/** Where a deployment may run; an empty list allows all. */
+export type Constraints = { readonly regions: readonly string[]; readonly operators: readonly Address[]; readonly labels: readonly string[] };
 export type Deployment = {
   readonly kind: "deployment";
   readonly id: Address;
@@ -45,7 +65,22 @@ export type Deployment = {
   /** Σ rates of placed leases that have not said ready: money that placement counts on. */
   readonly reservedRate: bigint;
   readonly escrow: Escrow;
+  /** Leases of the revision that serves begin at `slot × REVISION_SLOT`, those of the other at the other slot. */
+  readonly slot: 0 | 1;
+  readonly revision: number;
+  /** The last number that a revision got. */
+  readonly revisionLast: number;
+  readonly rollout: Rollout | null;
+  /** What served before, the newest first. */
+  readonly history: readonly Version[];
+  /** Why the last update was rolled back; empty: it was not. */
+  readonly rolledBack: string;
+  readonly constraints: Constraints;
 };
+/** The machine that a lease moves to: placed, not ready. */
+export type Successor = { readonly machine: Address; readonly rate: bigint; readonly placedAt: bigint };
+/** The machine that a lease left: unpaid, it ends what it has begun. */
+export type Predecessor = { readonly machine: Address; readonly until: bigint };
 export type Lease = {
   readonly kind: "lease";
   readonly deploymentId: Address;
@@ -60,6 +95,13 @@ export type Lease = {
   /** Where it did not get ready last: taken again only when nothing else qualifies. */
   readonly avoid: Address | null;
   readonly lastEnd: LeaseEnd | "";
+  readonly revision: number;
+  /** Money second since which its machine says that it does not answer as it should; 0: it does. */
+  readonly unhealthyFrom: bigint;
+  /** Moves because of that, one after the other: each waits twice as long. */
+  readonly moves: number;
+  readonly next: Successor | null;
+  readonly last: Predecessor | null;
 };
 export type Machine = {
   readonly kind: "machine";
@@ -79,6 +121,9 @@ export type Machine = {
   readonly bond: bigint;
   readonly strikes: number;
   readonly placeableFrom: bigint;
+  /** Its operator wants it empty: what runs here moves away, nothing comes. */
+  readonly draining: boolean;
+  readonly labels: readonly string[];
 };
 /** One leaf: the clock and the pots that are nobody's. */
 export type Totals = {
@@ -171,16 +216,22 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
         entity.id, entity.owner, entity.name, DEPLOYMENT_STATES.indexOf(entity.state), entity.componentDigest, entity.configurationDigest ?? NONE,
         entity.memoryMib, entity.cpuMillis, entity.concurrency, entity.replicas, entity.rateMax, entity.isolation, entity.createdHeight,
         entity.failures, entity.failedMachines, entity.failedAt, entity.lastFailure, entity.reservedRate, escrowLeaf(entity.escrow),
+        [
+          entity.slot, entity.revision, entity.revisionLast, entity.rollout === null ? [] : rolloutLeaf(entity.rollout), entity.history.map(versionLeaf), entity.rolledBack,
+          [entity.constraints.regions, entity.constraints.operators, entity.constraints.labels],
+        ],
       ];
     case "lease":
       return [
         entity.deploymentId, entity.index, LEASE_STATES.indexOf(entity.state), entity.machine ?? NONE, entity.rate, entity.placedAt, entity.triedHeight,
-        entity.avoid ?? NONE, entity.lastEnd,
+        entity.avoid ?? NONE, entity.lastEnd, entity.revision, entity.unhealthyFrom, entity.moves,
+        entity.next === null ? [] : [entity.next.machine, entity.next.rate, entity.next.placedAt], entity.last === null ? [] : [entity.last.machine, entity.last.until],
       ];
     case "machine":
       return [
         entity.id, entity.key, entity.operator, entity.up ? 1 : 0, entity.bootId, entity.memoryMib, entity.cpuMillis, entity.memoryMibUsed, entity.cpuMillisUsed,
         entity.leases, entity.pricePerGibSecond, entity.pricePerCoreSecond, entity.region, entity.bond, entity.strikes, entity.placeableFrom,
+        entity.draining ? 1 : 0, entity.labels,
       ];
     case "totals":
       return [entity.height, entity.timeMs, entity.moneySecond, entity.feePool, entity.burnt, entity.supply, entity.stallUpTo, entity.stallUntil];
@@ -200,13 +251,23 @@ export function valueOf(entity: Exclude<Entity, Archive>): Uint8Array {
   if (entity.kind !== "deployment") return encode(leaf);
   const items = leaf as readonly Cbor[];
   const [balance, owed, rate, at, dry, streams, ended] = items[18] as readonly [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
-  return encode([...items.slice(0, 18), [balance, owed, rate, at, dry, sha256(encode([streams, ended]))]]);
+  return encode([...items.slice(0, 18), [balance, owed, rate, at, dry, sha256(encode([streams, ended]))], ...items.slice(19)]);
 }
 const memberLeaf = ({ key, weight, operator }: Member): Cbor => [key, weight, operator];
 export const VALIDATOR_STATES: readonly ValidatorState[] = ["active", "jailed", "tombstoned"];
 const NONE = new Uint8Array(0);
 export const DEPLOYMENT_STATES: readonly DeploymentState[] = ["active", "paused", "dry", "closing"];
-export const LEASE_STATES: readonly Lease["state"][] = ["pending", "placed", "ready", "waiting", "dry"];
+export const LEASE_STATES: readonly Lease["state"][] = ["pending", "placed", "ready", "waiting", "dry", "moving"];
+const versionLeaf = ({ revision, componentDigest, configurationDigest }: Version): Cbor => [revision, componentDigest, configurationDigest ?? NONE];
+const rolloutLeaf = (rollout: Rollout): Cbor => [
+  versionLeaf(rollout), rollout.weight, rollout.weightNow, rollout.replicas, rollout.healthySeconds, rollout.deadlineSeconds, rollout.failuresMax, rollout.failures,
+  rollout.deadline, rollout.healthyFrom === null ? [] : [rollout.healthyFrom],
+];
+/** The second in which a rollout goes on by itself, or ends. */
+export const rolloutDue = ({ deadline, healthyFrom, healthySeconds }: Rollout): bigint =>
+  healthyFrom !== null && healthyFrom + BigInt(healthySeconds) < deadline ? healthyFrom + BigInt(healthySeconds) : deadline;
+/** How long a lease that does not answer as it should stays where it is. */
+export const unhealthyUntil = ({ unhealthyFrom, moves }: Lease): bigint => unhealthyFrom + (UNHEALTHY_SECONDS << BigInt(Math.min(moves, UNHEALTHY_MOVES_COUNTED_MAX)));
 const streamLeaf = (s: Stream): Cbor[] => [s.index, s.machine, s.operator, s.rate, s.openedAt, s.paidUntil];
 const escrowLeaf = (e: Escrow): Cbor =>
   [e.balance, e.owed, e.rate, e.at, e.dry === null ? [] : [e.dry], e.streams.map(streamLeaf), e.ended.map((segment: Segment) => [...streamLeaf(segment), segment.end])];
@@ -232,10 +293,11 @@ export function moneyOf(entity: Entity | undefined): bigint {
  * The lists, as strings in one ordered set; the first letter says which:
  *   n owner:name:id   o owner id       deployments by name (not closing ones) and by owner
  *   m machine id index                 leases that a machine holds
+ *   h machine id index                 leases that it holds beside: they move to it, or left it just now
  *   u machine id                       deployments with segments on a machine that are not paid
  *   p tried id index                   leases that look for a machine
  *   c price machine                    machines that are up, cheapest first
- *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time
+ *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left
  *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake)
  *   b time id                          validators with unbonding stake, by when the first of it is released
  *   e last first                       sets of epochs that are over
@@ -262,6 +324,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
       if (entity.state !== "closing") entries.push(`n${entity.owner.toHex()}:${entity.name}:${id}`);
       const due = dueSecond(entity.escrow, rules);
       if (due !== null) entries.push(`t${hex20(due)}0${id}`);
+      if (entity.rollout !== null) entries.push(`t${hex20(rolloutDue(entity.rollout))}2${id}`);
       for (const machine of machinesOf(entity.escrow.ended)) entries.push(`u${machine}${id}`);
       return entries;
     }
@@ -269,8 +332,12 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
       const name = entity.deploymentId.toHex() + hex8(entity.index);
       const entries: string[] = [];
       if (entity.machine !== null) entries.push(`m${entity.machine.toHex()}${name}`);
-      if (entity.state === "pending") entries.push(`p${hex8(entity.triedHeight)}${name}`);
-      if (entity.state === "placed") entries.push(`t${hex20(entity.placedAt + rules.readySecondsMax)}1${name}`);
+      const { state, next, last, unhealthyFrom } = entity;
+      if (state === "pending" || (state === "moving" && next === null)) entries.push(`p${hex8(entity.triedHeight)}${name}`);
+      if (state === "placed") entries.push(`t${hex20(entity.placedAt + rules.readySecondsMax)}1${name}`);
+      if (next !== null) entries.push(`h${next.machine.toHex()}${name}`, `t${hex20(next.placedAt + rules.readySecondsMax)}1${name}`);
+      if (state === "ready" && unhealthyFrom > 0n) entries.push(`t${hex20(unhealthyUntil(entity))}3${name}`);
+      if (last !== null) entries.push(`h${last.machine.toHex()}${name}`, `t${hex20(last.until)}4${name}`);
       return entries;
     }
     case "machine": {

@@ -9,11 +9,12 @@ import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
-import { closeDry, endLease, finishClosing, isOn, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
-import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, LEASE_WORK, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
+import { closeDry, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
+import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
 import { bond, report, unbond, unjail } from "#chain/ledger/stake.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
@@ -42,6 +43,10 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   failed,
   resize,
   scale,
+  health,
+  update: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => update(context, deployment, op)),
+  promote: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => promote(context, deployment)),
+  rollBack: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => rollBack(context, deployment)),
 
   topUp: (context, { deploymentId, amount }, { sender }) => {
     const { state, second } = context;
@@ -56,6 +61,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     // It ran dry in this second, and had no room among the block's due events.
     if (escrow.dry !== null) closeDry(context, deploymentId);
     reopenDry(context, deploymentId);
+    noteHealth(context, deploymentId);
     wake(context, deploymentId);
     return OK;
   },
@@ -76,9 +82,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     const { state, second } = context;
     const owned = ownedBy(context, sender, deploymentId);
     if (!owned.ok) return owned;
-    for (const lease of state.leasesOf(deploymentId, owned.deployment.replicas)) endLease(context, lease, second, "closed", "gone");
+    for (const lease of state.leasesOf(deploymentId)) endLease(context, lease, second, "closed", "gone");
     const deployment = state.deployment(deploymentId) as Deployment;
-    state.put({ ...deployment, state: "closing", replicas: 0, escrow: touch(deployment.escrow, second) });
+    state.put({ ...deployment, state: "closing", replicas: 0, rollout: null, escrow: touch(deployment.escrow, second) });
     finishClosing(context, deploymentId);
     return OK;
   },
@@ -88,7 +94,7 @@ export const applyOperation = (context: BlockContext, op: Operation, origin: Ori
   (TABLE[op.kind] as Apply<OperationKind>)(context, op, origin);
 
 /** Operations of machines that cost nothing, within a share. */
-export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed";
+export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health";
 
 // ---- Machines --------------------------------------------------------------------------------------------------------------
 
@@ -108,7 +114,7 @@ function registerMachine(context: BlockContext, op: RegisterMachine, { sender }:
   const bondBefore = known?.bond ?? 0n;
   if (!debit(state, sender, op.bond > bondBefore ? op.bond - bondBefore : 0n)) return unfunded(`bond ${op.bond}`);
   if (op.bond < bondBefore) credit(state, sender, bondBefore - op.bond);
-  const fresh = { up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n };
+  const fresh = { draining: false, labels: [], up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n };
   const { memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond } = op;
   const machine: Machine = { kind: "machine", id, key: op.machineKey, operator: sender, ...fresh, ...known, memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond };
   state.put(machine);
@@ -160,6 +166,7 @@ function ready(context: BlockContext, { deploymentId, index, rate }: Extract<Ope
   state.put({ ...lease, state: "ready", avoid: null, lastEnd: "" });
   if (machine.strikes > 0) state.put({ ...machine, strikes: 0 });
   context.events.push({ kind: "opened", deploymentId, index, machine: sender, rate, second });
+  noteHealth(context, deploymentId);
   return OK;
 }
 
@@ -172,6 +179,12 @@ function failed(context: BlockContext, { deploymentId, index, cause }: Extract<O
   if (!isOn(lease, sender) || lease.state === "dry") return refuse("not_placed_here", `Cannot fail lease ${index} as it is not placed here`);
   endLease(context, lease, second, "failed", "pending");
   const deployment = state.deployment(deploymentId) as Deployment;
+  if (lease.revision !== deployment.revision) {
+    context.events.push({ kind: "failed", deploymentId, index, machine: sender, cause });
+    state.put({ ...deployment, lastFailure: cause });
+    noteFailure(context, lease, cause);
+    return OK;
+  }
   const isOld = deployment.failedAt + FAILURES_REMEMBERED_SECONDS < second;
   const before = isOld ? [] : deployment.failedMachines;
   const failedMachines = before.some((machine) => sameBytes(machine, sender)) ? before : [...before, sender];
@@ -199,16 +212,13 @@ function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }
   state.put({
     kind: "deployment", id, owner: sender, name, state: "active", componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, rateMax, isolation,
     createdHeight: context.height, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n, escrow: newEscrow(op.deposit, second),
+    slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] },
   });
   state.put({ kind: "archive", deploymentId: id, owner: sender, name, since: 0n, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
-  state.spend(replicas * LEASE_WORK);
-  for (let index = 0; index < replicas; index++) state.put(newLease(id, index));
+  addLeases(context, id, 0, 1, 0, replicas);
   context.events.push({ kind: "deployed", deploymentId: id, owner: sender, name });
   return OK;
 }
-
-const newLease = (deploymentId: Address, index: number): Lease =>
-  ({ kind: "lease", deploymentId, index, state: "pending", machine: null, rate: 0n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "" });
 
 /**
  * A lease goes on at the level of price it has, or at its machine's present one where that is lower: a raise counts for new leases only,
@@ -223,7 +233,7 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
   const before = owned.deployment;
   const rates = new Map<number, bigint>();
   let reservedRate = before.reservedRate;
-  for (const lease of state.leasesOf(deploymentId, before.replicas)) {
+  for (const lease of state.leasesOf(deploymentId)) {
     if (lease.machine === null) continue;
     useCapacity(context, lease.machine, before, -1);
     const machine = state.machine(lease.machine) as Machine;
@@ -235,7 +245,7 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
     const rate = kept < present ? kept : present;
     if (before.rateMax > 0n && rate > before.rateMax) return refuse("rate_above_max", `Cannot resize as lease ${lease.index} would cost ${rate} per second and ${before.rateMax} is the most`);
     if (lease.state === "placed") reservedRate += rate - lease.rate;
-    if (lease.state === "ready") rates.set(lease.index, rate);
+    if (isOpen(lease)) rates.set(lease.index, rate);
     state.put({ ...lease, rate, placedAt: lease.state === "placed" ? second : lease.placedAt });
     if (rate !== lease.rate) context.events.push({ kind: "resized", deploymentId, index: lease.index, machine: lease.machine, rate, second });
   }
@@ -253,22 +263,27 @@ function scale(context: BlockContext, { deploymentId, replicas }: Extract<Operat
   const bad = badReplicas(replicas, rules.replicasMax, 0);
   if (bad) return bad;
   const before = owned.deployment;
+  if (before.rollout !== null) return refuse("rollout_under_way", `Cannot scale as revision ${before.rollout.revision} is on its way: promote it or roll it back`);
   if (replicas > before.replicas) {
     const escrow = touch(before.escrow, second);
     // Those that look for a machine still, too: else one minute's money would make 256 leases, one after the other.
-    const placed = state.leasesOf(deploymentId, before.replicas).filter(({ machine }) => machine !== null).length;
+    const placed = state.leasesOf(deploymentId).filter(({ machine }) => machine !== null).length;
     const more = cheapestRate(state, before.memoryMib, before.cpuMillis) * BigInt(replicas - placed);
     if (freeOf(escrow) < (escrow.rate + before.reservedRate + more) * rules.runwaySecondsMin) return refuse("insufficient_funds", `Cannot scale to ${replicas} as the escrow does not hold ${rules.runwaySecondsMin} seconds of it`);
   }
-  for (let index = replicas; index < before.replicas; index++) endLease(context, state.lease(deploymentId, index) as Lease, second, "scaled", "gone");
-  state.spend(Math.max(0, replicas - before.replicas) * LEASE_WORK);
-  for (let index = before.replicas; index < replicas; index++) state.put(newLease(deploymentId, index));
+  for (const lease of state.leasesIn(deploymentId, before.slot, before.replicas).slice(replicas)) endLease(context, lease, second, "scaled", "gone");
+  addLeases(context, deploymentId, before.slot, before.revision, before.replicas, replicas);
   state.put({ ...(state.deployment(deploymentId) as Deployment), replicas, failures: 0, failedMachines: [], lastFailure: "" });
   wake(context, deploymentId);
   return OK;
 }
 
 // ---- The refusals that several share -------------------------------------------------------------------------------------------
+
+function withOwned(context: BlockContext, sender: Address, id: Address, then: (deployment: Deployment) => Result): Result {
+  const owned = ownedBy(context, sender, id);
+  return owned.ok ? then(owned.deployment) : owned;
+}
 
 function ownedBy({ state }: BlockContext, sender: Address, id: Address): { ok: true; deployment: Deployment } | Refusal {
   const deployment = state.deployment(id);

@@ -64,11 +64,11 @@ export function cheapestRate(state: State, memoryMib: number, cpuMillis: number)
   return least === null || least < RATE_RESERVED_MIN ? RATE_RESERVED_MIN : least;
 }
 
-function spreadOf(spreads: Map<Hex, Spread>, state: State, { id, replicas }: Deployment): Spread {
+function spreadOf(spreads: Map<Hex, Spread>, state: State, { id }: Deployment): Spread {
   const known = spreads.get(hex(id));
   if (known) return known;
   const spread: Spread = new Map();
-  for (const { machine } of state.leasesOf(id, replicas)) if (machine !== null) spread.set(hex(machine), (spread.get(hex(machine)) ?? 0) + 1);
+  for (const { machine } of state.leasesOf(id)) if (machine !== null) spread.set(hex(machine), (spread.get(hex(machine)) ?? 0) + 1);
   spreads.set(hex(id), spread);
   return spread;
 }

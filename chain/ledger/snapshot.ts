@@ -20,7 +20,7 @@ import { sha256 } from "#chain/crypto.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { CHUNK_BYTES_AIM, CHUNK_LEVEL_MAX, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
-import { type Archive, DEPLOYMENT_STATES, type Deployment, type Entity, LEASE_STATES, type Member, type Unbonding, VALIDATOR_STATES, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
+import { type Archive, DEPLOYMENT_STATES, type Deployment, type Entity, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
 import { State } from "#chain/ledger/state.ts";
 import { EMPTY_TREES, depthOf } from "#chain/ledger/tree.ts";
 import type { LeaseEnd } from "#chain/ledger/view.ts";
@@ -181,28 +181,31 @@ const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extrac
     return { kind: "account", address: id20(id), balance: u64(balance), nonce: u64(nonce), keys: list(keys, ITEMS_MAX).map(keyFrom), threshold: u32(threshold) };
   },
   deployment: (leaf) => {
-    const [id, owner, name, state, component, configuration, memory, cpu, concurrency, replicas, rateMax, isolation, created, failures, failed, failedAt, last, reserved, escrow] = tuple(leaf as Cbor, 19);
+    const [id, owner, name, state, component, configuration, memory, cpu, concurrency, replicas, rateMax, isolation, created, failures, failed, failedAt, last, reserved, escrow, revisions] = tuple(leaf as Cbor, 20);
     const configurationBytes = bytes(configuration);
     return {
       kind: "deployment", id: id20(id), owner: id20(owner), name: text(name, TEXT_BYTES_MAX), state: oneOf(DEPLOYMENT_STATES, state), componentDigest: digest(bytes(component, 32)),
       configurationDigest: configurationBytes.length === 0 ? null : digest(configurationBytes), memoryMib: u32(memory), cpuMillis: u32(cpu), concurrency: u32(concurrency),
       replicas: u32(replicas), rateMax: u64(rateMax), isolation: oneOf([0, 1] as const, isolation), createdHeight: u32(created), failures: u32(failures),
       failedMachines: list(failed, ITEMS_MAX).map(id20), failedAt: u64(failedAt), lastFailure: text(last, TEXT_BYTES_MAX), reservedRate: u64(reserved), escrow: escrowFrom(escrow),
+      ...revisionsFrom(revisions),
     };
   },
   lease: (leaf) => {
-    const [id, index, state, machine, rate, placedAt, tried, avoid, lastEnd] = tuple(leaf as Cbor, 9);
+    const [id, index, state, machine, rate, placedAt, tried, avoid, lastEnd, revision, unhealthyFrom, moves, next, last] = tuple(leaf as Cbor, 14);
     return {
       kind: "lease", deploymentId: id20(id), index: u32(index), state: oneOf(LEASE_STATES, state), machine: id20OrNone(machine), rate: u64(rate), placedAt: u64(placedAt),
       triedHeight: u32(tried), avoid: id20OrNone(avoid), lastEnd: text(lastEnd, TEXT_BYTES_MAX) as LeaseEnd | "",
+      revision: u32(revision), unhealthyFrom: u64(unhealthyFrom), moves: u32(moves), next: successorFrom(next), last: predecessorFrom(last),
     };
   },
   machine: (leaf) => {
-    const [id, key, operator, up, boot, memory, cpu, memoryUsed, cpuUsed, leases, gib, core, region, bond, strikes, from] = tuple(leaf as Cbor, 16);
+    const [id, key, operator, up, boot, memory, cpu, memoryUsed, cpuUsed, leases, gib, core, region, bond, strikes, from, draining, labels] = tuple(leaf as Cbor, 18);
     return {
       kind: "machine", id: id20(id), key: publicKey(bytes(key, 32)), operator: id20(operator), up: oneOf([0, 1] as const, up) === 1, bootId: bytes(boot, 16), memoryMib: u32(memory),
       cpuMillis: u32(cpu), memoryMibUsed: u32(memoryUsed), cpuMillisUsed: u32(cpuUsed), leases: u32(leases), pricePerGibSecond: u64(gib), pricePerCoreSecond: u64(core),
       region: text(region, TEXT_BYTES_MAX), bond: u64(bond), strikes: u32(strikes), placeableFrom: u64(from),
+      draining: oneOf([0, 1] as const, draining) === 1, labels: textsFrom(labels),
     };
   },
   validator: (leaf) => {
@@ -253,6 +256,37 @@ function escrowFrom(value: Cbor | undefined): Escrow {
     ended: list(ended, ITEMS_MAX).map((item): Segment => ({ ...streamFrom(tuple(item, 7)), end: u64(tuple(item, 7)[6]) })),
   };
 }
+function revisionsFrom(value: Cbor | undefined): Pick<Deployment, "slot" | "revision" | "revisionLast" | "rollout" | "history" | "rolledBack" | "constraints"> {
+  const [slot, revision, revisionLast, rollout, history, rolledBack, constraints] = tuple(value, 7);
+  const [regions, operators, labels] = tuple(constraints, 3);
+  return {
+    slot: oneOf([0, 1] as const, slot), revision: u32(revision), revisionLast: u32(revisionLast), rollout: list(rollout, 10).length === 0 ? null : rolloutFrom(rollout),
+    history: list(history, ITEMS_MAX).map(versionFrom), rolledBack: text(rolledBack, TEXT_BYTES_MAX),
+    constraints: { regions: textsFrom(regions), operators: list(operators, ITEMS_MAX).map(id20), labels: textsFrom(labels) },
+  };
+}
+function versionFrom(value: Cbor | undefined): Version {
+  const [revision, component, configuration] = tuple(value, 3);
+  const configurationBytes = bytes(configuration);
+  return { revision: u32(revision), componentDigest: digest(bytes(component, 32)), configurationDigest: configurationBytes.length === 0 ? null : digest(configurationBytes) };
+}
+function rolloutFrom(value: Cbor | undefined): Rollout {
+  const [made, weight, weightNow, replicas, healthySeconds, deadlineSeconds, failuresMax, failures, deadline, from] = tuple(value, 10);
+  const [healthyFrom] = list(from, 1);
+  return {
+    ...versionFrom(made), weight: u32(weight), weightNow: u32(weightNow), replicas: u32(replicas), healthySeconds: u32(healthySeconds), deadlineSeconds: u32(deadlineSeconds),
+    failuresMax: u32(failuresMax), failures: u32(failures), deadline: u64(deadline), healthyFrom: healthyFrom === undefined ? null : u64(healthyFrom),
+  };
+}
+function successorFrom(value: Cbor | undefined): Successor | null {
+  const [machine, rate, placedAt] = list(value, 3);
+  return machine === undefined ? null : { machine: id20(machine), rate: u64(rate), placedAt: u64(placedAt) };
+}
+function predecessorFrom(value: Cbor | undefined): Predecessor | null {
+  const [machine, until] = list(value, 2);
+  return machine === undefined ? null : { machine: id20(machine), until: u64(until) };
+}
+const textsFrom = (value: Cbor | undefined): string[] => list(value, ITEMS_MAX).map((item) => text(item, TEXT_BYTES_MAX));
 const streamFrom = ([index, machine, operator, rate, openedAt, paidUntil]: readonly Cbor[]): Stream =>
   ({ index: u32(index), machine: id20(machine), operator: id20(operator), rate: u64(rate), openedAt: u64(openedAt), paidUntil: u64(paidUntil) });
 

@@ -14,7 +14,7 @@ import {
   type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
-import { LOOKUPS_PER_WORK, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
+import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import type { Image } from "#chain/ledger/snapshot.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
@@ -95,11 +95,18 @@ export class State {
     return this.#entities.size;
   }
 
-  /** Leases of a deployment, by index. */
-  leasesOf(deploymentId: Address, replicas: number): Lease[] {
+  /** Leases of a deployment, of the revision that serves and then of the one beside it. */
+  leasesOf(deploymentId: Address): Lease[] {
+    const deployment = this.deployment(deploymentId);
+    if (!deployment) return [];
+    const { slot, replicas, rollout } = deployment;
+    return [...this.leasesIn(deploymentId, slot, replicas), ...(rollout === null ? [] : this.leasesIn(deploymentId, 1 - slot, rollout.replicas))];
+  }
+  /** Those of one revision, by index. */
+  leasesIn(deploymentId: Address, slot: number, replicas: number): Lease[] {
     this.spend(replicas / LOOKUPS_PER_WORK);
     const leases: Lease[] = [];
-    for (let index = 0; index < replicas; index++) {
+    for (let index = slot * REVISION_SLOT; index < slot * REVISION_SLOT + replicas; index++) {
       const lease = this.lease(deploymentId, index);
       if (lease) leases.push(lease);
     }

@@ -11,7 +11,7 @@ import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
-import type { Account, Deployment, Lease, Machine, Member, Unbonding, Validator, ValidatorState } from "#chain/ledger/model.ts";
+import type { Account, Deployment, Lease, Machine, Member, Rollout, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import type { Address, Digest, Hex, PublicKey } from "#chain/types.ts";
 
@@ -28,7 +28,7 @@ export type AccountView = {
  * pending: waits for a machine; placed: has one, which has not said ready; ready: serves and is paid;
  * waiting: will not be placed before its owner acts (escrow dry or too small, or the deployment is paused).
  */
-export type LeaseState = "pending" | "placed" | "ready" | "waiting";
+export type LeaseState = "pending" | "placed" | "ready" | "waiting" | "moving";
 export type LeaseView = {
   readonly deploymentId: Address;
   readonly index: number;
@@ -40,6 +40,10 @@ export type LeaseView = {
   /** Money second of the placement, and until when `ready` must come. */
   readonly placedAt: bigint;
   readonly readyBy: bigint;
+  /** Of the deployment's revisions, the one it runs. */
+  readonly revision: number;
+  /** Money second since which it does not answer as it should; null: it does. */
+  readonly unhealthyFrom: bigint | null;
   /** Why it is not running, or why it ran last on another machine: a LeaseEnd, or empty. */
   readonly lastEnd: string;
 };
@@ -62,6 +66,13 @@ export type DeploymentView = {
   /** Cause of the last `failed`, empty when there was none since the owner last acted. */
   readonly lastFailure: string;
   readonly failedMachines: readonly Address[];
+  readonly revision: number;
+  /** A new revision beside the one that serves; its digests are the deployment's once it is promoted. */
+  readonly rollout: Rollout | null;
+  /** What served before, the newest first. */
+  readonly history: readonly Version[];
+  /** Why the last update was rolled back; empty: it was not. */
+  readonly rolledBack: string;
 };
 export type MachineView = {
   readonly id: Address;
@@ -177,7 +188,7 @@ export type LedgerView = {
 export type PageRequest = { readonly after?: Hex; readonly limit?: number };
 
 /** Why a lease left a machine. */
-export type LeaseEnd = "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "unfunded";
+export type LeaseEnd = "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "unfunded";
 /** What a block did, for logs and subscribers: not part of the state. Seconds are money seconds. */
 export type LedgerEvent =
   | { readonly kind: "deployed"; readonly deploymentId: Address; readonly owner: Address; readonly name: string }
@@ -192,6 +203,12 @@ export type LedgerEvent =
   | { readonly kind: "dry"; readonly deploymentId: Address; readonly second: bigint }
   | { readonly kind: "toppedUp"; readonly deploymentId: Address; readonly amount: bigint }
   | { readonly kind: "failed"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly cause: string }
+  | { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly healthy: boolean; readonly cause: string }
+  | { readonly kind: "updated"; readonly deploymentId: Address; readonly revision: number }
+  /** A canary was healthy: its revision gets as many leases as the deployment has. */
+  | { readonly kind: "widened"; readonly deploymentId: Address; readonly revision: number; readonly replicas: number }
+  | { readonly kind: "promoted"; readonly deploymentId: Address; readonly revision: number }
+  | { readonly kind: "rolledBack"; readonly deploymentId: Address; readonly revision: number; readonly cause: string }
   | { readonly kind: "paused"; readonly deploymentId: Address }
   | { readonly kind: "strike"; readonly machine: Address; readonly strikes: number }
   | { readonly kind: "machine"; readonly machine: Address; readonly operator: Address; readonly state: "up" | "down" }
@@ -230,7 +247,7 @@ export function viewOf({ state, rules }: Ledger): LedgerView {
     validatorsOf: (epoch) => membersOf(state, epoch)?.map(({ key, weight, operator }) => ({ id: addressOf(key), key, weight, operator })) ?? null,
     validator: (id) => mapped(state.validator(id), (one) => validatorView(state, one)),
     validators: (page = {}) => pageOf("v", page, (id) => validatorView(state, state.validator(id) as Validator)),
-    leasesOfDeployment: (id) => state.leasesOf(id, state.deployment(id)?.replicas ?? 0).map(leaseOf),
+    leasesOfDeployment: (id) => state.leasesOf(id).map(leaseOf),
     leasesOfMachine: (id) => state.leasesOn(id).map(leaseOf),
     bill: (id, at) => billView(state, id, at),
     supply: () => supplyView(state),
@@ -256,9 +273,10 @@ function pageFrom<T>(state: State, prefix: string, after: Hex, limit: number, re
 const accountView = ({ address, balance, nonce, keys, threshold }: Account): AccountView => ({ address, balance, nonce, keys, threshold });
 const deploymentView = (deployment: Deployment): DeploymentView => {
   const { id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax } = deployment;
-  const { createdHeight, lastFailure, failedMachines } = deployment;
+  const { createdHeight, lastFailure, failedMachines, revision, rollout, history, rolledBack } = deployment;
   return {
     id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax, createdHeight, lastFailure, failedMachines,
+    revision, rollout, history, rolledBack,
   };
 };
 function validatorView({ sets }: State, { id, key, operator, state, stake, unbonding }: Validator): ValidatorView {
@@ -266,11 +284,11 @@ function validatorView({ sets }: State, { id, key, operator, state, stake, unbon
   return { id, key, operator, state, stake, unbonding, weight: weightIn(sets.current), weightNext: weightIn(sets.next) };
 }
 const machineView = (machine: Machine): MachineView => ({ ...machine, state: machine.up ? "up" : "down" });
-function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd }: Lease, readySecondsMax: bigint): LeaseView {
+function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd, revision, unhealthyFrom }: Lease, readySecondsMax: bigint): LeaseView {
   // `dry` lives only within the making of a block.
   const shown = state === "dry" ? "waiting" : state;
-  const holds = shown === "placed" || shown === "ready";
-  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, placedAt, readyBy: placedAt + readySecondsMax, lastEnd };
+  const holds = shown === "placed" || shown === "ready" || shown === "moving";
+  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, placedAt, readyBy: placedAt + readySecondsMax, lastEnd, revision, unhealthyFrom: unhealthyFrom === 0n ? null : unhealthyFrom };
 }
 
 /** What is paid, from the archive; what is not, from the escrow as it will be at `at` if nobody acts. */

@@ -41,6 +41,16 @@ test("the operations of stake and keys have the bytes they always had", () => {
   assert.strictEqual(opsAt([{ kind: "authorise", key, scopes: 5, limit: 7n, expiryMs: 2n ** 64n - 1n }, { kind: "revoke", key }]), "00828510582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b405071bffffffffffffffff8211582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b4");
 });
 
+test("the operations of revisions have the bytes they always had", () => {
+  const deploymentId = address(new Uint8Array(20).fill(2));
+  assert.strictEqual(
+    opsAt([{ kind: "update", deploymentId, componentDigest: component, configurationDigest: null, weight: 100, healthySeconds: 30, deadlineSeconds: 300, failuresMax: 2 }]),
+    "008188183254020202020202020202020202020202020202020258200707070707070707070707070707070707070707070707070707070707070707401864181e19012c02",
+  );
+  assert.strictEqual(opsAt([{ kind: "promote", deploymentId }, { kind: "rollBack", deploymentId }]), "0082821833540202020202020202020202020202020202020202821834540202020202020202020202020202020202020202");
+  assert.strictEqual(opsAt([{ kind: "health", deploymentId, index: 257, healthy: 0, cause: "status 500" }]), "0081851835540202020202020202020202020202020202020202190101006a73746174757320353030");
+});
+
 test("a chunk of a state, and a proof, have the bytes they always had", () => {
   const { ledger } = new World();
   const [chunk] = [...encodeChunks(imageOf(ledger))].filter((one) => one !== null);
@@ -66,6 +76,6 @@ test("a fixed history has the state roots it always had", () => {
   roots.push(world.block(1).stateRoot.toHex());
   roots.push(world.block(9).stateRoot.toHex());
   assert.deepStrictEqual(roots.map((root) => root.slice(0, 24)), [
-    "8ebf10dd7c88abf230d8e42e", "416b3fd8518006ea3feba5d7", "b8914ce3fc327bff5859ec8a", "f1ff599010af6e8ce9986b52", "289ca9912efd2f5cdeb9b4c1", "067b8d80ae3fdf19bf6c5fad", "2329fc4352b9882c34795f48",
+    "8ebf10dd7c88abf230d8e42e", "09ec85a811f627ca73eca689", "6c5c43e4a2627e51e1ef8e69", "3b46716677dd08c8d033bb9d", "ed217d9b77a3d599581f4d73", "1e3a90d85ae6b815840f3dff", "294656f47d7daf5ebba79f24",
   ]);
 });

@@ -14,7 +14,7 @@ import { apiOf, blocksOf } from "./fakeApi.ts";
 import { MACHINES, TENANTS, actAtRandom, extremeOperation, operatorOf, prepareProofs } from "./randomOperations.ts";
 import { type Random, TOKEN, World, random } from "./world.ts";
 
-const COUNTED = ["opened", "ended", "resized", "paid", "dry", "failed", "strike", "closed"] as const;
+const COUNTED = ["opened", "ended", "resized", "paid", "dry", "failed", "strike", "closed", "updated", "widened", "promoted", "rolledBack", "health"] as const;
 
 function play(r: Random, world: World, blocks: number): Address[] {
   const deployments: Address[] = [];

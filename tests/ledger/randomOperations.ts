@@ -1,7 +1,7 @@
 /** Operations drawn at random: plausible ones for histories, extreme ones for fuzzing. */
 import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
-import { type Address, U32_MAX, U64_MAX, address } from "#chain/types.ts";
+import { type Address, U32_MAX, U64_MAX, address, digest } from "#chain/types.ts";
 import { type Actor, type Random, TOKEN, type World, actor, bootId, component, deployment, registration } from "./world.ts";
 
 export const TENANTS: readonly Actor[] = [1, 2, 3, 4].map(actor);
@@ -19,7 +19,7 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
   const index = r.int(3);
   const isKnown = world.view.machine(machine.id) !== null;
   const resources = { memoryMib: r.int(150) + 1, cpuMillis: r.int(300) };
-  switch (r.int(16)) {
+  switch (r.int(19)) {
     case 0: return void world.send(tenant, [{ kind: "transfer", to: r.pick([...TENANTS, ...MACHINES]).id, amount: BigInt(r.int(1e6)) * (r.int(9) === 0 ? TOKEN : 1n) }]);
     case 1:
     case 2:
@@ -49,9 +49,23 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
     case 13: return void world.send(owner, [{ kind: "topUp", deploymentId: target, amount: 100n }, { kind: "resize", deploymentId: target, ...resources }]);
     case 14: return void world.send(tenant, [bondOf(world, tenant, BigInt(r.int(3)) * TOKEN + BigInt(r.int(5)))]);
     case 15: return void world.send(tenant, [{ kind: "unbond", validator: tenant.id, amount: BigInt(r.int(3)) * TOKEN + BigInt(r.int(3)) }]);
+    case 16: return void world.send(owner, [updateOf(r, target)]);
+    case 17: return void world.send(owner, [r.int(3) === 0 ? { kind: "promote", deploymentId: target } : r.int(2) === 0 ? { kind: "rollBack", deploymentId: target } : updateOf(r, target)]);
+    case 18: {
+      const lease = r.pick([...world.view.leasesOfMachine(machine.id).filter(({ state }) => state === "ready"), undefined]);
+      return void (isKnown && world.send(machine, [{ kind: "health", deploymentId: lease?.deploymentId ?? target, index: lease?.index ?? index, healthy: lease?.unhealthyFrom === null ? 0 : 1, cause: "status 500" }]));
+    }
     default: return;
   }
 }
+
+const updateOf = (r: Random, deploymentId: Address): Operation => {
+  const healthySeconds = r.int(12);
+  return {
+    kind: "update", deploymentId, componentDigest: digest(new Uint8Array(32).fill(r.int(4))), configurationDigest: null, weight: r.pick([0, 100, 500, 1000, 1000]), healthySeconds,
+    deadlineSeconds: healthySeconds + 1 + r.int(40), failuresMax: r.int(3),
+  };
+};
 
 const bonds = new Map<string, Operation>();
 /** Each tenant validates with its own key, in these histories. */
@@ -89,6 +103,10 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
     () => ({ kind: "topUp", deploymentId, amount: u64() }),
     () => ({ kind: "claim", deploymentId, index: u32() }),
     () => ({ kind: "close", deploymentId }),
+    () => ({ kind: "update", deploymentId, componentDigest: component, configurationDigest: r.pick([null, component]), weight: u32(), healthySeconds: u32(), deadlineSeconds: u32(), failuresMax: u32() }),
+    () => ({ kind: "promote", deploymentId }),
+    () => ({ kind: "rollBack", deploymentId }),
+    () => ({ kind: "health", deploymentId, index: u32(), healthy: r.pick([0, 1]), cause: text(64) }),
     () => ({ ...r.pick([...bonds.values()]), amount: u64() }) as Operation,
     () => ({ kind: "unbond", validator: id(), amount: u64() }),
     () => ({ kind: "unjail", validator: id() }),

@@ -47,7 +47,7 @@ function withStreams(count: number): Ledger {
   for (const id of machines) {
     slots.push({
       kind: "machine", id, key: publicKeyOf(seed), operator, up: true, bootId: new Uint8Array(16), memoryMib: 2 ** 20, cpuMillis: 2 ** 20, memoryMibUsed: LEASES_PER_MACHINE * 64, cpuMillisUsed: 0,
-      leases: LEASES_PER_MACHINE, pricePerGibSecond: 1_000n, pricePerCoreSecond: 1_000n, region: "", bond: 10n ** 15n, strikes: 0, placeableFrom: 0n,
+      leases: LEASES_PER_MACHINE, pricePerGibSecond: 1_000n, pricePerCoreSecond: 1_000n, region: "", bond: 10n ** 15n, strikes: 0, placeableFrom: 0n, draining: false, labels: [],
     });
   }
   for (let first = 0; first < count; first += REPLICAS) {
@@ -58,9 +58,10 @@ function withStreams(count: number): Ledger {
       kind: "deployment", id, owner: operator, name: `d${first}`, state: "active", componentDigest: sha256(id), configurationDigest: null, memoryMib: 64, cpuMillis: 0, concurrency: 1, replicas, rateMax: 0n,
       isolation: 0, createdHeight: 0, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n,
       escrow: { balance: 10n ** 14n, owed: 0n, rate: 100n * BigInt(replicas), at: 0n, dry: null, streams, ended: [] },
+      slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] },
     };
     slots.push(deployment);
-    for (const { index, machine } of streams) slots.push({ kind: "lease", deploymentId: id, index, state: "ready", machine, rate: 100n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "" });
+    for (const { index, machine } of streams) slots.push({ kind: "lease", deploymentId: id, index, state: "ready", machine, rate: 100n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "", revision: 1, unhealthyFrom: 0n, moves: 0, next: null, last: null });
   }
   return ledgerFrom(genesis, { slots });
 }
