@@ -24,12 +24,19 @@ export const CERTIFICATE_FLOOD_VALIDATORS_MAX = 32;
 /** Header, body and signatures of one block. */
 export const BLOCK_BYTES_MAX: number = 256 * 1024;
 export const TRANSACTIONS_PER_BLOCK_MAX = 1000;
-export const TRANSACTION_BYTES_MAX = 4096;
+/** An `up` with the word of 20 witnesses (`STATEMENT_BYTES_MAX` each). */
+export const TRANSACTION_BYTES_MAX: number = 8 * 1024;
 export const OPERATIONS_PER_TRANSACTION_MAX = 16;
 /** Accusations in one block: each costs two signature checks, and a third of the stake can be at fault at once. */
 export const EVIDENCE_PER_BLOCK_MAX = 16;
 /** Two headers of 330 bytes at most with a signature each, and their frames. */
 export const EVIDENCE_BYTES_MAX = 1024;
+/** What a witness says of a machine, with the beat that it names, its frame and signature (codec/liveness.ts): below 320. */
+export const STATEMENT_BYTES_MAX = 384;
+/** The witnesses of one set (liveness L7): an `up` needs two thirds of one. */
+export const UP_ACKNOWLEDGEMENTS_MAX = 20;
+/** Of twenty witnesses each, a dozen machines go down in one block: 80 KB and 25 ms of signatures. */
+export const SUSPICIONS_PER_BLOCK_MAX = 256;
 /** Nullifications that go along with a proposal; who misses older ones asks for them (R10). */
 export const JUSTIFICATION_CERTIFICATES_MAX = 56;
 /** Block, justification in which all of 200 validators signed everything, and their frames. */

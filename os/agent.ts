@@ -11,8 +11,10 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { keysThatMay } from "#chain/codec/scopes.ts";
-import { signMachineProof } from "#chain/codec/transaction.ts";
+import { signBinding } from "#chain/codec/hello.ts";
+import { type Operation, signMachineProof } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
+import { publicKeyOf } from "#chain/crypto.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import type { Transport } from "#chain/network/transport.ts";
@@ -110,7 +112,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     bootId, now: Date.now, blobs: () => blobs.observed(),
     desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
     hands: {
-      submit: (operation) => machineSender.submit(operation), blobs,
+      up: (boot) => upOf(node, machine, membership, boot), submit: (operation) => machineSender.submit(operation), blobs,
       runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
       fetch: (digest) => exchange.bring(digest),
       tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
@@ -280,6 +282,11 @@ async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, of
   });
 }
 
+/** A machine that hosts a validator says so, by that one's word: it is no witness of it. */
+function upOf(node: ChainNode, machine: KeyPair, { validatorSeed }: Membership, bootId: Uint8Array): Operation {
+  const host = validatorSeed === undefined ? null : { consensusKey: publicKeyOf(validatorSeed), binding: signBinding(validatorSeed, node.chainId, publicKeyOf(machine.seed)) };
+  return { kind: "up", bootId, consensusKey: host?.consensusKey ?? null, binding: host?.binding ?? null, acknowledgements: [] };
+}
 /** Before it, the ledger still tells of the last boot's leases, which are not here any more. */
 async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<void> {
   const isUp = (): boolean => {

@@ -28,8 +28,10 @@ const bindingOf = (chain: ChainId, machineKey: PublicKey): Uint8Array => encode(
 /** What a validator shows to speak through a machine. */
 export const signBinding = (seed: Uint8Array, chain: ChainId, machineKey: PublicKey): Signature => sign(seed, "peer", bindingOf(chain, machineKey));
 
+export const bindingHolds = (chain: ChainId, machineKey: PublicKey, consensusKey: PublicKey, mark: Signature): boolean => verify("peer", mark, bindingOf(chain, machineKey), consensusKey);
+
 export const helloHolds = ({ chainId: chain, validator }: Hello, machineKey: PublicKey): boolean =>
-  validator === null || verify("peer", validator.signature, bindingOf(chain, machineKey), validator.publicKey);
+  validator === null || bindingHolds(chain, machineKey, validator.publicKey, validator.signature);
 
 export const encodeHello = ({ chainId: chain, validator, addresses }: Hello): Uint8Array =>
   encode([WIRE_VERSION, chain, validator?.publicKey ?? EMPTY, validator?.signature ?? EMPTY, addresses]);

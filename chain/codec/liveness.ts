@@ -10,16 +10,15 @@
  * What is sent is `[body as bytes, signature]`; a beat within another is sent whole. Machines and witnesses are addresses, boot ids have
  * 16 bytes. A beat that goes along must be of the machine and the boot id that the statement names: else it shows nothing.
  */
-import { WIRE_VERSION } from "../constants.ts";
+import { STATEMENT_BYTES_MAX, WIRE_VERSION } from "../constants.ts";
 import { type Domain, sign, verify } from "../crypto.ts";
 import { type ChainId, type Hex, type PublicKey, type Signature, chainId, fromHex, hex, signature, timeMs } from "../types.ts";
 import { type Cbor, CodecError, decode, encode } from "./cbor.ts";
 import { compareBytes } from "./envelope.ts";
 import { bytes, bytesUpTo, tuple, u32, u64, version } from "./schema.ts";
 
-/** A beat is 137 bytes at most; a statement that carries one, with its own frame and signature, stays below 320. */
+/** A beat is 137 bytes at most; a statement that carries one, `STATEMENT_BYTES_MAX` at most. */
 export const BEAT_BYTES_MAX = 160;
-export const STATEMENT_BYTES_MAX = 384;
 const ADDRESS_BYTES = 20;
 const BOOT_ID_BYTES = 16;
 const EMPTY = new Uint8Array(0);

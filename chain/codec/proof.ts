@@ -24,7 +24,7 @@ export const DEPTH_MAX = 31;
 /** A deployment with the longest texts there are. */
 const VALUE_BYTES_MAX = 16_384;
 
-const KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, totals: 5, validator: 6, sets: 7, presence: 8, span: 9 } as const;
+const KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, totals: 5, validator: 6, sets: 7, presence: 8, span: 9, clocks: 10 } as const;
 export type StateKind = keyof typeof KINDS;
 
 /** The key of a leaf, as hex. */

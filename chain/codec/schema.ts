@@ -10,7 +10,7 @@
 
 import {
   BITMAP_BYTES_MAX, BLOCK_BYTES_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_PER_BLOCK_MAX, JUSTIFICATION_CERTIFICATES_MAX, MESSAGE_BYTES_MAX,
-  TRANSACTION_BYTES_MAX, TRANSACTIONS_PER_BLOCK_MAX, VALIDATORS_MAX, WIRE_VERSION,
+  STATEMENT_BYTES_MAX, SUSPICIONS_PER_BLOCK_MAX, TRANSACTION_BYTES_MAX, TRANSACTIONS_PER_BLOCK_MAX, VALIDATORS_MAX, WIRE_VERSION,
 } from "../constants.ts";
 import { hashWithDomain } from "../crypto.ts";
 import * as types from "../types.ts";
@@ -50,8 +50,8 @@ export type BlockBody = {
   readonly transactions: readonly Uint8Array[];
   /** Each one encoded (`evidence.ts`): two statements of one validator that no honest one makes (R13). */
   readonly evidence: readonly Uint8Array[];
-  /** Not used yet: always empty. */
-  readonly suspicions: readonly never[];
+  /** Each one sealed (`liveness.ts`); together they take machines down, and there is none among them that is not needed for it. */
+  readonly suspicions: readonly Uint8Array[];
 };
 
 export type Block = { readonly header: BlockHeader; readonly body: BlockBody };
@@ -199,11 +199,11 @@ const bodyItems = (b: BlockBody): Cbor => [
 
 function bodyFrom(value: Cbor | undefined): BlockBody {
   const f = tuple(value, 4);
-  list(f[3], 0);
   return {
     parentCertificate: orNull(f[0]),
     transactions: list(f[1], TRANSACTIONS_PER_BLOCK_MAX).map((tx) => bytesUpTo(tx, TRANSACTION_BYTES_MAX)),
-    evidence: list(f[2], EVIDENCE_PER_BLOCK_MAX).map((one) => bytesUpTo(one, EVIDENCE_BYTES_MAX)), suspicions: [],
+    evidence: list(f[2], EVIDENCE_PER_BLOCK_MAX).map((one) => bytesUpTo(one, EVIDENCE_BYTES_MAX)),
+    suspicions: list(f[3], SUSPICIONS_PER_BLOCK_MAX).map((one) => bytesUpTo(one, STATEMENT_BYTES_MAX)),
   };
 }
 

@@ -7,7 +7,7 @@
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Envelope, type SignedBy, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
 import { bytes, bytesUpTo, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
-import { EVIDENCE_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
+import { EVIDENCE_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, STATEMENT_BYTES_MAX, TRANSACTION_BYTES_MAX, UP_ACKNOWLEDGEMENTS_MAX } from "#chain/constants.ts";
 import { hashWithDomain, publicKeyOf, sign } from "#chain/crypto.ts";
 import {
   type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId, digest, publicKey, signature,
@@ -34,7 +34,15 @@ export type RegisterMachine = {
   readonly bond: bigint;
 };
 /** Sender = machine. A new boot id ends the leases of the old boot. */
-export type Up = { readonly kind: "up"; readonly bootId: Uint8Array };
+export type Up = {
+  readonly kind: "up";
+  readonly bootId: Uint8Array;
+  /** The validator that the machine hosts, and its word for that (`signBinding` of hello.ts); null: none. */
+  readonly consensusKey: PublicKey | null;
+  readonly binding: Signature | null;
+  /** Each one sealed (`liveness.ts`): witnesses say that this boot lives. Empty from a machine that is its own only witness. */
+  readonly acknowledgements: readonly Uint8Array[];
+};
 export type Deploy = {
   readonly kind: "deploy";
   readonly name: string;
@@ -119,10 +127,12 @@ const U32 = same(u32);
 const U64 = same(u64);
 const ADDRESS = same((value) => address(bytes(value, 20)));
 const DIGEST = same((value) => digest(bytes(value, 32)));
-const DIGEST_OR_NONE: Field<Digest | null> = {
-  read: (value) => (value instanceof Uint8Array && value.length === 0 ? null : DIGEST.read(value)),
+/** Absent: h''. */
+const orNone = <T extends Uint8Array>(read: (value: Cbor) => T): Field<T | null> => ({
+  read: (value) => (value instanceof Uint8Array && value.length === 0 ? null : read(value)),
   write: (value) => value ?? new Uint8Array(0),
-};
+});
+const DIGEST_OR_NONE: Field<Digest | null> = orNone(DIGEST.read);
 const FLAG = same((value: Cbor): 0 | 1 => {
   const flag = u32(value);
   if (flag !== 0 && flag !== 1) throw new CodecError("codec_value", `Cannot read ${flag} as a flag of 0 or 1`);
@@ -141,7 +151,16 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
       memoryMib: U32, cpuMillis: U32, pricePerGibSecond: U64, pricePerCoreSecond: U64, region: textOf(REGION_BYTES_MAX), bond: U64,
     },
   },
-  up: { number: 3, fields: { bootId: same((value) => bytes(value, BOOT_ID_BYTES)) } },
+  up: {
+    number: 3,
+    fields: {
+      bootId: same((value) => bytes(value, BOOT_ID_BYTES)), consensusKey: orNone((value) => publicKey(bytes(value, 32))), binding: orNone((value) => signature(bytes(value, 64))),
+      acknowledgements: {
+        read: (value) => list(value, UP_ACKNOWLEDGEMENTS_MAX).map((one) => bytesUpTo(one, STATEMENT_BYTES_MAX)),
+        write: (value) => value,
+      },
+    },
+  },
   deploy: {
     number: 4,
     fields: {

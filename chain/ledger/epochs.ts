@@ -68,6 +68,7 @@ export function endEpoch(context: BlockContext): EpochEnd {
   const after = nextSet(state, next);
   state.put({ kind: "sets", epoch: epoch + 1, current: next, next: after });
   state.put(nobodyYet(next));
+  state.put({ ...state.clocks, sinceMs: context.timeMs });
   context.events.push({ kind: "epoch", epoch: epoch + 1, validators: next.length });
   return { epoch, validators: next, next: after };
 }

@@ -1,8 +1,7 @@
 /**
  * The ledger: a deterministic function from genesis and blocks to accounts, machines, deployments, leases and money.
  *
- * A block is applied in this order: 1 money time, and who signed the parent; 2 due events; 3 transactions; 4 evidence (suspicions
- * later); 5 placement; 6 after an epoch's last block what ends it (`epochs.ts`); 7 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
+ * A block is applied in this order: 1 money time, and who signed the parent; 2 due events; 3 transactions; 4 suspicions, evidence; 5 placement; 6 after an epoch's last block what ends it (`epochs.ts`); 7 root. A transaction whose envelope is wrong (chain, signer, nonce, expiry, fee) may not be in a block; one
  * whose operations are refused is in it, pays its fee, and changes nothing else. Invariants, asserted after every block: money
  * is only moved, and `revert` of an applied block leaves the state, slots and root of before.
  *
@@ -20,6 +19,7 @@ import { faultOf } from "#chain/ledger/escrow.ts";
 import { type KeysBefore, keysAfterFirst, refusalOfSigners, spendLimits } from "#chain/ledger/keys.ts";
 import { releaseDry } from "#chain/ledger/leases.ts";
 import { BOND_MIN, FREE_OPERATIONS_PER_MACHINE_MAX, STALL_GRACE_SECONDS, STALL_MARGIN_MS, WORK_PER_BLOCK_MAX, WORK_PER_TRANSACTION_MAX } from "#chain/ledger/limits.ts";
+import { noteClock, takeSuspicions } from "#chain/ledger/liveness.ts";
 import { moneyOf } from "#chain/ledger/model.ts";
 import { applyOperation, isFreeOperation } from "#chain/ledger/operations.ts";
 import { placePending } from "#chain/ledger/placement.ts";
@@ -43,6 +43,8 @@ export type BlockInput = {
   readonly proposer?: number;
   /** Each encoded (`codec/evidence.ts`); its signatures are checked here. Its reporter is the proposer's operator. */
   readonly evidence?: readonly Uint8Array[];
+  /** Each sealed (`codec/liveness.ts`); signatures are checked here too. */
+  readonly suspicions?: readonly Uint8Array[];
   /** Their signatures were verified by whoever let them in. */
   readonly transactions: readonly DecodedTransaction[];
 };
@@ -61,6 +63,8 @@ export type Built = Applied & {
   readonly transactions: readonly DecodedTransaction[];
   /** What of it punishes somebody. */
   readonly evidence: readonly Uint8Array[];
+  /** What of it takes a machine down. */
+  readonly suspicions: readonly Uint8Array[];
   /** Candidates that this block cannot take; those it had no room for are not among them. */
   readonly rejected: readonly { readonly txid: Digest; readonly code: string; readonly message: string }[];
 };
@@ -80,6 +84,7 @@ export function openLedger(genesis: Genesis): Ledger {
   }
   supply += foundSets(state, genesis.validators);
   state.put({ kind: "totals", height: 0, timeMs: genesis.timeMs, moneySecond: 0n, feePool: 0n, burnt: 0n, supply, stallUpTo: 0n, stallUntil: 0n });
+  state.put({ kind: "clocks", sinceMs: genesis.timeMs, blocks: [{ height: 0, timeMs: genesis.timeMs, moneySecond: 0n }] });
   state.begin();
   return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
 }
@@ -128,7 +133,7 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   const rejected: Built["rejected"][number][] = [];
   const work = { paid: 0, free: 0 };
   const heldOver = new Set<Hex>();
-  let bytes = 0;
+  let bytes = (input.suspicions ?? []).reduce((sum, { length }) => sum + length, 0);
   for (const transaction of input.transactions) {
     // An account's later ones wait for those that had no room.
     if (skips && heldOver.has(hex(transaction.body.sender))) continue;
@@ -146,6 +151,11 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
       return refusal;
     }
   }
+  const silent = takeSuspicions(context, input.suspicions ?? [], skips);
+  if (!silent.ok) {
+    state.rollback(savepoint);
+    return silent;
+  }
   const evidence: Uint8Array[] = [];
   for (const one of input.evidence ?? []) {
     const punished = punish(context, one, state.sets.current[input.proposer ?? -1]?.operator ?? null);
@@ -159,7 +169,7 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   placePending(context);
   const epochEnd = isEpochEnd(input.height, context.rules.epochBlocks) ? endEpoch(context) : null;
   const undo = state.commit();
-  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, epochEnd, undo, transactions, evidence, rejected };
+  return { ok: true, stateRoot: undo.rootAfter, outcomes, events: context.events, epochEnd, undo, transactions, evidence, suspicions: silent.taken, rejected };
 }
 
 function refusalOfClock(ledger: Ledger, { height, timeMs, moneySecond }: BlockInput): Refusal | null {
@@ -180,6 +190,7 @@ function startBlock({ state, rules, chainId }: Ledger, { height, timeMs, moneySe
     ? { stallUpTo: totals.moneySecond < totals.stallUntil ? totals.stallUpTo : totals.moneySecond, stallUntil: moneySecond + STALL_GRACE_SECONDS + rules.holdSeconds }
     : {};
   state.put({ ...totals, ...stall, height, timeMs, moneySecond });
+  noteClock(state, { height, timeMs, moneySecond });
   return {
     state, rules, chainId, height, timeMs, second: moneySecond, parentSecond: totals.moneySecond, previousId,
     events: [], dry: new Set(), freeOperations: new Map(), keysBefore: new Map(),

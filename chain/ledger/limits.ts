@@ -114,3 +114,11 @@ export const CHUNK_BYTES_AIM: number = 192 * 1024;
 
 /** Keys of one account: as many as can sign one transaction. */
 export const KEYS_MAX = 16;
+
+/** Header time of which a block knows the clocks of blocks: witnesses speak of moments within it; and the fewest of them, for before a stall. */
+export const CLOCKS_KEPT_MS = 40_000n;
+export const CLOCKS_KEPT_MIN = 8;
+/** Header time after which a `down` is forgotten: L15 counts those of an hour. */
+export const DOWNS_KEPT_MS = 3_600_000n;
+/** Leases that machines which go down in one block may have together; the first one has all of its own. The rest goes down in the next block. */
+export const LEASES_DOWN_PER_BLOCK_MAX = 1024;

@@ -11,6 +11,7 @@ import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
 import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chain/ledger/limits.ts";
 import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
+import type { RecentBlock } from "#chain/liveness/verdict.ts";
 import { type Address, type Digest, type PublicKey, U64_MAX } from "#chain/types.ts";
 
 export type AccountKey = { readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
@@ -124,7 +125,15 @@ export type Machine = {
   /** Its operator wants it empty: what runs here moves away, nothing comes. */
   readonly draining: boolean;
   readonly labels: readonly string[];
+  /** The validator that it hosts, as its last `up` showed. */
+  readonly validator: Address | null;
+  /** Of the block that took its registration, or its last `up` or down. */
+  readonly sinceHeight: number;
+  /** Header times at which it went down, of the last hour. */
+  readonly downs: readonly bigint[];
 };
+/** One leaf: the blocks that witnesses count time from, and when this epoch began (header time). */
+export type Clocks = { readonly kind: "clocks"; readonly sinceMs: bigint; readonly blocks: readonly RecentBlock[] };
 /** One leaf: the clock and the pots that are nobody's. */
 export type Totals = {
   readonly kind: "totals";
@@ -175,7 +184,7 @@ export type Archive = {
   readonly closedHeight: number | null;
   readonly refunded: bigint;
 };
-export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Archive;
+export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Clocks | Archive;
 
 /** Keys (`codec/proof.ts`) are the hex of 25 bytes: kind, 20 bytes of id, index. */
 export const accountKey = (id: Address): string => stateKey("account", id);
@@ -187,6 +196,7 @@ export const TOTALS_KEY: string = stateKey("totals");
 export const validatorKey = (id: Address): string => stateKey("validator", id);
 export const SETS_KEY: string = stateKey("sets");
 export const PRESENCE_KEY: string = stateKey("presence");
+export const CLOCKS_KEY: string = stateKey("clocks");
 export const spanKey = (first: number): string => stateKey("span", undefined, first);
 export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}00000000`;
 export function keyOf(entity: Entity): string {
@@ -200,6 +210,7 @@ export function keyOf(entity: Entity): string {
     case "sets": return SETS_KEY;
     case "presence": return PRESENCE_KEY;
     case "span": return spanKey(entity.first);
+    case "clocks": return CLOCKS_KEY;
     case "archive": return archiveKey(entity.deploymentId);
   }
 }
@@ -232,6 +243,7 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
         entity.id, entity.key, entity.operator, entity.up ? 1 : 0, entity.bootId, entity.memoryMib, entity.cpuMillis, entity.memoryMibUsed, entity.cpuMillisUsed,
         entity.leases, entity.pricePerGibSecond, entity.pricePerCoreSecond, entity.region, entity.bond, entity.strikes, entity.placeableFrom,
         entity.draining ? 1 : 0, entity.labels,
+        entity.validator ?? NONE, entity.sinceHeight, entity.downs,
       ];
     case "totals":
       return [entity.height, entity.timeMs, entity.moneySecond, entity.feePool, entity.burnt, entity.supply, entity.stallUpTo, entity.stallUntil];
@@ -243,6 +255,7 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
     case "sets": return [entity.epoch, entity.current.map(memberLeaf), entity.next.map(memberLeaf)];
     case "presence": return [entity.blocks, entity.signed, entity.proposed];
     case "span": return [entity.first, entity.last, entity.members.map(memberLeaf)];
+    case "clocks": return [entity.sinceMs, entity.blocks.map(({ height, timeMs, moneySecond }) => [height, timeMs, moneySecond])];
   }
 }
 /** What a leaf's value hash is of. The two lists of an escrow, which can be long, stand in it as their hash: a proof of a deployment stays short. */
@@ -285,6 +298,7 @@ export function moneyOf(entity: Entity | undefined): bigint {
     case "sets":
     case "presence":
     case "span":
+    case "clocks":
     case "archive": return 0n;
   }
 }
@@ -308,6 +322,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "account":
     case "sets":
     case "presence":
+    case "clocks":
     case "totals": return [];
     case "span": return [`e${hex8(entity.last)}${hex8(entity.first)}`];
     case "validator": {

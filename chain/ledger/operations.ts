@@ -7,16 +7,16 @@ import { addressOf } from "#chain/codec/address.ts";
 import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage } from "#chain/codec/transaction.ts";
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
-import { claim, down, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
+import { claim, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
 import { closeDry, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
+import { bringUp } from "#chain/ledger/liveness.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
 import { bond, report, unbond, unjail } from "#chain/ledger/stake.ts";
-import { parseId } from "#chain/ledger/state.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 type Apply<K extends OperationKind> = (context: BlockContext, op: Extract<Operation, { kind: K }>, origin: Origin) => Result;
@@ -37,7 +37,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   revoke,
   setThreshold,
   registerMachine,
-  up,
+  up: bringUp,
   deploy,
   ready,
   failed,
@@ -114,38 +114,12 @@ function registerMachine(context: BlockContext, op: RegisterMachine, { sender }:
   const bondBefore = known?.bond ?? 0n;
   if (!debit(state, sender, op.bond > bondBefore ? op.bond - bondBefore : 0n)) return unfunded(`bond ${op.bond}`);
   if (op.bond < bondBefore) credit(state, sender, bondBefore - op.bond);
-  const fresh = { draining: false, labels: [], up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n };
+  const fresh = { draining: false, labels: [], up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n, validator: null, sinceHeight: context.height, downs: [] };
   const { memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond } = op;
   const machine: Machine = { kind: "machine", id, key: op.machineKey, operator: sender, ...fresh, ...known, memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond };
   state.put(machine);
   if (!state.account(id)) state.put(accountOf(state, id));
   context.events.push({ kind: "machine", machine: id, operator: sender, state: machine.up ? "up" : "down" });
-  return OK;
-}
-
-/**
- * Another boot id ends what the boot before ran. Until machines have witnesses (design 4.2), the end is the second of the block
- * before: the last that the machine can have seen.
- */
-function up(context: BlockContext, { bootId }: Extract<Operation, { kind: "up" }>, { sender }: Origin): Result {
-  const { state, second, parentSecond } = context;
-  const machine = machineOf(context, sender);
-  if (!machine.ok) return machine;
-  if (machine.machine.up && sameBytes(machine.machine.bootId, bootId)) return OK;
-  const held = state.leasesOn(sender);
-  const names = new Set([...held.map(({ deploymentId }) => deploymentId.toHex()), ...state.listed(`u${sender.toHex()}`)]);
-  for (const name of [...names].sort()) {
-    const deployment = state.deployment(parseId(name)) as Deployment;
-    state.put({ ...deployment, escrow: down(deployment.escrow, second, sender, parentSecond) });
-  }
-  for (const lease of held) {
-    const deployment = state.deployment(lease.deploymentId) as Deployment;
-    endLease(context, lease, parentSecond, "rebooted", deployment.state === "active" ? "pending" : "waiting");
-  }
-  const now = state.machine(sender) as Machine;
-  state.put({ ...now, up: true, bootId });
-  for (const name of [...names].sort()) finishClosing(context, parseId(name));
-  context.events.push({ kind: "machine", machine: sender, operator: now.operator, state: "up" });
   return OK;
 }
 

@@ -24,6 +24,7 @@ import { type Archive, DEPLOYMENT_STATES, type Deployment, type Entity, LEASE_ST
 import { State } from "#chain/ledger/state.ts";
 import { EMPTY_TREES, depthOf } from "#chain/ledger/tree.ts";
 import type { LeaseEnd } from "#chain/ledger/view.ts";
+import type { RecentBlock } from "#chain/liveness/verdict.ts";
 import { type Address, type Refusal, address, digest, hex, publicKey, refuse } from "#chain/types.ts";
 
 type Hashed = Exclude<Entity, Archive>;
@@ -42,7 +43,7 @@ export type Chunk = {
 };
 type ReadChunk = Chunk & { readonly level: number; readonly index: number; readonly siblings: readonly Uint8Array[]; readonly nexts: readonly string[] };
 
-const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "validator", "sets", "presence", "span", "head"] as const;
+const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "validator", "sets", "presence", "span", "head", "clocks"] as const;
 const [FREE, HEAD] = [0, 10];
 const ITEMS_MAX: number = 2 ** 31;
 const TEXT_BYTES_MAX = 4_096;
@@ -200,12 +201,13 @@ const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extrac
     };
   },
   machine: (leaf) => {
-    const [id, key, operator, up, boot, memory, cpu, memoryUsed, cpuUsed, leases, gib, core, region, bond, strikes, from, draining, labels] = tuple(leaf as Cbor, 18);
+    const [id, key, operator, up, boot, memory, cpu, memoryUsed, cpuUsed, leases, gib, core, region, bond, strikes, from, draining, labels, validator, since, downs] = tuple(leaf as Cbor, 21);
     return {
       kind: "machine", id: id20(id), key: publicKey(bytes(key, 32)), operator: id20(operator), up: oneOf([0, 1] as const, up) === 1, bootId: bytes(boot, 16), memoryMib: u32(memory),
       cpuMillis: u32(cpu), memoryMibUsed: u32(memoryUsed), cpuMillisUsed: u32(cpuUsed), leases: u32(leases), pricePerGibSecond: u64(gib), pricePerCoreSecond: u64(core),
       region: text(region, TEXT_BYTES_MAX), bond: u64(bond), strikes: u32(strikes), placeableFrom: u64(from),
       draining: oneOf([0, 1] as const, draining) === 1, labels: textsFrom(labels),
+      validator: id20OrNone(validator), sinceHeight: u32(since), downs: list(downs, ITEMS_MAX).map(u64),
     };
   },
   validator: (leaf) => {
@@ -230,6 +232,14 @@ const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extrac
   span: (leaf) => {
     const [first, last, members] = tuple(leaf as Cbor, 3);
     return { kind: "span", first: u32(first), last: u32(last), members: membersFrom(members) };
+  },
+  clocks: (leaf) => {
+    const [sinceMs, blocks] = tuple(leaf as Cbor, 2);
+    const blockFrom = (item: Cbor): RecentBlock => {
+      const [height, timeMs, second] = tuple(item, 3);
+      return { height: u32(height), timeMs: u64(timeMs), moneySecond: u64(second) };
+    };
+    return { kind: "clocks", sinceMs: u64(sinceMs), blocks: list(blocks, ITEMS_MAX).map(blockFrom) };
   },
   totals: (leaf) => {
     const [height, timeMs, second, feePool, burnt, supply, upTo, until] = tuple(leaf as Cbor, 8);

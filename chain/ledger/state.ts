@@ -11,7 +11,7 @@ import type { Proof } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import {
-  type Account, type Archive, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
+  type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
@@ -33,7 +33,7 @@ export class State {
   readonly lists: OrderedSet = new OrderedSet();
   readonly #entities = new Map<string, Entity>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
@@ -79,6 +79,9 @@ export class State {
   }
   get presence(): Presence {
     return this.#entities.get(PRESENCE_KEY) as Presence;
+  }
+  get clocks(): Clocks {
+    return this.#entities.get(CLOCKS_KEY) as Clocks;
   }
   /** The set of an epoch that is over; undefined when it is forgotten, or is not over. */
   spanOf(epoch: number): Span | undefined {

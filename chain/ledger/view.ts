@@ -10,9 +10,12 @@ import { membersOf } from "#chain/ledger/epochs.ts";
 import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
+import { courtOf, livenessOf } from "#chain/ledger/liveness.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
 import type { Account, Deployment, Lease, Machine, Member, Rollout, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
+import type { Court } from "#chain/liveness/verdict.ts";
+import type { LivenessView } from "#chain/liveness/witnesses.ts";
 import type { Address, Digest, Hex, PublicKey } from "#chain/types.ts";
 
 export type KeyView = { readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
@@ -182,13 +185,16 @@ export type LedgerView = {
   /** As of the money second `at`, which is at or after the ledger's. Also for closed deployments (the newest 4,096). */
   bill(deploymentId: Address, at: bigint): BillView | null;
   supply(): SupplyView;
+  /** Machines, witnesses and recent blocks: what `chain/liveness` goes by. */
+  liveness(): LivenessView;
+  court(): Court;
   /** Money second in which the next block must come even if no transaction waits; null when nothing is due. */
   nextDueMoneySecond(): bigint | null;
 };
 export type PageRequest = { readonly after?: Hex; readonly limit?: number };
 
 /** Why a lease left a machine. */
-export type LeaseEnd = "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "unfunded";
+export type LeaseEnd = "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded";
 /** What a block did, for logs and subscribers: not part of the state. Seconds are money seconds. */
 export type LedgerEvent =
   | { readonly kind: "deployed"; readonly deploymentId: Address; readonly owner: Address; readonly name: string }
@@ -222,7 +228,7 @@ export type LedgerEvent =
   | { readonly kind: "epoch"; readonly epoch: number; readonly validators: number }
   | { readonly kind: "closed"; readonly deploymentId: Address; readonly owner: Address; readonly refunded: bigint };
 
-export function viewOf({ state, rules }: Ledger): LedgerView {
+export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
   const pageOf = <T>(prefix: string, { after = "" as Hex, limit = PAGE_ITEMS_DEFAULT }: PageRequest, read: (id: Address) => T): Page<T> =>
     pageFrom(state, prefix, after, Math.min(Math.max(limit, 1), PAGE_ITEMS_MAX), read);
   const deploymentOf = (id: Address): DeploymentView => deploymentView(state.deployment(id) as Deployment);
@@ -251,6 +257,8 @@ export function viewOf({ state, rules }: Ledger): LedgerView {
     leasesOfMachine: (id) => state.leasesOn(id).map(leaseOf),
     bill: (id, at) => billView(state, id, at),
     supply: () => supplyView(state),
+    liveness: () => livenessOf(state, chainId),
+    court: () => courtOf(state, chainId),
     nextDueMoneySecond: () => nextDue(state),
   };
 }

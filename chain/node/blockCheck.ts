@@ -47,7 +47,7 @@ export function refusalOfHeader({ block: { header, body }, bytes }: HeldBlock, p
 export function refusalOfSeal({ block: { header, body } }: HeldBlock, { header: parent }: Block, chain: ChainFacts): Refusal | null {
   const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
   const certificate = body.parentCertificate;
-  const isEmpty = body.transactions.length === 0 && body.evidence.length === 0;
+  const isEmpty = body.transactions.length === 0 && body.evidence.length === 0 && body.suspicions.length === 0;
   const links = same(header.parentId, headerId(parent)) && header.height === parent.height + 1 && header.parentView === parent.view && header.timeMs >= parent.timeMs + BigInt(chain.rules.blockIntervalMsMin);
   const stays = header.moneySecond === parent.moneySecond && same(header.stateRoot, parent.stateRoot) && same(header.validatorsHash, parent.validatorsHash) && same(header.nextValidatorsHash, parent.nextValidatorsHash);
   const certified = certificate !== null && certificate.kind !== "nullify" && certificate.view === parent.view && certificate.id !== null

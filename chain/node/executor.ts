@@ -30,6 +30,7 @@ export type Executed = {
   readonly header: BlockHeader;
   readonly transactions: readonly DecodedTransaction[];
   readonly evidence: readonly Uint8Array[];
+  readonly suspicions: readonly Uint8Array[];
   readonly results: Results;
   /** Not null after the last block of an epoch: who validates from its child on. */
   readonly epochEnd: EpochEnd | null;
@@ -49,6 +50,8 @@ export type BuildInput = {
   readonly proposer: number;
   /** Not on the chain yet; what would punish nobody is left out. */
   readonly evidence?: readonly Uint8Array[];
+  /** What would take nobody down is left out. */
+  readonly suspicions?: readonly Uint8Array[];
   readonly rules: Parameters;
   readonly pool: Mempool;
 };
@@ -113,16 +116,16 @@ export class Executor {
     const key = hex(held.ref.id);
     const known = this.#executed.get(key);
     if (known) return known;
-    const { header, body: { evidence } } = held.block;
+    const { header, body: { evidence, suspicions } } = held.block;
     if (!this.moveTo(header.parentId)) return refuse("parent_unknown", `Cannot execute block ${header.height}: its parent was not executed`);
     if (Buffer.compare(header.nextValidatorsHash, this.#nextValidatorsHash()) !== 0) return refuse("validators_differ", `Cannot take block ${header.height}: its next validators are not those of its parent's state`);
-    const applied = applyBlock(this.#tipLedger, inputOf({ header, evidence, transactions }));
+    const applied = applyBlock(this.#tipLedger, inputOf({ header, evidence, suspicions, transactions }));
     if (!applied.ok) return applied;
     if (Buffer.compare(applied.stateRoot, header.stateRoot) !== 0) {
       revert(this.#tipLedger, applied.undo);
       return refuse("state_root_differs", `Cannot take block ${header.height}: its state root is ${hex(header.stateRoot)} and here ${hex(applied.stateRoot)} comes out`);
     }
-    return this.#push(held.ref.id, { header, evidence, transactions }, applied);
+    return this.#push(held.ref.id, { header, evidence, suspicions, transactions }, applied);
   }
 
   /** A block of what waits, on an executed parent. What cannot be in it leaves the mempool. */
@@ -132,23 +135,24 @@ export class Executor {
     const parent = this.factsOf(input.parentId)!;
     const { pool, rules } = input;
     const second = moneySecond(nextMoneySecond(this.#tipLedger, input.timeMs));
-    const candidates = pool.select(rules.transactionsPerBlockMax, rules.blockBytesMax - BLOCK_BYTES_RESERVED);
+    const suspicions = input.suspicions ?? [];
+    const candidates = pool.select(rules.transactionsPerBlockMax, rules.blockBytesMax - BLOCK_BYTES_RESERVED - suspicions.reduce((sum, { length }) => sum + length, 0));
     const parentBitmap = input.parentCertificate?.bitmap ?? new Uint8Array(0);
     const nextValidatorsHash = this.#nextValidatorsHash();
     const built = buildBlock(this.#tipLedger, {
       height: parent.height + 1, timeMs: input.timeMs, moneySecond: second, previousId: input.parentId, parentBitmap, proposer: input.proposer,
-      evidence: input.evidence ?? [], transactions: candidates,
+      evidence: input.evidence ?? [], suspicions, transactions: candidates,
     });
     if (!built.ok) throw new Error(`buildBlock refused an executed parent: ${built.message}`);
     const chosen = built.transactions.map((transaction) => pool.bytesOf(hex(transaction.txid))!);
-    const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: built.evidence, suspicions: [] };
+    const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: built.evidence, suspicions: built.suspicions };
     const header: BlockHeader = {
       chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: input.parentView, parentId: parent.id,
       parentBitmap, timeMs: input.timeMs, moneySecond: second, bodyRoot: bodyRoot(body), stateRoot: built.stateRoot,
       validatorsHash: input.validatorsHash, nextValidatorsHash, proposer: input.proposer,
     };
     const held = heldBlock({ header, body }, null);
-    const { dueMs } = this.#push(held.ref.id, { header, evidence: built.evidence, transactions: built.transactions }, built);
+    const { dueMs } = this.#push(held.ref.id, { header, evidence: built.evidence, suspicions: built.suspicions, transactions: built.transactions }, built);
     for (const { txid, code } of built.rejected) if (!STAYS.has(code)) pool.drop(hex(txid), code);
     return { held, dueMs };
   }
@@ -187,9 +191,9 @@ export class Executor {
     return validatorsHash(sets.next.map(({ key, weight }) => ({ publicKey: key, weight })));
   }
 
-  #push(id: Digest, { header, evidence, transactions }: Pick<Executed, "header" | "evidence" | "transactions">, applied: Pick<Applied, "outcomes" | "events" | "epochEnd" | "undo">): Executed {
+  #push(id: Digest, { header, evidence, suspicions, transactions }: Pick<Executed, "header" | "evidence" | "suspicions" | "transactions">, applied: Pick<Applied, "outcomes" | "events" | "epochEnd" | "undo">): Executed {
     const facts = { id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
-    const executed = { facts, header, evidence, transactions, results: { outcomes: applied.outcomes, events: applied.events }, epochEnd: applied.epochEnd, dueMs: dueMsOf(this.tip) };
+    const executed = { facts, header, evidence, suspicions, transactions, results: { outcomes: applied.outcomes, events: applied.events }, epochEnd: applied.epochEnd, dueMs: dueMsOf(this.tip) };
     this.#executed.set(hex(id), executed);
     this.#path.push({ executed, undo: applied.undo, changes: this.#tipLedger.state.changesOf(applied.undo) });
     this.#onTipMoved(transactions);
@@ -211,9 +215,9 @@ export class Executor {
   }
 }
 
-const inputOf = ({ header, evidence, transactions }: Pick<Executed, "header" | "evidence" | "transactions">): BlockInput => ({
+const inputOf = ({ header, evidence, suspicions, transactions }: Pick<Executed, "header" | "evidence" | "suspicions" | "transactions">): BlockInput => ({
   height: header.height, timeMs: header.timeMs, moneySecond: header.moneySecond, previousId: header.parentId, parentBitmap: header.parentBitmap, proposer: header.proposer,
-  evidence, transactions,
+  evidence, suspicions, transactions,
 });
 
 /** Rejected for this block only: the machine's share is used up, or one before it in its account was rejected. */

@@ -17,7 +17,7 @@ const sent = ({ who = 1, nonce = 0n, fee = 1000n, chain = 1, validUntilMs = NOW 
   signTransaction({
     chainId: chainId(new Uint8Array(8).fill(chain)), sender: senderOf(who), nonce, validUntilMs, fee, ops: ops ?? [{ kind: "transfer", to: TO, amount }],
   }, [seedOf(signer)]);
-const UP: Operation = { kind: "up", bootId: new Uint8Array(16) };
+const UP: Extract<Operation, { kind: "up" }> = { kind: "up", bootId: new Uint8Array(16), consensusKey: null, binding: null, acknowledgements: [] };
 
 type Rig = { pool: Mempool; nonces: Map<string, bigint>; dropped: [bigint, string][]; setNow(ms: bigint): void };
 function rig(options: MempoolOptions = {}): Rig {
@@ -51,7 +51,7 @@ function damaged(bytes: Uint8Array): Uint8Array {
 test("each wrong transaction is refused with its own code, and a good one is taken", async () => {
   const cases: [string, Uint8Array, string][] = [
     ["good", sent(), "ok"],
-    ["above 4 KiB", new Uint8Array(4097), "transaction_too_large"],
+    ["above 8 KiB", new Uint8Array(8193), "transaction_too_large"],
     ["not CBOR", Uint8Array.of(0xff), "transaction_malformed"],
     ["no operation", sent({ who: 2 }).slice(0, 40), "transaction_malformed"],
     ["another chain", sent({ chain: 2 }), "wrong_chain"],

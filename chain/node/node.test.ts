@@ -12,7 +12,7 @@ import { type ChainNode, openNode } from "#chain/node/node.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { epoch, hex } from "#chain/types.ts";
-import { type Rig, FEE, TOKEN, chainRig, deployOf, registerOf, transactionOf, transferOf } from "#tests/compliance/chainRig.ts";
+import { type Rig, FEE, TOKEN, chainRig, deployOf, registerOf, transactionOf, transferOf, upOf } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { peerIdOf } from "./node.ts";
 import { replay } from "./replay.ts";
@@ -35,7 +35,7 @@ test("one validator: a machine comes up, a deployment is placed, gets ready and 
   const node = await open(rig, 0, directory);
   t.after(() => node.stop());
   const [tenant] = rig.tenants;
-  const up = (bootId: number): Uint8Array => transactionOf(rig, rig.machine, BigInt(bootId - 1), [{ kind: "up", bootId: new Uint8Array(16).fill(bootId) }], 0n);
+  const up = (bootId: number): Uint8Array => transactionOf(rig, rig.machine, BigInt(bootId - 1), [upOf(rig, new Uint8Array(16).fill(bootId))], 0n);
   const placed: string[] = [];
   node.onFinal(({ events }) => { for (const event of events) placed.push(event.kind); });
   node.start();
@@ -70,7 +70,7 @@ test("what was stopped goes on: same root, same bill, and the first block after 
   const directory = await folder(t);
   let node = await open(rig, 0, directory);
   node.start();
-  const up = (bootId: number, nonce: bigint): Uint8Array => transactionOf(rig, rig.machine, nonce, [{ kind: "up", bootId: new Uint8Array(16).fill(bootId) }], 0n);
+  const up = (bootId: number, nonce: bigint): Uint8Array => transactionOf(rig, rig.machine, nonce, [upOf(rig, new Uint8Array(16).fill(bootId))], 0n);
   await send(node, registerOf(rig, 0n));
   await send(node, up(1, 0n));
   await send(node, transferOf(rig, rig.tenants[1]!, 0n));

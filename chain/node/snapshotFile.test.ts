@@ -9,7 +9,7 @@ import { imageOf } from "#chain/ledger/snapshot.ts";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { hex } from "#chain/types.ts";
-import { type Rig, chainRig, deployOf, registerOf, transactionOf, transferOf } from "#tests/compliance/chainRig.ts";
+import { type Rig, chainRig, deployOf, registerOf, transactionOf, transferOf, upOf } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { BlockStore } from "./blockStore.ts";
@@ -75,7 +75,7 @@ async function history(at: World, node: ChainNode): Promise<Uint8Array[]> {
     await run(() => node.transaction(txid) !== null, 5);
   };
   await send(registerOf(rig, 0n));
-  await send(transactionOf(rig, rig.machine, 0n, [{ kind: "up", bootId: new Uint8Array(16).fill(1) }], 0n));
+  await send(transactionOf(rig, rig.machine, 0n, [upOf(rig, new Uint8Array(16).fill(1))], 0n));
   await send(deployOf(rig, rig.tenants[0]!, 0n, "hello"));
   const id = deploymentIdOf(rig.tenants[0]!.address, 0n, 0);
   await send(transactionOf(rig, rig.machine, 1n, [{ kind: "ready", deploymentId: id, index: 0, rate: node.view().leasesOfMachine(rig.machine.address)[0]!.rate }], 0n));

@@ -17,6 +17,8 @@ const CAUSE_BYTES_MAX = 64;
 const MIB = 1024 * 1024;
 
 export type Hands = {
+  /** This machine's `up`, with what its witnesses say and the validator that it hosts. */
+  readonly up: (bootId: Uint8Array) => Operation;
   /** Sends an operation as this machine; resolves when it is final, throws its code when it is refused. */
   readonly submit: (operation: Operation) => Promise<void>;
   readonly blobs: Pick<BlobStore, "compile" | "read" | "drop" | "forgetCompiled">;
@@ -40,7 +42,7 @@ const LOAD_REFUSALS: ReadonlySet<string> = new Set(["load_failed", "limit_invali
 export async function execute(action: Action, hands: Hands): Promise<Outcome> {
   switch (action.kind) {
     case "sendUp":
-      await hands.submit({ kind: "up", bootId: fromHex(action.bootId) });
+      await hands.submit(hands.up(fromHex(action.bootId)));
       return DONE;
     case "sendReady":
       await hands.submit({ kind: "ready", deploymentId: address(fromHex(action.id)), index: action.index, rate: action.rate });

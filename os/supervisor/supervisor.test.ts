@@ -27,7 +27,7 @@ function stage(t: TestContext): Stage {
     loads: [], sent: [], told: [], failures: [], errors: { load: null, submit: null }, compiles: async (digest) => ({ digest, path: "p", cached: true }),
   };
   const hands: Hands = {
-    submit: async (operation) => {
+    up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async (operation) => {
       if (it.errors.submit !== null) throw new AgentError(it.errors.submit, "as the test says");
       it.sent.push(operation);
       if (operation.kind !== "ready") return;
@@ -127,7 +127,7 @@ test("stop() waits for what is under way, begins nothing more, and does not wait
   const it = stage(t);
   const { promise, resolve } = Promise.withResolvers<void>();
   const slow = new Supervisor({
-    hands: { submit: async () => {}, fetch: () => promise, tell: () => {}, blobs: { compile: async () => assert.fail("nothing more"), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} }, runner: { load: async () => {}, unload: async () => {} } },
+    hands: { up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: () => promise, tell: () => {}, blobs: { compile: async () => assert.fail("nothing more"), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} }, runner: { load: async () => {}, unload: async () => {} } },
     bootId: BOOT, desired: () => it.desired, blobs: () => new Map(), now: () => Date.now(),
   });
   slow.reconcile();
@@ -146,8 +146,8 @@ test("stop() waits for what is under way, begins nothing more, and does not wait
 
 test("a route is loaded with the summed limits of its replicas, capped by what one route can have", async () => {
   const loads: Deployment[] = [];
-  const hands = {
-    submit: async () => {}, fetch: async () => {}, tell: () => {}, runner: { load: async (loaded: Deployment) => void loads.push(loaded), unload: async () => {} },
+  const hands: Hands = {
+    up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: async () => {}, tell: () => {}, runner: { load: async (loaded: Deployment) => void loads.push(loaded), unload: async () => {} },
     blobs: { compile: async (digest: Hex) => ({ digest, path: "p", cached: true }), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} },
   };
   const leases = Array.from({ length: 3 }, (_, index) => ({ index, stage: "ready" as const, rate: 1n }));

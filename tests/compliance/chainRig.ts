@@ -1,6 +1,7 @@
 /** Small chains for tests: keys from numbers, a genesis of them, and signed transactions. */
 import { addressOf } from "#chain/codec/address.ts";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
+import { signBinding } from "#chain/codec/hello.ts";
 import { type Operation, signMachineProof, signTransaction } from "#chain/codec/transaction.ts";
 import type { PresetName } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
@@ -41,6 +42,11 @@ export const registerOf = (rig: Rig, nonce: bigint): Uint8Array => transactionOf
   kind: "registerMachine", ...signMachineProof(rig.machine.seed, rig.chainId, rig.operator.address), memoryMib: 4096, cpuMillis: 4000,
   pricePerGibSecond: 1_000n, pricePerCoreSecond: 2_000n, region: "test", bond: 20n * TOKEN,
 }]);
+/** The machine hosts the first validator: on a chain of one its own word is enough. */
+export const upOf = (rig: Rig, bootId: Uint8Array): Operation => {
+  const { seed } = rig.validators[0]!;
+  return { kind: "up", bootId, consensusKey: publicKeyOf(seed), binding: signBinding(seed, rig.chainId, publicKeyOf(rig.machine.seed)), acknowledgements: [] };
+};
 export const deployOf = (rig: Rig, from: Key, nonce: bigint, name: string, deposit: bigint = TOKEN): Uint8Array => transactionOf(rig, from, nonce, [{
   kind: "deploy", name, componentDigest: digest(sha256(new TextEncoder().encode(name))), configurationDigest: null, memoryMib: 64, cpuMillis: 100,
   concurrency: 4, replicas: 1, deposit, rateMax: 0n, isolation: 0,

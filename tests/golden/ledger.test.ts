@@ -11,7 +11,7 @@ import { sha256 } from "#chain/crypto.ts";
 import { accountKey } from "#chain/ledger/model.ts";
 import { encodeChunks, imageOf } from "#chain/ledger/snapshot.ts";
 import { address, signature } from "#chain/types.ts";
-import { TOKEN, World, actor, bootId, component, deployment } from "#tests/ledger/world.ts";
+import { TOKEN, World, actor, bootId, comesUp, component, deployment } from "#tests/ledger/world.ts";
 
 test("a genesis, a signed transaction and the ids made from them have the bytes they always had", () => {
   const world = new World();
@@ -71,7 +71,7 @@ test("a fixed history has the state roots it always had", () => {
   const id = deploymentIdOf(actor(1).id, 0n, 0);
   world.send(actor(1), [{ kind: "resize", deploymentId: id, memoryMib: 128, cpuMillis: 10 }, { kind: "scale", deploymentId: id, replicas: 1 }, { kind: "topUp", deploymentId: id, amount: TOKEN }]);
   roots.push(world.block(7).stateRoot.toHex());
-  world.send(machine, [{ kind: "up", bootId: bootId(1, 2) }]);
+  world.send(machine, [comesUp(world.ledger, machine, bootId(1, 2))]);
   world.send(actor(1), [{ kind: "close", deploymentId: id }]);
   roots.push(world.block(1).stateRoot.toHex());
   roots.push(world.block(9).stateRoot.toHex());

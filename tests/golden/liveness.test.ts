@@ -1,7 +1,8 @@
 /** Pinned bytes of who is alive. A change here is a change of the wire: by hand, and said in the commit and the CHANGELOG. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeAcknowledgement, decodeBeat, encodeAcknowledgement, encodeBeat, beatHolds, openSuspicion, openUpAcknowledgement, sealSuspicion, sealUpAcknowledgement, signBeat, suspicionHolds, upAcknowledgementHolds, BEAT_BYTES_MAX, STATEMENT_BYTES_MAX } from "#chain/codec/liveness.ts";
+import { decodeAcknowledgement, decodeBeat, encodeAcknowledgement, encodeBeat, beatHolds, openSuspicion, openUpAcknowledgement, sealSuspicion, sealUpAcknowledgement, signBeat, suspicionHolds, upAcknowledgementHolds, BEAT_BYTES_MAX } from "#chain/codec/liveness.ts";
+import { STATEMENT_BYTES_MAX } from "#chain/constants.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { type Hex, U32_MAX, U64_MAX, chainId, hex } from "#chain/types.ts";
 

@@ -8,7 +8,7 @@ import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import { digest, moneySecond } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { type ApiBlock, apiOf, blocksOf } from "./fakeApi.ts";
-import { TOKEN, World, actor, bootId, deployment, registration } from "./world.ts";
+import { TOKEN, World, actor, bootId, comesUp, deployment, registration } from "./world.ts";
 
 const [tenant, operator, friend] = [actor(1), actor(2), actor(3)];
 
@@ -33,7 +33,7 @@ function fullHistory(): { world: World; id: string; other: string } {
   world.block(5);
   world.ready(one, two);
   world.block(1);
-  world.send(two, [{ kind: "up", bootId: bootId(2, 1) }]);
+  world.send(two, [comesUp(world.ledger, two, bootId(2, 1))]);
   world.block(4);
   world.ready(one, two);
   world.block(1);

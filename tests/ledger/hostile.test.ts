@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type DecodedTransaction, type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
 import { applyBlock, buildBlock, feeFor, nextMoneySecond, revert } from "#chain/ledger/ledger.ts";
 import { WORK_PER_BLOCK_MAX, WORK_PER_TRANSACTION_MAX } from "#chain/ledger/limits.ts";
-import { type Actor, TOKEN, World, actor, bootId, deployment } from "./world.ts";
+import { type Actor, TOKEN, World, actor, bootId, comesUp, deployment } from "./world.ts";
 
 const [tenant, operator, stranger] = [actor(1), actor(2), actor(3)];
 const replicated = (): { world: World; machine: Actor; id: ReturnType<typeof deploymentIdOf> } => {
@@ -67,7 +67,7 @@ test("a transaction of more work than a block may have is refused and pays, and 
   for (let k = 0; k < 64; k++) world.send(machine, ready.slice(16 * k, 16 * k + 16), { fee: feeFor(world.ledger.rules, 400) });
   world.block();
   world.block();
-  const ups = world.send(machine, Array.from({ length: 16 }, (_, k): Operation => ({ kind: "up", bootId: bootId(1, 1 + (k % 2)) })));
+  const ups = world.send(machine, Array.from({ length: 16 }, (_, k): Operation => comesUp(world.ledger, machine, bootId(1, 1 + (k % 2)))));
   const other = world.send(stranger, [{ kind: "transfer", to: tenant.id, amount: 1n }]);
   const built = buildBlock(world.ledger, inputOf(world, [ups, other]));
   assert(built.ok);
@@ -77,7 +77,7 @@ test("a transaction of more work than a block may have is refused and pays, and 
   assert.strictEqual(world.view.leasesOfMachine(machine.id).length, 1024);
   revert(world.ledger, built.undo);
   // What an honest machine sends once fits.
-  const built2 = buildBlock(world.ledger, inputOf(world, [world.send(machine, [{ kind: "up", bootId: bootId(1, 1) }], { nonce: ups.body.nonce })]));
+  const built2 = buildBlock(world.ledger, inputOf(world, [world.send(machine, [comesUp(world.ledger, machine, bootId(1, 1))], { nonce: ups.body.nonce })]));
   assert(built2.ok && built2.outcomes[0]!.ok);
   assert(built2.events.filter(({ kind }) => kind === "ended").length === 1024 && WORK_PER_TRANSACTION_MAX.free > 1024 * 4);
 });

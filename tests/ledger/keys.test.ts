@@ -47,7 +47,7 @@ test("an account with a threshold of two takes nothing that one key alone has si
 });
 
 const SAMPLES: Readonly<Record<Scope, Operation | null>> = {
-  transfer: pay(1n), deploy: deployment("x"), machine: { kind: "up", bootId: new Uint8Array(16) }, stake: { kind: "unjail", validator: alice.id },
+  transfer: pay(1n), deploy: deployment("x"), machine: { kind: "up", bootId: new Uint8Array(16), consensusKey: null, binding: null, acknowledgements: [] }, stake: { kind: "unjail", validator: alice.id },
   account: { kind: "setThreshold", threshold: 1 }, read: null,
 };
 

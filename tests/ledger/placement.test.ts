@@ -5,7 +5,7 @@ import { type DecodedTransaction, deploymentIdOf } from "#chain/codec/transactio
 import { applyBlock, nextMoneySecond, openLedger } from "#chain/ledger/ledger.ts";
 import { viewOf } from "#chain/ledger/view.ts";
 import { sha256 } from "#chain/crypto.ts";
-import { type Actor, TOKEN, World, actor, bootId, deployment, genesisFor, random, registration } from "./world.ts";
+import { type Actor, TOKEN, World, actor, bootId, comesUp, deployment, genesisFor, random, registration } from "./world.ts";
 
 const tenant = actor(1);
 const UNEQUAL = [
@@ -23,7 +23,7 @@ function placeAll(order: <T>(items: readonly T[]) => T[]): { where: Map<string, 
   const machines = UNEQUAL.map((_, i) => actor(1001 + i));
   const blocks: (readonly [Actor, Parameters<World["send"]>[1]])[][] = [
     order(UNEQUAL.map((offer, i) => [people[50 + i]!, [registration(ledger, machines[i]!, people[50 + i]!, { ...offer, bond: 30n * TOKEN })]] as const)),
-    order(machines.map((machine, i) => [machine, [{ kind: "up", bootId: bootId(i, 0) }]] as const)),
+    order(machines.map((machine, i) => [machine, [comesUp(ledger, machine, bootId(i, 0))]] as const)),
     order(people.slice(0, 50).map((who, i) => [who, [deployment(`d${i}`, { memoryMib: 32 + 16 * (i % 7), cpuMillis: 50 * (i % 5), replicas: 1 + (i % 3) })]] as const)),
   ];
   for (const [i, actions] of blocks.entries()) {
@@ -105,7 +105,7 @@ test("nothing is placed on a machine before it is up", () => {
   world.send(tenant, [deployment("early")]);
   world.block();
   assert.strictEqual(world.view.leasesOfDeployment(deploymentIdOf(tenant.id, 0n, 0))[0]!.state, "pending");
-  world.send(actor(1001), [{ kind: "up", bootId: bootId(1, 0) }]);
+  world.send(actor(1001), [comesUp(world.ledger, actor(1001), bootId(1, 0))]);
   world.block();
   assert.strictEqual(world.view.leasesOfDeployment(deploymentIdOf(tenant.id, 0n, 0))[0]!.state, "placed");
 });

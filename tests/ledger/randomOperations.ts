@@ -2,7 +2,7 @@
 import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { type Address, U32_MAX, U64_MAX, address, digest } from "#chain/types.ts";
-import { type Actor, type Random, TOKEN, type World, actor, bootId, component, deployment, registration } from "./world.ts";
+import { type Actor, type Random, TOKEN, type World, actor, bootId, comesUp, component, deployment, registration } from "./world.ts";
 
 export const TENANTS: readonly Actor[] = [1, 2, 3, 4].map(actor);
 export const MACHINES: readonly Actor[] = [1001, 1002, 1003].map(actor);
@@ -35,7 +35,7 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
     case 7:
     case 8: return void world.send(tenant, [{ kind: "claim", deploymentId: target, index }]);
     case 9: return void (r.int(2) === 0 && world.send(r.int(4) === 0 ? tenant : owner, [{ kind: "close", deploymentId: target }]));
-    case 10: return void (isKnown && r.int(2) === 0 && world.send(machine, [{ kind: "up", bootId: bootId(r.int(3), r.int(3)) }]));
+    case 10: return void (isKnown && r.int(2) === 0 && world.send(machine, [comesUp(world.ledger, machine, bootId(r.int(3), r.int(3)))]));
     case 11: {
       const lease = r.pick([...world.view.leasesOfMachine(machine.id), undefined]);
       return void (isKnown && world.send(machine, [{ kind: "failed", deploymentId: lease?.deploymentId ?? target, index: lease?.index ?? index, cause: "trap" }]));
@@ -91,7 +91,7 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
       pricePerGibSecond: u64(), pricePerCoreSecond: u64(), region: text(32), bond: u64(),
     }),
     () => ({ ...registrationOf(r), memoryMib: u32(), cpuMillis: u32(), pricePerGibSecond: u64(), pricePerCoreSecond: u64(), bond: u64() }) as Operation,
-    () => ({ kind: "up", bootId: bootId(r.int(256), r.int(256)) }),
+    () => ({ kind: "up", bootId: bootId(r.int(256), r.int(256)), consensusKey: null, binding: null, acknowledgements: [] }),
     () => ({
       kind: "deploy", name: r.pick([text(62), "a", "b"]), componentDigest: component, configurationDigest: r.pick([null, component]), memoryMib: u32(), cpuMillis: u32(),
       concurrency: u32(), replicas: u32(), deposit: u64(), rateMax: u64(), isolation: r.pick([0, 1]),

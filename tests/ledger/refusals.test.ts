@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
 import { applyBlock, buildBlock, feeFor, nextMoneySecond, refusalOf, revert } from "#chain/ledger/ledger.ts";
 import { U64_MAX, address, chainId, timeMs } from "#chain/types.ts";
-import { TOKEN, World, actor, bootId, deployment, registration } from "./world.ts";
+import { TOKEN, World, actor, bootId, comesUp, deployment, registration } from "./world.ts";
 
 const [tenant, operator, stranger] = [actor(1), actor(2), actor(3)];
 const nobody = address(new Uint8Array(20).fill(9));
@@ -20,7 +20,7 @@ test("what is wrong with an envelope keeps it out of a block, and the block that
     ["expiry_too_far", (world) => world.send(tenant, [pay], { validUntilMs: now + 3_600_001n })],
     ["bad_signature", (world) => world.send(tenant, [pay], { key: stranger.key })],
     ["fee_too_low", (world) => world.send(tenant, [pay], { fee: feeFor(world.ledger.rules, 400) - 1n })],
-    ["fee_too_low", (world) => world.send(tenant, [{ kind: "up", bootId: bootId(1, 1) }])],
+    ["fee_too_low", (world) => world.send(tenant, [comesUp(world.ledger, tenant, bootId(1, 1))])],
     ["insufficient_funds", (world) => world.send(tenant, [pay], { fee: 1001n * TOKEN })],
     ["insufficient_funds", (world) => world.send(actor(99), [pay])],
   ];
@@ -149,7 +149,7 @@ test("operations that are refused take the whole transaction back, pay its fee, 
     ["insufficient_funds", stranger, { kind: "topUp", deploymentId: id, amount: U64_MAX }],
     ["unknown_deployment", tenant, { kind: "claim", deploymentId: nobody, index: 0 }],
     ["nothing_to_claim", tenant, { kind: "claim", deploymentId: id, index: 9 }],
-    ["machine_unknown", tenant, { kind: "up", bootId: bootId(1, 1) }],
+    ["machine_unknown", tenant, comesUp(world.ledger, tenant, bootId(1, 1))],
     ["machine_unknown", tenant, { kind: "ready", deploymentId: id, index: 0, rate: 164n }],
     ["machine_unknown", tenant, { kind: "failed", deploymentId: id, index: 0, cause: "" }],
     ["unknown_deployment", machine, { kind: "ready", deploymentId: nobody, index: 0, rate: 1n }],

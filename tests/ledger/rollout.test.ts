@@ -6,7 +6,7 @@ import type { LeaseView } from "#chain/ledger/view.ts";
 import { type Address, address, digest } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
-import { TOKEN, World, actor, bootId, deployment } from "./world.ts";
+import { TOKEN, World, actor, bootId, comesUp, deployment } from "./world.ts";
 
 const [tenant, operator, stranger] = [actor(1), actor(2), actor(3)];
 const versionOf = (n: number): ReturnType<typeof digest> => digest(new Uint8Array(32).fill(n));
@@ -199,7 +199,7 @@ test("a machine that reboots while a rollout runs costs it its seconds of health
   world.block(1);
   const [lease] = leases(world, 2);
   const n = machineOf(lease).id;
-  world.send(machineOf(lease), [{ kind: "up", bootId: bootId(9, 9) }]);
+  world.send(machineOf(lease), [comesUp(world.ledger, machineOf(lease), bootId(9, 9))]);
   world.block(4);
   assert.strictEqual(now(world).rollout?.healthyFrom, null);
   world.ready(...machines);

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
 import type { Address } from "#chain/types.ts";
-import { TOKEN, World, actor, bootId, deployment, registration } from "./world.ts";
+import { TOKEN, World, actor, bootId, comesUp, deployment, registration } from "./world.ts";
 
 const [tenant, operator, stranger] = [actor(1), actor(2), actor(3)];
 const firstOf = (n = 0): Address => deploymentIdOf(tenant.id, 0n, n);
@@ -183,10 +183,10 @@ test("a new boot id ends the old boot's leases at the second of the block before
   const opened = world.second;
   world.block(4);
   const last = world.second;
-  world.send(machines[0]!, [{ kind: "up", bootId: bootId(1, 0) }]);
+  world.send(machines[0]!, [comesUp(world.ledger, machines[0]!, bootId(1, 0))]);
   world.block(1);
   assert.strictEqual(lease(world, id).state, "ready");
-  world.send(machines[0]!, [{ kind: "up", bootId: bootId(1, 1) }]);
+  world.send(machines[0]!, [comesUp(world.ledger, machines[0]!, bootId(1, 1))]);
   world.block(9);
   assert.strictEqual(lease(world, id).state, "placed");
   assert.strictEqual(bill(world, id).total, (last + 1n - opened) * 164n);
@@ -197,7 +197,7 @@ test("a reboot takes back what a lease earned in this block's seconds even if it
   const { world, id, machines } = running();
   world.block(5);
   world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 0 }]);
-  world.send(machines[0]!, [{ kind: "up", bootId: bootId(1, 1) }]);
+  world.send(machines[0]!, [comesUp(world.ledger, machines[0]!, bootId(1, 1))]);
   world.block(7);
   assert.strictEqual(bill(world, id).total, 5n * 164n);
 });

@@ -7,6 +7,7 @@
 import assert from "node:assert";
 import { addressOf } from "#chain/codec/address.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
+import { signBinding } from "#chain/codec/hello.ts";
 import { type DecodedTransaction, type Operation, decodeTransaction, encodeBody, signMachineProof, signTransaction, txidOf } from "#chain/codec/transaction.ts";
 import type { PresetName } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
@@ -136,7 +137,7 @@ export class World {
   machine(n: number, owner: Actor, { memoryMib = 4096, cpuMillis = 4000, gib = 1024n, core = 1000n, bond = 20n * TOKEN }: { memoryMib?: number; cpuMillis?: number; gib?: bigint; core?: bigint; bond?: bigint } = {}): Actor {
     const machine = actor(1000 + n);
     this.send(owner, [registration(this.ledger, machine, owner, { memoryMib, cpuMillis, gib, core, bond })]);
-    this.send(machine, [{ kind: "up", bootId: bootId(n, 0) }]);
+    this.send(machine, [comesUp(this.ledger, machine, bootId(n, 0))]);
     return machine;
   }
 
@@ -151,6 +152,15 @@ export class World {
 }
 
 export const bootId = (n: number, boot: number): Uint8Array => new Uint8Array(16).fill(n).fill(boot, 8);
+
+const bindings = new Map<string, ReturnType<typeof signBinding>>();
+/** Of a machine that hosts the only validator, so that its own word is enough. (Here all do: who speaks for whom is not what these worlds are about.) */
+export function comesUp({ chainId }: Pick<Ledger, "chainId">, machine: Actor, boot: Uint8Array): Operation {
+  const name = machine.id.toHex() + chainId.toHex();
+  const binding = bindings.get(name) ?? signBinding(actor(0).seed, chainId, machine.key);
+  bindings.set(name, binding);
+  return { kind: "up", bootId: boot, consensusKey: actor(0).key, binding, acknowledgements: [] };
+}
 
 const proofs = new Map<string, ReturnType<typeof signMachineProof>>();
 export function registration(

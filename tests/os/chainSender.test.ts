@@ -8,7 +8,7 @@ import { keyPair } from "#os/keys.ts";
 import { accountOf, fakeNode, seedOf } from "./fakeNode.ts";
 
 const MACHINE = 3;
-const up = (n: number): Operation => ({ kind: "up", bootId: new Uint8Array(16).fill(n) });
+const up = (n: number): Operation => ({ kind: "up", bootId: new Uint8Array(16).fill(n), consensusKey: null, binding: null, acknowledgements: [] });
 const NONCE = 5n;
 
 type Wait = { readonly nonce: bigint; readonly final: () => void; readonly lost: () => void };

@@ -51,6 +51,7 @@ export function fakeNode(nowMs: number): FakeNode {
     epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [{ id: accountOf(1), key: publicKeyOf(seedOf(1)), operator: accountOf(2), state: "jailed", stake: 5n, unbonding: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }], weight: 1, weightNext: 0 }], next: null }),
     supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, feePool: 2n, burnt: 1n, total: 15n }),
     nextDueMoneySecond: () => null,
+    liveness: () => { throw new Error("not played"); }, court: () => { throw new Error("not played"); },
   };
   const node: FakeNode = {
     prove: (key) => (key.startsWith("01") ? new TextEncoder().encode(key) : null), proveEpoch: (epoch) => (epoch === 0 ? Uint8Array.of(1, 2, 3) : null),
