@@ -18,7 +18,7 @@ const EXAMPLES = join(ROOT, "workloads/examples");
 
 type Source = { readonly directory: string; readonly entry: string; readonly kind: WorkloadKind };
 
-export type GuestName = "hello" | "tally" | "markdown" | "thumbnail" | "proxy" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival" | "attacks";
+export type GuestName = "hello" | "tally" | "markdown" | "thumbnail" | "kernels" | "proxy" | "routed" | "rogue" | "fetcher" | "rogueTask" | "deadOnArrival" | "attacks";
 
 const SOURCES: Readonly<Record<GuestName, Source>> = {
   /** workloads/examples/hello: a service. */
@@ -27,6 +27,7 @@ const SOURCES: Readonly<Record<GuestName, Source>> = {
   tally: { directory: join(EXAMPLES, "tally"), entry: "assembly/index.ts", kind: "task" },
   markdown: { directory: join(EXAMPLES, "markdown"), entry: "assembly/index.ts", kind: "service" },
   thumbnail: { directory: join(EXAMPLES, "thumbnail"), entry: "assembly/index.ts", kind: "task" },
+  kernels: { directory: join(EXAMPLES, "kernels"), entry: "assembly/index.ts", kind: "task" },
   proxy: { directory: join(EXAMPLES, "proxy"), entry: "assembly/index.ts", kind: "service" },
   /** A service that uses what the SDK has. */
   routed: { directory: GUESTS, entry: "assembly/routed.ts", kind: "service" },

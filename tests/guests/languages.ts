@@ -58,18 +58,24 @@ export async function languageGuest(language: Language): Promise<Made> {
   const file = join(cacheDirectory(), "languages", `${language}-${await keyOf(example)}.wasm`);
   const known = await readFile(file).catch(() => null);
   if (known !== null) return { component: new Uint8Array(known) };
+  const made = await withToolchain(language, buildProject);
+  if ("missing" in made) return made;
+  await mkdir(join(file, ".."), { recursive: true });
+  await writeFile(`${file}.${process.pid}`, made.component);
+  await rename(`${file}.${process.pid}`, file);
+  return { component: made.component };
+}
+
+/** Does something with a copy of the example, with the toolchain on the PATH; else says what is missing. */
+export async function withToolchain<Result extends object>(language: Language, use: (project: string) => Promise<Result>): Promise<Result | { readonly missing: string }> {
   const toolchain = await TOOLCHAINS[language]();
   if ("missing" in toolchain) return toolchain;
   const project = await mkdtemp(join(tmpdir(), `godwit-${language}-`));
   const pathBefore = process.env["PATH"];
   try {
-    await cp(example, project, { recursive: true });
+    await cp(join(ROOT, "workloads/examples", language), project, { recursive: true });
     process.env["PATH"] = [toolchain.path, pathBefore].filter(Boolean).join(delimiter);
-    const { component } = await buildProject(project);
-    await mkdir(join(file, ".."), { recursive: true });
-    await writeFile(`${file}.${process.pid}`, component);
-    await rename(`${file}.${process.pid}`, file);
-    return { component };
+    return await use(project);
   } finally {
     process.env["PATH"] = pathBefore;
     await rm(project, { recursive: true, force: true });

@@ -1,5 +1,6 @@
-/** The examples as what they are: a Markdown renderer, a picture made smaller, a proxy to allowed places. `hello` and `tally` are in serve and run. */
+/** The examples as what they are: a Markdown renderer, a picture made smaller, kernels that compute, a proxy to allowed places. `hello` and `tally` are in serve and run. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, test } from "node:test";
@@ -76,6 +77,55 @@ test("thumbnail: each pixel is the mean of those that it stands for; what is no 
   for (const broken of ["", "P6", "P5\n1 1\n255\nabc", "P6\n0 1\n255\n", "P6\n2 2\n255\nabc", "P6\n99999 99999\n255\n", "P6\n1 1\n65535\nabcdef"]) assert.equal((await run([], Buffer.from(broken))).code, 1, broken);
   assert.match((await run(["0"], Buffer.alloc(0))).err, /^usage:/);
 });
+
+test("kernels: sha256, json, nbody, mandelbrot and sieve compute what JavaScript computes, to the last bit", async () => {
+  const component = await guest("kernels");
+  const run = async (...args: string[]): Promise<string> => {
+    let out = "";
+    const { exitCode } = await runTask(component, { arguments: args, stdout: (chunk) => void (out += new TextDecoder().decode(chunk)) });
+    return `${exitCode} ${out.trimEnd()}`;
+  };
+  const piece = Uint8Array.from({ length: 65_536 }, (_, i) => i * 7);
+  assert.equal(await run("sha256", "3"), `0 ${createHash("sha256").update(piece).update(piece).update(piece).digest("hex")}`);
+  assert.equal(await run("json", "40"), `0 ${Array.from({ length: 40 }, (_, round) => 7 * round + 50).reduce((sum, one) => sum + one)}.0`);
+  assert.equal(await run("sieve", "1000"), "0 168.0");
+  assert.equal(await run("mandelbrot", "90"), `0 ${mandelbrot(90)}.0`);
+  // The shortest text of a number is one of several in AssemblyScript.
+  assert.equal(Number((await run("nbody", "500")).slice(2)), nbody(500));
+  for (const args of [["sieve", "0"], ["fast"], ["sieve", "1", "2"]]) assert.equal(await run(...args), "1 ");
+});
+
+function mandelbrot(side: number): number {
+  let inside = 0;
+  for (let point = 0; point < side * side; point++) {
+    const a = ((point % side) * 3) / side - 2;
+    const b = (Math.floor(point / side) * 2) / side - 1;
+    let [x, y, step] = [0, 0, 0];
+    for (; step < 300 && x * x + y * y < 4; step++) [x, y] = [x * x - y * y + a, 2 * x * y + b];
+    if (step === 300) inside++;
+  }
+  return inside;
+}
+
+/** Place, speed and mass of five bodies, one after the other. */
+function nbody(steps: number): number {
+  const all = Float64Array.from({ length: 35 }, (_, i) => ((i * 7919) % 100) / 10 + 0.1);
+  const bodies = Array.from({ length: 5 }, (_, i) => all.subarray(i * 7, i * 7 + 7));
+  for (let step = 0; step < steps; step++) {
+    for (const [i, a] of bodies.entries()) for (const b of bodies.slice(i + 1)) {
+      const apart = [0, 1, 2].map((axis) => a[axis]! - b[axis]!);
+      const square = apart[0]! * apart[0]! + apart[1]! * apart[1]! + apart[2]! * apart[2]! + 0.01;
+      const force = 0.001 / (square * Math.sqrt(square));
+      const [massA, massB] = [a[6]! * force, b[6]! * force];
+      for (const axis of [0, 1, 2]) {
+        a[axis + 3]! -= apart[axis]! * massB;
+        b[axis + 3]! += apart[axis]! * massA;
+      }
+    }
+    for (const body of bodies) for (const axis of [0, 1, 2]) body[axis]! += 0.001 * body[axis + 3]!;
+  }
+  return all[0]!;
+}
 
 test("proxy: an allowed place is asked and its answer passed on, also after a redirect; another is denied, also after one", async () => {
   const through = await ask("proxy", `/?url=${encodeURIComponent(`${place}/a?b=c`)}`);

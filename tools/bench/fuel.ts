@@ -1,5 +1,5 @@
 /**
- * `npm run bench:fuel`: what counting instructions costs: five programs, compiled with fuel and without, in turns.
+ * `npm run bench:fuel`: what counting instructions costs: workloads/examples/kernels, compiled with fuel and without, in turns.
  *
  * CPU time of the thread, as a shared computer stretches the wall's. The ratio of a kernel is the median of its rounds' ratios.
  *
@@ -23,7 +23,7 @@ const on = computer();
 const program = buildInside();
 const folder = mkdtempSync(join(tmpdir(), "godwit-bench-"));
 try {
-  const { component } = await buildComponent(import.meta.dirname, "assembly/kernels.ts", "task");
+  const { component } = await buildComponent(join(import.meta.dirname, "..", "..", "workloads", "examples", "kernels"), "assembly/index.ts", "task");
   const metered = await compileTo(join(folder, "metered"), component, true);
   const bare = await compileTo(join(folder, "bare"), component, false);
   const raw: Run[] = [];
