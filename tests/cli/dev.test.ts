@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type TestContext } from "node:test";
 import { descendants, remaining } from "#tests/e2e/stage.ts";
+import { guest } from "#tests/guests/build.ts";
 import { needs } from "#tests/require.ts";
 import { openTerminal } from "./terminal.ts";
 
@@ -193,6 +194,32 @@ test("a project that never built answers with its errors, as text or as a page, 
   await dev.until("stderr", /^assembly\/index\.ts:\d+:\d+: [^]*^the last good version still serves$/m);
   dev.save("assembly/index.ts", good.replace("!", "?"));
   await dev.until("stdout", /^served assembly\/index\.ts, \d+ ms after it was saved$/m);
+  await dev.stop();
+});
+
+test("a program of another language is built by its own command at each save; while that fails the last good version serves", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const make = 'import { readFileSync, copyFileSync, mkdirSync } from "node:fs";\nconst name = readFileSync("which.txt", "utf8").trim();\nif (name === "broken") { console.error("which.txt:1: it is broken"); process.exit(3); }\n' +
+    'mkdirSync("dist", { recursive: true });\ncopyFileSync(`${name}.wasm`, "dist/shop.wasm");\n';
+  const [first, second] = [await guest("hello"), await guest("markdown")];
+  const dev = await startDev(t, "http", ["--port", "0", "--json"], (folder) => {
+    rmSync(join(folder, "assembly"), { recursive: true });
+    writeFileSync(join(folder, "godwit.toml"), `name = "shop"\nkind = "service"\ncomponent = "dist/shop.wasm"\nbuild = [${JSON.stringify(process.execPath)}, "make.mjs"]\n`);
+    for (const [name, content] of [["make.mjs", make], ["which.txt", "hello"], ["hello.wasm", first], ["markdown.wasm", second]] as const) writeFileSync(join(folder, name), content);
+  });
+  const { url } = await dev.next("serving");
+  assert.match((await ask(url)).body, /^Hello/);
+  dev.save("which.txt", "broken\n");
+  const failed = await dev.next("failed");
+  assert.deepEqual([failed["code"], failed["isServing"]], ["build_failed", true]);
+  assert.match(String(failed["message"]), /which\.txt:1: it is broken/);
+  assert.match((await ask(url)).body, /^Hello/);
+  dev.save("which.txt", "markdown\n");
+  assert.deepEqual((await dev.next("served"))["files"], ["which.txt"]);
+  assert.doesNotMatch((await ask(url)).body, /^Hello/);
+  // What the build wrote has not begun another: the next that is told is this save.
+  dev.save("which.txt", "markdown \n");
+  assert.deepEqual((await dev.next("unchanged"))["files"], ["which.txt"]);
   await dev.stop();
 });
 

@@ -32,6 +32,8 @@ export type BuildOptions = {
   readonly optimise?: boolean;
   /** Folder of files that go into the component, a path from the project's. */
   readonly assets?: string;
+  /** Ends the command that builds a program of another language. */
+  readonly signal?: AbortSignal;
 };
 
 export type Build = {
@@ -56,7 +58,7 @@ export async function buildProject(directory: string, options: BuildOptions = {}
 async function program(directory: string, { entry, assets, component, build, kind }: Manifest, options: BuildOptions): Promise<Pick<Build, "component" | "symbols" | "warnings">> {
   if (component === null) return buildComponent(directory, entry, kind, { ...options, ...(assets !== null && { assets }) });
   const { buildForeign } = await import("./foreign.ts");
-  return { component: await buildForeign(directory, component, build, kind), symbols: null, warnings: [] };
+  return { component: await buildForeign(directory, component, build, kind, options.signal), symbols: null, warnings: [] };
 }
 
 /** Builds one module (a path from `directory`) without a manifest. */

@@ -20,8 +20,8 @@ const MAGIC_CORE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const WASI_01 = "wasi_snapshot_preview1";
 
 /** Runs `command` in the project, if there is one, and reads the component. */
-export async function buildForeign(directory: string, file: string, command: readonly string[], kind: WorkloadKind): Promise<Uint8Array> {
-  if (command.length > 0) await run(directory, command);
+export async function buildForeign(directory: string, file: string, command: readonly string[], kind: WorkloadKind, signal?: AbortSignal): Promise<Uint8Array> {
+  if (command.length > 0) await run(directory, command, signal);
   const bytes = await readFile(join(directory, file)).catch(() => {
     const message = command.length > 0 ? `${command[0]} did not write it` : "this file is not there: build it first, or name the command as build";
     throw new BuildError("component_missing", `Cannot build ${directory} as its component ${file} is not there`, [{ file, line: 0, column: 0, code: "component_missing", message }]);
@@ -56,14 +56,17 @@ async function resolved(directory: string, word: string): Promise<string> {
   return folder;
 }
 
-async function run(directory: string, command: readonly string[]): Promise<void> {
+async function run(directory: string, command: readonly string[], signal: AbortSignal | undefined): Promise<void> {
   const [program = "", ...args] = await Promise.all(command.map((word) => resolved(directory, word)));
   const child = spawn(program, args, { cwd: directory, stdio: ["ignore", "pipe", "pipe"], timeout: COMMAND_TIME_MS_MAX, killSignal: "SIGKILL" });
+  const stop = (): void => void child.kill("SIGTERM");
+  signal?.addEventListener("abort", stop, { once: true });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-OUTPUT_CHARACTERS_KEPT)));
   const how = await new Promise<string | null>((resolve) => {
     child.on("error", (error) => resolve(error.message));
     child.on("close", (code, signal) => resolve(code === 0 ? null : `it ended with ${signal ?? code}`));
   });
+  signal?.removeEventListener("abort", stop);
   if (how !== null) throw new BuildError("build_failed", `Cannot build ${directory} by ${[program, ...args].join(" ")}: ${how}${output === "" ? "" : `\n${output.trimEnd()}`}`);
 }

@@ -44,6 +44,7 @@ export const dev: Command = {
   arguments: [0, Number.POSITIVE_INFINITY],
   details: [
     "Builds are not optimised, so that a save is served in a moment: godwit build and deploy optimise.",
+    "A program of another language is built by the manifest's command when one of its files is saved.",
     "Errors come with file, line and column; until they are mended the last good version serves.",
     "Every Host is the service's. What it writes comes after the id of its request, which the answer has",
     "as x-request-id. Ctrl-C ends it.",
@@ -53,11 +54,12 @@ export const dev: Command = {
     const project = resolve(shell.currentDirectory, folder);
     const report = new Report(shell, input.json);
     const { readManifest } = await import("#workloads/sdk/build.ts");
-    const { kind, assets } = await readManifest(project).catch((error: unknown) => { throw new CliError(...startFailure(error)); });
+    const { kind, assets, component, build } = await readManifest(project).catch((error: unknown) => { throw new CliError(...startFailure(error)); });
     refuseForeign(kind, input, args);
     if (await isThere(join(project, "assembly", "tsconfig.json"))) await writeEditorTypes(project);
-    const watch = watchSources(project, assets);
+    const watch = watchSources(project, { assets, component });
     try {
+      report.building(project, component === null ? null : build);
       await loop(project, kind, watch, kind === "service" ? await openService(input, shell, report, project) : await openTask(input, shell, report, args), report, shell);
     } finally {
       watch.close();
@@ -74,7 +76,6 @@ async function loop(project: string, kind: Build["manifest"]["kind"], watch: Sou
   // Nothing else may keep the process alive between two saves.
   const alive = setInterval(() => undefined, 60_000);
   try {
-    report.building(project);
     const state: State = { project, kind, stage, report, shell, last: "" };
     let change: Change | null = null;
     do {
@@ -96,7 +97,7 @@ async function step(state: State, change: Change | null): Promise<void> {
   const { BuildError, buildProject } = await import("#workloads/sdk/build.ts");
   const { SandboxError } = await import("#sandbox/sandbox.ts");
   try {
-    const building = buildProject(project, { optimise: false });
+    const building = buildProject(project, { optimise: false, signal: shell.signal });
     const build = await (change === null ? withProgress(shell, `building ${project}`, building) : building);
     if (build.manifest.kind !== state.kind) throw new CliError("kind_changed", `The project is a ${build.manifest.kind} now: start godwit dev again`);
     if (shell.signal.aborted) return;

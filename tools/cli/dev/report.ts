@@ -18,8 +18,8 @@ export class Report {
     this.#json = json;
   }
 
-  building(project: string): void {
-    if (!this.#json) this.#say(this.#shell.stderr, `building ${plain(project)}, not optimised (godwit build and deploy optimise)`);
+  building(project: string, command: readonly string[] | null): void {
+    if (!this.#json) this.#say(this.#shell.stderr, command === null ? `building ${plain(project)}, not optimised (godwit build and deploy optimise)` : `building ${plain(project)}${command.length > 0 ? ` by ${plain(command.join(" "))}` : ""}`);
   }
 
   warnings(build: Build): void {

@@ -6,14 +6,14 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { type SourceWatch, watchSources } from "./watch.ts";
 
-function project(t: TestContext): { folder: string; file(name: string): string; open(): SourceWatch } {
+function project(t: TestContext): { folder: string; file(name: string): string; open(component?: string): SourceWatch } {
   const folder = mkdtempSync(join(tmpdir(), "godwit-watch-"));
   mkdirSync(join(folder, "assembly"));
   writeFileSync(join(folder, "assembly", "index.ts"), "1");
   writeFileSync(join(folder, "godwit.toml"), "");
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const open = (): SourceWatch => {
-    const watch = watchSources(folder);
+  const open = (component?: string): SourceWatch => {
+    const watch = watchSources(folder, component === undefined ? {} : { component });
     t.after(() => watch.close());
     return watch;
   };
@@ -69,6 +69,26 @@ test("what is no source is no change", async (t) => {
   for (const name of ["node_modules/lib.ts", ".git/x.ts", "shop.wasm", "assembly/.index.ts.swp", "assembly/index.ts~", "assembly/.hidden.ts", "README.md"]) writeFileSync(file(name), "");
   writeFileSync(file("assembly/index.ts"), "last");
   assert.deepEqual((await watch.next(never))?.files, ["assembly/index.ts"]);
+});
+
+test("of a program of another language every file is a source, except what its build writes and what is as it was", async (t) => {
+  const { file, open } = project(t);
+  mkdirSync(file("src"));
+  writeFileSync(file("src/app.py"), "1");
+  const watch = open("made/app");
+  mkdirSync(file("made"));
+  for (const folder of ["target", "__pycache__", ".venv", "dist"]) mkdirSync(file(folder));
+  for (const name of ["target/x.rs", "__pycache__/app.pyc", ".venv/lib.py", "dist/app.js", "app.wasm", "made/app", "src/.app.py.swp", "src/app.py~"]) writeFileSync(file(name), "x");
+  writeFileSync(file("4913"), "");
+  rmSync(file("4913"));
+  writeFileSync(file("src/app.py"), "2");
+  assert.deepEqual((await watch.next(never))?.files, ["src/app.py"]);
+  writeFileSync(file("src/app.py"), "2");
+  writeFileSync(file("Cargo.lock"), "made by the build");
+  assert.deepEqual((await watch.next(never))?.files, ["Cargo.lock"]);
+  writeFileSync(file("Cargo.lock"), "made by the build");
+  rmSync(file("src/app.py"));
+  assert.deepEqual((await watch.next(never))?.files, ["src/app.py"]);
 });
 
 test("a signal ends the wait, and a folder that is not there cannot be watched", async (t) => {

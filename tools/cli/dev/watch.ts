@@ -5,8 +5,12 @@
  * that replaces a folder, are seen like any other save. What an editor leaves beside (`.swp`, `~`, dotted names) is no source.
  * Saves that come together are one change: it is told when nothing more has come for a moment. What a project imports from outside
  * its folder or from node_modules is not watched.
+ *
+ * Of a program of another language every file is a source, save where toolchains write: the component, folders of build products,
+ * what is dotted. What a build wrote elsewhere is a change only as long as its bytes are others, so that no build runs for its own output.
  */
-import { type FSWatcher, lstatSync, readdirSync, watch } from "node:fs";
+import { createHash } from "node:crypto";
+import { type FSWatcher, lstatSync, readFileSync, readdirSync, watch } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { CliError } from "../command.ts";
 import { MANIFEST_FILE } from "../component.ts";
@@ -19,6 +23,14 @@ const QUIET_WAIT_MS_MAX = 500;
 /** Each takes one of the user's inotify watches. */
 const FOLDERS_MAX = 1_000;
 const FOLDERS_IGNORED = ["node_modules"];
+/** Where cargo, go, Python, npm, zig and cmake put what they make. */
+const FOLDERS_OF_PRODUCTS = new Set(["target", "build", "dist", "out", "bin", "obj", "pkg", "venv", "__pycache__", "zig-out"]);
+const FILES_OF_PRODUCTS = /\.(?:wasm|o|a|so|pyc|d|tmp)$|~$/;
+/** A larger file is told by its time. */
+const HASHED_BYTES_MAX = 8 * 1024 * 1024;
+/** In place of digests, which are hex. */
+const THERE = "there";
+const GONE = "gone";
 
 export type Change = {
   /** When the first of it was seen, by performance.now(). */
@@ -32,16 +44,24 @@ export type SourceWatch = {
   close(): void;
 };
 
-/** Begins to watch; what is saved from now on is a change, also while nobody waits. In the folder `assets` every file counts. Throws watch_failed. */
-export function watchSources(project: string, assets: string | null = null): SourceWatch {
-  return new FolderWatch(project, assets === null ? null : join(project, assets));
-}
+export type WatchOptions = {
+  /** A folder of the project in which every file counts. */
+  readonly assets?: string | null;
+  /** The program is of another language, and a command writes this component. */
+  readonly component?: string | null;
+};
 
-const isSource = (name: string): boolean => (name.endsWith(".ts") && !name.startsWith(".")) || name === MANIFEST_FILE;
+/** Begins to watch; what is saved from now on is a change, also while nobody waits. Throws watch_failed. */
+export function watchSources(project: string, options: WatchOptions = {}): SourceWatch {
+  return new FolderWatch(project, options);
+}
 
 class FolderWatch implements SourceWatch {
   readonly #project: string;
   readonly #assets: string | null;
+  readonly #component: string | null;
+  /** By path, of programs of other languages: a digest of what was there at the last change; what has none is not there. */
+  readonly #contents = new Map<string, string>();
   readonly #watchers = new Map<string, FSWatcher>();
   #files = new Set<string>();
   #firstMs = 0;
@@ -49,9 +69,10 @@ class FolderWatch implements SourceWatch {
   #failure: unknown;
   #wake: () => void = () => {};
 
-  constructor(project: string, assets: string | null) {
+  constructor(project: string, { assets = null, component = null }: WatchOptions) {
     this.#project = project;
-    this.#assets = assets;
+    this.#assets = assets === null ? null : join(project, assets);
+    this.#component = component === null ? null : join(project, component);
     try {
       this.#add(project, false);
     } catch (error) {
@@ -102,8 +123,9 @@ class FolderWatch implements SourceWatch {
       watcher.on("error", () => watcher.close());
       this.#watchers.set(folder, watcher);
       for (const entry of readdirSync(folder, { withFileTypes: true })) {
-        if (entry.isDirectory() && !isIgnored(entry.name)) this.#add(join(folder, entry.name), isNew);
+        if (entry.isDirectory() && !this.#isIgnored(entry.name)) this.#add(join(folder, entry.name), isNew);
         else if (isNew && this.#isSource(folder, entry.name)) this.#changed(join(folder, entry.name));
+        else if (!isNew && this.#component !== null) this.#contents.set(join(folder, entry.name), THERE);
       }
     } catch (error) {
       // One that has gone again is no longer the project's; the project's own folder has to be there.
@@ -114,7 +136,7 @@ class FolderWatch implements SourceWatch {
   #seen(folder: string, name: string): void {
     const path = join(folder, name);
     if (this.#isSource(folder, name)) this.#changed(path);
-    if (isIgnored(name)) return;
+    if (this.#isIgnored(name)) return;
     const isFolder = lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
     const wasFolder = this.#watchers.has(path);
     if (!isFolder && !wasFolder) return;
@@ -126,7 +148,22 @@ class FolderWatch implements SourceWatch {
 
   #isSource(folder: string, name: string): boolean {
     const isAsset = this.#assets !== null && (folder === this.#assets || folder.startsWith(this.#assets + sep));
-    return isAsset ? !isIgnored(name) && !name.endsWith("~") : isSource(name);
+    if (isAsset) return !isHidden(name) && !name.endsWith("~");
+    if (this.#component === null) return (name.endsWith(".ts") && !name.startsWith(".")) || name === MANIFEST_FILE;
+    return !this.#isIgnored(name) && !FILES_OF_PRODUCTS.test(name) && join(folder, name) !== this.#component && this.#isOther(join(folder, name));
+  }
+
+  /** Of a folder's name, and for programs of other languages of a file's. */
+  #isIgnored(name: string): boolean {
+    return isHidden(name) || (this.#component !== null && FOLDERS_OF_PRODUCTS.has(name));
+  }
+
+  /** A file whose bytes are those that it had is no change. */
+  #isOther(path: string): boolean {
+    const content = contentOf(path);
+    if (content === "folder" || (this.#contents.get(path) ?? GONE) === content) return false;
+    this.#contents.set(path, content);
+    return true;
   }
 
   #forget(folder: string): void {
@@ -145,7 +182,18 @@ class FolderWatch implements SourceWatch {
   }
 }
 
-const isIgnored = (name: string): boolean => name.startsWith(".") || FOLDERS_IGNORED.includes(name);
+const isHidden = (name: string): boolean => name.startsWith(".") || FOLDERS_IGNORED.includes(name);
+
+function contentOf(path: string): string {
+  try {
+    const stats = lstatSync(path);
+    if (stats.isDirectory()) return "folder";
+    const { size, mtimeMs } = stats;
+    return size > HASHED_BYTES_MAX ? `${size} ${mtimeMs}` : createHash("sha256").update(readFileSync(path)).digest("hex");
+  } catch {
+    return GONE;
+  }
+}
 
 const isGone = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 
