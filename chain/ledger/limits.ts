@@ -108,6 +108,9 @@ export const REPORT_BPS = 1_000n;
 /** Who signed less than this share of an epoch's parents, and proposed none of its blocks, is down. */
 export const PRESENCE_PERCENT_MIN = 50;
 
+/** How far ahead the expiry of a lock may lie: a year, so that a slip of a digit does not lock money away for ever. */
+export const LOCK_MS_MAX: bigint = 366n * 86_400_000n;
+
 /** Slots of one chunk of a snapshot, and the bytes that it should not be much longer than: one message. A deployment of 256 replicas alone can have 170 KB. */
 export const CHUNK_LEVEL_MAX = 9;
 export const CHUNK_BYTES_AIM: number = 192 * 1024;

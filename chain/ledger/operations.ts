@@ -10,6 +10,7 @@ import { type BlockContext, OK, type Origin, type Result, accountOf, credit, deb
 import { claim, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
 import { closeDry, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import { bringUp } from "#chain/ledger/liveness.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
@@ -36,6 +37,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   authorise,
   revoke,
   setThreshold,
+  lock,
+  claimLock,
+  refundLock,
   registerMachine,
   up: bringUp,
   deploy,

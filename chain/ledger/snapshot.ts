@@ -13,11 +13,12 @@
 import assert from "node:assert";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
+import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, STATE_KINDS, type StateKind, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
 import { bytes, list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
 import { PRESETS, VALIDATORS_MAX } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
+import { type HoldingKind, holdingFrom, isHoldingKind } from "#chain/ledger/holdings.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { CHUNK_BYTES_AIM, CHUNK_LEVEL_MAX, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
 import { type Archive, DEPLOYMENT_STATES, type Deployment, type Entity, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
@@ -43,8 +44,10 @@ export type Chunk = {
 };
 type ReadChunk = Chunk & { readonly level: number; readonly index: number; readonly siblings: readonly Uint8Array[]; readonly nexts: readonly string[] };
 
-const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "validator", "sets", "presence", "span", "head", "clocks"] as const;
 const [FREE, HEAD] = [0, 10];
+/** As in the keys of leaves, but for one that came to be when the head had its number here. */
+const NUMBERS: Readonly<Record<StateKind, number>> = { ...STATE_KINDS, clocks: 11 };
+const KINDS: ReadonlyMap<number, StateKind> = new Map((Object.keys(NUMBERS) as StateKind[]).map((kind) => [NUMBERS[kind], kind]));
 const ITEMS_MAX: number = 2 ** 31;
 const TEXT_BYTES_MAX = 4_096;
 
@@ -89,7 +92,7 @@ const FREE_ITEM = encode([FREE]);
 function encodeSlot(entity: Hashed | "head" | null, next: string): readonly [item: Uint8Array, hash: Uint8Array] {
   if (entity === null) return [FREE_ITEM, EMPTY_TREES[0]!];
   if (entity === "head") return [encode([HEAD, [], Uint8Array.fromHex(next)]), leafHash(HEAD_KEY, next, new Uint8Array(32))];
-  return [encode([KINDS.indexOf(entity.kind), leafOf(entity), Uint8Array.fromHex(next)]), leafHash(keyOf(entity), next, sha256(valueOf(entity)))];
+  return [encode([NUMBERS[entity.kind], leafOf(entity), Uint8Array.fromHex(next)]), leafHash(keyOf(entity), next, sha256(valueOf(entity)))];
 }
 
 /** The largest aligned piece that starts at the slot and is not much longer than a chunk should be. */
@@ -117,10 +120,11 @@ function readChunk(input: Uint8Array): ReadChunk {
   const nexts: string[] = [];
   for (const [at, raw] of tuple(items, 2 ** level).entries()) {
     const [kindItem, leaf, next] = list(decode(bytes(raw)), 3);
-    const kind = KINDS[u32(kindItem)];
-    if (kind === undefined || (kind === "head") !== (index === 0 && at === 0)) return no("it has a leaf of no kind, or no head where it belongs");
-    entities.push(kind === "free" || kind === "head" ? null : FROM[kind](leaf));
-    nexts.push(kind === "free" ? "" : bytes(next, KEY_BYTES).toHex());
+    const number = u32(kindItem);
+    const kind = KINDS.get(number);
+    if ((kind === undefined && number !== FREE && number !== HEAD) || (number === HEAD) !== (index === 0 && at === 0)) return no("it has a leaf of no kind, or no head where it belongs");
+    entities.push(kind === undefined ? null : isHoldingKind(kind) ? holdingFrom(kind, leaf) : FROM[kind](leaf));
+    nexts.push(number === FREE ? "" : bytes(next, KEY_BYTES).toHex());
   }
   return { depth, level, index, first: index * 2 ** level, siblings: tuple(siblings, depth - level).map((one) => bytes(one, 32)), entities, nexts };
 }
@@ -172,7 +176,7 @@ export const decodeArchive = (input: Uint8Array): Archive => archiveFrom(decode(
 
 // ---- Leaves back to entities: the other half of `leafOf` --------------------------------------------------------------------
 
-const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extract<Hashed, { kind: K }> } = {
+const FROM: { readonly [K in Exclude<Hashed["kind"], HoldingKind>]: (leaf: Cbor | undefined) => Extract<Hashed, { kind: K }> } = {
   account: (leaf) => {
     const [id, balance, nonce, keys, threshold] = tuple(leaf as Cbor, 5);
     const keyFrom = (item: Cbor): { key: ReturnType<typeof publicKey>; scopes: number; limit: bigint; expiryMs: bigint } => {

@@ -14,6 +14,7 @@ import {
   type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
+import { type LockHeld, lockKey } from "#chain/ledger/holdings.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import type { Image } from "#chain/ledger/snapshot.ts";
@@ -33,7 +34,7 @@ export class State {
   readonly lists: OrderedSet = new OrderedSet();
   readonly #entities = new Map<string, Entity>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
@@ -82,6 +83,9 @@ export class State {
   }
   get clocks(): Clocks {
     return this.#entities.get(CLOCKS_KEY) as Clocks;
+  }
+  lock(id: Address): LockHeld | undefined {
+    return this.#entities.get(lockKey(id)) as LockHeld | undefined;
   }
   /** The set of an epoch that is over; undefined when it is forgotten, or is not over. */
   spanOf(epoch: number): Span | undefined {

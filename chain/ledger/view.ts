@@ -8,6 +8,7 @@ import { addressOf } from "#chain/codec/address.ts";
 import { sameBytes } from "#chain/ledger/block.ts";
 import { membersOf } from "#chain/ledger/epochs.ts";
 import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
+import { type HoldingEvent, type HoldingsView, holdingsView } from "#chain/ledger/holdingsView.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { courtOf, livenessOf } from "#chain/ledger/liveness.ts";
@@ -154,13 +155,15 @@ export type SupplyView = {
   readonly bonds: bigint;
   /** Of validators, with what is unbonding. */
   readonly stakes: bigint;
+  /** Of locked transfers. */
+  readonly locked: bigint;
   readonly feePool: bigint;
   readonly burnt: bigint;
   readonly total: bigint;
 };
 export type Page<T> = { readonly items: readonly T[]; /** Give this as `after` for the next page; null at the end. */ readonly next: Hex | null };
 
-export type LedgerView = {
+export type LedgerView = HoldingsView & {
   readonly height: number;
   readonly timeMs: bigint;
   readonly moneySecond: bigint;
@@ -197,6 +200,7 @@ export type PageRequest = { readonly after?: Hex; readonly limit?: number };
 export type LeaseEnd = "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded";
 /** What a block did, for logs and subscribers: not part of the state. Seconds are money seconds. */
 export type LedgerEvent =
+  | HoldingEvent
   | { readonly kind: "deployed"; readonly deploymentId: Address; readonly owner: Address; readonly name: string }
   | { readonly kind: "placed"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint }
   | { readonly kind: "opened"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint; readonly second: bigint }
@@ -234,6 +238,7 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
   const deploymentOf = (id: Address): DeploymentView => deploymentView(state.deployment(id) as Deployment);
   const leaseOf = (lease: Lease): LeaseView => leaseView(lease, rules.readySecondsMax);
   return {
+    ...holdingsView(state, pageOf),
     get height() { return state.totals.height; },
     get timeMs() { return state.totals.timeMs; },
     get moneySecond() { return state.totals.moneySecond; },
@@ -321,7 +326,7 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
 }
 
 function supplyView(state: State): SupplyView {
-  const [balances, escrows, bonds, stakes] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine"), state.potOf("validator")];
+  const [balances, escrows, bonds, stakes, locked] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine"), state.potOf("validator"), state.potOf("lock")];
   const { feePool, burnt } = state.totals;
-  return { balances, escrows, bonds, stakes, feePool, burnt, total: balances + escrows + bonds + stakes + feePool + burnt };
+  return { balances, escrows, bonds, stakes, locked, feePool, burnt, total: balances + escrows + bonds + stakes + locked + feePool + burnt };
 }

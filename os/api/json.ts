@@ -62,7 +62,7 @@ export const billJson = (bill: BillView): Json => ({
 });
 
 export const supplyJson = (supply: SupplyView): Json => ({
-  balances: decimal(supply.balances), escrows: decimal(supply.escrows), bonds: decimal(supply.bonds), stakes: decimal(supply.stakes), feePool: decimal(supply.feePool),
+  balances: decimal(supply.balances), escrows: decimal(supply.escrows), bonds: decimal(supply.bonds), stakes: decimal(supply.stakes), locked: decimal(supply.locked), feePool: decimal(supply.feePool),
   burnt: decimal(supply.burnt), total: decimal(supply.total),
 });
 
@@ -70,7 +70,7 @@ export const headerJson = (header: BlockHeader): Json => plain({ ...header });
 
 export const eventJson = (event: LedgerEvent): Json => plain({ ...event });
 
-const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter"]);
+const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter", "sender", "recipient"]);
 
 /** For records whose fields are numbers, texts and bytes only: each by its type, addresses by their name. */
 function plain(record: Readonly<Record<string, unknown>>): Json {

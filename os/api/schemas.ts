@@ -22,6 +22,7 @@ export const page = (name: string, items: Schema): Schema => object({ [name]: li
 
 export const DIGEST_PARAMETER: Schema = digest;
 export const DEPLOYMENT_PARAMETER: Schema = hexOf(20);
+export const HOLDING_PARAMETER: Schema = hexOf(20);
 export const ADDRESS_PARAMETER: Schema = address;
 export const TRANSACTION_PARAMETER: Schema = hexOf(32);
 
@@ -37,7 +38,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     runner: object({ state: { enum: ["running", "starting"] }, pid: { type: ["integer", "null"] }, routes: number }),
     fees: object({ base: decimal, perByte: decimal }),
   }),
-  Supply: object({ balances: decimal, escrows: decimal, bonds: decimal, stakes: decimal, feePool: decimal, burnt: decimal, total: decimal }),
+  Supply: object({ balances: decimal, escrows: decimal, bonds: decimal, stakes: decimal, locked: decimal, feePool: decimal, burnt: decimal, total: decimal }),
   Machine: object({
     id: address, key: hexOf(32), operator: address, state: { enum: ["up", "down"] }, bootId: text, region: text, memoryMib: number, cpuMillis: number,
     memoryMibUsed: number, cpuMillisUsed: number, leases: number, pricePerGibSecond: decimal, pricePerCoreSecond: decimal, bond: decimal, strikes: number, placeableFrom: decimal,
@@ -47,6 +48,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     weight: { ...number, description: "In the set of this epoch; 0: not in it." }, weightNext: { ...number, description: "In the set of the next epoch." },
     unbonding: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
   }),
+  Lock: object({ id: hexOf(20), sender: address, recipient: address, amount: decimal, hash: hexOf(32), expiryMs: { ...decimal, description: "Header time from which it is the sender's again." } }),
   Lease: object({
     index: number, state: { enum: ["pending", "placed", "ready", "waiting", "failed"] }, machine: addressOrNull, rate: decimal, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
   }),

@@ -36,6 +36,7 @@ export type ValidatorAnswer = {
   readonly weight: number;
   readonly weightNext: number;
 };
+export type LockAnswer = { readonly id: string; readonly sender: string; readonly recipient: string; readonly amount: bigint; readonly hash: string; readonly expiryMs: bigint };
 export type Lease = {
   readonly index: number;
   /** pending: waits for a machine; placed: has one; ready: serves and is paid; waiting: for money or its owner; failed: for its owner. */
@@ -171,6 +172,7 @@ export const readValidator: Reader<ValidatorAnswer> = object<ValidatorAnswer>({
   id: text, key: text, operator: text, state: text, stake: u64, weight: count, weightNext: count,
   unbonding: listOf(object<ValidatorAnswer["unbonding"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });
+export const readLock: Reader<LockAnswer> = object<LockAnswer>({ id: text, sender: text, recipient: text, amount: u64, hash: text, expiryMs: u64 });
 const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text) });
 export const readDeployment: Reader<Deployment> = object<Deployment>({
   id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, failure: orNull(text), host: text, url: text,

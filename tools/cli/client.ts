@@ -12,8 +12,8 @@ import { sha256 } from "#chain/crypto.ts";
 import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.ts";
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type Deployment, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type Deployment, type LockAnswer, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLock, readLogLine, readMachine, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -95,6 +95,13 @@ export class ApiClient {
   /** All pages of them, to a bound. */
   async validators(): Promise<ValidatorAnswer[]> {
     return this.#all((after) => this.#read(`/v1/validators${query({ after, limit: PAGE_ROWS })}`, readPage("validators", readValidator)));
+  }
+  /** Those that an account made, and those that are for it; all pages of them, to a bound. */
+  async locks(account: string): Promise<LockAnswer[]> {
+    return this.#all((after) => this.#read(`/v1/locks${query({ account, after, limit: PAGE_ROWS })}`, readPage("locks", readLock)));
+  }
+  lock(id: string): Promise<LockAnswer> {
+    return this.#read(`/v1/locks/${encodeURIComponent(id)}`, readLock);
   }
   machines(after?: string): Promise<Page<Machine>> {
     return this.#read(`/v1/machines${query({ after, limit: PAGE_ROWS })}`, readPage("machines", readMachine));

@@ -17,6 +17,7 @@ import { claim } from "./commands/claim.ts";
 import { deploy } from "./commands/deploy.ts";
 import { dev } from "./commands/dev.ts";
 import { doctor } from "./commands/doctor.ts";
+import { lock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
 import { newProject } from "./commands/new.ts";
 import { plan } from "./commands/plan.ts";
@@ -41,7 +42,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Begin", [newProject, dev, test]],
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
-  ["Hold", [account, transfer, stake, claim, tx, status]],
+  ["Hold", [account, transfer, lock, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
   ["Operate", [chain, audit, simulate]],
 ];
