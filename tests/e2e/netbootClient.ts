@@ -12,12 +12,13 @@ import { startNetwork } from "#os/boot/network.ts";
 import { udpOnInterface } from "#os/linux/sockets.ts";
 
 const WAIT_MS = 700;
+const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 type Step = (given: Readonly<Record<string, unknown>>) => Promise<unknown>;
 
 const steps: Readonly<Record<string, Step>> = {
   /** The client of the image: its address, with everything that came along. */
   async lease({ hostName }) {
-    const network = startNetwork({ settings: { addressing: [], dns: [], hostName: String(hostName ?? "guest") }, onLine: (line) => void process.stderr.write(`${line}\n`), resolverFile: "/dev/null" });
+    const network = startNetwork({ settings: { addressing: [], dns: [], hostName: textOf(hostName) ?? "guest" }, onLine: (line) => void process.stderr.write(`${line}\n`), resolverFile: "/dev/null" });
     await Promise.race([network.ready, new Promise((resolve) => setTimeout(resolve, 6_000))]);
     const current = network.current();
     network.stop();
@@ -30,7 +31,7 @@ const steps: Readonly<Record<string, Step>> = {
     socket.setBroadcast(true);
     const message: DhcpMessage = {
       op: "request", xid: 77, seconds: 0, broadcast: true, client: ANY_ADDRESS, your: ANY_ADDRESS, next: ANY_ADDRESS, relay: ANY_ADDRESS, mac: String(mac) as Mac, bootFile: "",
-      options: new Map([messageTypeOption("discover"), ...(vendor === undefined ? [] : [[OPTION.vendorClass, textBytes(String(vendor))] as const]), ...(architecture === undefined ? [] : [[OPTION.architecture, Uint8Array.of(0, Number(architecture))] as const]), ...(ipxe === true ? [[OPTION.ipxe, Uint8Array.of(1, 1, 0)] as const] : [])]),
+      options: new Map([messageTypeOption("discover"), ...(textOf(vendor) === null ? [] : [[OPTION.vendorClass, textBytes(textOf(vendor) ?? "")] as const]), ...(architecture === undefined ? [] : [[OPTION.architecture, Uint8Array.of(0, Number(architecture))] as const]), ...(ipxe === true ? [[OPTION.ipxe, Uint8Array.of(1, 1, 0)] as const] : [])]),
     };
     try {
       return await new Promise((resolve) => {
@@ -50,7 +51,7 @@ const steps: Readonly<Record<string, Step>> = {
   tftp: ({ host, file, options, abort, lose, waitMs }) => readTftp(String(host), String(file), (options ?? {}) as Record<string, string>, abort === true, Number(lose ?? 0), Number(waitMs ?? 4_000)),
   async http({ url, method, headers, body }) {
     try {
-      const response = await fetch(String(url), { method: String(method ?? "GET"), headers: (headers ?? {}) as Record<string, string>, ...(body === undefined ? {} : { body: JSON.stringify(body) }), signal: AbortSignal.timeout(WAIT_MS) });
+      const response = await fetch(String(url), { method: textOf(method) ?? "GET", headers: (headers ?? {}) as Record<string, string>, ...(body === undefined ? {} : { body: JSON.stringify(body) }), signal: AbortSignal.timeout(WAIT_MS) });
       const bytes = new Uint8Array(await response.arrayBuffer());
       return { status: response.status, length: response.headers.get("content-length"), range: response.headers.get("content-range"), sha256: createHash("sha256").update(bytes).digest("hex"), text: bytes.length < 2_000 ? new TextDecoder().decode(bytes) : null };
     } catch {
