@@ -83,6 +83,8 @@ export type RunningAgent = {
   readonly operator: Address;
   readonly bootId: Hex;
   readonly runnerPid: () => number | null;
+  /** Resolves with a code when it had to stop by itself. */
+  readonly ended: Promise<string>;
   stop(): Promise<void>;
 };
 
@@ -102,17 +104,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const bootId = hex(randomBytes(16));
 
   const stopping = new AbortController();
-  const parts = await openParts(options, membership, listener, started, stopping.signal, log);
-  const { node, runner, blobs, logs, named } = parts;
+  const parts = await openParts(options, membership, { machine, bootId }, listener, started, stopping.signal, log);
+  const { node, runner, blobs, logs, named, alive } = parts;
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
   const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, named.current()).deployments.map(({ id }) => id));
   const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address });
   started.defer(() => exchange.stop());
   const supervisor = new Supervisor({
-    bootId, now: Date.now, blobs: () => blobs.observed(),
+    bootId, now: Date.now, blobs: () => blobs.observed(), mayComeUp: () => alive.acknowledgements !== null || isAlone(node, membership),
     desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
     hands: {
-      up: (boot) => upOf(node, machine, membership, boot), submit: (operation) => machineSender.submit(operation), blobs,
+      up: (boot) => upOf(node, machine, membership, boot, alive.acknowledgements ?? []), submit: (operation) => machineSender.submit(operation), blobs,
       runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
       fetch: (digest) => exchange.bring(digest),
       tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
@@ -120,6 +122,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     onFailure: (action, code, error) => log(`Cannot carry out ${action.key} (${code}): ${messageOf(error)}`),
   });
   parts.events.onChange = () => supervisor.poke();
+  const ended = Promise.withResolvers<string>();
+  parts.events.onKeyInUse = () => ended.resolve("machine_key_in_use");
   parts.events.onLost = (id) => supervisor.lost(id);
   const closedLogs = new ClosedLogs({
     logs, isRouted: (id) => supervisor.routes.has(id),
@@ -162,9 +166,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   await ingress.opened;
 
   const up = started.move();
+  void ended.promise.then(() => up.disposeAsync());
   return {
     api: `http://${address}:${door.port}`, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
-    runnerPid: () => runner.pid,
+    runnerPid: () => runner.pid, ended: ended.promise,
     stop: () => up.disposeAsync(),
   };
 }
@@ -196,22 +201,38 @@ type Parts = {
   readonly blobs: BlobStore;
   readonly logs: LogStore;
   readonly named: { current(): ReadonlySet<Hex>; forget(): void };
+  /** What witnesses have said of this boot; null: not enough of them. */
+  readonly alive: { acknowledgements: readonly Uint8Array[] | null };
   /** What the parts tell the supervisor, which is made after them. */
-  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void };
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void };
 };
 
 async function openParts(
-  options: AgentOptions, membership: Membership, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
+  options: AgentOptions, membership: Membership, life: { readonly machine: KeyPair; readonly bootId: Hex }, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
 ): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
-  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {} };
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {} };
+  const alive: Parts["alive"] = { acknowledgements: null };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
   const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
   started.defer(() => logs.close());
 
   const node = await openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
+    machine: {
+      seed: life.machine.seed, bootId: life.bootId,
+      // Services run on whatever witnesses say; what may run only once is fenced.
+      leases: () => [], onLease: () => {},
+      onAcknowledged: (acknowledgements) => {
+        alive.acknowledgements = acknowledgements;
+        events.onChange();
+      },
+      onHalt: (code) => {
+        log(`Another machine has this one's key: everything here stops (${code})`);
+        events.onKeyInUse();
+      },
+    },
     joins: membership.joins === true,
     // Of a chain on one machine nobody else has the history.
     archive: decodeGenesis(membership.genesis).validators.length === 1,
@@ -243,7 +264,7 @@ async function openParts(
     },
   });
   started.defer(() => runner.stop());
-  return { node, runner, blobs, logs, named, events };
+  return { node, runner, blobs, logs, named, alive, events };
 }
 
 /** Opens the runner to clients once each of the deployments was loaded or refused, or LOAD_WAIT_MS_MAX have passed. */
@@ -283,9 +304,14 @@ async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, of
 }
 
 /** A machine that hosts a validator says so, by that one's word: it is no witness of it. */
-function upOf(node: ChainNode, machine: KeyPair, { validatorSeed }: Membership, bootId: Uint8Array): Operation {
+function upOf(node: ChainNode, machine: KeyPair, { validatorSeed }: Membership, bootId: Uint8Array, acknowledgements: readonly Uint8Array[]): Operation {
   const host = validatorSeed === undefined ? null : { consensusKey: publicKeyOf(validatorSeed), binding: signBinding(validatorSeed, node.chainId, publicKeyOf(machine.seed)) };
-  return { kind: "up", bootId, consensusKey: host?.consensusKey ?? null, binding: host?.binding ?? null, acknowledgements: [] };
+  return { kind: "up", bootId, consensusKey: host?.consensusKey ?? null, binding: host?.binding ?? null, acknowledgements };
+}
+/** Its own only witness: nobody else can say that it lives. */
+function isAlone(node: ChainNode, { validatorSeed }: Membership): boolean {
+  const [first, ...others] = node.view().validatorsOf(node.view().epoch) ?? [];
+  return validatorSeed !== undefined && first !== undefined && others.length === 0 && hex(first.key) === hex(publicKeyOf(validatorSeed));
 }
 /** Before it, the ledger still tells of the last boot's leases, which are not here any more. */
 async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<void> {

@@ -175,8 +175,7 @@ export function bringUp(context: BlockContext, op: Extract<Operation, { kind: "u
   }
   const validator = consensusKey === null ? null : addressOf(consensusKey);
   const { current } = state.sets;
-  // Without a word of any witness, too, until machines send beats.
-  const isAlone = op.acknowledgements.length === 0 || (consensusKey !== null && current.length === 1 && sameBytes(current[0]!.key, consensusKey));
+  const isAlone = consensusKey !== null && current.length === 1 && sameBytes(current[0]!.key, consensusKey);
   const end = isAlone ? parentSecond : attestedEnd(context, machine, validator === null ? null : hex(validator), op);
   if (end === null) return refuse("not_witnessed", "Cannot bring the machine up as less than two thirds of its witnesses say that it lives");
   // Of a machine that is down nothing runs.
