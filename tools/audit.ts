@@ -89,6 +89,9 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       const [key, { pricePerGibSecond: gib, pricePerCoreSecond: core, bond }] = [name(addressOf(op.machineKey)), op];
       add(sender, (machines.get(key)?.bond ?? 0n) - bond);
       machines.set(key, { boot: machines.get(key)?.boot ?? "", operator: sender, bond, gib, core });
+    } else if (op.kind === "retire") {
+      add(sender, machines.get(name(op.machine))!.bond);
+      machines.delete(name(op.machine));
     } else if (op.kind === "up" && machine.boot !== op.bootId.toHex()) {
       machine.boot = op.bootId.toHex();
       for (const each of books.values()) for (const segment of each.segments.filter((one) => one.machine === sender && (one.runs || one.to > second))) end(each, segment, second);

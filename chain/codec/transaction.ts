@@ -19,6 +19,8 @@ import {
 export const NAME_BYTES_MAX = 63;
 const REGION_BYTES_MAX = 32;
 export const CAUSE_BYTES_MAX = 64;
+/** Of one deployment's regions, operators or labels, and of one machine's labels. */
+const CONSTRAINTS_MAX = 16;
 const BOOT_ID_BYTES = 16;
 const VERSION = 1;
 
@@ -101,7 +103,17 @@ export type Promote = { readonly kind: "promote"; readonly deploymentId: Address
 export type RollBack = { readonly kind: "rollBack"; readonly deploymentId: Address };
 /** Sender = machine: a lease that is ready does not answer as it should, or does again. Only changes are told. */
 export type Health = { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly healthy: 0 | 1; readonly cause: string };
-export type Operation = HolderOperation | Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+/** Sender = operator: a machine takes nothing more and what runs on it moves away (1), or it goes on as before (0). */
+export type Drain = { readonly kind: "drain"; readonly machine: Address; readonly draining: 0 | 1 };
+/** Sender = operator: an empty machine leaves the grid, and its bond comes back. */
+export type Retire = { readonly kind: "retire"; readonly machine: Address };
+/** Sender = the deployment's owner or the machine's operator: another machine takes the lease over. */
+export type Move = { readonly kind: "move"; readonly deploymentId: Address; readonly index: number };
+/** Where a deployment's leases may be placed: in one of the regions, with one of the operators, on machines with all the labels; an empty list allows all. */
+export type Constrain = { readonly kind: "constrain"; readonly deploymentId: Address; readonly regions: readonly string[]; readonly operators: readonly Address[]; readonly labels: readonly string[] };
+/** Sender = operator. */
+export type Label = { readonly kind: "label"; readonly machine: Address; readonly labels: readonly string[] };
+export type Operation = HolderOperation | Drain | Retire | Move | Constrain | Label | Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -120,6 +132,10 @@ export type DecodedTransaction = Envelope & {
   readonly sizeBytes: number;
 };
 export type { SignedBy };
+
+/** Of at most so many as one deployment's rules, or one machine's labels, have. */
+const listOf = <T>(item: Field<T>): Field<readonly T[]> => ({ read: (value) => list(value, CONSTRAINTS_MAX).map((one) => item.read(one)), write: (value) => value.map((one) => item.write(one)) });
+const WORDS = listOf(textOf(REGION_BYTES_MAX));
 
 /** The wire order of every operation's fields is the order they have here. Numbers are never given twice. */
 const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind: K }>> } = {
@@ -169,6 +185,11 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   },
   promote: { number: 51, fields: { deploymentId: ADDRESS } },
   rollBack: { number: 52, fields: { deploymentId: ADDRESS } },
+  drain: { number: 54, fields: { machine: ADDRESS, draining: FLAG } },
+  retire: { number: 55, fields: { machine: ADDRESS } },
+  move: { number: 56, fields: { deploymentId: ADDRESS, index: U32 } },
+  constrain: { number: 57, fields: { deploymentId: ADDRESS, regions: WORDS, operators: listOf(ADDRESS), labels: WORDS } },
+  label: { number: 58, fields: { machine: ADDRESS, labels: WORDS } },
   health: { number: 53, fields: { deploymentId: ADDRESS, index: U32, healthy: FLAG, cause: textOf(CAUSE_BYTES_MAX) } },
   ...HOLDER_LAYOUTS,
 };

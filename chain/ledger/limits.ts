@@ -78,8 +78,6 @@ export const ROLLOUT_FAILURES_MAX = 1_000;
 /** Money seconds that a lease which does not answer as it should is given to come back; twice as long after each move, as it may be the component. */
 export const UNHEALTHY_SECONDS = 30n;
 export const UNHEALTHY_MOVES_COUNTED_MAX = 10;
-/** Of one deployment's rules where it may run, and of one machine's labels. */
-export const CONSTRAINTS_MAX = 16;
 
 /** A gap of header time that is longer than an idle interval by this is a stall of the chain. */
 export const STALL_MARGIN_MS = 2_000n;

@@ -314,7 +314,7 @@ export function moneyOf(entity: Entity | undefined): bigint {
  *   h machine id index                 leases that it holds beside: they move to it, or left it just now
  *   u machine id                       deployments with segments on a machine that are not paid
  *   p tried id index                   leases that look for a machine
- *   c price machine                    machines that are up, cheapest first
+ *   c price machine                    machines that are up and not being emptied, cheapest first
  *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left
  *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake)
  *   b time id                          validators with unbonding stake, by when the first of it is released
@@ -364,7 +364,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "machine": {
       const id = entity.id.toHex();
       const entries = [`k${id}`];
-      if (entity.up) entries.push(`c${hex20(entity.pricePerGibSecond + entity.pricePerCoreSecond)}${id}`);
+      if (entity.up && !entity.draining) entries.push(`c${hex20(entity.pricePerGibSecond + entity.pricePerCoreSecond)}${id}`);
       return entries;
     }
     case "archive": return entity.closedHeight === null ? [] : [`z${hex8(entity.closedHeight)}${entity.deploymentId.toHex()}`];

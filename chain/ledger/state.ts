@@ -123,6 +123,10 @@ export class State {
   leasesOn(machine: Address): Lease[] {
     return this.listed(`m${machine.toHex()}`).map((rest) => this.lease(...parseLease(rest)) as Lease);
   }
+  /** Leases that move to a machine, or left it just now, and that it holds beside. */
+  leasesBeside(machine: Address): Lease[] {
+    return this.listed(`h${machine.toHex()}`).map((rest) => this.lease(...parseLease(rest)) as Lease);
+  }
   /** What follows `prefix` in the entries that begin with it, as a copy that changes cannot disturb. */
   listed(prefix: string, countMax: number = Number.MAX_SAFE_INTEGER): string[] {
     const found: string[] = [];

@@ -42,13 +42,15 @@ test("the operations of stake and keys have the bytes they always had", () => {
   assert.strictEqual(opsAt([{ kind: "authorise", key, scopes: 5, limit: 7n, expiryMs: 2n ** 64n - 1n }, { kind: "revoke", key }]), "00828510582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b405071bffffffffffffffff8211582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b4");
 });
 
-test("the operations of revisions have the bytes they always had", () => {
+test("the operations of revisions, moves and placement have the bytes they always had", () => {
   const deploymentId = address(new Uint8Array(20).fill(2));
   assert.strictEqual(
     opsAt([{ kind: "update", deploymentId, componentDigest: component, configurationDigest: null, weight: 100, healthySeconds: 30, deadlineSeconds: 300, failuresMax: 2 }]),
     "008188183254020202020202020202020202020202020202020258200707070707070707070707070707070707070707070707070707070707070707401864181e19012c02",
   );
   assert.strictEqual(opsAt([{ kind: "promote", deploymentId }, { kind: "rollBack", deploymentId }]), "0082821833540202020202020202020202020202020202020202821834540202020202020202020202020202020202020202");
+  assert.strictEqual(opsAt([{ kind: "drain", machine: deploymentId, draining: 1 }, { kind: "retire", machine: deploymentId }, { kind: "move", deploymentId, index: 3 }]), "00838318365402020202020202020202020202020202020202020182183754020202020202020202020202020202020202020283183854020202020202020202020202020202020202020203");
+  assert.strictEqual(opsAt([{ kind: "constrain", deploymentId, regions: ["eu"], operators: [deploymentId], labels: [] }, { kind: "label", machine: deploymentId, labels: ["ssd"] }]), "008285183954020202020202020202020202020202020202020281626575815402020202020202020202020202020202020202028083183a5402020202020202020202020202020202020202028163737364");
   assert.strictEqual(opsAt([{ kind: "health", deploymentId, index: 257, healthy: 0, cause: "status 500" }]), "0081851835540202020202020202020202020202020202020202190101006a73746174757320353030");
 });
 
