@@ -1,8 +1,8 @@
 /**
  * The read side of the ledger: what the API shows and what a machine acts on.
  *
- * A view reads one `Ledger` as it is. A node that must answer from final state while later blocks are speculative keeps two
- * ledgers: the tip, that consensus applies and reverts, and the final one, that each committed block is applied to.
+ * A view reads one `Ledger` as it is. A node that must answer from final state while later blocks are speculative reads
+ * a state behind the tip (`behind.ts`).
  */
 import { addressOf } from "#chain/codec/address.ts";
 import { sameBytes } from "#chain/ledger/block.ts";
