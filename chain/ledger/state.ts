@@ -94,7 +94,7 @@ export class State {
     return this.entity(PRESENCE_KEY) as Presence;
   }
   get clocks(): Clocks {
-    return this.#entities.get(CLOCKS_KEY) as Clocks;
+    return this.entity(CLOCKS_KEY) as Clocks;
   }
   lock(id: Address): LockHeld | undefined {
     return this.#entities.get(lockKey(id)) as LockHeld | undefined;
