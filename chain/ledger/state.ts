@@ -97,7 +97,7 @@ export class State {
     return this.entity(CLOCKS_KEY) as Clocks;
   }
   lock(id: Address): LockHeld | undefined {
-    return this.#entities.get(lockKey(id)) as LockHeld | undefined;
+    return this.entity(lockKey(id)) as LockHeld | undefined;
   }
   /** The set of an epoch that is over; undefined when it is forgotten, or is not over. */
   spanOf(epoch: number): Span | undefined {
