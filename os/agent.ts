@@ -37,6 +37,7 @@ import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { LogStore } from "./logs.ts";
+import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
 import { readDesired, readNamed } from "./supervisor/desired.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
@@ -70,6 +71,10 @@ export type AgentOptions = {
   /** Called when folder and ports are this agent's. */
   readonly join: (directory: string) => Promise<Membership>;
   readonly sandbox?: Sandbox;
+  /** What ends or changes the machine for its operator; left out: it is an ordinary process. */
+  readonly control?: MachineControl;
+  /** Where the lines go that the operator reads from afar; one that boots has begun it already. */
+  readonly machineLog?: MachineLog;
   /** Lines for the operator. */
   readonly onLog?: (line: string) => void;
 };
@@ -93,7 +98,12 @@ const LOOPBACK = "127.0.0.1";
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   // Beside the keys of a machine no guest runs.
   realSandbox.forbidTasks();
-  const log = (line: string): void => options.onLog?.(printable(line));
+  const machineLog = options.machineLog ?? new MachineLog();
+  const log = (line: string): void => {
+    const shown = printable(line);
+    if (options.machineLog === undefined) machineLog.add(shown, Date.now());
+    options.onLog?.(shown);
+  };
   const address = options.address ?? LOOPBACK;
   await using started = new AsyncDisposableStack();
 
@@ -154,11 +164,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
     apiPort: door.port, httpPort: listener.port, blobs, logs, runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
+    machineLog, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();
   const api = await serveApi({
     door, routes: createRoutes(context, metrics), chainId: node.chainId, machine: machine.address, now: Date.now, onAnswer: metrics.onAnswer,
-    keysOf: (sender) => keysOf(node, sender), checkOwner: (id, sender) => checkOwner(context, id, sender),
+    keysOf: (sender, scope) => keysOf(node, sender, scope), operator: membership.operator.address, checkOwner: (id, sender) => checkOwner(context, id, sender),
     onFault: (error, route) => log(`The API failed at ${route}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
   });
   started.defer(() => api.stop());
@@ -328,8 +339,8 @@ async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<
 }
 
 /** Those that may sign requests; null: the account has set no keys, and the one that hashes to its address speaks for it. */
-function keysOf(node: ChainNode, sender: Address): ReturnType<NonNullable<Parameters<typeof serveApi>[0]["keysOf"]>> {
-  return keysThatMay(node.view().account(sender)?.keys ?? [], "read", BigInt(Date.now()));
+function keysOf(node: ChainNode, sender: Address, scope: "read" | "machine"): ReturnType<Parameters<typeof serveApi>[0]["keysOf"]> {
+  return keysThatMay(node.view().account(sender)?.keys ?? [], scope, BigInt(Date.now()));
 }
 
 async function readVersion(): Promise<string> {

@@ -17,6 +17,7 @@ import { type Context, deploymentUnknown } from "./context.ts";
 import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson, validatorJson } from "./json.ts";
 import { holdingRoutes } from "./holdings.ts";
 import { logRoute } from "./logs.ts";
+import { machineRoutes } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { openapi } from "./openapi.ts";
 import { PAGING, pageOf } from "./paging.ts";
@@ -106,6 +107,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       },
     },
     ...proofRoutes(context),
+    ...machineRoutes(context),
     ...holdingRoutes(context),
     transactionRoute(context),
     ...uploadRoutes(context),

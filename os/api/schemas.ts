@@ -46,6 +46,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     memoryMibUsed: number, cpuMillisUsed: number, leases: number, pricePerGibSecond: decimal, pricePerCoreSecond: decimal, bond: decimal, strikes: number, placeableFrom: decimal,
     draining: { type: "boolean" }, labels: listOf(text),
   }),
+  MachineSelf: object({
+    machine: address, operator: address, bootId: hexOf(16), counter: { ...decimal, description: "Of the last command; the next one's must be above it." }, version: text, isImage: { type: "boolean" }, node: text, kernel: text, uptimeSeconds: number,
+    memory: object({ totalBytes: number, availableBytes: number, agentBytes: number }), load: listOf({ type: "number" }), addresses: listOf(object({ name: text, address: text })),
+  }),
+  MachineLines: object({ lines: listOf(object({ sequence: number, timeMs: number, line: text })) }),
   Validator: object({
     id: address, key: hexOf(32), operator: address, state: { enum: ["active", "jailed", "tombstoned"] }, stake: decimal,
     weight: { ...number, description: "In the set of this epoch; 0: not in it." }, weightNext: { ...number, description: "In the set of the next epoch." },

@@ -70,7 +70,7 @@ async function world(t: TestContext): Promise<World> {
   const metrics = createMetrics();
   const routes = createRoutes(context, metrics);
   const faults: string[] = [];
-  const server = await serveApi({ onFault: (error) => void faults.push(String(error)), door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, checkOwner: (id, sender) => checkOwner(context, id, sender) });
+  const server = await serveApi({ onFault: (error) => void faults.push(String(error)), door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, operator: accountOf(2), checkOwner: (id, sender) => checkOwner(context, id, sender) });
   const stop = async (): Promise<void> => {
     await server.stop();
     await logs.close();

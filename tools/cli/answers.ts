@@ -15,6 +15,7 @@ export type Status = {
   readonly chainId: string;
   readonly machine: string;
   readonly operator: string;
+  readonly bootId: string;
   readonly head: Head;
   readonly zone: string;
   readonly apiPort: number;
@@ -63,6 +64,17 @@ export type Rollout = Version & {
   readonly deadline: bigint;
   readonly healthyFrom: bigint | null;
 };
+export type MachineSelf = {
+  readonly machine: string; readonly operator: string; readonly bootId: string; readonly version: string;
+  /** Of the last command of this boot. */
+  readonly counter: bigint;
+  /** False: an ordinary process, which takes no commands. */
+  readonly isImage: boolean;
+  readonly node: string; readonly kernel: string; readonly uptimeSeconds: number;
+  readonly memory: { readonly totalBytes: number; readonly availableBytes: number; readonly agentBytes: number };
+  readonly addresses: readonly { readonly name: string; readonly address: string }[];
+};
+export type MachineLine = { readonly sequence: number; readonly timeMs: number; readonly line: string };
 export type Constraints = { readonly regions: readonly string[]; readonly operators: readonly string[]; readonly labels: readonly string[] };
 export type Deployment = {
   readonly id: string;
@@ -192,7 +204,7 @@ const object = <T extends object>(fields: { readonly [K in keyof T]-?: Reader<T[
 };
 
 export const readStatus: Reader<Status> = object<Status>({
-  version: text, chainId: text, machine: text, operator: text, zone: text, apiPort: count, httpPort: count,
+  version: text, chainId: text, machine: text, operator: text, bootId: orElse(text, ""), zone: text, apiPort: count, httpPort: count,
   head: object<Head>({ height: count, id: text, timeMs: u64, moneySecond: u64, stateRoot: text }),
   runner: object<Status["runner"]>({ state: text, pid: orNull(count) }),
   fees: object<Status["fees"]>({ base: u64, perByte: u64 }),
@@ -232,6 +244,12 @@ export const readMachine: Reader<Machine> = object<Machine>({
   id: text, operator: text, state: text, memoryMib: count, cpuMillis: count, memoryMibUsed: count, cpuMillisUsed: count, leases: count, pricePerGibSecond: u64, pricePerCoreSecond: u64, bond: u64,
   placeableFrom: u64, region: orElse(text, ""), draining: orElse(flag, false), labels: orElse(listOf(text), []),
 });
+
+export const readMachineSelf: Reader<MachineSelf> = object<MachineSelf>({
+  machine: text, operator: text, bootId: text, counter: u64, version: text, isImage: flag, node: text, kernel: text, uptimeSeconds: count,
+  memory: object<MachineSelf["memory"]>({ totalBytes: count, availableBytes: count, agentBytes: count }), addresses: listOf(object<MachineSelf["addresses"][number]>({ name: text, address: text })),
+});
+export const readMachineLines: Reader<{ readonly lines: readonly MachineLine[] }> = object<{ readonly lines: readonly MachineLine[] }>({ lines: listOf(object<MachineLine>({ sequence: count, timeMs: count, line: text })) });
 
 /** A page is `{<name>: rows, next}`. */
 export const readPage = <T>(name: string, read: Reader<T>): Reader<Page<T>> => (value, path) => {

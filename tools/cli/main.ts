@@ -19,6 +19,7 @@ import { dev } from "./commands/dev.ts";
 import { doctor } from "./commands/doctor.ts";
 import { lock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
+import { machine } from "./commands/machine.ts";
 import { netboot } from "./commands/netboot.ts";
 import { newProject } from "./commands/new.ts";
 import { plan } from "./commands/plan.ts";
@@ -45,7 +46,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Change", [scale, resize, topup, rm]],
   ["Hold", [account, transfer, lock, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
-  ["Operate", [netboot, chain, audit, simulate]],
+  ["Operate", [machine, netboot, chain, audit, simulate]],
 ];
 /** What a command may take to end after a signal: a runner and its listener are stopped well within it. */
 const STOP_TIMEOUT_MS = 1_500;
