@@ -11,7 +11,7 @@ import { CERTIFICATE_FLOOD_VALIDATORS_MAX, type PresetName } from "#chain/consta
 import { isLoopback } from "#chain/network/addresses.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { peerId } from "#chain/network/transport.ts";
-import { timeMs } from "#chain/types.ts";
+import { type Address, timeMs } from "#chain/types.ts";
 import { type Membership, type Offer, type RunningAgent, type Sandbox, startAgent } from "./agent.ts";
 import { codeOf } from "./error.ts";
 import { type KeyPair, openKey } from "./keys.ts";
@@ -49,7 +49,7 @@ const OPERATOR_BALANCE = 10_000n * TOKEN;
 const DELTA_MS = 100;
 
 /** 64 MiB and a quarter of a core cost about a token a day. */
-const DEVELOPMENT_OFFER: Offer = {
+export const DEVELOPMENT_OFFER: Offer = {
   region: "local",
   pricePerGibSecond: 20_000n,
   pricePerCoreSecond: 40_000n,
@@ -65,7 +65,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
     join: async (directory) => {
       account = await openDevelopmentAccount(directory);
-      return options.chain === undefined ? joinAlone(directory, account, options.parameters ?? "default") : joinChain(directory, options.chain);
+      return options.chain === undefined ? joinAlone(directory, account.address, options.parameters ?? "default") : joinChain(directory, options.chain);
     },
   });
   if (account === null) throw new Error("The agent started without joining");
@@ -88,7 +88,8 @@ async function joinChain(directory: string, { genesis, listen, peers }: ChainOpt
   return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport, joins: !isValidator };
 }
 
-async function joinAlone(directory: string, account: KeyPair, parameters: PresetName): Promise<Membership> {
+/** A chain on this machine only; `account` is the one that begins with money. */
+export async function joinAlone(directory: string, account: Address, parameters: PresetName): Promise<Membership> {
   const validator = await openKey(join(directory, "keys", "validator"));
   const operator = await openKey(join(directory, "keys", "operator"));
   // The node keeps the genesis of its folder; only a folder without one gets a new one.
@@ -97,7 +98,7 @@ async function joinAlone(directory: string, account: KeyPair, parameters: Preset
     return encodeGenesis({
       version: 1, name: "development", timeMs: timeMs(BigInt(Date.now())), deltaMs: DELTA_MS, parameters,
       validators: [{ publicKey: validator.publicKey, weight: 1, operator: operator.address }],
-      accounts: [{ address: account.address, balance: ACCOUNT_BALANCE }, { address: operator.address, balance: OPERATOR_BALANCE }],
+      accounts: [{ address: account, balance: ACCOUNT_BALANCE }, { address: operator.address, balance: OPERATOR_BALANCE }],
     });
   });
   return {

@@ -4,8 +4,6 @@
  */
 export type Clock = {
   nowMs(): number;
-  /** Milliseconds that no hand moves; where it is left out, `nowMs` is such. */
-  monotonicMs?(): number;
   /** Calls back once after `delayMs`, always in a later turn; the returned function cancels. */
   setTimer(callback: () => void, delayMs: number): () => void;
 };
@@ -15,7 +13,6 @@ const TIMER_MS_MAX = 0x7fff_ffff;
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
   setTimer: (callback, delayMs) => {
     const timer = setTimeout(callback, Math.min(TIMER_MS_MAX, Math.max(0, Math.ceil(delayMs))));
     return () => clearTimeout(timer);

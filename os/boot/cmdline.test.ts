@@ -29,7 +29,7 @@ test("every word of the command line becomes a setting", () => {
       { interface: { kind: "name", name: "eth0" }, kind: "static", network: { address: "10.0.0.2", prefix: 24 }, gateway: "10.0.0.1" },
       { interface: { kind: "mac", mac: "52:54:00:12:34:56" }, kind: "dhcp" },
     ],
-    genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
+    alone: null, genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
     peers: [{ host: "10.0.0.1", port: 7482 }, { host: "seed.example", port: 7000 }, { host: "10.0.0.3", port: 7482 }],
     operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", apiPort: 80, httpPort: 8080, console: "ttyS0",
   });
@@ -59,6 +59,7 @@ test("what is wrong is told for every word at once, with its form", () => {
     ["godwit.genesis=sha256:abcd@http://x/", "malformed"], [`godwit.genesis=sha256:${DIGEST}@ftp://x/`, "malformed"], [`godwit.genesis=sha256:${DIGEST}`, "contradiction"],
     [`godwit.boot=http://b godwit.genesis=sha256:${DIGEST} godwit.peer=10.0.0.1`, "malformed"], [`godwit.boot=http://b godwit.genesis=sha256:${DIGEST} godwit.peer=a:0`, "malformed"],
     [`godwit.boot=http://b godwit.genesis=sha256:${DIGEST} godwit.peer=${Array.from({ length: 17 }, () => "a:1").join(",")}`, "malformed"],
+    [`godwit.alone=${addressText(OPERATOR)} godwit.genesis=sha256:${DIGEST}@http://x/`, "contradiction"],
     ["godwit.peer=10.0.0.1:7482", "contradiction"], ["godwit.join=abcdefghijklmnop", "contradiction"], ["godwit.boot=http://b godwit.join=short", "malformed"],
     [`godwit.operator=${addressText(OPERATOR).slice(0, -1)}q`, "malformed"], ["godwit.boot=http://b:65536", "malformed"], ["godwit.boot=http://u@b", "malformed"],
     ["godwit.api-port=0", "malformed"], ["godwit.http-port=70000", "malformed"], ["godwit.zone=a..b", "malformed"],

@@ -24,6 +24,8 @@ export type Settings = {
   /** Time servers; null: those of the lease; none: no NTP. */
   readonly ntp: readonly string[] | null;
   readonly genesis: GenesisSource | null;
+  /** Instead of a chain with others: one of its own, whose money is this account's. For trying out. */
+  readonly alone: Address | null;
   readonly peers: readonly Peer[];
   readonly operator: Address | null;
   readonly region: string | null;
@@ -68,6 +70,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
   genesis: { form: "sha256:DIGEST[@URL]", take: takeGenesis },
   peer: { form: "HOST:PORT[,…]", many: true, take: takePeers },
   operator: { form: "gw1…", take: (value, draft) => { const operator = parseAddress(value); return operator === null ? "it is not an address of this kind" : set(() => { draft.operator = operator; }); } },
+  alone: { form: "gw1…", take: (value, draft) => { const account = parseAddress(value); return account === null ? "it is not an address of this kind" : set(() => { draft.alone = account; }); } },
   region: { form: "NAME", take: (value, draft) => text(LABEL, value, (name) => { draft.region = name; }) },
   zone: { form: "DOMAIN", take: (value, draft) => text(HOST, value, (name) => { draft.zone = name; }) },
   boot: { form: "http://HOST[:PORT]", take: (value, draft) => { const url = urlOrNull(value); return url === null ? "it is not such a URL" : set(() => { draft.bootServer = url.replace(/\/$/, ""); }); } },
@@ -79,7 +82,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
 export function parseCmdline(line: string): CmdlineResult {
   const errors: CmdlineError[] = [];
   const draft: Draft = {
-    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
+    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, alone: null, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
   };
   const seen = new Set<string>();
   for (const word of wordsOf(line.slice(0, CMDLINE_BYTES_MAX))) {
@@ -108,6 +111,7 @@ function contradictions(draft: Draft): CmdlineError[] {
   for (const [index, name] of names.entries()) if (names.indexOf(name) < index) say(`${PREFIX}address`, `${PREFIX}address is given twice for ${name === "any" ? "the same (unnamed) interface" : name}`);
   if (draft.joinToken !== null && draft.bootServer === null) say(`${PREFIX}join`, `${PREFIX}join needs ${PREFIX}boot: the server that the token is for`);
   if (draft.peers.length > 0 && draft.genesis === null) say(`${PREFIX}peer`, `${PREFIX}peer needs ${PREFIX}genesis: which chain the peers are of`);
+  if (draft.alone !== null && draft.genesis !== null) say(`${PREFIX}alone`, `${PREFIX}alone makes a chain of its own, and ${PREFIX}genesis names another`);
   if (draft.genesis !== null && draft.genesis.url === null && draft.bootServer === null) say(`${PREFIX}genesis`, `${PREFIX}genesis needs a URL after the digest, or ${PREFIX}boot, to come from`);
   return errors;
 }

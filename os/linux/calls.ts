@@ -10,8 +10,6 @@ import ffi from "node:ffi";
 const SIGNATURES = {
   mount: { arguments: ["string", "string", "string", "uint64", "string"], return: "int32" },
   umount2: { arguments: ["string", "int32"], return: "int32" },
-  reboot: { arguments: ["int32"], return: "int32" },
-  sync: { arguments: [], return: "void" },
   socket: { arguments: ["int32", "int32", "int32"], return: "int32" },
   setsockopt: { arguments: ["int32", "int32", "int32", "buffer", "uint32"], return: "int32" },
   bind: { arguments: ["int32", "buffer", "uint32"], return: "int32" },

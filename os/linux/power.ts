@@ -1,22 +1,10 @@
-/** The last things a machine does, and its clock: sync(2), reboot(2), kexec_file_load(2), clock_settime(2). */
+/** The next kernel and the clock: kexec_file_load(2), clock_settime(2). The end itself (sync, reboot) is PID 1's: sandbox/native/init. */
 import { closeSync, openSync } from "node:fs";
 import { addressOfBytes, calls, checked } from "./calls.ts";
 
-/** `kexec` starts the kernel that `loadNextKernel` laid ready; without one it fails with EINVAL. */
-export type Ending = "restart" | "powerOff" | "kexec";
-const COMMANDS: Readonly<Record<Ending, number>> = { restart: 0x01234567, powerOff: 0x4321fedc, kexec: 0x45584543 };
 const SYS_KEXEC_FILE_LOAD = 320n;
 
-export function syncDisks(): void {
-  calls().sync();
-}
-
-/** Does not return where it works. What is not synced is lost: `syncDisks` first. */
-export function endMachine(how: Ending): void {
-  checked(`make the machine ${how}`, calls().reboot(COMMANDS[how] | 0));
-}
-
-/** Lays a kernel ready for `endMachine("kexec")`. */
+/** Lays a kernel ready for the end of the machine that asks for it (os/boot/ending.ts). */
 export function loadNextKernel(kernelFile: string, initramfsFile: string, commandLine: string): void {
   const line = new TextEncoder().encode(`${commandLine}\0`);
   const kernel = openSync(kernelFile, "r");

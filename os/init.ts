@@ -1,0 +1,134 @@
+/**
+ * The machine from its first line of ours to the agent, and to its end. On the image this is what PID 1 starts, and starts again
+ * after a crash; nothing else runs it.
+ *
+ * What it needs to answer `/healthz` is read first; chain and libp2p (most of the code) come with the last phase. Lines go to the
+ * kernel's log, and so to every console there is: screen and serial line.
+ */
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import type { RunningAgent } from "./agent.ts";
+import { type Door, bindDoor } from "./api/door.ts";
+import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
+import { EXIT_CODES, Way } from "./boot/ending.ts";
+import { applySettings, mountAll } from "./boot/mounts.ts";
+import { type Network, startNetwork } from "./boot/network.ts";
+import { type Phase, runPhases } from "./boot/phases.ts";
+import { AgentError, messageOf } from "./error.ts";
+import { watchPowerButton } from "./linux/acpi.ts";
+import { checkCalls } from "./linux/calls.ts";
+import { LINK_LOOPBACK, readLinks, setLinkUp } from "./linux/netlink.ts";
+import { printable } from "./printable.ts";
+
+type Machine = {
+  settings: Settings;
+  network: Network | null;
+  door: Door | null;
+  agent: RunningAgent | null;
+};
+
+const DIRECTORY = "/var/godwit";
+const API_PORT = 7480;
+const HTTP_PORT = 80;
+/** A machine without an address answers nobody; it goes on asking, and begins its chain when it has one. */
+const EVERYWHERE = "0.0.0.0";
+const HOST_NAME = "godwit";
+/** An error on the screen can be read, and then the machine tries again: a server may have come up meanwhile. */
+const ERROR_SHOWN_MS = 30_000;
+const KERNEL_LOG = "/dev/kmsg";
+/** Above the console's level 4, so that it is seen; user facility. */
+const KERNEL_LOG_PRIORITY = "<11>";
+
+const uptimeMs = (): number => Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * 1000;
+
+function say(line: string): void {
+  const text = `${(uptimeMs() / 1000).toFixed(2).padStart(7)}  ${printable(line)}`;
+  try {
+    appendFileSync(KERNEL_LOG, `${KERNEL_LOG_PRIORITY}${text}\n`);
+  } catch {
+    console.log(text);
+  }
+}
+
+const PHASES: readonly Phase<Machine>[] = [
+  { name: "calls", run: () => { checkCalls(); return ""; } },
+  { name: "mounts", run: () => `${mountAll()} file systems` },
+  { name: "settings", run: readSettings },
+  { name: "kernel", run: nameAndSet },
+  { name: "loopback", run: raiseLoopback },
+  { name: "door", run: openDoor },
+  { name: "network", run: beginNetwork },
+  { name: "address", run: awaitAddress },
+  { name: "agent", run: beginAgent },
+];
+
+function readSettings(machine: Machine): string {
+  const parsed = parseCmdline(readFileSync("/proc/cmdline", "utf8").slice(0, CMDLINE_BYTES_MAX));
+  if (!parsed.ok) throw new AgentError("cmdline_wrong", `the kernel's command line:\n${parsed.errors.map(({ message }) => `  ${message}`).join("\n")}`);
+  machine.settings = parsed.settings;
+  return parsed.settings.genesis === null ? (parsed.settings.alone === null ? "no chain is named" : "a chain of its own") : `genesis ${parsed.settings.genesis.sha256.slice(0, 16)}…`;
+}
+
+function nameAndSet({ settings }: Machine): string {
+  const name = settings.hostName ?? HOST_NAME;
+  writeFileSync("/proc/sys/kernel/hostname", name);
+  const refused = applySettings();
+  return `${name}${refused.length === 0 ? "" : `; not on this kernel: ${refused.join(", ")}`}`;
+}
+
+function raiseLoopback(): string {
+  for (const { index, type } of readLinks()) if (type === LINK_LOOPBACK) setLinkUp(index);
+  return "";
+}
+
+async function openDoor(machine: Machine): Promise<string> {
+  machine.door = await bindDoor(EVERYWHERE, machine.settings.apiPort ?? API_PORT);
+  return `port ${machine.door.port} answers`;
+}
+
+function beginNetwork(machine: Machine): string {
+  machine.network = startNetwork({ settings: machine.settings, onLine: (line) => say(`network   ${line}`) });
+  return "";
+}
+
+async function awaitAddress({ network }: Machine): Promise<string> {
+  await network!.ready;
+  return network!.current().map(({ name, address, prefix }) => `${name} ${address}/${prefix}`).join(", ");
+}
+
+async function beginAgent(machine: Machine): Promise<string> {
+  const { settings, door } = machine;
+  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
+  machine.agent = await startAgent({
+    directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
+    offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
+    join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
+  });
+  return `accepts work on port ${machine.agent.httpPort}`;
+}
+
+async function main(): Promise<void> {
+  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null };
+  const way = new Way([
+    { name: "agent stopped", run: async () => machine.agent?.stop() },
+    { name: "network stopped", run: async () => machine.network?.stop() },
+  ], say, (code) => process.exit(code));
+  // SIGINT is Ctrl-Alt-Del, handed on by PID 1.
+  process.on("SIGTERM", () => void way.leave("powerOff", "asked to power off"));
+  process.on("SIGPWR", () => void way.leave("powerOff", "the power is going"));
+  process.on("SIGINT", () => void way.leave("restart", "asked to restart"));
+  try {
+    const button = (): string => {
+      watchPowerButton(() => void way.leave("powerOff", "power button"));
+      return "";
+    };
+    // After the address: the button of a machine that has none is the only thing that works on it.
+    await runPhases<Machine>([...PHASES.slice(0, 5), { name: "button", optional: true, run: button }, ...PHASES.slice(5)], machine, uptimeMs, say);
+  } catch (error) {
+    for (const line of messageOf(error).split("\n")) say(`FAILED    ${line}`);
+    if (error instanceof Error && error.cause instanceof Error && error.cause.cause !== undefined) say(`FAILED    ${messageOf(error.cause.cause)}`);
+    say(`FAILED    this machine tries again in ${ERROR_SHOWN_MS / 1000} s`);
+    setTimeout(() => process.exit(EXIT_CODES.restart), ERROR_SHOWN_MS);
+  }
+}
+
+await main();

@@ -1,0 +1,106 @@
+/**
+ * A disk image for a stick: a GPT with one EFI system partition (FAT32), which new firmware starts the unified image from, and old
+ * firmware (BIOS) the same kernel by syslinux. Without root and without loop devices; same inputs, same bytes.
+ */
+import { readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { unpacked } from "./packages.ts";
+import { LOADERS } from "./pins.ts";
+import { run } from "./processes.ts";
+
+const SECTOR = 512;
+const MIB = 1024 * 1024;
+const FIRST_SECTOR: number = MIB / SECTOR;
+const ENTRIES = 128;
+const ENTRY_BYTES = 128;
+const TABLE_SECTORS: number = (ENTRIES * ENTRY_BYTES) / SECTOR;
+const EFI_SYSTEM = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+/** Fixed, so that two builds are the same; machines do not look at them. */
+const DISK_GUID = "676f6477-6974-4000-8000-000000000001";
+const PARTITION_GUID = "676f6477-6974-4000-8000-000000000002";
+const LEGACY_BOOTABLE = 4n;
+const BOOT_CODE_BYTES = 440;
+/** FAT dates files: all of them to this second. */
+const FAT_TIME: Readonly<Record<string, string>> = { SOURCE_DATE_EPOCH: "1767225600", MTOOLS_SKIP_CHECK: "1" };
+
+export async function writeStick(cache: string, work: string, uki: Uint8Array, kernel: Uint8Array, initramfs: Uint8Array, cmdline: string): Promise<Uint8Array> {
+  const sectors = (Math.ceil((uki.length + kernel.length + initramfs.length) / MIB) + 34) * FIRST_SECTOR;
+  const files: Readonly<Record<string, Uint8Array>> = {
+    "/EFI/BOOT/BOOTX64.EFI": uki, "/VMLINUZ": kernel, "/INITRD": initramfs,
+    "/syslinux.cfg": new TextEncoder().encode(`DEFAULT godwit\nPROMPT 0\nTIMEOUT 1\nLABEL godwit\n  KERNEL /VMLINUZ\n  INITRD /INITRD\n  APPEND ${cmdline}\n`),
+  };
+  const partition = await writeFat(work, sectors, files);
+  const [programs, common] = await Promise.all([unpacked(LOADERS[1]!, cache), unpacked(LOADERS[2]!, cache)]);
+  await run(join(programs, "usr/bin/syslinux"), ["--install", partition], { environment: FAT_TIME });
+  const bootCode = await readFile(join(common, "usr/lib/syslinux/mbr/gptmbr.bin"));
+  return withTable(await readFile(partition), bootCode.subarray(0, BOOT_CODE_BYTES));
+}
+
+/** A FAT32 of these files, as a file. */
+export async function writeFat(work: string, sectors: number, files: Readonly<Record<string, Uint8Array>>): Promise<string> {
+  const path = join(work, "fat.img");
+  await rm(path, { force: true });
+  await writeFile(path, "");
+  await truncate(path, sectors * SECTOR);
+  await run("mformat", ["-i", path, "-T", String(sectors), "-h", "64", "-s", "32", "-H", String(FIRST_SECTOR), "-F", "-v", "GODWIT", "-N", "676f6477", "-c", "1", "::"], { environment: FAT_TIME });
+  const folders = [...new Set(Object.keys(files).flatMap((name) => name.split("/").slice(1, -1).map((_, index, parts) => `/${parts.slice(0, index + 1).join("/")}`)))];
+  for (const folder of folders) await run("mmd", ["-i", path, `::${folder}`], { environment: FAT_TIME });
+  for (const [name, content] of Object.entries(files)) {
+    const from = join(work, "fat.part");
+    await writeFile(from, content);
+    await run("mcopy", ["-i", path, from, `::${name}`], { environment: FAT_TIME });
+    await rm(from);
+  }
+  return path;
+}
+
+/** A disk: protective MBR with boot code, GPT, the partition, GPT again. */
+function withTable(partition: Uint8Array, bootCode: Uint8Array): Uint8Array {
+  const partitionSectors = partition.length / SECTOR;
+  const total = FIRST_SECTOR + partitionSectors + FIRST_SECTOR;
+  const disk = new Uint8Array(total * SECTOR);
+  const view = new DataView(disk.buffer);
+  disk.set(bootCode, 0);
+  // One entry of type 0xEE over everything.
+  disk.set([0x80, 0, 2, 0, 0xee, 0xff, 0xff, 0xff], 446);
+  view.setUint32(454, 1, true);
+  view.setUint32(458, total - 1, true);
+  disk.set([0x55, 0xaa], 510);
+  const table = new Uint8Array(ENTRIES * ENTRY_BYTES);
+  const entry = new DataView(table.buffer);
+  table.set(guidBytes(EFI_SYSTEM), 0);
+  table.set(guidBytes(PARTITION_GUID), 16);
+  entry.setBigUint64(32, BigInt(FIRST_SECTOR), true);
+  entry.setBigUint64(40, BigInt(FIRST_SECTOR + partitionSectors - 1), true);
+  entry.setBigUint64(48, LEGACY_BOOTABLE, true);
+  for (const [index, letter] of ["E", "S", "P"].entries()) entry.setUint16(56 + index * 2, letter.charCodeAt(0), true);
+  disk.set(table, 2 * SECTOR);
+  disk.set(table, (total - 1 - TABLE_SECTORS) * SECTOR);
+  disk.set(header(table, 1, total - 1, 2, total), SECTOR);
+  disk.set(header(table, total - 1, 1, total - 1 - TABLE_SECTORS, total), (total - 1) * SECTOR);
+  disk.set(partition, FIRST_SECTOR * SECTOR);
+  return disk;
+}
+
+function header(table: Uint8Array, own: number, other: number, tableAt: number, total: number): Uint8Array {
+  const bytes = new Uint8Array(SECTOR);
+  const view = new DataView(bytes.buffer);
+  bytes.set(new TextEncoder().encode("EFI PART"));
+  view.setUint32(8, 0x00010000, true);
+  view.setUint32(12, 92, true);
+  for (const [at, value] of [[24, own], [32, other], [40, 2 + TABLE_SECTORS], [48, total - 2 - TABLE_SECTORS], [72, tableAt]] as const) view.setBigUint64(at, BigInt(value), true);
+  bytes.set(guidBytes(DISK_GUID), 56);
+  view.setUint32(80, ENTRIES, true);
+  view.setUint32(84, ENTRY_BYTES, true);
+  view.setUint32(88, crc32(table), true);
+  view.setUint32(16, crc32(bytes.subarray(0, 92)), true);
+  return bytes;
+}
+
+/** The first three groups are little-endian. */
+function guidBytes(text: string): Uint8Array {
+  const hex = text.replaceAll("-", "");
+  const bytes = Uint8Array.fromHex(hex);
+  return new Uint8Array([3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].map((index) => bytes[index]!));
+}
