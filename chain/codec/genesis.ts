@@ -37,6 +37,11 @@ export type Genesis = {
   readonly era?: Era;
 };
 
+/** What of it is looked at later: the accounts are in the state. */
+export type GenesisFacts = Omit<Genesis, "accounts">;
+export const factsOf = ({ version, name, timeMs, deltaMs, parameters, validators, era }: Genesis): GenesisFacts =>
+  ({ version, name, timeMs, deltaMs, parameters, validators, ...(era ? { era } : {}) });
+
 export function encodeGenesis(genesis: Genesis): Uint8Array {
   const accounts = [...genesis.accounts].sort((a, b) => compareBytes(a.address, b.address));
   const bytesOut = encode([

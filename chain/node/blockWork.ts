@@ -6,7 +6,7 @@
  */
 import { isSeal } from "#chain/codec/epoch.ts";
 import { evidenceId } from "#chain/codec/evidence.ts";
-import type { Genesis } from "#chain/codec/genesis.ts";
+import type { GenesisFacts } from "#chain/codec/genesis.ts";
 import { type BlockBody, type BlockHeader, type Certificate, bodyRoot } from "#chain/codec/schema.ts";
 import type { BlockRef, DueMs, Effect } from "#chain/consensus/events.ts";
 import { EVIDENCE_PER_BLOCK_MAX, type Parameters } from "#chain/constants.ts";
@@ -21,7 +21,7 @@ import type { Mempool } from "./mempool.ts";
 
 export type BlockWorkParts = {
   readonly chainId: ChainId;
-  readonly genesis: Genesis;
+  readonly genesis: GenesisFacts;
   readonly rules: Parameters;
   readonly executor: Executor;
   readonly pool: Mempool;

@@ -2,7 +2,7 @@
  * What the rest of a machine sees of its chain node. Everything here speaks of final blocks: what is only notarized can still
  * vanish, and nobody outside the node hears of it.
  */
-import type { Genesis } from "#chain/codec/genesis.ts";
+import type { GenesisFacts } from "#chain/codec/genesis.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
 import type { Outcome } from "#chain/ledger/ledger.ts";
 import type { LedgerEvent, LedgerView } from "#chain/ledger/view.ts";
@@ -29,7 +29,7 @@ export type TransactionStatus = { readonly height: Height; readonly index: numbe
 
 export interface ChainNode {
   readonly chainId: ChainId;
-  readonly genesis: Genesis;
+  readonly genesis: GenesisFacts;
   /** Before `start` what is submitted waits for the first block. Throws NodeError with the refusal's code. Again = the same answer. */
   submit(transaction: Uint8Array): Promise<{ txid: Digest }>;
   /** Throws NodeError: `timeout`, `aborted`, `node_stopped`, or the code with which it left the mempool. */

@@ -190,6 +190,18 @@ test("the tip moves forward and back, and what became final leaves with whatever
   assert.deepEqual([pool.count, pool.bytesTotal, pool.readyCount], [0, 0, 0]);
 });
 
+test("what has become final is let go of, however many there were", async () => {
+  const { pool, nonces } = rig();
+  for (let nonce = 0n; nonce < 3_000n; nonce++) {
+    const bytes = sent({ nonce, amount: 1n });
+    assert.equal(await codeOf(pool, bytes), "ok");
+    nonces.set(hex(senderOf(1)), nonce + 1n);
+    pool.final([decodeTransaction(bytes)], NOW);
+  }
+  assert.equal(pool.count, 0);
+  assert(pool.heldCount < 1_000, `${pool.heldCount} are held`);
+});
+
 test("sixteen wait for one account, no more", async () => {
   const { pool } = rig();
   for (let nonce = 0n; nonce < BigInt(PENDING_PER_ACCOUNT_MAX); nonce++) assert.equal(await codeOf(pool, sent({ nonce })), "ok");

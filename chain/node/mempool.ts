@@ -92,6 +92,10 @@ export class Mempool {
   get count(): number {
     return this.#entries.size;
   }
+  /** Entries that are held on to, those that have left and are not forgotten yet among them. */
+  get heldCount(): number {
+    return Math.max(this.#entries.size, this.#evictable.size);
+  }
   get bytesTotal(): number {
     return this.#bytes;
   }
@@ -302,6 +306,10 @@ export class Mempool {
     if (ofSource > 0) this.#bySource.set(entry.source, ofSource);
     else this.#bySource.delete(entry.source);
     this.#bytes -= entry.bytes.length;
+    // What left is still in the heap, with all of its transaction: not for long.
+    if (this.#evictable.size <= 2 * this.#entries.size + EVICTABLE_GONE_MAX) return;
+    this.#evictable = new Heap<Entry>(isDispensable);
+    for (const one of this.#entries.values()) if (!one.free) this.#evictable.push(one);
   }
 
   #refresh(account: Account): void {
@@ -319,11 +327,7 @@ export class Mempool {
 
   /** What goes first when there is no room: the lowest fee per byte, of equals the youngest. */
   #lowest(): Entry | null {
-    // Entries that left otherwise are still in the heap; they go as they come up, or all at once when they are many.
-    if (this.#evictable.size > 2 * this.#entries.size + 1_000) {
-      this.#evictable = new Heap<Entry>(isDispensable);
-      for (const entry of this.#entries.values()) if (!entry.free) this.#evictable.push(entry);
-    }
+    // Entries that left otherwise are still in the heap, and go as they come up.
     for (let entry = this.#evictable.peek(); entry; entry = this.#evictable.peek()) {
       if (this.#entries.get(entry.key) === entry) return entry;
       this.#evictable.pop();
@@ -335,6 +339,8 @@ export class Mempool {
 /** What pays nothing and was let in is a registered machine's: the ledger says so. */
 const isFree = (body: DecodedTransaction["body"]): boolean => body.fee === 0n;
 const SWEEP_INTERVAL_MS = 5_000n;
+/** Entries that have left and are still remembered where the next to be pushed out is looked up, besides as many as are there. */
+const EVICTABLE_GONE_MAX = 256;
 const NONCES_AHEAD_MAX = BigInt(PENDING_PER_ACCOUNT_MAX - 1);
 /** The end of the last signature: 24 bytes of S. */
 const TAIL_BYTES = 24;

@@ -9,7 +9,7 @@
 import { randomBytes } from "node:crypto";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { lastHeightOf } from "#chain/codec/epoch.ts";
-import { type Genesis, chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
+import { type GenesisFacts, chainIdOf, decodeGenesis, factsOf } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
 import { type BlockHeader, type Certificate, NONCE_BYTES, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
 import type { BlockRef, Memory } from "#chain/consensus/events.ts";
@@ -75,7 +75,7 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   try {
     const snapshot = await readSnapshot(options.directory, genesis, chainId, folder.blocks);
     if (genesis.era && snapshot === null) throw new NodeError("state_missing", `Cannot open ${options.directory}: the state with which era ${genesis.era.number} began is not there`);
-    return new Node(options, genesis, chainId, key, folder, snapshot);
+    return new Node(options, factsOf(genesis), chainId, key, folder, snapshot);
   } catch (error) {
     await folder.close();
     throw error;
@@ -84,7 +84,7 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
 
 class Node implements ChainNode {
   readonly chainId: ChainId;
-  readonly genesis: Genesis;
+  readonly genesis: GenesisFacts;
   readonly #options: NodeOptions;
   readonly #clock: Clock;
   readonly #rules: Parameters;
@@ -119,7 +119,7 @@ class Node implements ChainNode {
   #stopping: Promise<void> | null = null;
   #halted: NodeError | null = null;
 
-  constructor(options: NodeOptions, genesis: Genesis, chainId: ChainId, key: PublicKey | null, folder: DataFolder, snapshot: StoredSnapshot | null) {
+  constructor(options: NodeOptions, genesis: GenesisFacts, chainId: ChainId, key: PublicKey | null, folder: DataFolder, snapshot: StoredSnapshot | null) {
     this.chainId = chainId;
     this.genesis = genesis;
     this.#options = options;

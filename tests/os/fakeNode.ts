@@ -58,7 +58,7 @@ export function fakeNode(nowMs: number): FakeNode {
     accounts: new Map(), deploymentMap: new Map(), machineMap: new Map(), leases: [], bills: new Map(), blocks: [], finals: new Map(), finalListeners: new Set(),
     headMs: BigInt(nowMs), refusal: null,
     chainId: chainId(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)),
-    genesis: { version: 1, name: "fake", timeMs: timeMs(0n), deltaMs: 100, parameters: "default", validators: [{ publicKey: publicKeyOf(seedOf(1)), weight: 1, operator: accountOf(2) }], accounts: [] },
+    genesis: { version: 1, name: "fake", timeMs: timeMs(0n), deltaMs: 100, parameters: "default", validators: [{ publicKey: publicKeyOf(seedOf(1)), weight: 1, operator: accountOf(2) }],  },
     submit: async (bytes) => {
       if (node.refusal !== null) throw new NodeError(node.refusal, "as the test says");
       try {
