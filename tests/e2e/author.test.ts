@@ -43,7 +43,9 @@ test("new, dev, edit, test, plan, deploy, request, logs, and a trap with the lin
   const source = readFileSync(entry, "utf8");
   writeFileSync(entry, source.replace("  if (request.path ==", '  if (request.path == "/broken") throw new Error("not yet");\n  if (request.path =='));
   await dev.next("served");
-  assert.equal((await http(dev.port, "localhost", { path: "/broken" })).status, 500);
+  const page = await http(dev.port, "localhost", { path: "/broken", headers: { accept: "text/html" } });
+  assert.equal(page.status, 500);
+  assert.match(page.body, /<h1>not yet<\/h1>\n<p class="place">assembly\/index\.ts:\d+:\d+<\/p>/);
   await dev.stop();
 
   assert.equal((await cli(null, ["test"], inProject)).code, 0);

@@ -112,10 +112,10 @@ async function finish(child: ChildProcess): Promise<Exit> {
 export type HttpAnswer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string; readonly elapsedMs: number };
 
 /** One request on a connection of its own. */
-export function http(port: number, host: string, options: { path?: string; method?: string; body?: string | Uint8Array; timeoutMs?: number } = {}): Promise<HttpAnswer> {
+export function http(port: number, host: string, options: { path?: string; method?: string; headers?: Readonly<Record<string, string>>; body?: string | Uint8Array; timeoutMs?: number } = {}): Promise<HttpAnswer> {
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
-    const call = request({ host: "127.0.0.1", port, path: options.path ?? "/", method: options.method ?? "GET", headers: { host }, agent: false }, (answer) => {
+    const call = request({ host: "127.0.0.1", port, path: options.path ?? "/", method: options.method ?? "GET", headers: { host, ...options.headers }, agent: false }, (answer) => {
       const chunks: Buffer[] = [];
       answer.on("data", (chunk: Buffer) => chunks.push(chunk));
       answer.on("error", reject);
