@@ -118,6 +118,8 @@ export type Parameters = {
   readonly runwaySecondsMin: bigint;
   /** No `ready` within it is a strike against the machine and a new placement. */
   readonly readySecondsMax: bigint;
+  /** What a lease has left there is to end what it has begun, unpaid: the longest request, and time to hear of it. */
+  readonly drainSecondsMax: bigint;
   readonly replicasMax: number;
   readonly unpaidSegmentsMax: number;
   readonly dueEventsPerBlockMax: number;
@@ -145,6 +147,7 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
   holdSeconds: 30n,
   runwaySecondsMin: 60n,
   readySecondsMax: 30n,
+  drainSecondsMax: 30n,
   replicasMax: 256,
   unpaidSegmentsMax: 8,
   dueEventsPerBlockMax: 256,
@@ -155,7 +158,7 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
 
 export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
   default: preset({}),
-  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n }),
+  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, drainSecondsMax: 3n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n }),
 });
 
 /** The relations that the rules lean on; a preset that breaks one does not load. */

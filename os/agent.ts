@@ -37,6 +37,7 @@ import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { LogStore } from "./logs.ts";
+import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
 import { readDesired, readNamed } from "./supervisor/desired.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
@@ -72,6 +73,10 @@ export type AgentOptions = {
   /** Called when folder and ports are this agent's. */
   readonly join: (directory: string) => Promise<Membership>;
   readonly sandbox?: Sandbox;
+  /** What ends or changes the machine for its operator; left out: it is an ordinary process. */
+  readonly control?: MachineControl;
+  /** Where the lines go that the operator reads from afar; one that boots has begun it already. */
+  readonly machineLog?: MachineLog;
   /** Lines for the operator. */
   readonly onLog?: (line: string) => void;
 };
@@ -85,6 +90,8 @@ export type RunningAgent = {
   readonly operator: Address;
   readonly bootId: Hex;
   readonly runnerPid: () => number | null;
+  /** Resolves with a code when it had to stop by itself. */
+  readonly ended: Promise<string>;
   stop(): Promise<void>;
 };
 
@@ -93,7 +100,12 @@ const LOOPBACK = "127.0.0.1";
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   // Beside the keys of a machine no guest runs.
   realSandbox.forbidTasks();
-  const log = (line: string): void => options.onLog?.(printable(line));
+  const machineLog = options.machineLog ?? new MachineLog();
+  const log = (line: string): void => {
+    const shown = printable(line);
+    if (options.machineLog === undefined) machineLog.add(shown, Date.now());
+    options.onLog?.(shown);
+  };
   const address = options.address ?? LOOPBACK;
   await using started = new AsyncDisposableStack();
 
@@ -104,17 +116,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const bootId = hex(randomBytes(16));
 
   const stopping = new AbortController();
-  const parts = await openParts(options, membership, listener, started, stopping.signal, log);
-  const { node, runner, blobs, logs, named } = parts;
+  const parts = await openParts(options, membership, { machine, bootId }, listener, started, stopping.signal, log);
+  const { node, runner, blobs, logs, named, alive } = parts;
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
   const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, named.current()).deployments.map(({ id }) => id));
   const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address });
   started.defer(() => exchange.stop());
   const supervisor = new Supervisor({
-    bootId, now: Date.now, blobs: () => blobs.observed(),
+    bootId, now: Date.now, blobs: () => blobs.observed(), mayComeUp: () => alive.acknowledgements !== null || isAlone(node, membership),
     desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
     hands: {
-      up: (boot) => upOf(node, machine, membership, boot), submit: (operation) => machineSender.submit(operation), blobs,
+      up: (boot) => upOf(node, machine, membership, boot, alive.acknowledgements ?? []), submit: (operation) => machineSender.submit(operation), blobs,
       runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
       fetch: (digest) => exchange.bring(digest),
       tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
@@ -122,6 +134,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     onFailure: (action, code, error) => log(`Cannot carry out ${action.key} (${code}): ${messageOf(error)}`),
   });
   parts.events.onChange = () => supervisor.poke();
+  const ended = Promise.withResolvers<string>();
+  parts.events.onKeyInUse = () => ended.resolve("machine_key_in_use");
   parts.events.onLost = (id) => supervisor.lost(id);
   const closedLogs = new ClosedLogs({
     logs, isRouted: (id) => supervisor.routes.has(id),
@@ -152,11 +166,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
     apiPort: door.port, httpPort: listener.port, blobs, logs, runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
+    machineLog, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();
   const api = await serveApi({
     door, routes: createRoutes(context, metrics), chainId: node.chainId, machine: machine.address, now: Date.now, onAnswer: metrics.onAnswer,
-    keysOf: (sender) => keysOf(node, sender), checkOwner: (id, sender) => checkOwner(context, id, sender),
+    keysOf: (sender, scope) => keysOf(node, sender, scope), operator: membership.operator.address, checkOwner: (id, sender) => checkOwner(context, id, sender),
     onFault: (error, route) => log(`The API failed at ${route}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
   });
   started.defer(() => api.stop());
@@ -164,9 +179,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   await ingress.opened;
 
   const up = started.move();
+  void ended.promise.then(() => up.disposeAsync());
   return {
     api: `http://${address}:${door.port}`, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
-    runnerPid: () => runner.pid,
+    runnerPid: () => runner.pid, ended: ended.promise,
     stop: () => up.disposeAsync(),
   };
 }
@@ -198,22 +214,38 @@ type Parts = {
   readonly blobs: BlobStore;
   readonly logs: LogStore;
   readonly named: { current(): ReadonlySet<Hex>; forget(): void };
+  /** What witnesses have said of this boot; null: not enough of them. */
+  readonly alive: { acknowledgements: readonly Uint8Array[] | null };
   /** What the parts tell the supervisor, which is made after them. */
-  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void };
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void };
 };
 
 async function openParts(
-  options: AgentOptions, membership: Membership, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
+  options: AgentOptions, membership: Membership, life: { readonly machine: KeyPair; readonly bootId: Hex }, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
 ): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
-  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {} };
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {} };
+  const alive: Parts["alive"] = { acknowledgements: null };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
   const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
   started.defer(() => logs.close());
 
   const node = await openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
+    machine: {
+      seed: life.machine.seed, bootId: life.bootId,
+      // Services run on whatever witnesses say; what may run only once is fenced.
+      leases: () => [], onLease: () => {},
+      onAcknowledged: (acknowledgements) => {
+        alive.acknowledgements = acknowledgements;
+        events.onChange();
+      },
+      onHalt: (code) => {
+        log(`Another machine has this one's key: everything here stops (${code})`);
+        events.onKeyInUse();
+      },
+    },
     joins: membership.joins === true,
     // Of a chain on one machine nobody else has the history.
     archive: decodeGenesis(membership.genesis).validators.length === 1,
@@ -245,7 +277,7 @@ async function openParts(
     },
   });
   started.defer(() => runner.stop());
-  return { node, runner, blobs, logs, named, events };
+  return { node, runner, blobs, logs, named, alive, events };
 }
 
 /** Opens the runner to clients once each of the deployments was loaded or refused, or LOAD_WAIT_MS_MAX have passed. */
@@ -285,9 +317,14 @@ async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, of
 }
 
 /** A machine that hosts a validator says so, by that one's word: it is no witness of it. */
-function upOf(node: ChainNode, machine: KeyPair, { validatorSeed }: Membership, bootId: Uint8Array): Operation {
+function upOf(node: ChainNode, machine: KeyPair, { validatorSeed }: Membership, bootId: Uint8Array, acknowledgements: readonly Uint8Array[]): Operation {
   const host = validatorSeed === undefined ? null : { consensusKey: publicKeyOf(validatorSeed), binding: signBinding(validatorSeed, node.chainId, publicKeyOf(machine.seed)) };
-  return { kind: "up", bootId, consensusKey: host?.consensusKey ?? null, binding: host?.binding ?? null, acknowledgements: [] };
+  return { kind: "up", bootId, consensusKey: host?.consensusKey ?? null, binding: host?.binding ?? null, acknowledgements };
+}
+/** Its own only witness: nobody else can say that it lives. */
+function isAlone(node: ChainNode, { validatorSeed }: Membership): boolean {
+  const [first, ...others] = node.view().validatorsOf(node.view().epoch) ?? [];
+  return validatorSeed !== undefined && first !== undefined && others.length === 0 && hex(first.key) === hex(publicKeyOf(validatorSeed));
 }
 /** Before it, the ledger still tells of the last boot's leases, which are not here any more. */
 async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<void> {
@@ -304,8 +341,8 @@ async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<
 }
 
 /** Those that may sign requests; null: the account has set no keys, and the one that hashes to its address speaks for it. */
-function keysOf(node: ChainNode, sender: Address): ReturnType<NonNullable<Parameters<typeof serveApi>[0]["keysOf"]>> {
-  return keysThatMay(node.view().account(sender)?.keys ?? [], "read", BigInt(Date.now()));
+function keysOf(node: ChainNode, sender: Address, scope: "read" | "machine"): ReturnType<Parameters<typeof serveApi>[0]["keysOf"]> {
+  return keysThatMay(node.view().account(sender)?.keys ?? [], scope, BigInt(Date.now()));
 }
 
 async function readVersion(): Promise<string> {

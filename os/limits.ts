@@ -89,6 +89,15 @@ export const MEMORY_RESERVED_MIB = 64;
 /** Of all memory, for the kernel, its caches and compiles. */
 export const MEMORY_HEADROOM_PERCENT = 25;
 
+/** Lines of the machine itself that an operator can read from afar, and the length of one: a boot and a day of remarks. */
+export const MACHINE_LINES_MAX = 1_000;
+export const MACHINE_LINE_LENGTH_MAX = 1_024;
+/** A command to the machine itself holds no longer (design §6: commands are few, and clocks are near). */
+export const COMMAND_LIFETIME_MS_MAX = 60_000;
+export const COMMAND_BODY_BYTES_MAX = 1_024;
+/** An answer is on its way before the machine begins to end. */
+export const COMMAND_DELAY_MS = 100;
+
 /** A genesis of ten thousand accounts has about a megabyte. */
 export const GENESIS_BYTES_MAX: number = 16 * 1024 * 1024;
 export const GENESIS_FETCH_MS_MAX = 20_000;

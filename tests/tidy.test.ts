@@ -117,7 +117,7 @@ test("every source file opens by saying what it is", () => {
 });
 
 test("every folder of the layout has a README", () => {
-  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "workloads/templates", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tests"];
+  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "workloads/templates", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tools/netboot", "tests"];
   assert.deepEqual(FOLDERS.filter((folder) => !existsSync(join(root, folder, "README.md"))), []);
 });
 

@@ -11,6 +11,7 @@ import { bodyRoot, decodeBlock, decodeCertificate, genesisId, headerId } from "#
 import { type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollout, passTime } from "./auditRollout.ts";
+import { HolderBook, type Origin } from "./auditHolders.ts";
 import { StakeBook } from "./auditStake.ts";
 
 type Segment = { index: number; machine: string; operator: string; rate: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
@@ -34,6 +35,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   let [height, id, timeMs, second, pool, stallUpTo, stallUntil, proven] = [0, genesisId(genesisBytes).toHex(), genesis.timeMs as bigint, 0n, 0n, 0n, 0n, true];
   let burnt = 0n;
   const check = (holds: boolean, what: string): void => void (holds || findings.push(what));
+  const holders = new HolderBook((holds, what) => check(holds, `block ${height}: ${what}`));
   const add = (who: string, amount: bigint): void => void accounts.set(who, (accounts.get(who) ?? 0n) + amount);
   const start = (book: Book, t: bigint, { index, machine, operator, rate }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, from: t, to: t, paidTo: t, runs: true });
   const end = (book: Book, segment: Segment, at: bigint): void => {
@@ -74,17 +76,22 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   const punish = (evidence: Uint8Array, by: string | null): void => { const cost = stakes.punish(evidence, by); burnt += cost.burnt; if (cost.reporter !== null) add(cost.reporter, cost.reward); };
   const rateFor = ({ machine }: Segment, { memoryMib, cpuMillis }: Book, { gib, core } = machines.get(machine)!): bigint =>
     (BigInt(memoryMib) * gib * 1000n + BigInt(cpuMillis) * core * 1024n + 1_023_999n) / 1_024_000n || 1n;
-  function operate(op: Operation, sender: string, made: string, t: bigint): void {
+  function operate(op: Operation, origin: Origin, t: bigint): void {
+    const [sender, made] = [name(origin.sender), deploymentIdOf(origin.sender, origin.nonce, origin.at).toHex()];
     const [machine, book] = [machines.get(sender)!, books.get("deploymentId" in op ? op.deploymentId.toHex() : "") as Book];
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
     add(sender, -stakes.operate(op, sender, timeMs));
+    for (const [who, amount] of holders.operate(op, origin, timeMs)) add(who, amount);
     if (op.kind === "report") punish(op.evidence, sender);
     else if (op.kind === "transfer") [sender, name(op.to)].forEach((who, i) => add(who, i === 0 ? -op.amount : op.amount));
     else if (op.kind === "registerMachine") {
       const [key, { pricePerGibSecond: gib, pricePerCoreSecond: core, bond }] = [name(addressOf(op.machineKey)), op];
       add(sender, (machines.get(key)?.bond ?? 0n) - bond);
       machines.set(key, { boot: machines.get(key)?.boot ?? "", operator: sender, bond, gib, core });
+    } else if (op.kind === "retire") {
+      add(sender, machines.get(name(op.machine))!.bond);
+      machines.delete(name(op.machine));
     } else if (op.kind === "up" && machine.boot !== op.bootId.toHex()) {
       machine.boot = op.bootId.toHex();
       for (const each of books.values()) for (const segment of each.segments.filter((one) => one.machine === sender && (one.runs || one.to > second))) end(each, segment, second);
@@ -137,14 +144,14 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       const { sender, nonce, fee, ops } = transaction.body;
       check(verifySignatures(transaction) && outcomes[i]?.txid === transaction.txid.toHex(), `block ${height}: transaction ${i} is not what was signed, or not the one named`);
       add(name(sender), -fee); pool += fee;
-      if (outcomes[i]?.ok) for (const [at, op] of ops.entries()) operate(op, name(sender), deploymentIdOf(sender, nonce, at).toHex(), t);
+      if (outcomes[i]?.ok) for (const [at, op] of ops.entries()) operate(op, { sender, nonce, at }, t);
     }
     for (const one of body.evidence) punish(one, stakes.operatorOf(header.proposer));
     for (const book of books.values()) if (book.closing && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
     const { paid, fromPool } = stakes.end(header.height, timeMs, pool);
     for (const [who, amount] of paid) if (amount > 0n) add(who, amount);
     [id, second, proven, pool] = [own, t, certificate !== null, pool - fromPool];
-    const all = sum(accounts.values(), (balance) => balance) + sum(books.values(), (book) => book.free + owedBy(book)) + sum(machines.values(), ({ bond }) => bond) + pool + stakes.total + burnt;
+    const all = sum(accounts.values(), (balance) => balance) + sum(books.values(), (book) => book.free + owedBy(book)) + sum(machines.values(), ({ bond }) => bond) + pool + stakes.total + holders.locked + burnt;
     check(all === supply && [...accounts.values()].every((balance) => balance >= 0n), `block ${height}: all pots hold ${all} and the supply is ${supply}, or an account is below zero`);
   }
   // The chain goes on meanwhile: what the API says counts when no block came while it said it.

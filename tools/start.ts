@@ -201,6 +201,7 @@ async function main(): Promise<number> {
     if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
     if (!signal.aborted) say("stop", "Ctrl-C");
     if (deployment !== null) await showBill(client, deployment.id, signal);
+    void agent.ended.then(() => stop.abort());
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   } finally {
     say("stopping", "…");

@@ -7,7 +7,7 @@
  *   acknowledgement    [1, bootId, number, 0 or 1]                                                       not signed: the stream's word
  *   up-acknowledgement [1, chainId, witness, machine, bootId, height, base, [bootId, beat or h'', [height, sinceMs]]]  consensus key, `upAcknowledgement`
  *
- * What is sent is `[body as bytes, signature]`; a beat within another is sent whole. Machines and witnesses are addresses, boot ids have
+ * They are sent as `[1, kind, bytes]`. What is signed is `[body as bytes, signature]`; a beat within another is sent whole. Machines and witnesses are addresses, boot ids have
  * 16 bytes. A beat that goes along must be of the machine and the boot id that the statement names: else it shows nothing.
  */
 import { STATEMENT_BYTES_MAX, WIRE_VERSION } from "../constants.ts";
@@ -67,6 +67,10 @@ export type UpAcknowledgement = {
   readonly before: { readonly bootId: Hex; readonly beat: Beat | null; readonly at: Moment };
 };
 
+/** What goes over a stream of beats: [1, kind, bytes], the kinds in this order from 0. */
+export type LivenessMessage = { readonly kind: (typeof MESSAGE_KINDS)[number]; readonly bytes: Uint8Array };
+const MESSAGE_KINDS = ["beat", "acknowledgement", "suspicion", "upAcknowledgement"] as const;
+
 /** A statement, the bytes that were signed, and the signature: whose key it is is the caller's to know. */
 export type Opened<T> = { readonly statement: T; readonly bodyBytes: Uint8Array; readonly signature: Signature };
 
@@ -95,6 +99,8 @@ export const sealSuspicion = (chain: ChainId, suspicion: Suspicion, seed: Uint8A
 export const sealUpAcknowledgement = (chain: ChainId, acknowledgement: UpAcknowledgement, seed: Uint8Array): Uint8Array => seal("upAcknowledgement", upBody(chain, acknowledgement), seed);
 export const encodeAcknowledgement = ({ bootId, number, isClear }: Acknowledgement): Uint8Array => encode([WIRE_VERSION, fromHex(bootId), number, isClear ? 1 : 0]);
 
+export const encodeLivenessMessage = ({ kind, bytes: content }: LivenessMessage): Uint8Array => encode([WIRE_VERSION, MESSAGE_KINDS.indexOf(kind), content]);
+
 export const beatHolds = (chain: ChainId, beat: Beat, machineKey: PublicKey): boolean => verify("beat", beat.signature, beatBody(chain, beat), machineKey);
 export const suspicionHolds = ({ bodyBytes, signature: mark }: Opened<Suspicion>, key: PublicKey): boolean => verify("suspicion", mark, bodyBytes, key);
 export const upAcknowledgementHolds = ({ bodyBytes, signature: mark }: Opened<UpAcknowledgement>, key: PublicKey): boolean => verify("upAcknowledgement", mark, bodyBytes, key);
@@ -117,6 +123,14 @@ function ofChain(value: Cbor | undefined, chain: ChainId): void {
 function momentFrom(value: Cbor | undefined): Moment {
   const [height, sinceMs] = tuple(value, 2);
   return { height: u32(height), sinceMs: u32(sinceMs) };
+}
+
+export function decodeLivenessMessage(input: Uint8Array): LivenessMessage {
+  const [first, number, content] = tuple(decode(input), 3);
+  version(first);
+  const kind = MESSAGE_KINDS[u32(number)];
+  if (kind === undefined) throw new CodecError("codec_value", `${u32(number)} is no kind of message about who is alive`);
+  return { kind, bytes: bytesUpTo(content, STATEMENT_BYTES_MAX) };
 }
 
 export function decodeBeat(chain: ChainId, input: Uint8Array): Beat {

@@ -24,12 +24,12 @@ export const DEPTH_MAX = 31;
 /** A deployment with the longest texts there are. */
 const VALUE_BYTES_MAX = 16_384;
 
-const KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, totals: 5, validator: 6, sets: 7, presence: 8, span: 9, clocks: 10 } as const;
-export type StateKind = keyof typeof KINDS;
+export const STATE_KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, totals: 5, validator: 6, sets: 7, presence: 8, span: 9, clocks: 10, lock: 30 } as const;
+export type StateKind = keyof typeof STATE_KINDS;
 
 /** The key of a leaf, as hex. */
 export const stateKey = (kind: StateKind, id: Uint8Array = new Uint8Array(20), index: number = 0): string =>
-  KINDS[kind].toString(16).padStart(2, "0") + id.toHex() + index.toString(16).padStart(8, "0");
+  STATE_KINDS[kind].toString(16).padStart(2, "0") + id.toHex() + index.toString(16).padStart(8, "0");
 
 export type Proof = {
   readonly slot: number;

@@ -36,6 +36,8 @@ export type RequestExpected = {
   readonly path: string;
   readonly machine: Address;
   readonly nowMs: bigint;
+  /** Less than the protocol's own limit, for what must not be repeated. */
+  readonly lifetimeMsMax?: bigint;
   /** Left out: the caller compares `bodyDigest` of the answer when the body has arrived. */
   readonly bodyDigest?: Digest;
   /** Keys that may speak for an account; left out or null: the key that hashes to its address. */
@@ -61,7 +63,8 @@ export function verifyRequest(headerText: string | undefined, expected: RequestE
   if (!equal(body.machine, expected.machine)) return refuse("wrong_machine", "Cannot accept the request as it is signed for another machine");
   if (body.method !== expected.method || body.path !== expected.path) return refuse("wrong_request", `Cannot accept the request as ${body.method} ${body.path} was signed`);
   if (body.expiryMs < expected.nowMs) return refuse("expired", `Cannot accept the request as it held until ${body.expiryMs} and it is ${expected.nowMs}`);
-  if (body.expiryMs > expected.nowMs + REQUEST_LIFETIME_MS_MAX) return refuse("expiry_too_far", `Cannot accept the request as it holds for more than ${REQUEST_LIFETIME_MS_MAX} ms`);
+  const lifetimeMsMax = expected.lifetimeMsMax ?? REQUEST_LIFETIME_MS_MAX;
+  if (body.expiryMs > expected.nowMs + lifetimeMsMax) return refuse("expiry_too_far", `Cannot accept the request as it holds for more than ${lifetimeMsMax} ms`);
   if (expected.bodyDigest && !equal(body.bodyDigest, expected.bodyDigest)) return refuse("digest_mismatch", "Cannot accept the request as its body is not the one that was signed");
   const key = envelope.signatures[0]?.key;
   if (key === undefined || envelope.signatures.length !== 1 || !signaturesHold("request", envelope)) return refuse("bad_signature", "Cannot accept the request as its signature does not hold");

@@ -6,17 +6,21 @@
  */
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Envelope, type SignedBy, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
-import { bytes, bytesUpTo, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { ADDRESS, DIGEST, DIGEST_OR_NONE, FLAG, type Field, type Layout, PUBLIC_KEY, SIGNATURE, U32, U64, bytesOf, orNone, same, textOf } from "#chain/codec/fields.ts";
+import { HOLDER_LAYOUTS, type HolderOperation } from "#chain/codec/holderOperations.ts";
+import { bytes, bytesUpTo, list, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { EVIDENCE_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, STATEMENT_BYTES_MAX, TRANSACTION_BYTES_MAX, UP_ACKNOWLEDGEMENTS_MAX } from "#chain/constants.ts";
 import { hashWithDomain, publicKeyOf, sign } from "#chain/crypto.ts";
 import {
-  type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId, digest, publicKey, signature,
+  type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId,
 } from "#chain/types.ts";
 
 /** A DNS label. */
 export const NAME_BYTES_MAX = 63;
 const REGION_BYTES_MAX = 32;
 export const CAUSE_BYTES_MAX = 64;
+/** Of one deployment's regions, operators or labels, and of one machine's labels. */
+const CONSTRAINTS_MAX = 16;
 const BOOT_ID_BYTES = 16;
 const VERSION = 1;
 
@@ -99,7 +103,17 @@ export type Promote = { readonly kind: "promote"; readonly deploymentId: Address
 export type RollBack = { readonly kind: "rollBack"; readonly deploymentId: Address };
 /** Sender = machine: a lease that is ready does not answer as it should, or does again. Only changes are told. */
 export type Health = { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly healthy: 0 | 1; readonly cause: string };
-export type Operation = Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+/** Sender = operator: a machine takes nothing more and what runs on it moves away (1), or it goes on as before (0). */
+export type Drain = { readonly kind: "drain"; readonly machine: Address; readonly draining: 0 | 1 };
+/** Sender = operator: an empty machine leaves the grid, and its bond comes back. */
+export type Retire = { readonly kind: "retire"; readonly machine: Address };
+/** Sender = the deployment's owner or the machine's operator: another machine takes the lease over. */
+export type Move = { readonly kind: "move"; readonly deploymentId: Address; readonly index: number };
+/** Where a deployment's leases may be placed: in one of the regions, with one of the operators, on machines with all the labels; an empty list allows all. */
+export type Constrain = { readonly kind: "constrain"; readonly deploymentId: Address; readonly regions: readonly string[]; readonly operators: readonly Address[]; readonly labels: readonly string[] };
+/** Sender = operator. */
+export type Label = { readonly kind: "label"; readonly machine: Address; readonly labels: readonly string[] };
+export type Operation = HolderOperation | Drain | Retire | Move | Constrain | Label | Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -119,26 +133,9 @@ export type DecodedTransaction = Envelope & {
 };
 export type { SignedBy };
 
-type Field<T> = { readonly read: (value: Cbor) => T; readonly write: (value: T) => Cbor };
-type Layout<O extends Operation> = { readonly number: number; readonly fields: { readonly [K in Exclude<keyof O, "kind">]-?: Field<O[K]> } };
-
-const same = <T extends Cbor>(read: (value: Cbor) => T): Field<T> => ({ read, write: (value) => value });
-const U32 = same(u32);
-const U64 = same(u64);
-const ADDRESS = same((value) => address(bytes(value, 20)));
-const DIGEST = same((value) => digest(bytes(value, 32)));
-/** Absent: h''. */
-const orNone = <T extends Uint8Array>(read: (value: Cbor) => T): Field<T | null> => ({
-  read: (value) => (value instanceof Uint8Array && value.length === 0 ? null : read(value)),
-  write: (value) => value ?? new Uint8Array(0),
-});
-const DIGEST_OR_NONE: Field<Digest | null> = orNone(DIGEST.read);
-const FLAG = same((value: Cbor): 0 | 1 => {
-  const flag = u32(value);
-  if (flag !== 0 && flag !== 1) throw new CodecError("codec_value", `Cannot read ${flag} as a flag of 0 or 1`);
-  return flag;
-});
-const textOf = (max: number): Field<string> => same((value) => text(value, max));
+/** Of at most so many as one deployment's rules, or one machine's labels, have. */
+const listOf = <T>(item: Field<T>): Field<readonly T[]> => ({ read: (value) => list(value, CONSTRAINTS_MAX).map((one) => item.read(one)), write: (value) => value.map((one) => item.write(one)) });
+const WORDS = listOf(textOf(REGION_BYTES_MAX));
 
 /** The wire order of every operation's fields is the order they have here. Numbers are never given twice. */
 const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind: K }>> } = {
@@ -146,15 +143,15 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   registerMachine: {
     number: 2,
     fields: {
-      machineKey: same((value) => publicKey(bytes(value, 32))),
-      proof: same((value) => signature(bytes(value, 64))),
+      machineKey: PUBLIC_KEY,
+      proof: SIGNATURE,
       memoryMib: U32, cpuMillis: U32, pricePerGibSecond: U64, pricePerCoreSecond: U64, region: textOf(REGION_BYTES_MAX), bond: U64,
     },
   },
   up: {
     number: 3,
     fields: {
-      bootId: same((value) => bytes(value, BOOT_ID_BYTES)), consensusKey: orNone((value) => publicKey(bytes(value, 32))), binding: orNone((value) => signature(bytes(value, 64))),
+      bootId: bytesOf(BOOT_ID_BYTES), consensusKey: orNone(PUBLIC_KEY), binding: orNone(SIGNATURE),
       acknowledgements: {
         read: (value) => list(value, UP_ACKNOWLEDGEMENTS_MAX).map((one) => bytesUpTo(one, STATEMENT_BYTES_MAX)),
         write: (value) => value,
@@ -175,12 +172,12 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   topUp: { number: 9, fields: { deploymentId: ADDRESS, amount: U64 } },
   claim: { number: 10, fields: { deploymentId: ADDRESS, index: U32 } },
   close: { number: 11, fields: { deploymentId: ADDRESS } },
-  bond: { number: 12, fields: { consensusKey: same((value) => publicKey(bytes(value, 32))), proof: same((value) => signature(bytes(value, 64))), amount: U64 } },
+  bond: { number: 12, fields: { consensusKey: PUBLIC_KEY, proof: SIGNATURE, amount: U64 } },
   unbond: { number: 13, fields: { validator: ADDRESS, amount: U64 } },
   unjail: { number: 14, fields: { validator: ADDRESS } },
   report: { number: 15, fields: { evidence: same((value) => bytesUpTo(value, EVIDENCE_BYTES_MAX)) } },
-  authorise: { number: 16, fields: { key: same((value) => publicKey(bytes(value, 32))), scopes: U32, limit: U64, expiryMs: U64 } },
-  revoke: { number: 17, fields: { key: same((value) => publicKey(bytes(value, 32))) } },
+  authorise: { number: 16, fields: { key: PUBLIC_KEY, scopes: U32, limit: U64, expiryMs: U64 } },
+  revoke: { number: 17, fields: { key: PUBLIC_KEY } },
   setThreshold: { number: 18, fields: { threshold: U32 } },
   update: {
     number: 50,
@@ -188,7 +185,13 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   },
   promote: { number: 51, fields: { deploymentId: ADDRESS } },
   rollBack: { number: 52, fields: { deploymentId: ADDRESS } },
+  drain: { number: 54, fields: { machine: ADDRESS, draining: FLAG } },
+  retire: { number: 55, fields: { machine: ADDRESS } },
+  move: { number: 56, fields: { deploymentId: ADDRESS, index: U32 } },
+  constrain: { number: 57, fields: { deploymentId: ADDRESS, regions: WORDS, operators: listOf(ADDRESS), labels: WORDS } },
+  label: { number: 58, fields: { machine: ADDRESS, labels: WORDS } },
   health: { number: 53, fields: { deploymentId: ADDRESS, index: U32, healthy: FLAG, cause: textOf(CAUSE_BYTES_MAX) } },
+  ...HOLDER_LAYOUTS,
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;

@@ -5,10 +5,11 @@
  * first one whole whatever its size; the rest is due still, and comes first in the next block, which follows at once.
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
-import { dueSecond, open, touch } from "#chain/ledger/escrow.ts";
-import { closeDry, endLease, finishClosing, paySegments } from "#chain/ledger/leases.ts";
+import { dueSecond, isFunded, open, touch } from "#chain/ledger/escrow.ts";
+import { cancelSuccessor, closeDry, endLease, finishClosing, paySegments } from "#chain/ledger/leases.ts";
 import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
-import type { Lease } from "#chain/ledger/model.ts";
+import type { Lease, Machine } from "#chain/ledger/model.ts";
+import { predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
 import { rolloutIsDue } from "#chain/ledger/rollout.ts";
 import { parseId, parseLease } from "#chain/ledger/state.ts";
 import type { Address } from "#chain/types.ts";
@@ -23,7 +24,9 @@ export function runDueEvents(context: BlockContext): void {
     const rest = entry.slice(21);
     if (entry[20] === "0") work += escrowDue(context, parseId(rest));
     else if (entry[20] === "2") work += rolloutIsDue(context, parseId(rest));
-    else if (entry[20] === "1") work += notReady(context, state.lease(...parseLease(rest)) as Lease);
+    else if (entry[20] === "3") work += unhealthyIsDue(context, state.lease(...parseLease(rest)));
+    else if (entry[20] === "4") work += predecessorIsDue(context, state.lease(...parseLease(rest)));
+    else work += notReady(context, state.lease(...parseLease(rest)) as Lease);
   }
 }
 
@@ -53,6 +56,7 @@ function escrowDue(context: BlockContext, id: Address): number {
 /** No `ready` in time: a strike, unless the escrow would have refused it, which is not the machine's fault. */
 function notReady(context: BlockContext, lease: Lease): number {
   const { state, second, rules } = context;
+  if (lease?.state === "moving") return successorNotReady(context, lease);
   if (lease?.state !== "placed") return 1;
   const deployment = state.deployment(lease.deploymentId);
   const machine = state.machine(lease.machine as Address);
@@ -62,11 +66,28 @@ function notReady(context: BlockContext, lease: Lease): number {
     endLease(context, lease, second, "unfunded", "waiting");
     return 1;
   }
-  const strikes = Math.min(machine.strikes + 1, STRIKES_COUNTED_MAX);
-  state.put({ ...machine, strikes, placeableFrom: second + strikeSeconds(strikes) });
-  context.events.push({ kind: "strike", machine: machine.id, strikes });
+  strike(context, machine);
   endLease(context, lease, second, "not_ready", deployment.state === "active" ? "pending" : "waiting");
   return 1;
+}
+
+/** The machine that a lease moves to was not ready in time: it looks for another one, and serves where it is. */
+function successorNotReady(context: BlockContext, lease: Lease): number {
+  const { state, second, rules } = context;
+  const { next, deploymentId } = lease;
+  if (next === null || next.placedAt + rules.readySecondsMax > second) return 1;
+  const alone = cancelSuccessor(context, lease);
+  const [machine, deployment] = [state.machine(next.machine), state.deployment(deploymentId)];
+  const isFundedNow = next.rate <= lease.rate || (deployment !== undefined && isFunded(touch(deployment.escrow, second), next.rate - lease.rate, rules));
+  if (machine && isFundedNow) strike(context, machine);
+  state.put({ ...alone, avoid: next.machine });
+  return 1;
+}
+
+function strike({ state, second, events }: BlockContext, machine: Machine): void {
+  const strikes = Math.min(machine.strikes + 1, STRIKES_COUNTED_MAX);
+  state.put({ ...machine, strikes, placeableFrom: second + strikeSeconds(strikes) });
+  events.push({ kind: "strike", machine: machine.id, strikes });
 }
 
 function strikeSeconds(strikes: number): bigint {

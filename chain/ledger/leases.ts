@@ -8,7 +8,7 @@ import assert from "node:assert";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
 import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
 import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
-import type { Archive, Deployment, Lease, Machine } from "#chain/ledger/model.ts";
+import type { Archive, Deployment, Lease, Machine, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
 import { type Address, hex } from "#chain/types.ts";
@@ -30,9 +30,27 @@ export function place(context: BlockContext, lease: Lease, machine: Machine, rat
   context.events.push({ kind: "placed", deploymentId: lease.deploymentId, index: lease.index, machine: machine.id, rate });
 }
 
-/** Takes a lease from its machine as of `end`; `next` is what becomes of it. */
-export function endLease(context: BlockContext, lease: Lease, end: bigint, why: LeaseEnd, next: "pending" | "waiting" | "gone"): void {
+/** Placement found a machine for a lease that moves. */
+export function placeSuccessor(context: BlockContext, lease: Lease, machine: Machine, rate: bigint): void {
+  const { state, second } = context;
+  const { deploymentId, index } = lease;
+  const deployment = mustGet(state.deployment(deploymentId));
+  useCapacity(context, machine.id, deployment, 1);
+  const next = { machine: machine.id, rate, placedAt: second };
+  state.put({ ...deployment, reservedRate: deployment.reservedRate + extraOf(lease, next) });
+  state.put({ ...lease, next, triedHeight: 0 });
+  context.events.push({ kind: "placed", deploymentId, index, machine: machine.id, rate });
+}
+
+/**
+ * Takes a lease from its machine as of `end`; `next` is what becomes of it. One that was on its way to another machine, and is to run on, is
+ * placed there.
+ */
+export function endLease(context: BlockContext, ended: Lease, end: bigint, why: LeaseEnd, next: "pending" | "waiting" | "gone"): void {
   const { state } = context;
+  dropPredecessor(context, ended);
+  const successor = next === "pending" ? ended.next : null;
+  const lease = successor === null ? cancelSuccessor(context, ended) : ended;
   const { machine, deploymentId, index } = lease;
   if (machine !== null) {
     let deployment = mustGet(state.deployment(deploymentId));
@@ -47,8 +65,35 @@ export function endLease(context: BlockContext, lease: Lease, end: bigint, why: 
     if (lease.state !== "dry") context.events.push({ kind: "ended", deploymentId, index, machine, end, why });
   }
   if (next === "gone") return state.remove(lease);
-  const avoid = why === "not_ready" || why === "failed" ? machine : why === "rebooted" ? null : lease.avoid;
-  state.put({ ...lease, state: next, machine: null, rate: 0n, triedHeight: 0, avoid, lastEnd: why, unhealthyFrom: 0n });
+  const over = { unhealthyFrom: 0n, lastEnd: why, next: null, last: null } as const;
+  if (successor !== null) {
+    const deployment = mustGet(state.deployment(deploymentId));
+    state.put({ ...deployment, reservedRate: deployment.reservedRate + successor.rate - extraOf(lease, successor) });
+    state.put({ ...lease, ...over, state: "placed", machine: successor.machine, rate: successor.rate, placedAt: successor.placedAt, triedHeight: 0 });
+    return;
+  }
+  const avoid = why === "not_ready" || why === "failed" || why === "drained" ? machine : why === "rebooted" ? null : lease.avoid;
+  state.put({ ...lease, state: next, machine: null, rate: 0n, triedHeight: 0, avoid, ...over });
+}
+
+/** What a lease that moves will cost more than now: reserved until it has moved. */
+export const extraOf = ({ rate }: Lease, next: Successor): bigint => (next.rate > rate ? next.rate - rate : 0n);
+
+/** The machine that a lease was to move to holds nothing for it any more; it looks for another. Gives the lease as it is then. */
+export function cancelSuccessor(context: BlockContext, lease: Lease): Lease {
+  const { state } = context;
+  const { next, deploymentId } = lease;
+  if (next === null) return lease;
+  const deployment = mustGet(state.deployment(deploymentId));
+  useCapacity(context, next.machine, deployment, -1);
+  state.put({ ...deployment, reservedRate: deployment.reservedRate - extraOf(lease, next) });
+  const alone: Lease = { ...lease, next: null, triedHeight: 0 };
+  state.put(alone);
+  return alone;
+}
+/** Where a lease was before gives its capacity up; the lease is still to be put without it. */
+export function dropPredecessor(context: BlockContext, { deploymentId, last }: Lease): void {
+  if (last !== null) useCapacity(context, last.machine, mustGet(context.state.deployment(deploymentId)), -1);
 }
 
 /** The due event of an escrow that ran dry closes its leases, which keep their capacity until the placement step of the block. */
@@ -58,7 +103,8 @@ export function closeDry(context: BlockContext, id: Address): void {
   const second = deployment.escrow.dry as bigint;
   state.put({ ...deployment, state: deployment.state === "active" ? "dry" : deployment.state, escrow: { ...deployment.escrow, dry: null } });
   context.events.push({ kind: "dry", deploymentId: id, second });
-  for (const lease of state.leasesOf(id)) {
+  for (const found of state.leasesOf(id)) {
+    const lease = cancelSuccessor(context, found);
     if (isOpen(lease)) {
       state.put({ ...lease, state: "dry", lastEnd: "dry" });
       context.events.push({ kind: "ended", deploymentId: id, index: lease.index, machine: lease.machine as Address, end: second, why: "dry" });
@@ -86,7 +132,8 @@ export function reopenDry(context: BlockContext, id: Address): void {
   if (!opened.ok) return;
   state.put({ ...deployment, escrow: opened.escrow });
   for (const lease of leases) {
-    state.put({ ...lease, state: "ready", lastEnd: "" });
+    const { draining } = mustGet(state.machine(lease.machine as Address));
+    state.put({ ...lease, state: draining ? "moving" : "ready", lastEnd: "" });
     context.events.push({ kind: "opened", deploymentId: id, index: lease.index, machine: lease.machine as Address, rate: lease.rate, second });
   }
 }
@@ -125,7 +172,10 @@ export function pause(context: BlockContext, id: Address): void {
   const deployment = mustGet(state.deployment(id));
   state.put({ ...deployment, state: "paused" });
   context.events.push({ kind: "paused", deploymentId: id });
-  for (const lease of state.leasesOf(id)) if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
+  for (const lease of state.leasesOf(id)) {
+    if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
+    else if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready" });
+  }
 }
 
 /** Pays the segments whose hold is over. */

@@ -5,7 +5,7 @@
  * whose operations are refused is in it, pays its fee, and changes nothing else. Invariants, asserted after every block: money
  * is only moved, and `revert` of an applied block leaves the state, slots and root of before.
  *
- * A ledger is one state. Where final state must be read while later blocks are speculative, open two (`view.ts`).
+ * A ledger is one state. Where final state must be read while later blocks are speculative, there is one behind it (`behind.ts`).
  */
 import assert from "node:assert";
 import { compareBytes } from "#chain/codec/envelope.ts";

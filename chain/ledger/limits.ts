@@ -78,8 +78,6 @@ export const ROLLOUT_FAILURES_MAX = 1_000;
 /** Money seconds that a lease which does not answer as it should is given to come back; twice as long after each move, as it may be the component. */
 export const UNHEALTHY_SECONDS = 30n;
 export const UNHEALTHY_MOVES_COUNTED_MAX = 10;
-/** Of one deployment's rules where it may run, and of one machine's labels. */
-export const CONSTRAINTS_MAX = 16;
 
 /** A gap of header time that is longer than an idle interval by this is a stall of the chain. */
 export const STALL_MARGIN_MS = 2_000n;
@@ -107,6 +105,9 @@ export const SLASH_BPS = 500n;
 export const REPORT_BPS = 1_000n;
 /** Who signed less than this share of an epoch's parents, and proposed none of its blocks, is down. */
 export const PRESENCE_PERCENT_MIN = 50;
+
+/** How far ahead the expiry of a lock may lie: a year, so that a slip of a digit does not lock money away for ever. */
+export const LOCK_MS_MAX: bigint = 366n * 86_400_000n;
 
 /** Slots of one chunk of a snapshot, and the bytes that it should not be much longer than: one message. A deployment of 256 replicas alone can have 170 KB. */
 export const CHUNK_LEVEL_MAX = 9;

@@ -17,6 +17,7 @@ import { down } from "#chain/ledger/escrow.ts";
 import { endLease, finishClosing } from "#chain/ledger/leases.ts";
 import { CLOCKS_KEPT_MIN, CLOCKS_KEPT_MS, DOWNS_KEPT_MS, LEASES_DOWN_PER_BLOCK_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Machine, Member } from "#chain/ledger/model.ts";
+import { forgetBeside } from "#chain/ledger/moves.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import { restMs } from "#chain/liveness/rules.ts";
 import { type Court, type RecentBlock, downOf, upOf } from "#chain/liveness/verdict.ts";
@@ -157,6 +158,7 @@ function endRun(context: BlockContext, { id }: Machine, end: bigint, why: "down"
     const deployment = state.deployment(lease.deploymentId) as Deployment;
     endLease(context, lease, end, why, deployment.state === "active" ? "pending" : "waiting");
   }
+  forgetBeside(context, id);
   for (const name of names) finishClosing(context, parseId(name));
 }
 
@@ -175,8 +177,7 @@ export function bringUp(context: BlockContext, op: Extract<Operation, { kind: "u
   }
   const validator = consensusKey === null ? null : addressOf(consensusKey);
   const { current } = state.sets;
-  // Without a word of any witness, too, until machines send beats.
-  const isAlone = op.acknowledgements.length === 0 || (consensusKey !== null && current.length === 1 && sameBytes(current[0]!.key, consensusKey));
+  const isAlone = consensusKey !== null && current.length === 1 && sameBytes(current[0]!.key, consensusKey);
   const end = isAlone ? parentSecond : attestedEnd(context, machine, validator === null ? null : hex(validator), op);
   if (end === null) return refuse("not_witnessed", "Cannot bring the machine up as less than two thirds of its witnesses say that it lives");
   // Of a machine that is down nothing runs.

@@ -9,6 +9,7 @@ import { stateKey } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
+import { type Holding, isHolding, keyOfHolding, leafOfHolding, listsOfHolding, moneyOfHolding } from "#chain/ledger/holdings.ts";
 import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chain/ledger/limits.ts";
 import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
 import type { RecentBlock } from "#chain/liveness/verdict.ts";
@@ -184,7 +185,7 @@ export type Archive = {
   readonly closedHeight: number | null;
   readonly refunded: bigint;
 };
-export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Clocks | Archive;
+export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Clocks | Holding | Archive;
 
 /** Keys (`codec/proof.ts`) are the hex of 25 bytes: kind, 20 bytes of id, index. */
 export const accountKey = (id: Address): string => stateKey("account", id);
@@ -200,6 +201,7 @@ export const CLOCKS_KEY: string = stateKey("clocks");
 export const spanKey = (first: number): string => stateKey("span", undefined, first);
 export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}00000000`;
 export function keyOf(entity: Entity): string {
+  if (isHolding(entity)) return keyOfHolding(entity);
   switch (entity.kind) {
     case "account": return accountKey(entity.address);
     case "deployment": return deploymentKey(entity.id);
@@ -219,6 +221,7 @@ export const isHashed = (key: string): boolean => !key.startsWith("f0");
 
 /** Layouts of the leaves. An absent address or digest is h''. Changing one changes every root. */
 export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
+  if (isHolding(entity)) return leafOfHolding(entity);
   switch (entity.kind) {
     case "account":
       return [entity.address, entity.balance, entity.nonce, entity.keys.map(({ key, scopes, limit, expiryMs }) => [key, scopes, limit, expiryMs]), entity.threshold];
@@ -288,6 +291,7 @@ const escrowLeaf = (e: Escrow): Cbor =>
 /** The money in an entity: what conservation adds up. */
 export function moneyOf(entity: Entity | undefined): bigint {
   if (entity === undefined) return 0n;
+  if (isHolding(entity)) return moneyOfHolding(entity);
   switch (entity.kind) {
     case "account": return entity.balance;
     case "deployment": return entity.escrow.balance;
@@ -310,14 +314,16 @@ export function moneyOf(entity: Entity | undefined): bigint {
  *   h machine id index                 leases that it holds beside: they move to it, or left it just now
  *   u machine id                       deployments with segments on a machine that are not paid
  *   p tried id index                   leases that look for a machine
- *   c price machine                    machines that are up, cheapest first
+ *   c price machine                    machines that are up and not being emptied, cheapest first
  *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left
  *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake)
  *   b time id                          validators with unbonding stake, by when the first of it is released
  *   e last first                       sets of epochs that are over
+ *   L …                                what holders have (holdings.ts)
  *   d id   k id   v id   z height id   all deployments, all machines, all validators, closed deployments of the archive
  */
 export function listEntries(entity: Entity, rules: Parameters): readonly string[] {
+  if (isHolding(entity)) return listsOfHolding(entity);
   switch (entity.kind) {
     case "account":
     case "sets":
@@ -358,7 +364,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "machine": {
       const id = entity.id.toHex();
       const entries = [`k${id}`];
-      if (entity.up) entries.push(`c${hex20(entity.pricePerGibSecond + entity.pricePerCoreSecond)}${id}`);
+      if (entity.up && !entity.draining) entries.push(`c${hex20(entity.pricePerGibSecond + entity.pricePerCoreSecond)}${id}`);
       return entries;
     }
     case "archive": return entity.closedHeight === null ? [] : [`z${hex8(entity.closedHeight)}${entity.deploymentId.toHex()}`];

@@ -9,10 +9,12 @@ import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import { claim, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
-import { closeDry, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import { bringUp } from "#chain/ledger/liveness.ts";
 import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
+import { arrive, constrain, drain, label, move, retire } from "#chain/ledger/moves.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
@@ -36,6 +38,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   authorise,
   revoke,
   setThreshold,
+  lock,
+  claimLock,
+  refundLock,
   registerMachine,
   up: bringUp,
   deploy,
@@ -44,6 +49,11 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   resize,
   scale,
   health,
+  drain,
+  retire,
+  move,
+  label,
+  constrain: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => constrain(context, deployment, op)),
   update: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => update(context, deployment, op)),
   promote: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => promote(context, deployment)),
   rollBack: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => rollBack(context, deployment)),
@@ -130,8 +140,9 @@ function ready(context: BlockContext, { deploymentId, index, rate }: Extract<Ope
   const deployment = state.deployment(deploymentId);
   if (!deployment) return unknownDeployment(deploymentId);
   const lease = state.lease(deploymentId, index);
+  if (lease && sameBytes(lease.next?.machine ?? null, sender)) return arrive(context, lease, found.machine, rate);
   if (!isOn(lease, sender) || lease.state === "dry") return refuse("not_placed_here", `Cannot be ready for lease ${index} as it is not placed here`);
-  if (lease.state === "ready") return refuse("already_ready", `Cannot be ready for lease ${index} again`);
+  if (isOpen(lease)) return refuse("already_ready", `Cannot be ready for lease ${index} again`);
   if (lease.rate !== rate) return refuse("wrong_rate", `Cannot be ready at a rate of ${rate} as the lease has ${lease.rate}`);
   const { machine } = found;
   const opened = open(deployment.escrow, second, [{ index, machine: sender, operator: machine.operator, rate }], rules);
@@ -150,8 +161,10 @@ function failed(context: BlockContext, { deploymentId, index, cause }: Extract<O
   const found = machineOf(context, sender);
   if (!found.ok) return found;
   const lease = state.lease(deploymentId, index);
-  if (!isOn(lease, sender) || lease.state === "dry") return refuse("not_placed_here", `Cannot fail lease ${index} as it is not placed here`);
-  endLease(context, lease, second, "failed", "pending");
+  const isSuccessor = sameBytes(lease?.next?.machine ?? null, sender);
+  if (!lease || (!isSuccessor && (!isOn(lease, sender) || lease.state === "dry"))) return refuse("not_placed_here", `Cannot fail lease ${index} as it is not placed here`);
+  if (isSuccessor) state.put({ ...cancelSuccessor(context, lease), avoid: sender });
+  else endLease(context, lease, second, "failed", "pending");
   const deployment = state.deployment(deploymentId) as Deployment;
   if (lease.revision !== deployment.revision) {
     context.events.push({ kind: "failed", deploymentId, index, machine: sender, cause });
@@ -165,7 +178,10 @@ function failed(context: BlockContext, { deploymentId, index, cause }: Extract<O
   state.put({ ...deployment, failedMachines, failures: (isOld ? 0 : deployment.failures) + 1, failedAt: second, lastFailure: cause });
   context.events.push({ kind: "failed", deploymentId, index, machine: sender, cause });
   if (isPaused(state.deployment(deploymentId) as Deployment)) pause(context, deploymentId);
-  else if (deployment.state !== "active") state.put({ ...(state.lease(deploymentId, index) as Lease), state: "waiting" });
+  else if (deployment.state !== "active" && !isSuccessor) {
+    const left = state.lease(deploymentId, index) as Lease;
+    if (left.state === "pending") state.put({ ...left, state: "waiting" });
+  }
   return OK;
 }
 
@@ -206,8 +222,12 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
   if (bad) return bad;
   const before = owned.deployment;
   const rates = new Map<number, bigint>();
-  let reservedRate = before.reservedRate;
-  for (const lease of state.leasesOf(deploymentId)) {
+  let moreReserved = 0n;
+  for (const found of state.leasesOf(deploymentId)) {
+    if (found.machine === null) continue;
+    // Of a lease that moves one size is enough: it looks for a machine again, with its new one.
+    dropPredecessor(context, found);
+    const lease: Lease = { ...cancelSuccessor(context, found), last: null };
     if (lease.machine === null) continue;
     useCapacity(context, lease.machine, before, -1);
     const machine = state.machine(lease.machine) as Machine;
@@ -218,14 +238,15 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
     const kept = ceilDiv(present * lease.rate, rateOf(machine, before.memoryMib, before.cpuMillis));
     const rate = kept < present ? kept : present;
     if (before.rateMax > 0n && rate > before.rateMax) return refuse("rate_above_max", `Cannot resize as lease ${lease.index} would cost ${rate} per second and ${before.rateMax} is the most`);
-    if (lease.state === "placed") reservedRate += rate - lease.rate;
+    if (lease.state === "placed") moreReserved += rate - lease.rate;
     if (isOpen(lease)) rates.set(lease.index, rate);
     state.put({ ...lease, rate, placedAt: lease.state === "placed" ? second : lease.placedAt });
     if (rate !== lease.rate) context.events.push({ kind: "resized", deploymentId, index: lease.index, machine: lease.machine, rate, second });
   }
   const repriced = reprice(before.escrow, second, rates, rules);
   if (!repriced.ok) return repriced;
-  state.put({ ...before, memoryMib, cpuMillis, reservedRate, escrow: repriced.escrow, failures: 0, failedMachines: [], lastFailure: "" });
+  const now = state.deployment(deploymentId) as Deployment;
+  state.put({ ...now, memoryMib, cpuMillis, reservedRate: now.reservedRate + moreReserved, escrow: repriced.escrow, failures: 0, failedMachines: [], lastFailure: "" });
   wake(context, deploymentId);
   return OK;
 }

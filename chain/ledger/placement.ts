@@ -3,23 +3,24 @@
  *
  * Every machine of the grid computes the same answer from the state alone. A lease takes, of the machines that qualify (up, with
  * room that its bond covers, not resting after a strike, not above the deployment's maximum rate), the one that comes first by
- *   where it failed last · leases of the same deployment there · rate · free memory · sha256(previous id ‖ lease ‖ machine).
+ *   where it failed last · leases of the same deployment there · and of its operator's · rate · free memory · sha256(previous id ‖ lease ‖ machine)
+ * (`offer.ts`). A lease that moves never goes where it is.
  * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a
  * block; the rest follows in the next blocks.
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
-import { place } from "#chain/ledger/leases.ts";
-import { LEASES_PER_MACHINE_MAX, LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
+import { place, placeSuccessor } from "#chain/ledger/leases.ts";
+import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
-import { hasRoom, rateOf } from "#chain/ledger/offer.ts";
+import { type Need, type Rank, compareRanks, hasRoom, obstacleOf, rateOf } from "#chain/ledger/offer.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { DOMAINS, sha256Hex } from "#chain/crypto.ts";
 import { type Hex, hex } from "#chain/types.ts";
 
-type Candidate = { readonly machine: Machine; readonly id: Hex; readonly rate: bigint; readonly isAvoided: boolean; readonly shared: number; tie: Hex | null };
-/** Leases of one deployment on each machine. */
-type Spread = Map<Hex, number>;
+type Candidate = Rank & { readonly machine: Machine; readonly id: Hex; tie: Hex | null };
+/** Leases of one deployment on each machine, and on those of each operator. */
+type Spread = { readonly machines: Map<Hex, number>; readonly operators: Map<Hex, number> };
 
 export function placePending(context: BlockContext): void {
   const { state, rules } = context;
@@ -34,13 +35,17 @@ export function placePending(context: BlockContext): void {
     visits += found.visits;
     const tieOf = tiesOf(context, lease);
     const best = found.candidates.length === 0 ? undefined : found.candidates.reduce((a, b) => (compare(tieOf, a, b) <= 0 ? a : b));
-    if (best === undefined) {
+    const isMove = lease.state === "moving";
+    if (best === undefined || (isMove && !isAffordable(context, deployment, best.rate > lease.rate ? best.rate - lease.rate : 0n))) {
       state.put({ ...lease, triedHeight: context.height });
+    } else if (isMove) {
+      placeSuccessor(context, lease, best.machine, best.rate);
+      count(spread, best.machine);
     } else if (!isAffordable(context, deployment, best.rate)) {
       state.put({ ...lease, state: "waiting", lastEnd: "unfunded" });
     } else {
       place(context, lease, best.machine, best.rate);
-      spread.set(best.id, best.shared + 1);
+      count(spread, best.machine);
     }
   }
 }
@@ -67,15 +72,24 @@ export function cheapestRate(state: State, memoryMib: number, cpuMillis: number)
 function spreadOf(spreads: Map<Hex, Spread>, state: State, { id }: Deployment): Spread {
   const known = spreads.get(hex(id));
   if (known) return known;
-  const spread: Spread = new Map();
-  for (const { machine } of state.leasesOf(id)) if (machine !== null) spread.set(hex(machine), (spread.get(hex(machine)) ?? 0) + 1);
+  const spread: Spread = { machines: new Map(), operators: new Map() };
+  for (const { machine, next } of state.leasesOf(id)) {
+    for (const held of [machine, next?.machine ?? null]) if (held !== null) count(spread, state.machine(held) as Machine);
+  }
   spreads.set(hex(id), spread);
   return spread;
+}
+function count({ machines, operators }: Spread, { id, operator }: Machine): void {
+  machines.set(hex(id), (machines.get(hex(id)) ?? 0) + 1);
+  operators.set(hex(operator), (operators.get(hex(operator)) ?? 0) + 1);
 }
 
 function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lease, spread: Spread): { candidates: Candidate[]; visits: number } {
   const { state, second } = context;
-  const { memoryMib, cpuMillis, rateMax } = deployment;
+  const { memoryMib, cpuMillis, rateMax, constraints } = deployment;
+  const need: Need = { memoryMib, cpuMillis, rateMax, regions: constraints.regions, operators: constraints.operators.map(hex), labels: constraints.labels };
+  const here = lease.state === "moving" && lease.machine !== null ? hex(lease.machine) : null;
+  const looksAtOperators = constraints.operators.length > 0 || spread.operators.size > 0;
   const avoided = new Set([...(lease.avoid === null ? [] : [lease.avoid]), ...deployment.failedMachines].map(hex));
   const candidates: Candidate[] = [];
   let visits = 0;
@@ -83,20 +97,19 @@ function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lea
     if (++visits > MACHINES_VISITED_MAX || candidates.length >= MACHINES_CONSIDERED_MAX) break;
     const id = entry.slice(21) as Hex;
     const machine = state.machineNamed(id) as Machine;
-    if (machine.placeableFrom > second || machine.leases >= LEASES_PER_MACHINE_MAX || !hasRoom(machine, memoryMib, cpuMillis)) continue;
-    const rate = rateOf(machine, memoryMib, cpuMillis);
-    if (rateMax > 0n && rate > rateMax) continue;
-    candidates.push({ machine, id, rate, isAvoided: avoided.has(id), shared: spread.get(id) ?? 0, tie: null });
+    const operator = looksAtOperators ? hex(machine.operator) : "";
+    if (id === here || obstacleOf(need, machine, operator, second) !== null) continue;
+    candidates.push({
+      machine, id, rate: rateOf(machine, memoryMib, cpuMillis), isAvoided: avoided.has(id), shared: spread.machines.get(id) ?? 0,
+      sharedOperator: looksAtOperators ? (spread.operators.get(operator as Hex) ?? 0) : 0, freeMib: machine.memoryMib - machine.memoryMibUsed, tie: null,
+    });
   }
   return { candidates, visits };
 }
 
 function compare(tieOf: (machine: Machine) => Hex, a: Candidate, b: Candidate): number {
-  if (a.isAvoided !== b.isAvoided) return a.isAvoided ? 1 : -1;
-  if (a.shared !== b.shared) return a.shared - b.shared;
-  if (a.rate !== b.rate) return a.rate < b.rate ? -1 : 1;
-  const free = ({ machine }: Candidate): number => machine.memoryMib - machine.memoryMibUsed;
-  if (free(a) !== free(b)) return free(b) - free(a);
+  const ranked = compareRanks(a, b);
+  if (ranked !== 0) return ranked;
   // Kept, as the best so far is compared with a thousand others.
   a.tie ??= tieOf(a.machine);
   b.tie ??= tieOf(b.machine);

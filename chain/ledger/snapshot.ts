@@ -13,28 +13,23 @@
 import assert from "node:assert";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
+import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, STATE_KINDS, type StateKind, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
 import { bytes, list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
 import { PRESETS, VALIDATORS_MAX } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
+import { type HoldingKind, holdingFrom, isHoldingKind } from "#chain/ledger/holdings.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { CHUNK_BYTES_AIM, CHUNK_LEVEL_MAX, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
-import { type Archive, DEPLOYMENT_STATES, type Deployment, type Entity, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
-import { State } from "#chain/ledger/state.ts";
+import { type Archive, DEPLOYMENT_STATES, type Deployment, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
+import type { Image } from "#chain/ledger/image.ts";
+import type { Hashed } from "#chain/ledger/rows.ts";
+import { State, parseId } from "#chain/ledger/state.ts";
 import { EMPTY_TREES, depthOf } from "#chain/ledger/tree.ts";
 import type { LeaseEnd } from "#chain/ledger/view.ts";
 import type { RecentBlock } from "#chain/liveness/verdict.ts";
 import { type Address, type Refusal, address, digest, hex, publicKey, refuse } from "#chain/types.ts";
 
-type Hashed = Exclude<Entity, Archive>;
-export type Image = {
-  /** By slot from 1; null: free. */
-  readonly slots: readonly (Hashed | null)[];
-  /** By slot from 0: the key that the leaf links to. */
-  readonly nexts: readonly string[];
-  readonly archives: readonly Archive[];
-};
 export type Chunk = {
   readonly depth: number;
   /** Slots from `first`; null: free, and the head where `first` is 0. */
@@ -43,61 +38,53 @@ export type Chunk = {
 };
 type ReadChunk = Chunk & { readonly level: number; readonly index: number; readonly siblings: readonly Uint8Array[]; readonly nexts: readonly string[] };
 
-const KINDS = ["free", "account", "deployment", "lease", "machine", "totals", "validator", "sets", "presence", "span", "head", "clocks"] as const;
 const [FREE, HEAD] = [0, 10];
+/** As in the keys of leaves, but for one that came to be when the head had its number here. */
+const NUMBERS: Readonly<Record<StateKind, number>> = { ...STATE_KINDS, clocks: 11 };
+const KINDS: ReadonlyMap<number, StateKind> = new Map((Object.keys(NUMBERS) as StateKind[]).map((kind) => [NUMBERS[kind], kind]));
 const ITEMS_MAX: number = 2 ** 31;
 const TEXT_BYTES_MAX = 4_096;
 
 export const imageOf = ({ state }: Ledger): Image => state.image();
 
-/**
- * All chunks of a state, in the order of slots: first every leaf is encoded and hashed, which is the work, then the chunks come. Yields null
- * where it can be interrupted.
- */
-export function* encodeChunks({ slots, nexts }: Image): Generator<Uint8Array | null, void> {
-  const count = slots.length + 1;
-  const depth = depthOf(count);
-  const items: Uint8Array[] = [];
-  const levels: Uint8Array[][] = [[]];
-  for (let slot = 0; slot < count; slot++) {
-    const [item, hash] = encodeSlot(slot === 0 ? "head" : slots[slot - 1]!, nexts[slot]!);
-    items.push(item);
-    levels[0]!.push(hash);
-    if (slot % SLOTS_PER_PAUSE === 0) yield null;
-  }
-  for (let level = 0; level < depth; level++) {
-    const below = levels[level]!;
-    const above: Uint8Array[] = [];
-    for (let at = 0; at < below.length; at += 2) {
-      above.push(nodeHash(below[at]!, below[at + 1] ?? EMPTY_TREES[level]!));
-      if (at % SLOTS_PER_PAUSE === 0) yield null;
-    }
-    levels.push(above);
-  }
+/** All chunks of a state, in the order of slots. Yields null where it can be interrupted. */
+export function* encodeChunks(image: Image): Generator<Uint8Array | null, void> {
+  const { count, depth } = image;
+  // Those of the chunk under work, and what was looked at beyond it.
+  const items = new Map<number, Uint8Array>();
+  const itemAt = (slot: number): Uint8Array => {
+    const known = items.get(slot);
+    if (known) return known;
+    const item = slot >= count ? FREE_ITEM : encodeSlot(slot, image.entity(slot), image.next(slot));
+    items.set(slot, item);
+    return item;
+  };
   for (let slot = 0; slot < count;) {
-    const level = levelAt(slot, depth, items);
+    const level = levelAt(slot, depth, itemAt);
     const index = slot >>> level;
-    const siblings = Array.from({ length: depth - level }, (_, up) => levels[level + up]![(index >>> up) ^ 1] ?? EMPTY_TREES[level + up]!);
-    yield encode([1, depth, level, index, siblings, items.slice(slot, slot + 2 ** level).concat(Array.from({ length: Math.max(0, slot + 2 ** level - count) }, () => FREE_ITEM))]);
-    slot += 2 ** level;
+    const siblings = Array.from({ length: depth - level }, (_, up) => image.node(level + up, (index >>> up) ^ 1));
+    yield encode([1, depth, level, index, siblings, Array.from({ length: 2 ** level }, (_, at) => itemAt(slot + at))]);
+    for (const end = slot + 2 ** level; slot < end; slot++) items.delete(slot);
+    yield null;
   }
 }
-/** Between two pauses: about a millisecond. */
-const SLOTS_PER_PAUSE = 128;
 const FREE_ITEM = encode([FREE]);
 
-function encodeSlot(entity: Hashed | "head" | null, next: string): readonly [item: Uint8Array, hash: Uint8Array] {
-  if (entity === null) return [FREE_ITEM, EMPTY_TREES[0]!];
-  if (entity === "head") return [encode([HEAD, [], Uint8Array.fromHex(next)]), leafHash(HEAD_KEY, next, new Uint8Array(32))];
-  return [encode([KINDS.indexOf(entity.kind), leafOf(entity), Uint8Array.fromHex(next)]), leafHash(keyOf(entity), next, sha256(valueOf(entity)))];
+function encodeSlot(slot: number, entity: Hashed | null, next: string): Uint8Array {
+  if (slot === 0) return encode([HEAD, [], Uint8Array.fromHex(next)]);
+  return entity === null ? FREE_ITEM : encode([NUMBERS[entity.kind], leafOf(entity), Uint8Array.fromHex(next)]);
+}
+function hashSlot(slot: number, entity: Hashed | null, next: string): Uint8Array {
+  if (slot === 0) return leafHash(HEAD_KEY, next, new Uint8Array(32));
+  return entity === null ? EMPTY_TREES[0]! : leafHash(keyOf(entity), next, sha256(valueOf(entity)));
 }
 
 /** The largest aligned piece that starts at the slot and is not much longer than a chunk should be. */
-function levelAt(slot: number, depth: number, items: readonly Uint8Array[]): number {
+function levelAt(slot: number, depth: number, itemAt: (slot: number) => Uint8Array): number {
   let level = 0;
-  let size = items[slot]!.length;
+  let size = itemAt(slot).length;
   while (level < depth && level < CHUNK_LEVEL_MAX && slot % 2 ** (level + 1) === 0) {
-    for (let at = slot + 2 ** level; at < slot + 2 ** (level + 1); at++) size += items[at]?.length ?? 1;
+    for (let at = slot + 2 ** level; at < slot + 2 ** (level + 1) && size <= CHUNK_BYTES_AIM; at++) size += itemAt(at).length;
     if (size > CHUNK_BYTES_AIM) break;
     level++;
   }
@@ -117,22 +104,23 @@ function readChunk(input: Uint8Array): ReadChunk {
   const nexts: string[] = [];
   for (const [at, raw] of tuple(items, 2 ** level).entries()) {
     const [kindItem, leaf, next] = list(decode(bytes(raw)), 3);
-    const kind = KINDS[u32(kindItem)];
-    if (kind === undefined || (kind === "head") !== (index === 0 && at === 0)) return no("it has a leaf of no kind, or no head where it belongs");
-    entities.push(kind === "free" || kind === "head" ? null : FROM[kind](leaf));
-    nexts.push(kind === "free" ? "" : bytes(next, KEY_BYTES).toHex());
+    const number = u32(kindItem);
+    const kind = KINDS.get(number);
+    if ((kind === undefined && number !== FREE && number !== HEAD) || (number === HEAD) !== (index === 0 && at === 0)) return no("it has a leaf of no kind, or no head where it belongs");
+    entities.push(kind === undefined ? null : isHoldingKind(kind) ? holdingFrom(kind, leaf) : FROM[kind](leaf));
+    nexts.push(number === FREE ? "" : bytes(next, KEY_BYTES).toHex());
   }
   return { depth, level, index, first: index * 2 ** level, siblings: tuple(siblings, depth - level).map((one) => bytes(one, 32)), entities, nexts };
 }
 
 /** Whether a chunk is a part of the state that has this root. Takes any bytes. */
-export function verifyChunk(root: Uint8Array, input: Uint8Array): { readonly ok: true; readonly chunk: Chunk } | Refusal {
+export function verifyChunk(root: Uint8Array, input: Uint8Array): { readonly ok: true; readonly chunk: Chunk; readonly part: Part } | Refusal {
   try {
     const chunk = readChunk(input);
     const { depth, level, index, first, siblings, entities, nexts } = chunk;
-    let nodes: Uint8Array[] = entities.map((entity, at) => encodeSlot(first + at === 0 ? "head" : entity, nexts[at]!)[1]);
+    let nodes: Uint8Array[] = entities.map((entity, at) => hashSlot(first + at, entity, nexts[at]!));
     for (let up = 0; up < level; up++) nodes = Array.from({ length: nodes.length / 2 }, (_, at) => nodeHash(nodes[2 * at]!, nodes[2 * at + 1]!));
-    if (hex(stateRootOf(depth, climb(nodes[0]!, index, siblings))) === hex(root)) return { ok: true, chunk };
+    if (hex(stateRootOf(depth, climb(nodes[0]!, index, siblings))) === hex(root)) return { ok: true, chunk, part: { first, end: first + 2 ** level, isLast: isLast(level, index, siblings) } };
     return refuse("chunk_invalid", `Cannot take the chunk of slot ${first}: it is of another state`);
   } catch (error) {
     if (error instanceof CodecError || error instanceof RangeError) return refuse("chunk_invalid", error.message);
@@ -140,28 +128,41 @@ export function verifyChunk(root: Uint8Array, input: Uint8Array): { readonly ok:
   }
 }
 
-/** The state of which these are all chunks, in the order of slots. */
-export function stateOf(chunks: readonly Chunk[]): Pick<Image, "slots"> {
-  const slots: (Hashed | null)[] = [];
-  for (const { first, entities } of chunks) {
-    if (first !== slots.length) throw new CodecError("codec_value", `Cannot put chunks together: that of slot ${slots.length} is missing`);
-    slots.push(...entities);
+/** Where a verified chunk lies; and whether there is nothing of the tree beyond it. */
+export type Part = { readonly first: number; readonly end: number; readonly isLast: boolean };
+const isLast = (level: number, index: number, siblings: readonly Uint8Array[]): boolean =>
+  siblings.every((sibling, up) => ((index >>> up) & 1) === 1 || hex(sibling) === hex(EMPTY_TREES[level + up]!));
+/** Whether verified chunks of one root are all of its state, in the order of slots. */
+export const areAll = (parts: readonly Part[]): boolean =>
+  parts.length > 0 && parts.every(({ first, isLast: last }, at) => first === (at === 0 ? 0 : parts[at - 1]!.end) && (last || at < parts.length - 1));
+
+/** What is in the slots of the state of which these are all chunks, from 1. Throws on the way, and at the end, when they are not. */
+export function* slotsOf(chunks: Iterable<Chunk>): Generator<Hashed | null, void> {
+  let [count, free, depth] = [0, 0, DEPTH_MAX];
+  for (const chunk of chunks) {
+    if (chunk.first !== count + free) throw new CodecError("codec_value", `Cannot put chunks together: that of slot ${count + free} is missing`);
+    ({ depth } = chunk);
+    for (const [at, entity] of chunk.entities.entries()) {
+      if (entity === null && chunk.first + at > 0) {
+        free++;
+        continue;
+      }
+      for (; free > 0; free--, count++) yield null;
+      if (entity !== null) yield entity;
+      count++;
+    }
   }
-  const depth = chunks[0]?.depth ?? DEPTH_MAX;
   // What lies beyond the last leaf is free, whether it was once taken or not; but the depth stays.
-  let count = slots.length;
-  while (count > 1 && slots[count - 1] === null && depthOf(count - 1) === depth) count--;
-  if (depthOf(count) !== depth) throw new CodecError("codec_value", "Cannot put chunks together: the last ones are missing");
-  return { slots: slots.slice(1, count) };
+  for (; free > 0 && depthOf(count) !== depth; free--, count++) yield null;
+  if (count === 0 || depthOf(count) !== depth) throw new CodecError("codec_value", "Cannot put chunks together: the last ones are missing");
 }
 
 /** A ledger of its own in that state; its root says whether it is the right one. What has no archive gets one that begins here. */
-export function ledgerFrom(genesis: Genesis, { slots, archives }: Pick<Image, "slots"> & Partial<Pick<Image, "archives">>): Ledger {
+export function ledgerFrom(genesis: Genesis, { slots, archives = [] }: { readonly slots: Iterable<Hashed | null>; readonly archives?: Iterable<Archive> }): Ledger {
   const state = new State(PRESETS[genesis.parameters]);
-  const known = new Set((archives ?? []).map(({ deploymentId }) => hex(deploymentId)));
-  const since = slots.find((one) => one?.kind === "totals")?.moneySecond ?? 0n;
-  const lacking = slots.filter((one): one is Deployment => one?.kind === "deployment" && !known.has(hex(one.id)));
-  state.restore({ slots, archives: [...(archives ?? []), ...lacking.map(({ id, owner, name }) => newArchive(id, owner, name, since))] });
+  state.restore(slots, archives);
+  const lacking = state.listed("d").map(parseId).filter((id) => state.archive(id) === undefined).map((id) => state.deployment(id) as Deployment);
+  state.restoreArchives(lacking.map(({ id, owner, name }) => newArchive(id, owner, name, state.totals.moneySecond)));
   return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
 }
 export const newArchive = (deploymentId: Address, owner: Address, name: string, since: bigint): Archive =>
@@ -172,7 +173,7 @@ export const decodeArchive = (input: Uint8Array): Archive => archiveFrom(decode(
 
 // ---- Leaves back to entities: the other half of `leafOf` --------------------------------------------------------------------
 
-const FROM: { readonly [K in Hashed["kind"]]: (leaf: Cbor | undefined) => Extract<Hashed, { kind: K }> } = {
+const FROM: { readonly [K in Exclude<Hashed["kind"], HoldingKind>]: (leaf: Cbor | undefined) => Extract<Hashed, { kind: K }> } = {
   account: (leaf) => {
     const [id, balance, nonce, keys, threshold] = tuple(leaf as Cbor, 5);
     const keyFrom = (item: Cbor): { key: ReturnType<typeof publicKey>; scopes: number; limit: bigint; expiryMs: bigint } => {

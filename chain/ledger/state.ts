@@ -14,9 +14,11 @@ import {
   type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
+import { type LockHeld, lockKey } from "#chain/ledger/holdings.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
-import type { Image } from "#chain/ledger/snapshot.ts";
+import { Image } from "#chain/ledger/image.ts";
+import { type Hashed, Rows } from "#chain/ledger/rows.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
 import { type Address, type Digest, type Hex, address } from "#chain/types.ts";
 
@@ -26,20 +28,22 @@ export type Undo = { readonly journal: readonly JournalEntry[]; readonly tree: T
 
 /** Entities after a block, by key; undefined: gone. */
 export type Changes = readonly (readonly [string, Entity | undefined])[];
-const UNSETTLED = new Uint8Array(32);
+/** What entities are found by, in order (`listEntries`). */
+export type Lists = Pick<OrderedSet, "from" | "first">;
 
 export class State {
   readonly rules: Parameters;
-  readonly lists: OrderedSet = new OrderedSet();
-  readonly #entities = new Map<string, Entity>();
+  readonly #lists = new OrderedSet();
+  /** Entities as the block that is being applied has left them so far, by key; undefined: gone. Else they are in their rows. */
+  readonly #fresh = new Map<string, Entity | undefined>();
+  readonly #rows = new Rows();
+  readonly #archives = new Map<string, Archive>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
   #root: Digest;
-  /** Keys whose leaf in the tree is of before. */
-  readonly #unsettled = new Set<string>();
 
   constructor(rules: Parameters) {
     this.rules = rules;
@@ -49,53 +53,67 @@ export class State {
   get root(): Digest {
     return this.#root;
   }
+  get lists(): Lists {
+    return this.#lists;
+  }
+  entity(key: string): Entity | undefined {
+    if (this.#fresh.has(key)) return this.#fresh.get(key);
+    if (!isHashed(key)) return this.#archives.get(key);
+    const slot = this.#tree.slotOf(key);
+    return slot < 0 ? undefined : this.#rows.get(slot, key);
+  }
 
   account(id: Address): Account | undefined {
-    return this.#entities.get(accountKey(id)) as Account | undefined;
+    return this.entity(accountKey(id)) as Account | undefined;
   }
   deployment(id: Address): Deployment | undefined {
-    return this.#entities.get(deploymentKey(id)) as Deployment | undefined;
+    return this.entity(deploymentKey(id)) as Deployment | undefined;
   }
   lease(deploymentId: Address, index: number): Lease | undefined {
-    return this.#entities.get(leaseKey(deploymentId, index)) as Lease | undefined;
+    return this.entity(leaseKey(deploymentId, index)) as Lease | undefined;
   }
   machine(id: Address): Machine | undefined {
-    return this.#entities.get(machineKey(id)) as Machine | undefined;
+    return this.entity(machineKey(id)) as Machine | undefined;
   }
   machineNamed(id: Hex): Machine | undefined {
-    return this.#entities.get(machineKeyOf(id)) as Machine | undefined;
+    return this.entity(machineKeyOf(id)) as Machine | undefined;
   }
   archive(deploymentId: Address): Archive | undefined {
-    return this.#entities.get(archiveKey(deploymentId)) as Archive | undefined;
+    return this.entity(archiveKey(deploymentId)) as Archive | undefined;
   }
   get totals(): Totals {
-    return this.#entities.get(TOTALS_KEY) as Totals;
+    return this.entity(TOTALS_KEY) as Totals;
   }
   validator(id: Address): Validator | undefined {
-    return this.#entities.get(validatorKey(id)) as Validator | undefined;
+    return this.entity(validatorKey(id)) as Validator | undefined;
   }
   get sets(): Sets {
-    return this.#entities.get(SETS_KEY) as Sets;
+    return this.entity(SETS_KEY) as Sets;
   }
   get presence(): Presence {
-    return this.#entities.get(PRESENCE_KEY) as Presence;
+    return this.entity(PRESENCE_KEY) as Presence;
   }
   get clocks(): Clocks {
-    return this.#entities.get(CLOCKS_KEY) as Clocks;
+    return this.entity(CLOCKS_KEY) as Clocks;
+  }
+  lock(id: Address): LockHeld | undefined {
+    return this.entity(lockKey(id)) as LockHeld | undefined;
   }
   /** The set of an epoch that is over; undefined when it is forgotten, or is not over. */
   spanOf(epoch: number): Span | undefined {
     const entry = this.lists.from(`e${hex8(epoch)}`, "e").next().value;
-    const span = entry ? (this.#entities.get(spanKey(Number.parseInt(entry.slice(9), 16))) as Span) : undefined;
+    const span = entry ? (this.entity(spanKey(Number.parseInt(entry.slice(9), 16))) as Span) : undefined;
     return span && span.first <= epoch ? span : undefined;
   }
-  /** All entities, in no order that means anything: for sums and copies only. */
-  entities(): Iterable<Entity> {
-    return this.#entities.values();
+  /** All entities between two blocks, in no order that means anything: for sums and copies only. */
+  *entities(): Generator<Entity, void> {
+    const { slots, archives } = this.image();
+    for (const entity of slots) if (entity !== null) yield entity;
+    yield* archives;
   }
 
   get entityCount(): number {
-    return this.#entities.size;
+    return this.#tree.size + this.#archives.size;
   }
 
   /** Leases of a deployment, of the revision that serves and then of the one beside it. */
@@ -118,6 +136,10 @@ export class State {
   /** Leases that a machine holds, by deployment and index. */
   leasesOn(machine: Address): Lease[] {
     return this.listed(`m${machine.toHex()}`).map((rest) => this.lease(...parseLease(rest)) as Lease);
+  }
+  /** Leases that move to a machine, or left it just now, and that it holds beside. */
+  leasesBeside(machine: Address): Lease[] {
+    return this.listed(`h${machine.toHex()}`).map((rest) => this.lease(...parseLease(rest)) as Lease);
   }
   /** What follows `prefix` in the entries that begin with it, as a copy that changes cannot disturb. */
   listed(prefix: string, countMax: number = Number.MAX_SAFE_INTEGER): string[] {
@@ -167,14 +189,13 @@ export class State {
 
   /** That a key has its value, or that it is not there; of the state between two blocks. */
   prove(key: string): Proof {
-    this.settle();
-    const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
+    const entity = this.entity(key) as Exclude<Entity, Archive> | undefined;
     return { ...this.#tree.prove(key), value: entity === undefined ? null : valueOf(entity) };
   }
 
   /** Ends the making of the first state: it can be money out of nothing, and nothing takes it back. */
   begin(): void {
-    this.#tree.apply(this.#leafChanges([...new Set(this.#journal.map(({ key }) => key))]));
+    this.#take([...new Set(this.#journal.map(({ key }) => key))], (leaves) => this.#tree.apply(leaves));
     this.#journal = [];
     this.#root = this.#tree.root();
   }
@@ -182,29 +203,43 @@ export class State {
   /** All of it between two blocks, to be written down while others follow (snapshot.ts). */
   image(): Image {
     assert(this.#journal.length === 0, "no block is being applied");
-    const archives: Archive[] = [];
-    for (const entity of this.#entities.values()) if (entity.kind === "archive") archives.push(entity);
-    const { keys, nexts } = this.#tree.layout();
-    return { slots: keys.slice(1).map((key) => (key === "" ? null : (this.#entities.get(key) as Exclude<Entity, Archive>))), nexts, archives };
+    return new Image(this.#tree.layout(), this.#rows.copy(), [...this.#archives.values()]);
   }
 
-  /** Fills a new state as `image` told it. */
-  restore({ slots, archives }: Pick<Image, "slots" | "archives">): void {
-    assert(this.#entities.size === 0, "only a new state is restored");
-    for (const entity of [...slots, ...archives]) if (entity !== null) this.#replace(keyOf(entity), entity);
-    this.#tree.restore(slots.map((entity) => (entity === null ? "" : keyOf(entity))), (key) => this.#valueHashOf(key) as Uint8Array);
+  /** Fills a new state: what is in each slot from 1, null where it is free. */
+  restore(slots: Iterable<Hashed | null>, archives: Iterable<Archive>): void {
+    assert(this.#tree.size === 0, "only a new state is restored");
+    const { rows, list } = { rows: this.#rows, list: (entity: Entity) => this.#list(undefined, entity) };
+    let slot = 0;
+    this.#tree.restore((function* leaves(): Generator<LeafChange | null> {
+      for (const entity of slots) {
+        slot++;
+        if (entity !== null) {
+          rows.set(slot, entity);
+          list(entity);
+        }
+        yield entity === null ? null : { key: keyOf(entity), valueHash: sha256(valueOf(entity)) };
+      }
+    })());
     this.#root = this.#tree.root();
+    this.restoreArchives(archives);
+  }
+  /** Those are no part of the root. */
+  restoreArchives(archives: Iterable<Archive>): void {
+    for (const archive of archives) {
+      this.#list(undefined, archive);
+      this.#archives.set(keyOf(archive), archive);
+    }
   }
 
   /** Ends a block: brings the tree up to date. Money must not have come or gone. */
   commit(): Undo {
-    this.settle();
     const first = new Map<string, Entity | undefined>();
     for (const { key, before } of this.#journal) if (!first.has(key)) first.set(key, before);
     let gained = 0n;
-    for (const [key, before] of first) gained += moneyOf(this.#entities.get(key)) - moneyOf(before);
+    for (const [key, before] of first) gained += moneyOf(this.entity(key)) - moneyOf(before);
     assert(gained === 0n, `a block moves money and makes none, but here ${gained} came up`);
-    const tree = this.#tree.apply(this.#leafChanges([...first.keys()]));
+    const tree = this.#take([...first.keys()], (leaves) => this.#tree.apply(leaves));
     const undo = { journal: this.#journal, tree, rootBefore: this.#root, rootAfter: this.#tree.root() };
     this.#journal = [];
     this.#work = 0;
@@ -216,37 +251,40 @@ export class State {
     assert(this.#journal.length === 0, "no block is being applied");
     assert(compareBytes(undo.rootAfter, this.#root) === 0, "blocks are taken back last first");
     for (const { key, before } of undo.journal.toReversed()) this.#replace(key, before);
-    this.#tree.undo(undo.tree, this.#leafChanges([...new Set(undo.journal.map(({ key }) => key))]));
+    this.#take([...new Set(undo.journal.map(({ key }) => key))], (leaves) => this.#tree.undo(undo.tree, leaves));
     this.#root = this.#tree.root();
     assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block that is taken back leaves nothing");
   }
-
-  /** What the block just committed made of the entities it touched: a second state takes it over with `adopt`. */
-  changesOf({ journal }: Undo): Changes {
-    return [...new Set(journal.map(({ key }) => key))].map((key) => [key, this.#entities.get(key)]);
-  }
-  /**
-   * Takes over what a block made of another state that was equal to this one, instead of working it out again. The tree's hashes are
-   * left for `settle`: who only reads entities and the root, which the block names, needs none of them.
-   */
-  adopt(changes: Changes, rootBefore: Digest, rootAfter: Digest): void {
+  /** A block that was taken back once more, without working it out again; its `undo` stays good. */
+  redo(undo: Undo, changes: Changes): void {
     assert(this.#journal.length === 0, "no block is being applied");
-    assert(compareBytes(rootBefore, this.#root) === 0, "what is taken over was made of this state");
+    assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block comes again on the state that it was applied to");
     for (const [key, after] of changes) this.#replace(key, after);
-    const hashed = changes.filter(([key]) => isHashed(key)).toSorted(([a], [b]) => (a < b ? -1 : 1));
-    this.#tree.apply(hashed.map(([key, after]) => ({ key, valueHash: after === undefined ? null : UNSETTLED })));
-    for (const [key, after] of hashed) {
-      if (after === undefined) this.#unsettled.delete(key);
-      else this.#unsettled.add(key);
-    }
-    this.#root = rootAfter;
+    this.#take(changes.map(([key]) => key), (leaves) => this.#tree.apply(leaves));
+    this.#root = this.#tree.root();
+    assert(compareBytes(undo.rootAfter, this.#root) === 0, "and gives the same root");
   }
-  /** Brings the tree's hashes up to date after `adopt`: before anything is read from the tree but its layout. */
-  settle(): void {
-    if (this.#unsettled.size === 0) return;
-    this.#tree.apply([...this.#unsettled].map((key) => ({ key, valueHash: this.#valueHashOf(key) })));
-    this.#unsettled.clear();
-    assert(compareBytes(this.#tree.root(), this.#root) === 0, "blocks that were taken over give the roots that they name");
+
+  /** What the block just committed made of the entities it touched. */
+  changesOf({ journal }: Undo): Changes {
+    return [...new Set(journal.map(({ key }) => key))].map((key) => [key, this.entity(key)]);
+  }
+
+  /** Brings tree and rows to what is fresh. */
+  #take<T>(keys: string[], change: (leaves: LeafChange[]) => T): T {
+    // Before the tree gives the slot to another.
+    for (const [key, entity] of this.#fresh) {
+      const slot = entity === undefined && isHashed(key) ? this.#tree.slotOf(key) : -1;
+      if (slot >= 0) this.#rows.clear(slot);
+    }
+    const result = change(this.#leafChanges(keys));
+    for (const [key, entity] of this.#fresh) {
+      if (entity === undefined) this.#archives.delete(key);
+      else if (entity.kind === "archive") this.#archives.set(key, entity);
+      else this.#rows.set(this.#tree.slotOf(key), entity);
+    }
+    this.#fresh.clear();
+    return result;
   }
 
   /** In the order of the keys, so that slots do not depend on the order of work. */
@@ -254,12 +292,12 @@ export class State {
     return keys.filter(isHashed).sort().map((key) => ({ key, valueHash: this.#valueHashOf(key) }));
   }
   #valueHashOf(key: string): Uint8Array | null {
-    const entity = this.#entities.get(key) as Exclude<Entity, Archive> | undefined;
+    const entity = this.entity(key) as Exclude<Entity, Archive> | undefined;
     return entity === undefined ? null : sha256(valueOf(entity));
   }
 
   #change(key: string, after: Entity | undefined): void {
-    const before = this.#entities.get(key);
+    const before = this.entity(key);
     this.#journal.push({ key, before });
     // Archives are no part of what is agreed: what they cost must not be either.
     if (isHashed(key)) this.#work += 1 + workOfSegments(before, after);
@@ -267,20 +305,22 @@ export class State {
   }
 
   #replace(key: string, after: Entity | undefined): void {
-    const before = this.#entities.get(key);
+    this.#list(this.entity(key), after);
+    this.#fresh.set(key, after);
+  }
+
+  #list(before: Entity | undefined, after: Entity | undefined): void {
     const old = before ? listEntries(before, this.rules) : [];
     const now = after ? listEntries(after, this.rules) : [];
     for (const entry of old) if (!now.includes(entry)) this.#resize(entry, -1);
     for (const entry of now) if (!old.includes(entry)) this.#resize(entry, 1);
     const kind = (after ?? before)?.kind;
     if (kind !== undefined) this.#pots[kind] += moneyOf(after) - moneyOf(before);
-    if (after) this.#entities.set(key, after);
-    else this.#entities.delete(key);
   }
 
   #resize(entry: string, by: 1 | -1): void {
-    if (by === 1) this.lists.add(entry);
-    else this.lists.delete(entry);
+    if (by === 1) this.#lists.add(entry);
+    else this.#lists.delete(entry);
     const list = entry.slice(0, 1);
     this.#listSizes.set(list, this.sizeOf(list) + by);
   }

@@ -3,8 +3,8 @@
  *
  *   leaf = H(leaf, key ‖ nextKey ‖ valueHash)      node = H(node, left ‖ right)      root = H(state, depth ‖ top node)
  *
- * A key takes the lowest free slot, else a new one at the end, so that the leaves alone say where the next one goes; the levels lie in flat arrays, so that a million leaves
- * are 64 MB and an update costs one hash a level. The links prove absence: a leaf (a, next c) shows that there is no b.
+ * A key takes the lowest free slot, else a new one at the end, so that the leaves alone say where the next one goes; levels, keys and
+ * links lie in flat arrays, so that a million leaves are about 135 MB and an update costs one hash a level. The links prove absence: a leaf (a, next c) shows that there is no b.
  * Slot 0 is the head of the list: key 0, and its next is the smallest key; the last leaf's next is key 0 again.
  *
  * `apply` is undone by `undo` with what it returned, last first: then slots, links and root are the same as before.
@@ -13,15 +13,20 @@ import assert from "node:assert";
 import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, type Proof } from "#chain/codec/proof.ts";
 import { DOMAINS, sha256, sha256Into } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
+import { SlotOrder } from "#chain/ledger/slotOrder.ts";
 import type { Digest } from "#chain/types.ts";
 
 const HASH_BYTES = 32;
 const HEAD = HEAD_KEY;
 const EMPTY_LEAF = new Uint8Array(HASH_BYTES);
 const CAPACITY_MIN = 64;
+/** The link of a slot without a key. */
+export const FREE: number = 2 ** 32 - 1;
 
 /** A change of one key: a hash of its value, or null to remove it. */
 export type LeafChange = { readonly key: string; readonly valueHash: Uint8Array | null };
+/** Key of slot s at s × KEY_BYTES, and the slot that its leaf links to; FREE where there is none. */
+export type Layout = { readonly count: number; readonly keys: Uint8Array; readonly nexts: Uint32Array; readonly levels: readonly Uint8Array[] };
 type Slot = { readonly key: string; readonly slot: number };
 /** What `undo` needs: how each key came to or left its slot. */
 export type TreeUndo = readonly ({ readonly kind: "inserted"; readonly fresh: boolean; readonly at: Slot } | { readonly kind: "removed"; readonly at: Slot })[];
@@ -29,15 +34,17 @@ export type TreeUndo = readonly ({ readonly kind: "inserted"; readonly fresh: bo
 export class StateTree {
   #levels: Uint8Array[] = [];
   #valueHashes = new Uint8Array(0);
+  /** By slot: the key, and the slot that its leaf links to, FREE where there is none. */
+  #keys = new Uint8Array(0);
+  #nexts = new Uint32Array(0);
   #capacity = 0;
   /** Slots given out so far, freed ones included. */
   #count = 0;
   /** Slots below `#count` without a key, as hex. */
   readonly #free = new OrderedSet();
-  readonly #slots = new Map<string, number>();
-  readonly #order = new OrderedSet();
-  readonly #nextOf: string[] = [];
-  readonly #keyAt: string[] = [];
+  readonly #order = new SlotOrder(this.#keys);
+  readonly #probe = new Uint8Array(KEY_BYTES);
+  #size = 0;
   readonly #dirty = new Set<number>();
   readonly #leafScratch = scratch("leaf", 2 * KEY_BYTES + HASH_BYTES);
   readonly #nodeScratch = scratch("node", 2 * HASH_BYTES);
@@ -48,22 +55,27 @@ export class StateTree {
   }
 
   get size(): number {
-    return this.#slots.size - 1;
+    return this.#size - 1;
+  }
+  /** -1: there is none. */
+  slotOf(key: string): number {
+    this.#probe.setFromHex(key);
+    return this.#order.find(this.#probe);
   }
 
   /** Applies changes in the order given, which must be the same on every machine. */
   apply(changes: readonly LeafChange[]): TreeUndo {
     const undo: TreeUndo[number][] = [];
     for (const { key, valueHash } of changes) {
-      const known = this.#slots.get(key);
+      const known = this.slotOf(key);
       if (valueHash === null) {
-        if (known === undefined) continue;
+        if (known < 0) continue;
         undo.push({ kind: "removed", at: { key, slot: known } });
         this.#remove(key);
         this.#free.add(slotName(known));
         continue;
       }
-      if (known === undefined) {
+      if (known < 0) {
         const lowest = this.#free.first("");
         if (lowest !== undefined) this.#free.delete(lowest);
         const slot = lowest === undefined ? this.#count++ : Number.parseInt(lowest, 16);
@@ -91,44 +103,42 @@ export class StateTree {
     for (const { key, valueHash } of changes) if (valueHash !== null) this.#set(key, valueHash);
   }
 
-  /** Keys by slot, "" where it is free, and what each links to; slot 0 is the head. With the values they make the root. */
-  layout(): { readonly keys: readonly string[]; readonly nexts: readonly string[] } {
-    return { keys: this.#keyAt.slice(0, this.#count), nexts: this.#nextOf.slice(0, this.#count) };
+  /** A copy of the keys by slot, of the slots they link to, and of all nodes up to the top one; slot 0 is the head. */
+  layout(): Layout {
+    this.#rehash();
+    const count = this.#count;
+    const levels = Array.from({ length: depthOf(count) + 1 }, (_, level) => (this.#levels[level] as Uint8Array).slice(0, Math.ceil(count / 2 ** level) * HASH_BYTES));
+    return { count, keys: this.#keys.slice(0, count * KEY_BYTES), nexts: this.#nexts.slice(0, count), levels };
   }
 
   /** The leaf of a key, or the one whose link skips it, and the way from it to the root. */
   prove(key: string): Omit<Proof, "value"> {
     this.#rehash();
-    const at = this.#slots.has(key) ? key : (this.#order.before(key) as string);
-    const slot = this.#slots.get(at) as number;
+    const known = this.slotOf(key);
+    const slot = known < 0 ? this.#order.before(this.#probe) : known;
     const siblings = Array.from({ length: depthOf(this.#count) }, (_, level) => {
       const index = (slot >>> level) ^ 1;
       return (this.#levels[level] as Uint8Array).slice(index * HASH_BYTES, (index + 1) * HASH_BYTES);
     });
     const valueHash = this.#valueHashes.slice(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
-    return { slot, key: at, nextKey: this.#nextOf[slot] as string, valueHash, siblings };
+    return { slot, key: this.#keyAt(slot).toHex(), nextKey: this.#keyAt(this.#nexts[slot] as number).toHex(), valueHash, siblings };
   }
 
-  /** Fills a new tree: keys by slot from 1. */
-  restore(keys: readonly string[], valueHashOf: (key: string) => Uint8Array): void {
+  /** Fills a new tree: key and value hash by slot from 1; null: free. */
+  restore(leaves: Iterable<LeafChange | null>): void {
     assert(this.#count === 1, "only a new tree is restored");
-    this.#count += keys.length;
-    while (this.#count > this.#capacity) this.#grow();
-    for (const [index, key] of keys.entries()) {
-      this.#keyAt[index + 1] = key;
-      this.#nextOf[index + 1] = "";
-      if (key === "") this.#free.add(slotName(index + 1));
-      else this.#slots.set(key, index + 1);
+    for (const leaf of leaves) {
+      const slot = this.#count++;
+      if (slot >= this.#capacity) this.#grow();
+      if (leaf === null) {
+        this.#nexts[slot] = FREE;
+        this.#free.add(slotName(slot));
+        continue;
+      }
+      assert(leaf.valueHash !== null && this.slotOf(leaf.key) < 0, "a key has one slot and a value");
+      this.#insert(leaf.key, slot);
+      this.#valueHashes.set(leaf.valueHash, slot * HASH_BYTES);
     }
-    let before = 0;
-    for (const key of keys.filter((one) => one !== "").sort()) {
-      this.#order.add(key);
-      this.#nextOf[before] = key;
-      before = this.#slots.get(key) as number;
-      this.#set(key, valueHashOf(key));
-    }
-    this.#nextOf[before] = HEAD;
-    this.#dirty.add(0);
   }
 
   root(): Digest {
@@ -142,37 +152,39 @@ export class StateTree {
 
   #insert(key: string, slot: number): void {
     if (slot >= this.#capacity) this.#grow();
-    this.#slots.set(key, slot);
-    this.#keyAt[slot] = key;
-    if (key === HEAD) {
-      this.#nextOf[slot] = HEAD;
-      this.#order.add(HEAD);
-    } else {
-      const before = this.#slots.get(this.#order.before(key) as string) as number;
-      this.#order.add(key);
-      this.#nextOf[slot] = this.#nextOf[before] as string;
-      this.#nextOf[before] = key;
+    const bytes = this.#keyAt(slot);
+    bytes.setFromHex(key);
+    const before = this.#order.before(bytes);
+    this.#order.add(slot, bytes);
+    // The head has nothing before it and links to itself.
+    if (before >= 0) {
+      this.#nexts[slot] = this.#nexts[before] as number;
+      this.#nexts[before] = slot;
       this.#dirty.add(before);
     }
+    this.#size++;
     this.#dirty.add(slot);
   }
 
   #remove(key: string): void {
-    const slot = this.#slots.get(key) as number;
-    const before = this.#slots.get(this.#order.before(key) as string) as number;
-    this.#nextOf[before] = this.#nextOf[slot] as string;
-    this.#order.delete(key);
-    this.#slots.delete(key);
-    this.#keyAt[slot] = "";
-    this.#nextOf[slot] = "";
+    const slot = this.slotOf(key);
+    const before = this.#order.before(this.#probe);
+    this.#nexts[before] = this.#nexts[slot] as number;
+    this.#order.delete(this.#probe);
+    this.#keyAt(slot).fill(0);
+    this.#nexts[slot] = FREE;
     this.#valueHashes.fill(0, slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
+    this.#size--;
     this.#dirty.add(before).add(slot);
   }
 
   #set(key: string, valueHash: Uint8Array): void {
-    const slot = this.#slots.get(key) as number;
+    const slot = this.slotOf(key);
     this.#valueHashes.set(valueHash, slot * HASH_BYTES);
     this.#dirty.add(slot);
+  }
+  #keyAt(slot: number): Uint8Array {
+    return this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES);
   }
 
   #rehash(): void {
@@ -197,13 +209,14 @@ export class StateTree {
   }
 
   #hashLeaf(slot: number, target: Uint8Array): void {
-    const key = this.#keyAt[slot] as string;
-    if (key === "") {
+    const key = this.#keyAt(slot);
+    if (this.#nexts[slot] === FREE) {
       target.set(EMPTY_LEAF);
       return;
     }
     const { bytes, offset } = this.#leafScratch;
-    bytes.subarray(offset).setFromHex(key + (this.#nextOf[slot] as string));
+    bytes.set(key, offset);
+    bytes.set(this.#keyAt(this.#nexts[slot] as number), offset + KEY_BYTES);
     bytes.set(this.#valueHashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES), offset + 2 * KEY_BYTES);
     sha256Into(target, bytes);
   }
@@ -223,6 +236,13 @@ export class StateTree {
     const valueHashes = new Uint8Array(capacity * HASH_BYTES);
     valueHashes.set(this.#valueHashes);
     this.#valueHashes = valueHashes;
+    const keys = new Uint8Array(capacity * KEY_BYTES);
+    keys.set(this.#keys);
+    this.#keys = keys;
+    this.#order.moved(keys);
+    const nexts = new Uint32Array(capacity);
+    nexts.set(this.#nexts);
+    this.#nexts = nexts;
     this.#levels = levels;
     this.#capacity = capacity;
   }

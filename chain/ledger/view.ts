@@ -1,18 +1,19 @@
 /**
  * The read side of the ledger: what the API shows and what a machine acts on.
  *
- * A view reads one `Ledger` as it is. A node that must answer from final state while later blocks are speculative keeps two
- * ledgers: the tip, that consensus applies and reverts, and the final one, that each committed block is applied to.
+ * A view reads one `Ledger` as it is. A node that must answer from final state while later blocks are speculative reads
+ * a state behind the tip (`behind.ts`).
  */
 import { addressOf } from "#chain/codec/address.ts";
 import { sameBytes } from "#chain/ledger/block.ts";
 import { membersOf } from "#chain/ledger/epochs.ts";
 import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
+import { type HoldingEvent, type HoldingsView, holdingsView } from "#chain/ledger/holdingsView.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { courtOf, livenessOf } from "#chain/ledger/liveness.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
-import type { Account, Deployment, Lease, Machine, Member, Rollout, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
+import type { Account, Constraints, Deployment, Lease, Machine, Member, Predecessor, Rollout, Successor, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import type { Court } from "#chain/liveness/verdict.ts";
 import type { LivenessView } from "#chain/liveness/witnesses.ts";
@@ -31,7 +32,7 @@ export type AccountView = {
  * pending: waits for a machine; placed: has one, which has not said ready; ready: serves and is paid;
  * waiting: will not be placed before its owner acts (escrow dry or too small, or the deployment is paused).
  */
-export type LeaseState = "pending" | "placed" | "ready" | "waiting" | "moving";
+export type LeaseState = "pending" | "placed" | "ready" | "waiting" | "moving" | "leaving";
 export type LeaseView = {
   readonly deploymentId: Address;
   readonly index: number;
@@ -43,6 +44,9 @@ export type LeaseView = {
   /** Money second of the placement, and until when `ready` must come. */
   readonly placedAt: bigint;
   readonly readyBy: bigint;
+  /** The machine that it moves to, not ready yet; and the one that it has left, which ends what it has begun. */
+  readonly next: Successor | null;
+  readonly last: Predecessor | null;
   /** Of the deployment's revisions, the one it runs. */
   readonly revision: number;
   /** Money second since which it does not answer as it should; null: it does. */
@@ -76,6 +80,7 @@ export type DeploymentView = {
   readonly history: readonly Version[];
   /** Why the last update was rolled back; empty: it was not. */
   readonly rolledBack: string;
+  readonly constraints: Constraints;
 };
 export type MachineView = {
   readonly id: Address;
@@ -96,6 +101,8 @@ export type MachineView = {
   readonly strikes: number;
   /** Money second before which nothing is placed here. */
   readonly placeableFrom: bigint;
+  readonly draining: boolean;
+  readonly labels: readonly string[];
 };
 
 /** One line of a bill: one stretch of one lease on one machine at one rate. */
@@ -154,13 +161,15 @@ export type SupplyView = {
   readonly bonds: bigint;
   /** Of validators, with what is unbonding. */
   readonly stakes: bigint;
+  /** Of locked transfers. */
+  readonly locked: bigint;
   readonly feePool: bigint;
   readonly burnt: bigint;
   readonly total: bigint;
 };
 export type Page<T> = { readonly items: readonly T[]; /** Give this as `after` for the next page; null at the end. */ readonly next: Hex | null };
 
-export type LedgerView = {
+export type LedgerView = HoldingsView & {
   readonly height: number;
   readonly timeMs: bigint;
   readonly moneySecond: bigint;
@@ -180,7 +189,7 @@ export type LedgerView = {
   validator(id: Address): ValidatorView | null;
   validators(page?: PageRequest): Page<ValidatorView>;
   leasesOfDeployment(id: Address): readonly LeaseView[];
-  /** Placed and ready leases: what the machine shall run. */
+  /** Placed, ready, moving and leaving leases, as this machine has them: what it shall run. */
   leasesOfMachine(id: Address): readonly LeaseView[];
   /** As of the money second `at`, which is at or after the ledger's. Also for closed deployments (the newest 4,096). */
   bill(deploymentId: Address, at: bigint): BillView | null;
@@ -194,9 +203,10 @@ export type LedgerView = {
 export type PageRequest = { readonly after?: Hex; readonly limit?: number };
 
 /** Why a lease left a machine. */
-export type LeaseEnd = "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded";
+export type LeaseEnd = "moved" | "drained" | "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded";
 /** What a block did, for logs and subscribers: not part of the state. Seconds are money seconds. */
 export type LedgerEvent =
+  | HoldingEvent
   | { readonly kind: "deployed"; readonly deploymentId: Address; readonly owner: Address; readonly name: string }
   | { readonly kind: "placed"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint }
   | { readonly kind: "opened"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint; readonly second: bigint }
@@ -210,6 +220,9 @@ export type LedgerEvent =
   | { readonly kind: "toppedUp"; readonly deploymentId: Address; readonly amount: bigint }
   | { readonly kind: "failed"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly cause: string }
   | { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly healthy: boolean; readonly cause: string }
+  | { readonly kind: "moving"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly why: "drained" | "unhealthy" | "asked" }
+  | { readonly kind: "draining"; readonly machine: Address; readonly operator: Address; readonly draining: boolean }
+  | { readonly kind: "retired"; readonly machine: Address; readonly operator: Address; readonly bond: bigint }
   | { readonly kind: "updated"; readonly deploymentId: Address; readonly revision: number }
   /** A canary was healthy: its revision gets as many leases as the deployment has. */
   | { readonly kind: "widened"; readonly deploymentId: Address; readonly revision: number; readonly replicas: number }
@@ -234,6 +247,7 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
   const deploymentOf = (id: Address): DeploymentView => deploymentView(state.deployment(id) as Deployment);
   const leaseOf = (lease: Lease): LeaseView => leaseView(lease, rules.readySecondsMax);
   return {
+    ...holdingsView(state, pageOf),
     get height() { return state.totals.height; },
     get timeMs() { return state.totals.timeMs; },
     get moneySecond() { return state.totals.moneySecond; },
@@ -254,7 +268,7 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
     validator: (id) => mapped(state.validator(id), (one) => validatorView(state, one)),
     validators: (page = {}) => pageOf("v", page, (id) => validatorView(state, state.validator(id) as Validator)),
     leasesOfDeployment: (id) => state.leasesOf(id).map(leaseOf),
-    leasesOfMachine: (id) => state.leasesOn(id).map(leaseOf),
+    leasesOfMachine: (id) => [...state.leasesOn(id).map(leaseOf), ...state.leasesBeside(id).map((lease) => besideView(leaseOf(lease), id))],
     bill: (id, at) => billView(state, id, at),
     supply: () => supplyView(state),
     liveness: () => livenessOf(state, chainId),
@@ -281,10 +295,10 @@ function pageFrom<T>(state: State, prefix: string, after: Hex, limit: number, re
 const accountView = ({ address, balance, nonce, keys, threshold }: Account): AccountView => ({ address, balance, nonce, keys, threshold });
 const deploymentView = (deployment: Deployment): DeploymentView => {
   const { id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax } = deployment;
-  const { createdHeight, lastFailure, failedMachines, revision, rollout, history, rolledBack } = deployment;
+  const { createdHeight, lastFailure, failedMachines, revision, rollout, history, rolledBack, constraints } = deployment;
   return {
     id, owner, name, state, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, isolation, rateMax, createdHeight, lastFailure, failedMachines,
-    revision, rollout, history, rolledBack,
+    revision, rollout, history, rolledBack, constraints,
   };
 };
 function validatorView({ sets }: State, { id, key, operator, state, stake, unbonding }: Validator): ValidatorView {
@@ -292,11 +306,18 @@ function validatorView({ sets }: State, { id, key, operator, state, stake, unbon
   return { id, key, operator, state, stake, unbonding, weight: weightIn(sets.current), weightNext: weightIn(sets.next) };
 }
 const machineView = (machine: Machine): MachineView => ({ ...machine, state: machine.up ? "up" : "down" });
-function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd, revision, unhealthyFrom }: Lease, readySecondsMax: bigint): LeaseView {
+function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd, revision, unhealthyFrom, next, last }: Lease, readySecondsMax: bigint): LeaseView {
   // `dry` lives only within the making of a block.
   const shown = state === "dry" ? "waiting" : state;
   const holds = shown === "placed" || shown === "ready" || shown === "moving";
-  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, placedAt, readyBy: placedAt + readySecondsMax, lastEnd, revision, unhealthyFrom: unhealthyFrom === 0n ? null : unhealthyFrom };
+  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, placedAt, readyBy: placedAt + readySecondsMax, lastEnd, revision, next, last, unhealthyFrom: unhealthyFrom === 0n ? null : unhealthyFrom };
+}
+
+/** A lease as the machine sees that it moves to, or that it has left. */
+function besideView(lease: LeaseView, machine: Address): LeaseView {
+  const { next, last } = lease;
+  if (next !== null && sameBytes(next.machine, machine)) return { ...lease, state: "placed", machine, rate: next.rate, placedAt: next.placedAt, unhealthyFrom: null };
+  return { ...lease, state: "leaving", machine, rate: 0n, unhealthyFrom: null, last };
 }
 
 /** What is paid, from the archive; what is not, from the escrow as it will be at `at` if nobody acts. */
@@ -321,7 +342,7 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
 }
 
 function supplyView(state: State): SupplyView {
-  const [balances, escrows, bonds, stakes] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine"), state.potOf("validator")];
+  const [balances, escrows, bonds, stakes, locked] = [state.potOf("account"), state.potOf("deployment"), state.potOf("machine"), state.potOf("validator"), state.potOf("lock")];
   const { feePool, burnt } = state.totals;
-  return { balances, escrows, bonds, stakes, feePool, burnt, total: balances + escrows + bonds + stakes + feePool + burnt };
+  return { balances, escrows, bonds, stakes, locked, feePool, burnt, total: balances + escrows + bonds + stakes + locked + feePool + burnt };
 }

@@ -4,6 +4,8 @@
  */
 export type Clock = {
   nowMs(): number;
+  /** Milliseconds that no hand moves; where it is left out, `nowMs` is such. */
+  monotonicMs?(): number;
   /** Calls back once after `delayMs`, always in a later turn; the returned function cancels. */
   setTimer(callback: () => void, delayMs: number): () => void;
 };
@@ -13,6 +15,7 @@ const TIMER_MS_MAX = 0x7fff_ffff;
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
   setTimer: (callback, delayMs) => {
     const timer = setTimeout(callback, Math.min(TIMER_MS_MAX, Math.max(0, Math.ceil(delayMs))));
     return () => clearTimeout(timer);

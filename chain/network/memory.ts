@@ -7,6 +7,7 @@
  */
 import { systemClock, type Clock } from "./clock.ts";
 import { BAN_MS, CHANNEL_BYTES_MAX, QUEUE_BYTES_MAX } from "./limits.ts";
+import type { PublicKey } from "#chain/types.ts";
 import { Scores } from "./scores.ts";
 import type { Channel, MessageListener, Offence, PeerId, Transport } from "./transport.ts";
 
@@ -34,9 +35,9 @@ export class MemoryNetwork {
   }
 
   /** A member that joins again after `close` is a process that was restarted. */
-  join(self: PeerId): Transport {
+  join(self: PeerId, machineKey: PublicKey | null = null): Transport {
     if (this.#members.has(self)) throw new Error(`Cannot join as ${self}: a member of that name is there`);
-    const member = new Member(self, this);
+    const member = new Member(self, machineKey, this);
     this.#members.set(self, member);
     for (const [peer, other] of this.#members) {
       if (peer === self) continue;
@@ -56,6 +57,9 @@ export class MemoryNetwork {
   }
   connected(a: PeerId, b: PeerId): boolean {
     return this.#members.has(a) && this.#members.has(b) && !this.#cut.has(pair(a, b));
+  }
+  machineOf(peer: PeerId): PublicKey | null {
+    return this.#members.get(peer)?.machineKey ?? null;
   }
   peersOf(self: PeerId): PeerId[] {
     return [...this.#members.keys()].filter((peer) => peer !== self && this.connected(self, peer));
@@ -113,14 +117,16 @@ export class MemoryNetwork {
 
 class Member implements Transport {
   readonly self: PeerId;
+  readonly machineKey: PublicKey | null;
   readonly #network: MemoryNetwork;
   readonly #listeners = new Set<MessageListener>();
   readonly #peerListeners = new Set<(peer: PeerId) => void>();
   readonly #scores = new Scores();
   #closed = false;
 
-  constructor(self: PeerId, network: MemoryNetwork) {
+  constructor(self: PeerId, machineKey: PublicKey | null, network: MemoryNetwork) {
     this.self = self;
+    this.machineKey = machineKey;
     this.#network = network;
   }
   peers(): readonly PeerId[] {
@@ -145,8 +151,8 @@ class Member implements Transport {
   addresses(): readonly string[] {
     return [];
   }
-  machineOf(): null {
-    return null;
+  machineOf(peer: PeerId): PublicKey | null {
+    return this.#network.machineOf(peer);
   }
   report(peer: PeerId, offence: Offence): void {
     if (this.#scores.add([peer], offence, this.#network.nowMs())) this.#network.ban(this.self, peer);

@@ -30,6 +30,8 @@ export type BlockWorkParts = {
   /** Of the epoch that a child of the final block belongs to. */
   readonly facts: () => EpochFacts;
   readonly finalRef: () => BlockRef;
+  /** What takes machines down. */
+  readonly suspicions: () => readonly Uint8Array[];
   /** What may be in the next block has changed. */
   readonly onTipMoved: () => void;
 };
@@ -59,7 +61,7 @@ export class BlockWork {
     if (!executor.factsOf(parent.id)) return null;
     const evidence = [...this.#evidence.values()].slice(0, EVIDENCE_PER_BLOCK_MAX);
     const built = executor.build({
-      view: of, parentId: parent.id, parentView: parent.view, parentCertificate, timeMs: time, chainId, epoch: now, validatorsHash, proposer: validator!, evidence, rules, pool,
+      view: of, parentId: parent.id, parentView: parent.view, parentCertificate, timeMs: time, chainId, epoch: now, validatorsHash, proposer: validator!, evidence, suspicions: this.#parts.suspicions(), rules, pool,
     });
     // What it left out punishes nobody any more.
     for (const one of evidence) if (!built.held.block.body.evidence.includes(one)) this.forget(one);

@@ -118,6 +118,10 @@ export class ConsensusHost {
     this.#waiting = count;
     this.#dispatch({ kind: "waiting", count });
   }
+  /** R7: its views are passed over while its machine is suspected. */
+  suspected(validator: number, suspected: boolean): void {
+    this.#dispatch({ kind: "suspected", validator, suspected });
+  }
   synced(final: BlockRef, dueMs: DueMs, finalization: Certificate): void {
     this.#dispatch({ kind: "synced", final, dueMs, finalization });
   }

@@ -1,6 +1,6 @@
 /**
- * Executes blocks. Two ledgers: the *tip*, which goes forward and back along branches, and the *final* one, to which each
- * committed block's changes are taken over, entity by entity, and which everybody outside reads: a block is worked out once.
+ * Executes blocks. One ledger, the *tip*, which goes forward and back along branches; and behind it the *final* state, which everybody
+ * outside reads: it holds what the blocks between the two found, and no more (`ledger/behind.ts`).
  *
  * The tip stands on one path of executed blocks above the final one; `moveTo` takes it to another by taking blocks back and
  * applying others again. A block is executed when its state root came out as its header says; what is executed once is
@@ -16,7 +16,8 @@ import type { Proof } from "#chain/codec/proof.ts";
 import type { Parameters } from "#chain/constants.ts";
 import { type Applied, type BlockInput, type EpochEnd, type Ledger, type Undo, applyBlock, buildBlock, nextMoneySecond, openLedger, refusalOf, revert } from "#chain/ledger/ledger.ts";
 import type { Changes } from "#chain/ledger/state.ts";
-import { type Image, imageOf, ledgerFrom } from "#chain/ledger/snapshot.ts";
+import { StateBehind } from "#chain/ledger/behind.ts";
+import type { Image } from "#chain/ledger/image.ts";
 import { type LedgerView, viewOf } from "#chain/ledger/view.ts";
 import { type ChainId, type Digest, type Hex, type MoneySecond, type Refusal, type TimeMs, type View, epoch, height, hex, moneySecond, refuse, timeMs } from "#chain/types.ts";
 import type { ParentFacts } from "./blockCheck.ts";
@@ -63,7 +64,7 @@ export class Executor {
   readonly tip: LedgerView;
   readonly final: LedgerView;
   readonly #tipLedger: Ledger;
-  readonly #finalLedger: Ledger;
+  readonly #finalState: StateBehind;
   /** From the final block up to the tip. */
   readonly #path: Step[] = [];
   readonly #executed = new Map<Hex, Executed>();
@@ -71,13 +72,12 @@ export class Executor {
   #finalFacts: ParentFacts;
 
   /** From genesis, or from the state that a final block left. */
-  constructor(genesisBytes: Uint8Array, onTipMoved: (transactions: readonly DecodedTransaction[]) => void, from: Pick<StoredSnapshot, "image" | "ledger" | "facts"> | null = null) {
+  constructor(genesisBytes: Uint8Array, onTipMoved: (transactions: readonly DecodedTransaction[]) => void, from: Pick<StoredSnapshot, "ledger" | "facts"> | null = null) {
     const genesis = decodeGenesis(genesisBytes);
     this.#tipLedger = from?.ledger ?? openLedger(genesis);
-    // Entities are values: both ledgers have the same ones.
-    this.#finalLedger = ledgerFrom(genesis, from?.image ?? imageOf(this.#tipLedger));
+    this.#finalState = new StateBehind(this.#tipLedger.state);
     this.tip = viewOf(this.#tipLedger);
-    this.final = viewOf(this.#finalLedger);
+    this.final = viewOf({ ...this.#tipLedger, state: this.#finalState });
     this.#onTipMoved = onTipMoved;
     this.#finalFacts = from?.facts ?? { id: genesisId(genesisBytes), height: 0, view: 0, timeMs: genesis.timeMs, moneySecond: moneySecond(0n) };
   }
@@ -86,15 +86,15 @@ export class Executor {
     return refusalOf(this.#tipLedger, transaction, nowMs, noncesAhead);
   }
   get entityCount(): number {
-    return this.#finalLedger.state.entityCount;
+    return this.#finalState.entityCount;
   }
   /** The final state at this moment, to be written down while it changes. */
   image(): Image {
-    return imageOf(this.#finalLedger);
+    return this.#atFinal(() => this.#tipLedger.state.image());
   }
   /** Of the final state. */
   prove(key: string): Proof {
-    return this.#finalLedger.state.prove(key);
+    return this.#atFinal(() => this.#tipLedger.state.prove(key));
   }
   get finalFacts(): ParentFacts {
     return this.#finalFacts;
@@ -108,7 +108,7 @@ export class Executor {
   /** Never before the final block's, whatever the clock says. */
   moneySecondAt(nowMs: TimeMs): MoneySecond {
     const { timeMs: finalMs } = this.#finalFacts;
-    return moneySecond(nextMoneySecond(this.#finalLedger, nowMs > finalMs ? nowMs : finalMs));
+    return moneySecond(nextMoneySecond({ ...this.#tipLedger, state: this.#finalState }, nowMs > finalMs ? nowMs : finalMs));
   }
 
   /** The header's static facts were checked; here the transactions are applied and the root compared. */
@@ -179,7 +179,7 @@ export class Executor {
     assert(hex(executed.header.parentId) === hex(this.#finalFacts.id), "blocks become final in order");
     if (hex(this.#path[0]?.executed.facts.id ?? new Uint8Array(0)) !== hex(id)) this.moveTo(id);
     const { undo, changes } = this.#path.shift()!;
-    this.#finalLedger.state.adopt(changes, undo.rootBefore, undo.rootAfter);
+    this.#finalState.reached(changes, undo);
     this.#finalFacts = executed.facts;
     for (const [key, other] of this.#executed) if (other.facts.height <= executed.facts.height) this.#executed.delete(key);
     return executed;
@@ -195,8 +195,7 @@ export class Executor {
     const facts = { id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
     const executed = { facts, header, evidence, suspicions, transactions, results: { outcomes: applied.outcomes, events: applied.events }, epochEnd: applied.epochEnd, dueMs: dueMsOf(this.tip) };
     this.#executed.set(hex(id), executed);
-    this.#path.push({ executed, undo: applied.undo, changes: this.#tipLedger.state.changesOf(applied.undo) });
-    this.#onTipMoved(transactions);
+    this.#extend(executed, applied.undo);
     return executed;
   }
 
@@ -204,14 +203,31 @@ export class Executor {
     const applied = applyBlock(this.#tipLedger, inputOf(executed));
     assert(applied.ok, "what was executed can be executed again");
     assert(Buffer.compare(applied.stateRoot, executed.header.stateRoot) === 0, "and gives the same root");
-    this.#path.push({ executed, undo: applied.undo, changes: this.#tipLedger.state.changesOf(applied.undo) });
+    this.#extend(executed, applied.undo);
+  }
+
+  #extend(executed: Executed, undo: Undo): void {
+    this.#path.push({ executed, undo, changes: this.#tipLedger.state.changesOf(undo) });
+    this.#finalState.passed(undo);
     this.#onTipMoved(executed.transactions);
   }
 
   #takeBack(): void {
     const { executed, undo } = this.#path.pop()!;
     revert(this.#tipLedger, undo);
+    this.#finalState.takenBack(undo);
     this.#onTipMoved(executed.transactions);
+  }
+
+  /** With the tip taken back to the final block for a moment: what is read from the tree itself, of which there is one. */
+  #atFinal<T>(read: () => T): T {
+    const { state } = this.#tipLedger;
+    for (const { undo } of this.#path.toReversed()) state.revert(undo);
+    try {
+      return read();
+    } finally {
+      for (const { undo, changes } of this.#path) state.redo(undo, changes);
+    }
   }
 }
 

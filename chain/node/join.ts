@@ -16,7 +16,7 @@ import { CodecError } from "#chain/codec/cbor.ts";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
 import { type BlockHeader, type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
-import { type Chunk, imageOf, ledgerFrom, stateOf, verifyChunk } from "#chain/ledger/snapshot.ts";
+import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
 import { type ChainId, epoch, hex } from "#chain/types.ts";
@@ -25,7 +25,7 @@ import { CertificateChecks } from "./certificateChecks.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
 import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
-import { writeSnapshot } from "./snapshotFile.ts";
+import { writeChunks } from "./snapshotFile.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
 export type JoinOptions = { readonly directory: string; readonly genesis: Uint8Array; readonly transport: Transport; readonly clock?: Clock };
@@ -57,15 +57,6 @@ async function take({ directory, genesis: genesisBytes, transport }: JoinOptions
   }
   const chunks = await asking.chunks(peer, header, count);
   if (chunks === null) return false;
-  let ledger;
-  try {
-    ledger = ledgerFrom(genesis, stateOf(chunks));
-  } catch (error) {
-    if (!(error instanceof CodecError) && !(error instanceof RangeError)) throw error;
-    transport.report(peer, "forged");
-    return false;
-  }
-  if (hex(ledger.state.root) !== hex(header.stateRoot)) return false;
   const set = await setOf(genesis.validators, chainId, header, asking, peer);
   // One that joined itself cannot show what was before it: that is no fault.
   if (set === null) return false;
@@ -77,7 +68,7 @@ async function take({ directory, genesis: genesisBytes, transport }: JoinOptions
   const blocks = await BlockStore.open(join(directory, "blocks"));
   try {
     await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
-    await writeSnapshot(directory, chainId, { height: held.ref.height, id: held.ref.id, header, finalization, image: imageOf(ledger), index: [] }, new AbortController().signal);
+    await writeChunks(directory, chainId, { height: held.ref.height, id: held.ref.id, header, finalization }, chunks);
   } finally {
     await blocks.close();
   }
@@ -133,21 +124,28 @@ class Asking {
     }
     return this.#offers;
   }
-  async chunks(peer: PeerId, header: BlockHeader, count: number): Promise<Chunk[] | null> {
-    const found: Chunk[] = [];
+  /** All of them as they came; each was verified, and so was that they are all. */
+  async chunks(peer: PeerId, header: BlockHeader, count: number): Promise<Uint8Array[] | null> {
+    const found: Uint8Array[] = [];
+    const parts: Part[] = [];
     let [next, isWrong] = [0, false];
     const work = async (): Promise<void> => {
       while (next < count && !isWrong) {
         const index = next++;
         const answer = await this.#ask(peer, `chunk ${header.height} ${index}`, { kind: "wantChunk", height: header.height, index });
         const verdict = answer?.kind === "chunk" ? verifyChunk(header.stateRoot, answer.bytes) : null;
-        if (verdict?.ok) found[index] = verdict.chunk;
-        else isWrong = true;
+        if (answer?.kind === "chunk" && verdict?.ok) {
+          found[index] = answer.bytes;
+          parts[index] = verdict.part;
+        } else isWrong = true;
         if (verdict?.ok === false) this.#transport.report(peer, "forged");
       }
     };
     await Promise.all(Array.from({ length: CHUNKS_ASKED_AT_ONCE }, work));
-    return isWrong ? null : found;
+    if (isWrong) return null;
+    if (areAll(parts)) return found;
+    this.#transport.report(peer, "forged");
+    return null;
   }
   async epochEnd(peer: PeerId, of: number): Promise<EpochAnswer | null> {
     const answer = await this.#ask(peer, `epoch ${of}`, { kind: "wantEpoch", epoch: of });

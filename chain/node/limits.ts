@@ -95,3 +95,8 @@ export const CHUNKS_ASKED_AT_ONCE: number = 4;
 export const CHUNK_TIMEOUT_MS: number = 5_000;
 /** Headers of epochs that are kept however old they are: 400 KB at 16 validators. */
 export const EPOCH_HEADERS_MIN: number = 256;
+
+/** Between two looks at who is silent and what is to be said (liveness). */
+export const BEAT_TICK_MS = 50;
+/** Suspicions held for a block, one of each witness and machine: 200 machines of 20 witnesses are 1.5 MB. */
+export const SUSPICIONS_HELD_MAX = 4_096;

@@ -7,6 +7,7 @@
  * kill -9 at any point is an ordinary end: the next start has the same state root and contradicts nothing it has signed.
  */
 import { randomBytes } from "node:crypto";
+import { addressOf } from "#chain/codec/address.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { lastHeightOf } from "#chain/codec/epoch.ts";
 import { type GenesisFacts, chainIdOf, decodeGenesis, factsOf } from "#chain/codec/genesis.ts";
@@ -17,7 +18,8 @@ import { PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type MoneySecond, type PublicKey, digest, hex, height, timeMs, view } from "#chain/types.ts";
+import { type ChainId, type Digest, type Hex, type MoneySecond, type PublicKey, digest, hex, height, timeMs, view } from "#chain/types.ts";
+import { Beats, type NodeMachine } from "./beats.ts";
 import { BlockWork } from "./blockWork.ts";
 import type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, TransactionStatus } from "./chainNode.ts";
 import { ConsensusHost } from "./consensusHost.ts";
@@ -50,6 +52,8 @@ export type NodeOptions = {
   readonly validatorSeed?: Uint8Array;
   /** R12: this key may have signed, and its vote log is gone. If a log is there after all, that one counts. */
   readonly votesLost?: boolean;
+  /** The machine that the node runs on: it beats for it. */
+  readonly machine?: NodeMachine;
   /** Belongs to the node from now on: `stop` closes it. */
   readonly transport: Transport;
   /** An empty folder begins with a snapshot of the peers, if they have one (join.ts); it costs a wait for them. */
@@ -100,6 +104,7 @@ class Node implements ChainNode {
   readonly #held = new HeldBlocks();
   #host: ConsensusHost;
   readonly #work: BlockWork;
+  readonly #beats: Beats;
   readonly #gossip: Gossip;
   readonly #intake: Intake;
   readonly #sync: Sync;
@@ -147,9 +152,13 @@ class Node implements ChainNode {
     if (this.#finalRef.height === genesis.era?.height) this.#finalization = null;
     this.#facts = this.#factsNow();
     if (this.#finalization && this.#finalization.epoch < this.#facts.epoch) this.#ended = this.#finalization;
+    this.#beats = new Beats({
+      chainId, transport: options.transport, clock: this.#clock, view: () => this.#executor.final, validatorSeed: options.validatorSeed ?? null, votes: folder.votes, machine: options.machine ?? null,
+      onWaiting: () => this.#tellWaiting(), onSuspected: (validator, isSuspected) => this.#tellSuspected(validator, isSuspected), onFailure: (error) => this.#background(Promise.reject(error)),
+    });
     this.#work = new BlockWork({
       chainId, genesis, rules: this.#rules, executor: this.#executor, pool: this.#pool, held: this.#held, final: this.#final,
-      facts: () => this.#facts, finalRef: () => this.#finalRef, onTipMoved: () => this.#tellWaiting(),
+      facts: () => this.#facts, finalRef: () => this.#finalRef, suspicions: () => this.#beats.candidates(), onTipMoved: () => this.#tellWaiting(),
     });
     this.#host = this.#createHost();
     this.#gossip = new Gossip(options.transport, this.#clock);
@@ -175,6 +184,7 @@ class Node implements ChainNode {
       for (const peer of this.#options.transport.peers()) this.#greet(peer);
       for (const [from, channel, bytes] of this.#early) this.#receive(from, channel, bytes);
       this.#early = [];
+      if (!this.#stopping) this.#beats.start();
     });
   }
 
@@ -194,9 +204,16 @@ class Node implements ChainNode {
       certificates: ofNow(votes?.certificates()).map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref), memory: this.#memory(),
     });
     this.#tellWaiting();
+    for (const validator of this.#beats.suspected) this.#tellSuspected(validator, true);
   }
   #tellWaiting(): void {
-    this.#host.waiting(this.#pool.readyCount);
+    const count = this.#pool.readyCount + this.#beats.candidates().length;
+    this.#host.waiting(count);
+    if (count > 0) this.#beats.due();
+  }
+  #tellSuspected(validator: Hex, isSuspected: boolean): void {
+    const index = this.#facts.set.validators.findIndex(({ publicKey }) => hex(addressOf(publicKey)) === validator);
+    if (index >= 0) this.#host.suspected(index, isSuspected);
   }
 
   #memory(): Memory {
@@ -231,6 +248,7 @@ class Node implements ChainNode {
       // Peers that were faster: what they said at greeting they will not say again soon.
       if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
     } else if (channel === "consensus") this.#host.receive(from, bytes);
+    else if (channel === "beats") this.#beats.receive(from, bytes);
     else if (channel === "sync") this.#intake.takeSync(from, bytes);
     else if (channel === "transactions") this.#intake.takeBatch(from, bytes);
   }
@@ -244,6 +262,7 @@ class Node implements ChainNode {
   stop(): Promise<void> {
     this.#stopping ??= (async () => {
       this.#host.stop();
+      this.#beats.stop();
       this.#gossip.stop();
       this.#sync.stop();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -363,6 +382,7 @@ class Node implements ChainNode {
     this.#snapshots.committed(ref.height);
     this.#held.prune(ref.height, ref.view);
     this.#pool.final(transactions, ref.timeMs);
+    this.#beats.final();
     if (this.#started) this.#tellWaiting();
     for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
     const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
@@ -414,6 +434,7 @@ class Node implements ChainNode {
     if (this.#halted || this.#stopping) return;
     this.#halted = error;
     this.#host.stop();
+    this.#beats.stop();
     this.#sync.stop();
     if (this.#options.onHalt) this.#options.onHalt(error);
     else process.emitWarning(error.message, { code: error.code });

@@ -19,7 +19,8 @@ import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import type { Genesis } from "#chain/codec/genesis.ts";
 import { type BlockHeader, type Certificate, bytes, decodeCertificate, decodeHeader, encodeCertificate, encodeHeader, headerId, tuple, u32 } from "#chain/codec/schema.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
-import { type Image, decodeArchive, decodeChunk, encodeArchive, encodeChunks, ledgerFrom, stateOf } from "#chain/ledger/snapshot.ts";
+import type { Image } from "#chain/ledger/image.ts";
+import { type Chunk, decodeArchive, decodeChunk, encodeArchive, encodeChunks, ledgerFrom, slotsOf } from "#chain/ledger/snapshot.ts";
 import { type ChainId, type Digest, digest, hex } from "#chain/types.ts";
 import type { ParentFacts } from "./blockCheck.ts";
 import type { BlockStore } from "./blockStore.ts";
@@ -31,23 +32,20 @@ import { SNAPSHOT_SLICE_MS } from "./limits.ts";
 const LAYOUT_VERSION = 2;
 const fileOf = (directory: string): string => join(directory, "snapshot");
 
-export type Snapshot = {
-  readonly height: number;
-  readonly id: Digest;
-  readonly header: BlockHeader;
-  readonly finalization: Certificate;
+type SnapshotHead = { readonly height: number; readonly id: Digest; readonly header: BlockHeader; readonly finalization: Certificate };
+export type Snapshot = SnapshotHead & {
   readonly image: Image;
   /** Of the transaction index. */
   readonly index: readonly Uint8Array[];
 };
 
 /** As it was read: with a ledger in its state, and what a child of its block must fit. */
-export type StoredSnapshot = Pick<Snapshot, "height" | "id" | "index"> & { readonly image: Pick<Image, "slots" | "archives">; readonly ledger: Ledger; readonly facts: ParentFacts };
+export type StoredSnapshot = Pick<Snapshot, "height" | "id" | "index"> & { readonly ledger: Ledger; readonly facts: ParentFacts };
 
 /** False when `signal` made it give up, between two slices. */
 export async function writeSnapshot(directory: string, chainId: ChainId, { height, id, header, finalization, image, index }: Snapshot, signal: AbortSignal): Promise<boolean> {
-  const first = encode([LAYOUT_VERSION, chainId, height, id, encodeHeader(header), encodeCertificate(finalization), index.length, image.archives.length]);
-  const items: Uint8Array[] = [first, ...index, ...image.archives.map(encodeArchive)];
+  const archives = image.archives.map(encodeArchive);
+  const items: Uint8Array[] = [encodeHead({ height, id, header, finalization }, chainId, index.length, archives.length), ...index, ...archives];
   let since = performance.now();
   for (const chunk of encodeChunks(image)) {
     if (chunk !== null) items.push(chunk);
@@ -59,6 +57,13 @@ export async function writeSnapshot(directory: string, chainId: ChainId, { heigh
   await replaceFrameFile(fileOf(directory), items);
   return true;
 }
+
+/** Chunks that others gave, each of which was verified, as if this node had written them. */
+export const writeChunks = (directory: string, chainId: ChainId, head: SnapshotHead, chunks: readonly Uint8Array[]): Promise<void> =>
+  replaceFrameFile(fileOf(directory), [encodeHead(head, chainId, 0, 0), ...chunks]);
+
+const encodeHead = ({ height, id, header, finalization }: SnapshotHead, chainId: ChainId, indexCount: number, archiveCount: number): Uint8Array =>
+  encode([LAYOUT_VERSION, chainId, height, id, encodeHeader(header), encodeCertificate(finalization), indexCount, archiveCount]);
 
 /** The newest snapshot, if it fits the stored chain. What does not is taken away, and told as a warning. */
 export async function readSnapshot(directory: string, genesis: Genesis, chainId: ChainId, blocks: BlockStore): Promise<StoredSnapshot | null> {
@@ -86,12 +91,20 @@ async function read(path: string, genesis: Genesis, chainId: ChainId, blocks: Bl
   if (stored === null || hex(stored.id) !== hex(id) || hex(headerId(header)) !== hex(id)) return no(`its block ${height} is not in the store`);
   const archivesAt = 1 + indexCount;
   const chunksAt = archivesAt + archiveCount;
-  const image = { ...stateOf(items.slice(chunksAt).map(decodeChunk)), archives: items.slice(archivesAt, chunksAt).map(decodeArchive) };
-  const ledger = ledgerFrom(genesis, image);
+  const ledger = ledgerFrom(genesis, { slots: slotsOf(decoded(items, chunksAt)), archives: items.slice(archivesAt, chunksAt).map(decodeArchive) });
   if (hex(ledger.state.root) !== hex(header.stateRoot)) no(`its state has root ${hex(ledger.state.root)}, which is not that of block ${height}`);
   const facts = { id: stored.id, height: header.height, view: header.view, timeMs: header.timeMs, moneySecond: header.moneySecond };
-  return { height: header.height, id: stored.id, image, index: items.slice(1, archivesAt), ledger, facts };
+  return { height: header.height, id: stored.id, index: items.slice(1, archivesAt), ledger, facts };
 }
+
+/** One after the other, each let go of when it was read: all of a large state at once would be three times its size. */
+function* decoded(items: Uint8Array[], from: number): Generator<Chunk, void> {
+  for (let at = from; at < items.length; at++) {
+    yield decodeChunk(items[at]!);
+    items[at] = NONE;
+  }
+}
+const NONE = new Uint8Array(0);
 
 type Head = { readonly height: number; readonly id: Digest; readonly header: BlockHeader; readonly finalization: Certificate; readonly indexCount: number; readonly archiveCount: number };
 

@@ -9,6 +9,7 @@
  *   floor  [3, epoch, view]                        everything up to this view was dropped: nothing is signed there any more
  *   mute   [5, epoch, view]                        R12: nothing is signed up to this view of the epoch, whatever was forgotten
  *   lost   [6]                                     R12: the log before this one is gone: nothing is signed until a mute follows
+ *   silence [7, machine, boot id, header time]     liveness L11: the newest suspicion of a machine, or that another boot of it lives
  *   certificate [4, epoch, view, kind, certificate]  what permits a vote, in the same fsync; once per kind and view, and not
  *                                                  for views that are final on the disk
  *
@@ -18,7 +19,8 @@
  */
 import { stat } from "node:fs/promises";
 import { type Cbor, decode, encode } from "#chain/codec/cbor.ts";
-import type { ChainId, PublicKey } from "#chain/types.ts";
+import type { Signed } from "#chain/liveness/witness.ts";
+import { type ChainId, type Hex, type PublicKey, fromHex, hex } from "#chain/types.ts";
 import { NodeError } from "./errors.ts";
 import { FrameFile, type FrameFileOptions, replaceFrameFile } from "./frameFile.ts";
 import { VOTE_LOG_BYTES_MAX, VOTE_LOG_VIEWS_KEPT } from "./limits.ts";
@@ -55,7 +57,10 @@ export class VoteLog {
   /** View of a final block that the block store has on its disk, with its finalization. */
   #durable: Floor = { epoch: 0, view: 0 };
   readonly #mutes = new Map<number, number>();
+  /** By machine. */
+  readonly #silences = new Map<Hex, Signed>();
   #lost = false;
+  #wasLost = false;
   #owned = false;
   #droppedBytes = 0;
   /** Writes and rewrites, one after the other. */
@@ -73,8 +78,10 @@ export class VoteLog {
     }
     const log = new VoteLog(path, options);
     log.#file = await FrameFile.open(path, { onItem: (item) => log.#load(item.bytes), ...(options.sync ? { sync: options.sync } : {}) });
+    log.#wasLost = log.#lost;
     if (log.#owned) return log;
     log.#lost ||= options.wasLost === true;
+    log.#wasLost = log.#lost;
     // First, and flushed: a log with an owner and without this says that it has forgotten nothing.
     if (log.#lost) await log.#append([encode([6])]);
     await log.#append([encode([0, options.chainId, options.publicKey])]);
@@ -94,6 +101,10 @@ export class VoteLog {
   get isLost(): boolean {
     return this.#lost;
   }
+  /** Whether it was so when it was opened. */
+  get wasLost(): boolean {
+    return this.#wasLost;
+  }
   mutedUpTo(epoch: number): number {
     return this.#mutes.get(epoch) ?? 0;
   }
@@ -111,6 +122,25 @@ export class VoteLog {
   }
   certificates(): readonly LoggedCertificate[] {
     return [...this.#certificates.values()];
+  }
+
+  /** What was said of machines and can still be taken, for the witness at its start. */
+  silences(): readonly (readonly [Hex, Signed])[] {
+    return [...this.#silences];
+  }
+  /** Resolves when it is on the disk; only then may what says so leave. */
+  recordSilence(machine: Hex, signed: Signed): Promise<void> {
+    if (this.#silences.has(machine)) this.#droppedBytes += SILENCE_BYTES;
+    this.#silences.set(machine, signed);
+    return this.#next(() => this.#append([encodeSilence(machine, signed)]));
+  }
+  /** What was signed on blocks before this header time is void. */
+  forgetSilence(beforeMs: bigint): void {
+    for (const [machine, { baseMs }] of this.#silences) {
+      if (baseMs >= beforeMs) continue;
+      this.#silences.delete(machine);
+      this.#droppedBytes += SILENCE_BYTES;
+    }
   }
 
   /** The code of what stands against this vote, or null. */
@@ -193,6 +223,7 @@ export class VoteLog {
     const items = [encode([0, chainId, publicKey]), encode([3, this.#floor.epoch, this.#floor.view])];
     if (this.#lost) items.push(encode([6]));
     for (const [epoch, view] of this.#mutes) items.push(encode([5, epoch, view]));
+    for (const [machine, signed] of this.#silences) items.push(encodeSilence(machine, signed));
     for (const block of this.#blocks.values()) items.push(encodeBlock(block));
     for (const certificate of this.#certificates.values()) items.push(encodeCertificate(certificate));
     for (const vote of this.#votes.values()) items.push(encodeVote(vote));
@@ -242,6 +273,11 @@ export class VoteLog {
         this.#lost = false;
         break;
       }
+      case 7: {
+        const [machine, boot, baseMs] = fields as [Uint8Array, Uint8Array, number | bigint];
+        this.#silences.set(hex(machine), { bootId: hex(boot), baseMs: BigInt(baseMs) });
+        break;
+      }
       case 6:
         this.#lost = true;
         break;
@@ -253,12 +289,14 @@ export class VoteLog {
 
 /** Frame and item headers, and the fields around the bytes of a vote, a block or a certificate: about this much. */
 const ITEM_OVERHEAD_BYTES = 64;
+const SILENCE_BYTES = 64;
 /** Whether it is of an earlier epoch, or of an earlier view or the same. */
 const isUpTo = (at: Floor, limit: Floor): boolean => at.epoch < limit.epoch || (at.epoch === limit.epoch && at.view <= limit.view);
 const voteKey = (epoch: number, view: number, kind: number): string => `${epoch}/${view}/${kind}`;
 const blockKey = (block: LoggedBlock): string => `${block.epoch}/${block.view}/${block.id.toHex()}`;
 const certificateKey = ({ epoch, view, kind }: LoggedCertificate): string => `${epoch}/${view}/${kind}`;
 const encodeVote = ({ epoch, view, kind, id, bytes }: LoggedVote): Uint8Array => encode([1, epoch, view, kind, id, bytes]);
+const encodeSilence = (machine: Hex, { bootId, baseMs }: Signed): Uint8Array => encode([7, fromHex(machine), fromHex(bootId), baseMs]);
 const encodeBlock = ({ epoch, view, height, id, bytes }: LoggedBlock): Uint8Array => encode([2, epoch, view, height, id, bytes]);
 const encodeCertificate = ({ epoch, view, kind, bytes }: LoggedCertificate): Uint8Array => encode([4, epoch, view, kind, bytes]);
 

@@ -4,6 +4,7 @@ import { type Address, type Hex, fromHex, address as brand } from "#chain/types.
 import type { Inspection, Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import type { LogStore } from "../logs.ts";
+import type { MachineControl, MachineLog } from "../machineControl.ts";
 import { refuseWith } from "./problems.ts";
 
 export type Context = {
@@ -24,6 +25,9 @@ export type Context = {
   /** Deployments that the runner holds. */
   readonly routeCount: () => number;
   readonly now: () => number;
+  /** Left out: this machine is an ordinary process. */
+  readonly control?: MachineControl;
+  readonly machineLog?: MachineLog;
 };
 
 /** The owner of a deployment, of a closed one too as long as the ledger knows its bill. */

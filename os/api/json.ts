@@ -5,6 +5,7 @@
 import { addressText } from "#chain/codec/address.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
 import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, SegmentView, SupplyView, ValidatorView } from "#chain/ledger/view.ts";
+import type { Rollout, Version } from "#chain/ledger/model.ts";
 import { hex } from "#chain/types.ts";
 import type { Json } from "./route.ts";
 
@@ -23,7 +24,7 @@ export const machineJson = (machine: MachineView): Json => ({
   id: addressText(machine.id), key: hex(machine.key), operator: addressText(machine.operator), state: machine.state, bootId: hex(machine.bootId),
   region: machine.region, memoryMib: machine.memoryMib, cpuMillis: machine.cpuMillis, memoryMibUsed: machine.memoryMibUsed, cpuMillisUsed: machine.cpuMillisUsed,
   leases: machine.leases, pricePerGibSecond: decimal(machine.pricePerGibSecond), pricePerCoreSecond: decimal(machine.pricePerCoreSecond),
-  bond: decimal(machine.bond), strikes: machine.strikes, placeableFrom: decimal(machine.placeableFrom),
+  bond: decimal(machine.bond), strikes: machine.strikes, placeableFrom: decimal(machine.placeableFrom), draining: machine.draining, labels: machine.labels,
 });
 
 export const validatorJson = ({ id, key, operator, state, stake, unbonding, weight, weightNext }: ValidatorView): Json => ({
@@ -36,7 +37,15 @@ const leaseJson = (lease: LeaseView): Json => ({
   // A lease that waits because it failed is what a tenant looks for first.
   state: lease.state === "waiting" && lease.lastEnd === "failed" ? "failed" : lease.state,
   machine: lease.machine === null ? null : addressText(lease.machine), rate: decimal(lease.rate), placedAt: decimal(lease.placedAt),
-  readyBy: decimal(lease.readyBy), lastEnd: lease.lastEnd === "" ? null : lease.lastEnd,
+  readyBy: decimal(lease.readyBy), lastEnd: lease.lastEnd === "" ? null : lease.lastEnd, revision: lease.revision,
+  unhealthyFrom: decimalOrNull(lease.unhealthyFrom), next: lease.next === null ? null : addressText(lease.next.machine), last: lease.last === null ? null : addressText(lease.last.machine),
+});
+
+const versionJson = ({ revision, componentDigest, configurationDigest }: Version): { readonly [name: string]: Json } =>
+  ({ revision, component: digestText(componentDigest), configuration: configurationDigest === null ? null : digestText(configurationDigest) });
+const rolloutJson = (rollout: Rollout): Json => ({
+  ...versionJson(rollout), weight: rollout.weight, weightNow: rollout.weightNow, replicas: rollout.replicas, healthySeconds: rollout.healthySeconds, deadlineSeconds: rollout.deadlineSeconds,
+  failuresMax: rollout.failuresMax, failures: rollout.failures, deadline: decimal(rollout.deadline), healthyFrom: decimalOrNull(rollout.healthyFrom),
 });
 
 export const deploymentJson = (deployment: DeploymentView, leases: readonly LeaseView[], host: string, url: string): Json => ({
@@ -46,6 +55,9 @@ export const deploymentJson = (deployment: DeploymentView, leases: readonly Leas
   isolation: deployment.isolation === 1 ? "process" : "shared", rateMax: decimal(deployment.rateMax), createdHeight: deployment.createdHeight,
   failure: deployment.lastFailure === "" ? null : deployment.lastFailure, failedMachines: deployment.failedMachines.map(addressText),
   leases: leases.map(leaseJson),
+  revision: deployment.revision, rollout: deployment.rollout === null ? null : rolloutJson(deployment.rollout), history: deployment.history.map(versionJson),
+  rolledBack: deployment.rolledBack === "" ? null : deployment.rolledBack,
+  constraints: { regions: deployment.constraints.regions, operators: deployment.constraints.operators.map(addressText), labels: deployment.constraints.labels },
 });
 
 const segmentJson = (segment: SegmentView): Json => ({
@@ -62,7 +74,7 @@ export const billJson = (bill: BillView): Json => ({
 });
 
 export const supplyJson = (supply: SupplyView): Json => ({
-  balances: decimal(supply.balances), escrows: decimal(supply.escrows), bonds: decimal(supply.bonds), stakes: decimal(supply.stakes), feePool: decimal(supply.feePool),
+  balances: decimal(supply.balances), escrows: decimal(supply.escrows), bonds: decimal(supply.bonds), stakes: decimal(supply.stakes), locked: decimal(supply.locked), feePool: decimal(supply.feePool),
   burnt: decimal(supply.burnt), total: decimal(supply.total),
 });
 
@@ -70,7 +82,7 @@ export const headerJson = (header: BlockHeader): Json => plain({ ...header });
 
 export const eventJson = (event: LedgerEvent): Json => plain({ ...event });
 
-const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter"]);
+const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter", "sender", "recipient"]);
 
 /** For records whose fields are numbers, texts and bytes only: each by its type, addresses by their name. */
 function plain(record: Readonly<Record<string, unknown>>): Json {

@@ -12,11 +12,17 @@ import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER } from "./schemas.ts";
 
 const TYPE = "application/cbor";
 const INDEX = { type: "string", pattern: "^(0|[1-9][0-9]{0,4})$" };
-const answers: Route["answers"] = { 200: { description: "The proof, in CBOR", types: [TYPE] } };
+export const PROOF_ANSWERS: Route["answers"] = { 200: { description: "The proof, in CBOR", types: [TYPE] } };
+const answers = PROOF_ANSWERS;
 const bytes = (found: Uint8Array | null, code: string, why: string): Answer => ({ kind: "bytes", type: TYPE, bytes: found ?? refuseWith(code, why) });
 
-export function proofRoutes({ node }: Context): readonly Route[] {
-  const prove = (key: string): Answer => bytes(node.prove(key), "proof_unavailable", "Cannot prove anything of this block, as its certificate is that of another: try again after the next one");
+/** That a key of the state has its value, or that there is no such key. */
+export const proofOf = ({ node }: Context, key: string): Answer =>
+  bytes(node.prove(key), "proof_unavailable", "Cannot prove anything of this block, as its certificate is that of another: try again after the next one");
+
+export function proofRoutes(context: Context): readonly Route[] {
+  const { node } = context;
+  const prove = (key: string): Answer => proofOf(context, key);
   const addressIn = (text: string): Uint8Array => parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);
   return [
     {

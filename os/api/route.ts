@@ -30,8 +30,10 @@ export type Route = {
   /** With `{name}` for a parameter. */
   readonly path: string;
   readonly summary: string;
-  /** `account`: signed by any account; `owner`: by the owner of the deployment `{id}`. */
-  readonly auth: "none" | "account" | "owner";
+  /** `account`: signed by any account; `owner`: by the owner of the deployment `{id}`; `operator`: by this machine's operator. */
+  readonly auth: "none" | "account" | "owner" | "operator";
+  /** A signature may hold for so long; left out: as long as the protocol allows. */
+  readonly lifetimeMsMax?: number;
   readonly parameters?: Readonly<Record<string, Schema>>;
   readonly query?: Readonly<Record<string, Schema>>;
   readonly body?: {

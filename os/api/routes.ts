@@ -6,18 +6,21 @@
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
-import type { DeploymentView, LedgerView, PageRequest } from "#chain/ledger/view.ts";
-import { type Address, type Digest, type Hex, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
+import type { DeploymentView, LedgerView } from "#chain/ledger/view.ts";
+import { type Address, type Digest, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
 import { completeLimits } from "#sandbox/limits.ts";
 import { outgoingText } from "#sandbox/outgoing.ts";
 import type { Usage } from "#sandbox/sandbox.ts";
 import { SETTINGS_DEFAULT, settingsFor } from "../configuration.ts";
-import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
+import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
 import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson, validatorJson } from "./json.ts";
+import { holdingRoutes } from "./holdings.ts";
 import { logRoute } from "./logs.ts";
+import { machineRoutes } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { openapi } from "./openapi.ts";
+import { PAGING, pageOf } from "./paging.ts";
 import { proofRoutes } from "./proofs.ts";
 import { refuseWith } from "./problems.ts";
 import { type Answer, type Call, type Json, type Route, type Schema, json } from "./route.ts";
@@ -28,10 +31,6 @@ import { uploadRoutes } from "./uploads.ts";
 const STALL_MS = 30_000;
 const MIB = 1024 * 1024;
 
-const PAGING: Readonly<Record<string, Schema>> = {
-  after: { type: "string", pattern: "^[0-9a-f]{1,128}$", description: "`next` of the page before." },
-  limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
-};
 const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "The answer", types: ["application/json"], schema } });
 const byId = { id: DEPLOYMENT_PARAMETER };
 
@@ -108,6 +107,8 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       },
     },
     ...proofRoutes(context),
+    ...machineRoutes(context),
+    ...holdingRoutes(context),
     transactionRoute(context),
     ...uploadRoutes(context),
     { id: "getOpenapi", method: "GET", path: "/openapi.json", auth: "none", summary: "This document", answers: answers({ type: "object" }), run: () => json(document as Json) },
@@ -218,9 +219,5 @@ async function configurationJson({ blobs }: Context, deployment: DeploymentView)
   return { environment: { ...environment }, limits: { ...completeLimits(limits), memoryBytesMax: memoryMib * MIB }, outgoing: outgoing.map(outgoingText), reuse };
 }
 
-const pageOf = (query: Call["query"]): PageRequest => {
-  const after = query["after"];
-  return { limit: Number(query["limit"] ?? PAGE_ROWS_DEFAULT), ...(after === undefined ? {} : { after: String(after) as Hex }) };
-};
 const idOf = (call: Call): Address => address(fromHex(call.parameters["id"] ?? ""));
 const addressOf = (text: string): Address => parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);

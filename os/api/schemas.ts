@@ -22,10 +22,13 @@ export const page = (name: string, items: Schema): Schema => object({ [name]: li
 
 export const DIGEST_PARAMETER: Schema = digest;
 export const DEPLOYMENT_PARAMETER: Schema = hexOf(20);
+export const HOLDING_PARAMETER: Schema = hexOf(20);
 export const ADDRESS_PARAMETER: Schema = address;
 export const TRANSACTION_PARAMETER: Schema = hexOf(32);
 
 const outcome = object({ txid: hexOf(32), ok: { type: "boolean" }, code: text }, ["code"]);
+
+const version = object({ revision: number, component: digest, configuration: digestOrNull });
 
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Problem: object({ type: text, title: text, status: number, detail: text, code: { ...text, description: "Stable: it never changes its meaning." } }),
@@ -37,23 +40,39 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     runner: object({ state: { enum: ["running", "starting"] }, pid: { type: ["integer", "null"] }, routes: number }),
     fees: object({ base: decimal, perByte: decimal }),
   }),
-  Supply: object({ balances: decimal, escrows: decimal, bonds: decimal, stakes: decimal, feePool: decimal, burnt: decimal, total: decimal }),
+  Supply: object({ balances: decimal, escrows: decimal, bonds: decimal, stakes: decimal, locked: decimal, feePool: decimal, burnt: decimal, total: decimal }),
   Machine: object({
     id: address, key: hexOf(32), operator: address, state: { enum: ["up", "down"] }, bootId: text, region: text, memoryMib: number, cpuMillis: number,
     memoryMibUsed: number, cpuMillisUsed: number, leases: number, pricePerGibSecond: decimal, pricePerCoreSecond: decimal, bond: decimal, strikes: number, placeableFrom: decimal,
+    draining: { type: "boolean" }, labels: listOf(text),
   }),
+  MachineSelf: object({
+    machine: address, operator: address, bootId: hexOf(16), counter: { ...decimal, description: "Of the last command; the next one's must be above it." }, version: text, isImage: { type: "boolean" }, node: text, kernel: text, uptimeSeconds: number,
+    memory: object({ totalBytes: number, availableBytes: number, agentBytes: number }), load: listOf({ type: "number" }), addresses: listOf(object({ name: text, address: text })),
+  }),
+  MachineLines: object({ lines: listOf(object({ sequence: number, timeMs: number, line: text })) }),
   Validator: object({
     id: address, key: hexOf(32), operator: address, state: { enum: ["active", "jailed", "tombstoned"] }, stake: decimal,
     weight: { ...number, description: "In the set of this epoch; 0: not in it." }, weightNext: { ...number, description: "In the set of the next epoch." },
     unbonding: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
   }),
+  Lock: object({ id: hexOf(20), sender: address, recipient: address, amount: decimal, hash: hexOf(32), expiryMs: { ...decimal, description: "Header time from which it is the sender's again." } }),
   Lease: object({
-    index: number, state: { enum: ["pending", "placed", "ready", "waiting", "failed"] }, machine: addressOrNull, rate: decimal, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
+    index: number, state: { enum: ["pending", "placed", "ready", "waiting", "moving", "failed"] }, machine: addressOrNull, rate: decimal, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
+    revision: number, unhealthyFrom: { ...decimalOrNull, description: "Money second since which it does not answer as it should." },
+    next: { ...addressOrNull, description: "The machine that it moves to." }, last: { ...addressOrNull, description: "The machine that it has left, which ends what it has begun." },
+  }),
+  Version: version,
+  Rollout: object({
+    ...(version["properties"] as Readonly<Record<string, Schema>>), weight: { ...number, description: "Per mille of the requests once it is ready and healthy." }, weightNow: number, replicas: number,
+    healthySeconds: number, deadlineSeconds: number, failuresMax: number, failures: number, deadline: decimal, healthyFrom: decimalOrNull,
   }),
   Deployment: object({
     id: hexOf(20), owner: address, name: text, state: { enum: ["active", "paused", "dry", "closing"] }, host: text, url: text, component: digest, configuration: digestOrNull,
     memoryMib: number, cpuMillis: number, concurrency: number, replicas: number, isolation: { enum: ["shared", "process"] }, rateMax: decimal, createdHeight: number,
     failure: textOrNull, failedMachines: listOf(address), leases: listOf(ref("Lease")),
+    revision: number, rollout: { anyOf: [ref("Rollout"), { type: "null" }] }, history: listOf(ref("Version")), rolledBack: textOrNull,
+    constraints: object({ regions: listOf(text), operators: listOf(address), labels: listOf(text) }),
   }),
   Segment: object({ machine: address, index: number, rate: decimal, openedAt: decimal, end: decimalOrNull, paidUntil: decimal, seconds: decimal, amount: decimal }),
   Bill: object({

@@ -22,7 +22,8 @@ export type ServerOptions = {
   readonly routes: readonly Route[];
   readonly chainId: ChainId;
   readonly machine: Address;
-  readonly keysOf: (sender: Address) => readonly PublicKey[] | null;
+  readonly keysOf: (sender: Address, scope: "read" | "machine") => readonly PublicKey[] | null;
+  readonly operator: Address;
   /** Throws `deployment_unknown` or `not_owner`. */
   readonly checkOwner: (deploymentId: string, sender: Address) => void;
   readonly now: () => number;
@@ -87,11 +88,13 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       if (route.auth === "none") return;
       const verified = verifyRequest(request.headers.authorization, {
         chainId: options.chainId, machine: options.machine, method: request.method, path: request.url,
-        nowMs: BigInt(options.now()), keysOf: options.keysOf,
+        nowMs: BigInt(options.now()), keysOf: (sender) => options.keysOf(sender, route.auth === "operator" ? "machine" : "read"),
+        ...(route.lifetimeMsMax === undefined ? {} : { lifetimeMsMax: BigInt(route.lifetimeMsMax) }),
       });
       if (!verified.ok) refuseSignature(verified);
       senders.set(request, verified);
       const parameters = request.params as Record<string, string>;
+      if (route.auth === "operator" && hex(verified.sender) !== hex(options.operator)) refuseWith("not_operator", "Cannot do this for anybody but the operator of this machine");
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
       route.body?.admit?.(verified.sender, parameters, Number(request.headers["content-length"] ?? 0));
       if (route.body?.atOnceMax !== undefined) takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);

@@ -9,6 +9,7 @@ import { calls, checked } from "./calls.ts";
 
 export const AF_INET = 2;
 export const AF_NETLINK = 16;
+const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
@@ -49,8 +50,13 @@ export function setReceiveTimeout(descriptor: number, timeoutMs: number): void {
  * A UDP socket on one interface, bound to `address` (default 0.0.0.0) and `port`: it can send to 255.255.255.255 where there is no
  * route yet, and hears nothing of other interfaces. For `dgram.bind({ fd })`.
  */
-export function udpOnInterface(name: string, port: number, address = "0.0.0.0"): number {
-  const descriptor = openSocket(AF_INET, SOCK_DGRAM, 0);
+export const udpOnInterface = (name: string, port: number, address = "0.0.0.0"): number => onInterface(SOCK_DGRAM, name, port, address);
+
+/** A TCP socket that is bound likewise and does not listen yet: for `server.listen({ fd })`. */
+export const tcpOnInterface = (name: string, port: number, address = "0.0.0.0"): number => onInterface(SOCK_STREAM, name, port, address);
+
+function onInterface(type: number, name: string, port: number, address: string): number {
+  const descriptor = openSocket(AF_INET, type, 0);
   try {
     bindToInterface(descriptor, name);
     setSocketOption(descriptor, SOL_SOCKET, SO_REUSEADDR, new Uint8Array([1, 0, 0, 0]));
@@ -58,7 +64,7 @@ export function udpOnInterface(name: string, port: number, address = "0.0.0.0"):
     new DataView(where.buffer).setUint16(0, AF_INET, true);
     new DataView(where.buffer).setUint16(2, port, false);
     where.set(ipv4Bytes(address), 4);
-    checked(`bind UDP port ${port} on ${name}`, calls().bind(descriptor, where, where.length));
+    checked(`bind port ${port} on ${name}`, calls().bind(descriptor, where, where.length));
     return descriptor;
   } catch (error) {
     closeSync(descriptor);

@@ -15,8 +15,8 @@ const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "p
 });
 const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
 
-type World = { blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
-const world = (changes: Partial<World> = {}): World => ({ blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
+type World = { mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
+const world = (changes: Partial<World> = {}): World => ({ mayComeUp: true, blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
 const observed = (of: World): Observed => ({ bootId: BOOT, ...of });
 const blob = (state: Blob["state"], expiresAtMs = LATER): Blob => ({ state, expiresAtMs });
 const kinds = (actions: readonly Action[]): string[] => actions.map((action) => action.key);
@@ -31,6 +31,7 @@ test("plan() has one action for every difference, and none where there is none",
     ["nothing wanted, nothing there", desired(), {}, []],
     ["another boot is registered", { ...desired(), bootId: "00".repeat(16) as Hex }, {}, [`up/${BOOT}`]],
     ["nobody has registered the machine", { ...desired(), bootId: null, isRegistered: false }, {}, []],
+    ["too few witnesses have heard it", { ...desired(), bootId: null }, { mayComeUp: false }, []],
     ["the machine is down", { ...desired(), bootId: null }, {}, [`up/${BOOT}`]],
     ["the component is elsewhere", desired(one), {}, [`fetch/${digest(1)}`]],
     ["the component is not compiled", desired(one), { blobs: new Map([[digest(1), blob("present")]]) }, [`compile/${digest(1)}`]],

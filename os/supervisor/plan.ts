@@ -67,6 +67,8 @@ export type Blob = {
 export type Failure = { readonly count: number; readonly retryAtMs: number };
 export type Observed = {
   readonly bootId: Hex;
+  /** Its witnesses let it: else `up` would not be taken. */
+  readonly mayComeUp: boolean;
   readonly blobs: ReadonlyMap<Hex, Blob>;
   readonly routes: ReadonlyMap<Hex, Route>;
   /** Deployments whose component does not instantiate, and why. */
@@ -121,7 +123,7 @@ export function plan(desired: Desired, observed: Observed, nowMs: number): Plan 
 const earlier = (a: number | null, b: number): number => (a === null || b < a ? b : a);
 
 function planUp(desired: Desired, observed: Observed): Action[] {
-  if (!desired.isRegistered || desired.bootId === observed.bootId) return [];
+  if (!desired.isRegistered || desired.bootId === observed.bootId || !observed.mayComeUp) return [];
   return [{ kind: "sendUp", key: `up/${observed.bootId}`, bootId: observed.bootId }];
 }
 

@@ -44,7 +44,7 @@ function stage(t: TestContext): Stage {
       unload: async () => {},
     },
   };
-  const supervisor = new Supervisor({ hands, bootId: BOOT, desired: () => it.desired, blobs: () => it.blobs, now: () => Date.now(), onFailure: (action, code) => void it.failures.push(`${action.key} ${code}`) });
+  const supervisor = new Supervisor({ hands, bootId: BOOT, mayComeUp: () => true, desired: () => it.desired, blobs: () => it.blobs, now: () => Date.now(), onFailure: (action, code) => void it.failures.push(`${action.key} ${code}`) });
   return Object.assign(it, { supervisor });
 }
 const settle = async (): Promise<void> => {
@@ -128,7 +128,7 @@ test("stop() waits for what is under way, begins nothing more, and does not wait
   const { promise, resolve } = Promise.withResolvers<void>();
   const slow = new Supervisor({
     hands: { up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: () => promise, tell: () => {}, blobs: { compile: async () => assert.fail("nothing more"), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} }, runner: { load: async () => {}, unload: async () => {} } },
-    bootId: BOOT, desired: () => it.desired, blobs: () => new Map(), now: () => Date.now(),
+    bootId: BOOT, mayComeUp: () => true, desired: () => it.desired, blobs: () => new Map(), now: () => Date.now(),
   });
   slow.reconcile();
   let over = false;

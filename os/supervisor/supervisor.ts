@@ -16,6 +16,8 @@ export type SupervisorOptions = {
   readonly desired: () => Desired;
   readonly blobs: () => ReadonlyMap<Hex, Blob>;
   readonly now: () => number;
+  /** Witnesses enough have said that this boot lives, or it is its own. */
+  readonly mayComeUp: () => boolean;
   readonly onFailure?: (action: Action, code: string, error: unknown) => void;
 };
 /** Failures are forgotten this long after their retry was due: nobody wanted the action again. */
@@ -67,7 +69,7 @@ export class Supervisor {
 
   observed(): Observed {
     return {
-      bootId: this.#options.bootId, blobs: this.#options.blobs(), routes: this.#routes, refused: this.#refused,
+      bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, refused: this.#refused,
       underWay: new Set(this.#underWay.keys()), failures: this.#failures,
     };
   }

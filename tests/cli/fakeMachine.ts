@@ -45,6 +45,8 @@ export type FakeMachine = {
   readonly keys: Map<string, { key: Uint8Array; scopes: number; limit: bigint; expiryMs: bigint }[]>;
   readonly thresholds: Map<string, number>;
   readonly validators: Map<string, { id: string; key: string; operator: string; state: string; stake: bigint; unbonding: bigint[]; weight: number; weightNext: number }>;
+  /** What `GET /v1/{kind}/{name}` answers, by that path, and lists by `{kind}`. */
+  readonly holdings: Map<string, object>;
   /** How far this machine's clock is ahead. */
   clockAheadMs: number;
 };
@@ -56,7 +58,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(),
+    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
   };
   let height = 1;
 
@@ -91,6 +93,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       case "GET status": return json(response, 200, status());
       case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: machine.thresholds.get(name) ?? 1, keys: (machine.keys.get(name) ?? []).map((one) => ({ ...one, key: hex(one.key), limit: String(one.limit), expiryMs: String(one.expiryMs) })) });
       case "GET validators": return json(response, 200, { validators: [...machine.validators.values()].map((one) => ({ ...one, stake: String(one.stake), unbonding: one.unbonding.map((left) => ({ amount: String(left), releaseMs: "1700000000000", releaseEpoch: 4 })) })), next: null });
+      case "GET locks": case "GET names": case "GET delegations": case "GET parameters": return holdings(response, kind, name);
       case "GET machines": return json(response, 200, { machines: [offer()], next: null });
       case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
@@ -103,6 +106,11 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       case "POST transactions": return submit(response, body);
       default: return problem(response, 404, "route_unknown", `no ${method} ${path}`);
     }
+  }
+
+  function holdings(response: ServerResponse, kind: string, name: string): void {
+    const found = machine.holdings.get(name === "" ? kind : `${kind}/${name}`);
+    return found === undefined ? problem(response, 404, `${kind.slice(0, -1)}_unknown`, `no ${kind} ${name}`) : json(response, 200, found);
   }
 
   const status = (): object => ({

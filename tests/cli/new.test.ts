@@ -50,7 +50,7 @@ test("new without a template is a web service; its files say its name, and it sa
   const terminal = openTerminal(t);
   const { code, stdout } = await terminal.run("new", "shop");
   assert.equal(code, 0);
-  assert.match(stdout, /^ {2}cd shop\n {2}godwit dev\n {2}godwit deploy\n$/m);
+  assert.match(stdout, /^ {2}cd shop\n {2}godwit dev\n {2}godwit test\n {2}godwit deploy\n$/m);
   const folder = join(terminal.home, "shop");
   assert.deepEqual(readdirSync(folder).toSorted(), [".gitignore", ".godwit", "README.md", "assembly", "godwit.toml", "tests"]);
   assert.equal((await readManifest(folder)).name, "shop");

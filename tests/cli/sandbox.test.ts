@@ -42,13 +42,20 @@ function project(name: string, kind: string, source: string): string {
   return path;
 }
 
-test("build writes the component and says its digest and size", async (t) => {
+test("build writes the component and says its digest and size, its exports and imports, and what each allows it to do", async (t) => {
   const terminal = openTerminal(t);
   const hello = await terminal.json("build", example("hello"), "--debug", "-o", file("hello.wasm"));
   const bytes = new Uint8Array(readFileSync(file("hello.wasm")));
   assert.deepEqual([hello["digest"], hello["bytes"], hello["kind"], hello["name"]], [`sha256:${hex(sha256(bytes))}`, bytes.length, "service", "hello"]);
   const tally = await terminal.json("build", example("tally"), "--debug", "-o", file("tally.wasm"));
   assert.equal(tally["kind"], "task");
+  if (!needs(t, "cargo")) return;
+  assert.deepEqual(hello["exports"], [{ name: "wasi:http/incoming-handler@0.2.12", allows: "answer requests" }]);
+  const imports = hello["imports"] as { name: string; allows: string }[];
+  assert(imports.some(({ name }) => name === "wasi:http/types@0.2.12") && imports.every(({ allows }) => allows.length > 10), JSON.stringify(imports));
+  assert(!imports.some(({ name }) => name.startsWith("wasi:http/outgoing-handler")), "hello sends no requests, and says so");
+  const { stdout } = await terminal.run("build", example("hello"), "--debug", "-o", file("hello.wasm"));
+  assert.match(stdout, /^ +INTERFACE +ALLOWS IT TO\nexports {2}wasi:http\/incoming-handler@0\.2\.12 +answer requests\nimports /m);
 });
 
 test("a mistake in a program is told with file, line and column", async (t) => {

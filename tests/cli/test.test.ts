@@ -26,6 +26,49 @@ test("a trap", () => {
   broken([]);
 });
 `;
+/** Its first line is 1; what is marked is run by no test. */
+const PARTS = `export function kind(n: i32): string {
+  if (n < 0)
+    return "less"; // not run
+  else if (n == 0)
+    return "none";
+  switch (n) {
+    case 1: {
+      return "one";
+    }
+    case 2:
+      return "two"; // not run
+  }
+  let sum = 0;
+  for (let i = 0; i < n; i++)
+    sum += i;
+  return sum.toString();
+}
+export class Box<T> {
+  constructor(private value: T) {
+    assert(true);
+  }
+  get(): T {
+    return this.value;
+  }
+  never(): void {
+    console.log("never"); // not run
+  }
+}
+export function ends(): void {
+  const list: i32[] = [];
+  list[1]++;
+  console.log("past it"); // not run
+}
+`;
+const PARTS_TEST = `import { expect, test } from "godwit/test";
+import { Box, ends, kind } from "./parts";
+test("kinds", () => {
+  expect(kind(0) + kind(1) + kind(4)).toBe("noneone6");
+  expect(new Box<i32>(3).get()).toBe(3);
+});
+test("a trap", () => ends());
+`;
 const COMPONENT = `import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openService } from "godwit/testing";
@@ -70,6 +113,23 @@ test("what fails says what was expected and where, and the exit code is 1", asyn
   const only = await terminal.run("test", folder, "--only", "wrong sum", "--json");
   const events = only.stdout.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
   assert.deepEqual([only.code, events.map(({ event }) => event), events[0]?.["name"], events[1]?.["functions"]], [1, ["test", "end"], "a wrong sum", { passed: 0, failed: 1 }]);
+});
+
+test("--coverage says which lines of the functions no test has run, of functions and of the component, also before a trap, in both engines", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const service = SERVICE.replace('console.log("asked");', '\n  if (request.query("x") !== null)\n    console.log("not run");\n  console.log("asked");\n ');
+  const { terminal, folder } = project(t, { "assembly/index.ts": service, "assembly/parts.ts": PARTS, "assembly/parts.test.ts": PARTS_TEST, "tests/service.test.mjs": COMPONENT.replace('assert.equal((await', 'assert(service.logs.every(({ line }) => line === "asked"));\n  assert.equal((await') });
+  const missed = PARTS.split("\n").flatMap((line, i) => (line.endsWith("// not run") ? [i + 1] : []));
+  for (const engine of ["wasmtime", "v8"]) {
+    const { code, stdout } = await terminal.run("test", folder, "--coverage", "--json", "--engine", engine);
+    const events = stdout.trim().split("\n").map((line) => JSON.parse(line) as Record<string, any>);
+    assert.deepEqual([code, events.at(-1)?.["functions"], events.at(-1)?.["components"]], [1, { passed: 1, failed: 1 }, { files: 1, failed: false }], stdout);
+    assert.match(String(events[1]?.["message"]), /^abort: Index out of range/);
+    const coverage = events.find(({ event }) => event === "coverage");
+    assert.deepEqual(coverage?.["files"], [{ file: "assembly/index.ts", lines: 4, covered: 3, missed: [6] }, { file: "assembly/parts.ts", lines: 18, covered: 14, missed }]);
+  }
+  const { stdout } = await terminal.run("test", folder, "--coverage", "--only", "kinds");
+  assert.match(stdout, /^FILE +LINES +RUN +NOT RUN\n(?:.*\n)*assembly\/parts\.ts +18 +66 % +3, 11, 26, 30-32$/m);
 });
 
 test("a component's test that fails fails the run; v8 needs no native parts for tests of functions", async (t) => {

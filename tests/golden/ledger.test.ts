@@ -5,6 +5,7 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
+import { lockIdOf } from "#chain/codec/holderOperations.ts";
 import { encodeProof } from "#chain/codec/proof.ts";
 import { type Operation, deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
@@ -41,14 +42,22 @@ test("the operations of stake and keys have the bytes they always had", () => {
   assert.strictEqual(opsAt([{ kind: "authorise", key, scopes: 5, limit: 7n, expiryMs: 2n ** 64n - 1n }, { kind: "revoke", key }]), "00828510582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b405071bffffffffffffffff8211582002f57463543ff0dd69fffa40afa31ad2270a1d32c0085f267bb2a6d384d622b4");
 });
 
-test("the operations of revisions have the bytes they always had", () => {
+test("the operations of revisions, moves and placement have the bytes they always had", () => {
   const deploymentId = address(new Uint8Array(20).fill(2));
   assert.strictEqual(
     opsAt([{ kind: "update", deploymentId, componentDigest: component, configurationDigest: null, weight: 100, healthySeconds: 30, deadlineSeconds: 300, failuresMax: 2 }]),
     "008188183254020202020202020202020202020202020202020258200707070707070707070707070707070707070707070707070707070707070707401864181e19012c02",
   );
   assert.strictEqual(opsAt([{ kind: "promote", deploymentId }, { kind: "rollBack", deploymentId }]), "0082821833540202020202020202020202020202020202020202821834540202020202020202020202020202020202020202");
+  assert.strictEqual(opsAt([{ kind: "drain", machine: deploymentId, draining: 1 }, { kind: "retire", machine: deploymentId }, { kind: "move", deploymentId, index: 3 }]), "00838318365402020202020202020202020202020202020202020182183754020202020202020202020202020202020202020283183854020202020202020202020202020202020202020203");
+  assert.strictEqual(opsAt([{ kind: "constrain", deploymentId, regions: ["eu"], operators: [deploymentId], labels: [] }, { kind: "label", machine: deploymentId, labels: ["ssd"] }]), "008285183954020202020202020202020202020202020202020281626575815402020202020202020202020202020202020202028083183a5402020202020202020202020202020202020202028163737364");
   assert.strictEqual(opsAt([{ kind: "health", deploymentId, index: 257, healthy: 0, cause: "status 500" }]), "0081851835540202020202020202020202020202020202020202190101006a73746174757320353030");
+});
+
+test("the operations of holders have the bytes they always had", () => {
+  const [to, hash] = [actor(1).id, sha256(Uint8Array.of(1))];
+  assert.strictEqual(opsAt([{ kind: "lock", to, amount: 1n, hash, expiryMs: 2n ** 64n - 1n }, { kind: "claimLock", lock: to, preimage: hash }, { kind: "refundLock", lock: to }]), "008385181e5499b2f71f07dfbc504131573f72b1f4e160ec59f50158204bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a1bffffffffffffffff83181f5499b2f71f07dfbc504131573f72b1f4e160ec59f558204bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a8218205499b2f71f07dfbc504131573f72b1f4e160ec59f5");
+  assert.strictEqual(lockIdOf(to, 2n ** 32n, 3).toHex(), "28f0ef668a0d40e0e1916e1b2453a88bc7092e46");
 });
 
 test("a chunk of a state, and a proof, have the bytes they always had", () => {

@@ -2,6 +2,7 @@
 import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { type Address, U32_MAX, U64_MAX, address, digest } from "#chain/types.ts";
+import { extremeHolding } from "./randomHolders.ts";
 import { type Actor, type Random, TOKEN, type World, actor, bootId, comesUp, component, deployment, registration } from "./world.ts";
 
 export const TENANTS: readonly Actor[] = [1, 2, 3, 4].map(actor);
@@ -19,7 +20,7 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
   const index = r.int(3);
   const isKnown = world.view.machine(machine.id) !== null;
   const resources = { memoryMib: r.int(150) + 1, cpuMillis: r.int(300) };
-  switch (r.int(19)) {
+  switch (r.int(22)) {
     case 0: return void world.send(tenant, [{ kind: "transfer", to: r.pick([...TENANTS, ...MACHINES]).id, amount: BigInt(r.int(1e6)) * (r.int(9) === 0 ? TOKEN : 1n) }]);
     case 1:
     case 2:
@@ -51,6 +52,19 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
     case 15: return void world.send(tenant, [{ kind: "unbond", validator: tenant.id, amount: BigInt(r.int(3)) * TOKEN + BigInt(r.int(3)) }]);
     case 16: return void world.send(owner, [updateOf(r, target)]);
     case 17: return void world.send(owner, [r.int(3) === 0 ? { kind: "promote", deploymentId: target } : r.int(2) === 0 ? { kind: "rollBack", deploymentId: target } : updateOf(r, target)]);
+    case 19:
+    case 20: {
+      const lease = r.pick([...world.view.leasesOfMachine(machine.id), undefined]);
+      return void world.send(r.int(2) === 0 ? owner : operatorOf(machine), [{ kind: "move", deploymentId: lease?.deploymentId ?? target, index: lease?.index ?? index }]);
+    }
+    case 21: {
+      const ops: readonly Operation[] = [{ kind: "retire", machine: machine.id }, { kind: "constrain", deploymentId: target, regions: r.pick([[], ["test"], ["moon"]]), operators: [], labels: r.pick([[], ["ssd"]]) }, { kind: "label", machine: machine.id, labels: r.pick([[], ["ssd"]]) }];
+      const op: Operation = r.int(3) === 0 ? r.pick(ops) : { kind: "drain", machine: machine.id, draining: r.pick([0, 1]) };
+      world.send(op.kind === "constrain" ? owner : operatorOf(machine), [op]);
+      // What a machine that is gone says for nothing would make the block invalid.
+      if (op.kind === "retire") world.block(0);
+      return;
+    }
     case 18: {
       const lease = r.pick([...world.view.leasesOfMachine(machine.id).filter(({ state }) => state === "ready"), undefined]);
       return void (isKnown && world.send(machine, [{ kind: "health", deploymentId: lease?.deploymentId ?? target, index: lease?.index ?? index, healthy: lease?.unhealthyFrom === null ? 0 : 1, cause: "status 500" }]));
@@ -60,9 +74,9 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
 }
 
 const updateOf = (r: Random, deploymentId: Address): Operation => {
-  const healthySeconds = r.int(12);
+  const healthySeconds = r.int(8);
   return {
-    kind: "update", deploymentId, componentDigest: digest(new Uint8Array(32).fill(r.int(4))), configurationDigest: null, weight: r.pick([0, 100, 500, 1000, 1000]), healthySeconds,
+    kind: "update", deploymentId, componentDigest: digest(new Uint8Array(32).fill(r.int(4))), configurationDigest: null, weight: r.pick([0, 100, 400, 500, 1000]), healthySeconds,
     deadlineSeconds: healthySeconds + 1 + r.int(40), failuresMax: r.int(3),
   };
 };
@@ -78,7 +92,7 @@ function bondOf(world: World, { seed, id }: Actor, amount: bigint): Operation {
 
 /** Any operation that the layout allows, with the numbers that break things. */
 export function extremeOperation(r: Random, known: readonly Address[]): Operation {
-  if (r.int(4) === 0) return deployment(r.pick(["a", "b", "c", "d"]), { replicas: r.int(20) + 1, deposit: BigInt(r.int(1e9)) });
+  if (r.int(3) === 0) return deployment(r.pick(["a", "b", "c", "d"]), { replicas: r.int(20) + 1, deposit: BigInt(r.int(1e9)) });
   const u32 = (): number => r.pick([0, 1, 2, 3, 255, 256, 257, 1024, 2 ** 24, 2 ** 31, U32_MAX, r.int(1000)]);
   const u64 = (): bigint => r.pick([0n, 1n, 59n, 60n, TOKEN, 2n ** 40n, 2n ** 53n, 2n ** 63n, U64_MAX - 1n, U64_MAX, BigInt(r.int(100_000))]);
   const id = (): Address => r.pick([...known, ...TENANTS.map((one) => one.id), ...MACHINES.map((one) => one.id), address(new Uint8Array(20)), address(new Uint8Array(20).fill(255))]);
@@ -105,6 +119,11 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
     () => ({ kind: "close", deploymentId }),
     () => ({ kind: "update", deploymentId, componentDigest: component, configurationDigest: r.pick([null, component]), weight: u32(), healthySeconds: u32(), deadlineSeconds: u32(), failuresMax: u32() }),
     () => ({ kind: "promote", deploymentId }),
+    () => ({ kind: "drain", machine: id(), draining: r.pick([0, 1]) }),
+    () => ({ kind: "retire", machine: id() }),
+    () => ({ kind: "move", deploymentId, index: u32() }),
+    () => ({ kind: "constrain", deploymentId, regions: [text(31), text(31)], operators: [id()], labels: Array.from({ length: 16 }, () => text(31)) }),
+    () => ({ kind: "label", machine: id(), labels: [text(31), "a", "a"] }),
     () => ({ kind: "rollBack", deploymentId }),
     () => ({ kind: "health", deploymentId, index: u32(), healthy: r.pick([0, 1]), cause: text(64) }),
     () => ({ ...r.pick([...bonds.values()]), amount: u64() }) as Operation,
@@ -114,6 +133,7 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
     () => ({ kind: "authorise", key: r.pick([...TENANTS, ...MACHINES]).key, scopes: u32(), limit: u64(), expiryMs: u64() }),
     () => ({ kind: "revoke", key: r.pick([...TENANTS, ...MACHINES]).key }),
     () => ({ kind: "setThreshold", threshold: u32() }),
+    ...Array.from({ length: 6 }, () => () => extremeHolding(r, { id, u32, u64, text })),
   ])();
 }
 

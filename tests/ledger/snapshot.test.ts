@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { CodecError, encode } from "#chain/codec/cbor.ts";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
 import { applyBlock, faultOfLedger, revert } from "#chain/ledger/ledger.ts";
-import { type Image, decodeArchive, decodeChunk, encodeArchive, encodeChunks, imageOf, ledgerFrom, stateOf, verifyChunk } from "#chain/ledger/snapshot.ts";
+import type { Image } from "#chain/ledger/image.ts";
+import { areAll, decodeArchive, decodeChunk, encodeArchive, encodeChunks, imageOf, ledgerFrom, slotsOf, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { viewOf } from "#chain/ledger/view.ts";
 import type { Address } from "#chain/types.ts";
 import { MACHINES, actAtRandom, operatorOf } from "./randomOperations.ts";
@@ -27,9 +28,9 @@ test("30 histories go on from a snapshot of any block with the roots, bills and 
       for (const [i, { body }] of transactions.entries()) if (applied.outcomes[i]!.ok) for (const [at, op] of body.ops.entries()) if (op.kind === "deploy") deployments.push(deploymentIdOf(body.sender, body.nonce, at));
     }
     for (const { at, image } of images) {
-      slotsFreed += image.slots.filter((slot) => slot === null).length;
+      slotsFreed += [...image.slots].filter((slot) => slot === null).length;
       // Encoded only now, when the ledger has long gone on.
-      const again = ledgerFrom(world.genesis, { ...stateOf(chunksOf(image).map(decodeChunk)), archives: image.archives.map(encodeArchive).map(decodeArchive) });
+      const again = ledgerFrom(world.genesis, { slots: slotsOf(chunksOf(image).map(decodeChunk)), archives: image.archives.map(encodeArchive).map(decodeArchive) });
       if (at > 0) assert.strictEqual(again.state.root.toHex(), world.history[at - 1]!.applied.stateRoot.toHex(), `seed ${seed}`);
       assert.strictEqual(faultOfLedger(again), null);
       for (const [i, { applied, ...input }] of world.history.slice(at).entries()) {
@@ -69,16 +70,18 @@ function grown(): World {
 test("a state is chunks that are verified one by one against the root, in any order; together they are the state, and the chain goes on from it", () => {
   const world = grown();
   const image = imageOf(world.ledger);
-  assert(image.slots.includes(null), "some slots were freed");
+  assert([...image.slots].includes(null), "some slots were freed");
   const root = world.view.stateRoot;
   const chunks = chunksOf(image);
   assert(chunks.length >= 3 && chunks.every((chunk) => chunk.length < 256 * 1024), `${chunks.length} chunks`);
   const taken = chunks.toReversed().map((chunk) => {
     const verified = verifyChunk(root, chunk);
     assert(verified.ok);
-    return verified.chunk;
-  });
-  const joined = ledgerFrom(world.genesis, stateOf(taken.toReversed()));
+    return verified;
+  }).toReversed();
+  const parts = taken.map(({ part }) => part);
+  assert(areAll(parts) && !areAll(parts.slice(1)) && !areAll(parts.slice(0, -1)) && !areAll([parts[0]!, ...parts.slice(2)]) && !areAll([]));
+  const joined = ledgerFrom(world.genesis, { slots: slotsOf(taken.map(({ chunk }) => chunk)) });
   assert.strictEqual(joined.state.root.toHex(), root.toHex());
   assert.strictEqual(faultOfLedger(joined), null);
   const id = deploymentIdOf(actor(1).id, 80n, 0);
@@ -110,7 +113,5 @@ test("a chunk with any bit changed, of another root, in another place or with ot
   }
   for (const nonsense of [new Uint8Array(0), encode([]), encode([1, 31, 9, 0, [], []]), encode([1, 2 ** 31, 0, 0, [], [encode([0])]])]) assert.strictEqual(verifyChunk(root, nonsense).ok, false);
   const read = chunks.map(decodeChunk);
-  assert.throws(() => stateOf(read.slice(1)), CodecError);
-  assert.throws(() => stateOf(read.slice(0, -1)), CodecError);
-  assert.throws(() => stateOf([]), CodecError);
+  for (const some of [read.slice(1), read.slice(0, -1), []]) assert.throws(() => [...slotsOf(some)], CodecError);
 });

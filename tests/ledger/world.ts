@@ -11,8 +11,10 @@ import { signBinding } from "#chain/codec/hello.ts";
 import { type DecodedTransaction, type Operation, decodeTransaction, encodeBody, signMachineProof, signTransaction, txidOf } from "#chain/codec/transaction.ts";
 import type { PresetName } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
-import { type Applied, type Ledger, applyBlock, faultOfLedger, feeFor, nextMoneySecond, openLedger, revert } from "#chain/ledger/ledger.ts";
-import { type LedgerView, viewOf } from "#chain/ledger/view.ts";
+import * as ledgerModule from "#chain/ledger/ledger.ts";
+import { type Applied, type Ledger, type applyBlock, feeFor } from "#chain/ledger/ledger.ts";
+import * as viewModule from "#chain/ledger/view.ts";
+import type { LedgerView } from "#chain/ledger/view.ts";
 import { type Address, type Digest, type PublicKey, digest, signature, timeMs } from "#chain/types.ts";
 
 export type Actor = { readonly seed: Uint8Array; readonly key: PublicKey; readonly id: Address };
@@ -54,7 +56,11 @@ export function genesisFor(accounts: readonly Actor[], balance: bigint, paramete
   };
 }
 
-export type WorldOptions = { readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean };
+/** The ledger that a world runs: the product's, or one with a bug planted in it (tests/simulation/mutants.ts). */
+export type WorldCode = Pick<typeof ledgerModule, "applyBlock" | "faultOfLedger" | "nextMoneySecond" | "openLedger" | "revert"> & Pick<typeof viewModule, "viewOf">;
+const CODE: WorldCode = { ...ledgerModule, ...viewModule };
+
+export type WorldOptions = { readonly code?: WorldCode; readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean };
 
 /** Who signed a block's parent, and who proposes it: nobody, where that is not the point. */
 export type Signed = { readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[] };
@@ -70,11 +76,13 @@ export class World {
   #previousId: Digest;
   readonly #thorough: boolean;
   readonly #signed: boolean;
+  readonly #code: WorldCode;
 
-  constructor({ accounts = 6, balance = 1_000n * TOKEN, parameters = "minimal", thorough = false, signed = false }: WorldOptions = {}) {
+  constructor({ accounts = 6, balance = 1_000n * TOKEN, parameters = "minimal", thorough = false, signed = false, code = CODE }: WorldOptions = {}) {
+    this.#code = code;
     this.genesis = genesisFor(Array.from({ length: accounts }, (_, i) => actor(i + 1)), balance, parameters);
-    this.ledger = openLedger(this.genesis);
-    this.view = viewOf(this.ledger);
+    this.ledger = code.openLedger(this.genesis);
+    this.view = code.viewOf(this.ledger);
     this.#timeMs = this.genesis.timeMs;
     this.#previousId = sha256(encodeGenesis(this.genesis));
     this.#thorough = thorough;
@@ -108,23 +116,23 @@ export class World {
 
   tryBlock(seconds: number = 1, signed: Signed = {}): ReturnType<typeof applyBlock> {
     const at = this.#timeMs + (seconds === 0 ? 200n : BigInt(seconds) * 1000n);
-    const input = { height: this.view.height + 1, timeMs: at, moneySecond: nextMoneySecond(this.ledger, at), previousId: this.#previousId, ...signed, transactions: this.#queue };
+    const input = { height: this.view.height + 1, timeMs: at, moneySecond: this.#code.nextMoneySecond(this.ledger, at), previousId: this.#previousId, ...signed, transactions: this.#queue };
     this.#queue = [];
     this.#nonces.clear();
     const before = this.ledger.state.root;
-    const applied = applyBlock(this.ledger, input);
+    const applied = this.#code.applyBlock(this.ledger, input);
     if (!applied.ok) {
       assert.strictEqual(this.ledger.state.root.toHex(), before.toHex());
       return applied;
     }
-    assert.strictEqual(faultOfLedger(this.ledger), null);
+    assert.strictEqual(this.#code.faultOfLedger(this.ledger), null);
     assert.strictEqual(this.view.supply().total, this.ledger.state.totals.supply);
     if (this.#thorough) {
-      revert(this.ledger, applied.undo);
+      this.#code.revert(this.ledger, applied.undo);
       assert.strictEqual(this.ledger.state.root.toHex(), before.toHex());
-      assert.strictEqual(faultOfLedger(this.ledger), null);
+      assert.strictEqual(this.#code.faultOfLedger(this.ledger), null);
     }
-    const last = this.#thorough ? applyBlock(this.ledger, input) : applied;
+    const last = this.#thorough ? this.#code.applyBlock(this.ledger, input) : applied;
     assert(last.ok);
     assert.strictEqual(last.stateRoot.toHex(), applied.stateRoot.toHex());
     this.#timeMs = at;

@@ -38,9 +38,9 @@ type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; r
 const deployment = (n: number, owner = OWNER): DeploymentView => ({
   id: idOf(n), owner: accountOf(owner), name: `d${n}`, state: "active", componentDigest: sha256(Uint8Array.of(n)), configurationDigest: null, memoryMib: 64, cpuMillis: 250,
   concurrency: 4, replicas: 1, isolation: 0, rateMax: 18_446_744_073_709_551_615n, createdHeight: 2, lastFailure: "", failedMachines: [],
-  revision: 1, rollout: null, history: [], rolledBack: "",
+  revision: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] },
 });
-const lease = (n: number): LeaseView => ({ deploymentId: idOf(n), index: 0, state: "ready", machine: MACHINE, rate: 1250n, placedAt: 4n, readyBy: 34n, lastEnd: "", revision: 1, unhealthyFrom: null });
+const lease = (n: number): LeaseView => ({ deploymentId: idOf(n), index: 0, state: "ready", machine: MACHINE, rate: 1250n, placedAt: 4n, readyBy: 34n, lastEnd: "", revision: 1, unhealthyFrom: null, next: null, last: null });
 const bill: BillView = {
   deploymentId: idOf(1), owner: accountOf(OWNER), name: "d1", closed: false, since: 0n, at: 11n,
   segments: [{ machine: MACHINE, index: 0, rate: 1250n, openedAt: 5n, end: null, paidUntil: 5n, seconds: 6n, amount: 7500n }],
@@ -70,7 +70,7 @@ async function world(t: TestContext): Promise<World> {
   const metrics = createMetrics();
   const routes = createRoutes(context, metrics);
   const faults: string[] = [];
-  const server = await serveApi({ onFault: (error) => void faults.push(String(error)), door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, checkOwner: (id, sender) => checkOwner(context, id, sender) });
+  const server = await serveApi({ onFault: (error) => void faults.push(String(error)), door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, operator: accountOf(2), checkOwner: (id, sender) => checkOwner(context, id, sender) });
   const stop = async (): Promise<void> => {
     await server.stop();
     await logs.close();
@@ -93,11 +93,12 @@ test("every public route answers in the shape that the document promises", async
   node.blocks.push({ height: 0 as never, id: sha256(Uint8Array.of(0)), bytes: Uint8Array.of(1, 2, 3), certificate: new Uint8Array(0), outcomes: [], events: [{ kind: "closed", deploymentId: idOf(1), owner: accountOf(OWNER), refunded: 2n ** 64n - 1n }] });
   node.machineMap.set(hex(MACHINE), {
     id: MACHINE, key: publicKeyOf(seedOf(3)), operator: accountOf(2), state: "up", bootId: new Uint8Array(16), memoryMib: 1000, cpuMillis: 2000, memoryMibUsed: 64, cpuMillisUsed: 250, leases: 1,
-    pricePerGibSecond: 1n, pricePerCoreSecond: 2n, region: "local", bond: 5n, strikes: 0, placeableFrom: 0n,
+    pricePerGibSecond: 1n, pricePerCoreSecond: 2n, region: "local", bond: 5n, strikes: 0, placeableFrom: 0n, draining: false, labels: [],
   });
   const paths: Readonly<Record<string, string>> = {
     getStatus: "/v1/status", getSupply: "/v1/supply", getValidators: "/v1/validators", getMachines: "/v1/machines", getDeployments: "/v1/deployments", getDeployment: `/v1/deployments/${ID}`, getBill: `/v1/deployments/${ID}/bill`,
     getAccount: `/v1/accounts/${addressText(accountOf(OWNER))}`, getBlock: "/v1/blocks/latest", getTransaction: `/v1/transactions/${txid}`, getOpenapi: "/openapi.json", getHealth: "/healthz",
+    getLocks: `/v1/locks?account=${addressText(accountOf(OWNER))}`, getLock: `/v1/locks/${ID}`,
   };
   for (const route of routes) {
     const path = paths[route.id];

@@ -27,6 +27,7 @@ export type FakeNode = ChainNode & {
   refusal: string | null;
 };
 
+const LOCK = { id: idOf(1), sender: accountOf(1), recipient: accountOf(2), amount: 2n ** 64n - 1n, hash: sha256(Uint8Array.of(1)), expiryMs: 5n };
 const NOTHING = sha256(new Uint8Array(0));
 
 export function fakeNode(nowMs: number): FakeNode {
@@ -49,7 +50,8 @@ export function fakeNode(nowMs: number): FakeNode {
     leasesOfMachine: (id) => node.leases.filter((lease) => lease.machine !== null && hex(lease.machine) === hex(id)),
     bill: (id) => node.bills.get(hex(id)) ?? null,
     epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [{ id: accountOf(1), key: publicKeyOf(seedOf(1)), operator: accountOf(2), state: "jailed", stake: 5n, unbonding: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }], weight: 1, weightNext: 0 }], next: null }),
-    supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, feePool: 2n, burnt: 1n, total: 15n }),
+    supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, locked: 0n, feePool: 2n, burnt: 1n, total: 15n }),
+    lock: (id) => ({ ...LOCK, id }), locksOf: () => ({ items: [LOCK], next: null }),
     nextDueMoneySecond: () => null,
     liveness: () => { throw new Error("not played"); }, court: () => { throw new Error("not played"); },
   };

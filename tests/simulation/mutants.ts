@@ -11,6 +11,8 @@ import { scenario as livenessScenario } from "./liveness/scenarios.ts";
 import { simulate as simulateLiveness } from "./liveness/world.ts";
 import { LEDGER_MUTANTS } from "./mutants/ledger.ts";
 import { LIVENESS_MUTANTS } from "./mutants/liveness.ts";
+import type { WorldCode } from "#tests/ledger/world.ts";
+import { playHolders } from "./holders.ts";
 import { scenario } from "./scenarios.ts";
 import { CODE, simulate } from "./world.ts";
 import type { Code } from "./world.ts";
@@ -69,11 +71,15 @@ export async function plant(mutant: Mutant): Promise<Code> {
 }
 
 /** What its world finds with one seed. */
-async function worldOf(mutant: Mutant): Promise<(seed: number) => readonly string[]> {
+async function worldOf(mutant: Mutant): Promise<(seed: number) => readonly string[] | Promise<readonly string[]>> {
   if (mutant.edits[0]!.file.startsWith("liveness/")) {
     const parts = await plantInto(mutant, ["liveness/host", "liveness/rules", "liveness/verdict", "liveness/witness"]);
     const code = Object.assign({}, LIVENESS, ...parts) as LivenessCode;
     return (seed) => (mutant.scenario === "courts" ? hold(seed, code) : simulateLiveness(seed, livenessScenario(mutant.scenario), code).faults);
+  }
+  if (mutant.scenario === "holders") {
+    const parts = await plantInto(mutant, ["ledger/ledger", "ledger/view"]);
+    return (seed) => playHolders(seed, Object.assign({}, ...parts) as WorldCode);
   }
   const code = await plant(mutant);
   return (seed) => simulate(seed, scenario(mutant.scenario), code).faults;
@@ -83,7 +89,7 @@ async function worldOf(mutant: Mutant): Promise<(seed: number) => readonly strin
 export async function hunt(mutant: Mutant): Promise<{ readonly seed: number; readonly fault: string } | null> {
   const faultsOf = await worldOf(mutant);
   for (let seed = 1; seed <= mutant.seedsMax; seed++) {
-    const [fault] = faultsOf(seed);
+    const [fault] = await faultsOf(seed);
     if (fault !== undefined) return { seed, fault };
   }
   return null;

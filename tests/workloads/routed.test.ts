@@ -1,5 +1,7 @@
 /** What `godwit/http` and its neighbours give an author: routes, cookies, JSON bodies, log lines with fields, random, clock. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { after, before, test } from "node:test";
 import { compile, listen, type Listener, type LogLine, type Runner, startRunner } from "#sandbox/sandbox.ts";
 import { guest } from "../guests/build.ts";
@@ -58,6 +60,23 @@ test("a JSON body becomes a class and back, and what is no JSON is null, not the
   for (const body of ["", "{", "{\"lines\":[}", "[1,]", "{\"lines\":[]} x", "\"\\u12\"", "01", "nul", "[".repeat(100) + "]".repeat(100), "{\"a\":\"\n\"}"]) {
     assert.equal((await ask("/orders", { method: "POST", body })).status, 400, body);
   }
+});
+
+test("bodies stream both ways: each piece is answered while the request goes on, and an answer begins before its request has ended", async () => {
+  const sending = request({ host: "127.0.0.1", port: listener.port, path: "/louder", method: "POST" });
+  const answered = once(sending, "response");
+  sending.write("one,");
+  const [answer] = (await answered) as [IncomingMessage];
+  answer.setEncoding("utf8");
+  assert.equal((await once(answer, "data"))[0], "ONE,");
+  for (const word of ["two,", "three"]) {
+    const next = once(answer, "data");
+    sending.write(word);
+    assert.equal((await next)[0], word.toUpperCase());
+  }
+  const ended = once(answer, "end");
+  sending.end();
+  await ended;
 });
 
 test("a cookie is set with safe defaults, and comes back as it was", async () => {

@@ -15,6 +15,7 @@ export type Status = {
   readonly chainId: string;
   readonly machine: string;
   readonly operator: string;
+  readonly bootId: string;
   readonly head: Head;
   readonly zone: string;
   readonly apiPort: number;
@@ -36,6 +37,7 @@ export type ValidatorAnswer = {
   readonly weight: number;
   readonly weightNext: number;
 };
+export type LockAnswer = { readonly id: string; readonly sender: string; readonly recipient: string; readonly amount: bigint; readonly hash: string; readonly expiryMs: bigint };
 export type Lease = {
   readonly index: number;
   /** pending: waits for a machine; placed: has one; ready: serves and is paid; waiting: for money or its owner; failed: for its owner. */
@@ -44,7 +46,36 @@ export type Lease = {
   readonly rate: bigint;
   /** Why it does not run, or ran elsewhere before. */
   readonly lastEnd: string | null;
+  readonly revision: number;
+  readonly unhealthyFrom: bigint | null;
+  /** The machine it moves to, and the one that it has left just now. */
+  readonly next: string | null;
+  readonly last: string | null;
 };
+export type Version = { readonly revision: number; readonly component: string; readonly configuration: string | null };
+/** A revision beside the one that serves. */
+export type Rollout = Version & {
+  readonly weight: number;
+  readonly weightNow: number;
+  readonly replicas: number;
+  readonly healthySeconds: number;
+  readonly failuresMax: number;
+  readonly failures: number;
+  readonly deadline: bigint;
+  readonly healthyFrom: bigint | null;
+};
+export type MachineSelf = {
+  readonly machine: string; readonly operator: string; readonly bootId: string; readonly version: string;
+  /** Of the last command of this boot. */
+  readonly counter: bigint;
+  /** False: an ordinary process, which takes no commands. */
+  readonly isImage: boolean;
+  readonly node: string; readonly kernel: string; readonly uptimeSeconds: number;
+  readonly memory: { readonly totalBytes: number; readonly availableBytes: number; readonly agentBytes: number };
+  readonly addresses: readonly { readonly name: string; readonly address: string }[];
+};
+export type MachineLine = { readonly sequence: number; readonly timeMs: number; readonly line: string };
+export type Constraints = { readonly regions: readonly string[]; readonly operators: readonly string[]; readonly labels: readonly string[] };
 export type Deployment = {
   readonly id: string;
   readonly name: string;
@@ -63,6 +94,15 @@ export type Deployment = {
   readonly host: string;
   readonly url: string;
   readonly leases: readonly Lease[];
+  readonly configuration: string | null;
+  readonly rateMax: bigint;
+  readonly revision: number;
+  readonly rollout: Rollout | null;
+  /** What served before, the newest first. */
+  readonly history: readonly Version[];
+  /** Why the last update was rolled back. */
+  readonly rolledBack: string | null;
+  readonly constraints: Constraints;
 };
 export type ConfigurationAnswer = {
   readonly environment: Readonly<Record<string, string>>;
@@ -118,6 +158,9 @@ export type Machine = {
   readonly bond: bigint;
   /** Money second before which nothing is placed there. */
   readonly placeableFrom: bigint;
+  readonly region: string;
+  readonly draining: boolean;
+  readonly labels: readonly string[];
 };
 export type Page<T> = { readonly items: readonly T[]; readonly next: string | null };
 
@@ -143,6 +186,8 @@ const u64: Reader<bigint> = (value, path) => {
   throw malformed(path, "a decimal string", value);
 };
 const orNull = <T>(read: Reader<T>): Reader<T | null> => (value, path) => (value === null || value === undefined ? null : read(value, path));
+/** For what an older machine does not say. */
+const orElse = <T>(read: Reader<T>, otherwise: T): Reader<T> => (value, path) => (value === undefined ? otherwise : read(value, path));
 const listOf = <T>(read: Reader<T>): Reader<readonly T[]> => (value, path) => {
   if (!Array.isArray(value)) throw malformed(path, "a list", value);
   return value.map((item: unknown, i) => read(item, `${path}[${i}]`));
@@ -159,7 +204,7 @@ const object = <T extends object>(fields: { readonly [K in keyof T]-?: Reader<T[
 };
 
 export const readStatus: Reader<Status> = object<Status>({
-  version: text, chainId: text, machine: text, operator: text, zone: text, apiPort: count, httpPort: count,
+  version: text, chainId: text, machine: text, operator: text, bootId: orElse(text, ""), zone: text, apiPort: count, httpPort: count,
   head: object<Head>({ height: count, id: text, timeMs: u64, moneySecond: u64, stateRoot: text }),
   runner: object<Status["runner"]>({ state: text, pid: orNull(count) }),
   fees: object<Status["fees"]>({ base: u64, perByte: u64 }),
@@ -171,10 +216,16 @@ export const readValidator: Reader<ValidatorAnswer> = object<ValidatorAnswer>({
   id: text, key: text, operator: text, state: text, stake: u64, weight: count, weightNext: count,
   unbonding: listOf(object<ValidatorAnswer["unbonding"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });
-const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text) });
+export const readLock: Reader<LockAnswer> = object<LockAnswer>({ id: text, sender: text, recipient: text, amount: u64, hash: text, expiryMs: u64 });
+const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text), revision: orElse(count, 1), unhealthyFrom: orNull(u64), next: orNull(text), last: orNull(text) });
+const VERSION = { revision: count, component: text, configuration: orNull(text) };
+const readRollout: Reader<Rollout> = object<Rollout>({
+  ...VERSION, weight: count, weightNow: count, replicas: count, healthySeconds: count, failuresMax: count, failures: count, deadline: u64, healthyFrom: orNull(u64),
+});
 export const readDeployment: Reader<Deployment> = object<Deployment>({
   id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, failure: orNull(text), host: text, url: text,
-  leases: listOf(readLease),
+  leases: listOf(readLease), configuration: orNull(text), rateMax: orElse(u64, 0n), revision: orElse(count, 1), rollout: orNull(readRollout), history: orElse(listOf(object<Version>(VERSION)), []), rolledBack: orNull(text),
+  constraints: orElse(object<Constraints>({ regions: listOf(text), operators: listOf(text), labels: listOf(text) }), { regions: [], operators: [], labels: [] }),
 });
 export const readConfiguration: Reader<ConfigurationAnswer> = object<ConfigurationAnswer>({ environment: recordOf(text), limits: recordOf(count), outgoing: listOf(text), reuse: flag });
 export const readBill: Reader<Bill> = object<Bill>({
@@ -191,8 +242,14 @@ export const readBlock: Reader<Block> = object<Block>({ height: count, id: text,
 export const readTransaction: Reader<TransactionAnswer> = object<TransactionAnswer>({ txid: text, height: count, index: count, ok: flag, code: orNull(text) });
 export const readMachine: Reader<Machine> = object<Machine>({
   id: text, operator: text, state: text, memoryMib: count, cpuMillis: count, memoryMibUsed: count, cpuMillisUsed: count, leases: count, pricePerGibSecond: u64, pricePerCoreSecond: u64, bond: u64,
-  placeableFrom: u64,
+  placeableFrom: u64, region: orElse(text, ""), draining: orElse(flag, false), labels: orElse(listOf(text), []),
 });
+
+export const readMachineSelf: Reader<MachineSelf> = object<MachineSelf>({
+  machine: text, operator: text, bootId: text, counter: u64, version: text, isImage: flag, node: text, kernel: text, uptimeSeconds: count,
+  memory: object<MachineSelf["memory"]>({ totalBytes: count, availableBytes: count, agentBytes: count }), addresses: listOf(object<MachineSelf["addresses"][number]>({ name: text, address: text })),
+});
+export const readMachineLines: Reader<{ readonly lines: readonly MachineLine[] }> = object<{ readonly lines: readonly MachineLine[] }>({ lines: listOf(object<MachineLine>({ sequence: count, timeMs: count, line: text })) });
 
 /** A page is `{<name>: rows, next}`. */
 export const readPage = <T>(name: string, read: Reader<T>): Reader<Page<T>> => (value, path) => {

@@ -11,9 +11,10 @@ import { signRequest } from "#chain/codec/request.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.ts";
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
+import type { CommandName } from "#os/machineControl.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type Deployment, type LogLine, type Machine, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLogLine, readMachine, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type Deployment, type LockAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDeployment, readLock, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -42,6 +43,8 @@ const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const RETRY_DELAYS_MS: readonly number[] = [100, 200, 400];
 /** How long a signed request holds; machines take at most five minutes. */
 const SIGNATURE_LIFETIME_MS = 120_000;
+/** One to the machine itself; machines take at most a minute. */
+const COMMAND_LIFETIME_MS = 45_000;
 const PAGE_ROWS = 100;
 const PAGES_MAX = 100;
 
@@ -67,6 +70,7 @@ type Call = {
   readonly contentType?: string;
   readonly accept?: string;
   readonly signal?: AbortSignal | undefined;
+  readonly lifetimeMs?: number;
 };
 
 export class ApiClient {
@@ -95,6 +99,13 @@ export class ApiClient {
   /** All pages of them, to a bound. */
   async validators(): Promise<ValidatorAnswer[]> {
     return this.#all((after) => this.#read(`/v1/validators${query({ after, limit: PAGE_ROWS })}`, readPage("validators", readValidator)));
+  }
+  /** Those that an account made, and those that are for it; all pages of them, to a bound. */
+  async locks(account: string): Promise<LockAnswer[]> {
+    return this.#all((after) => this.#read(`/v1/locks${query({ account, after, limit: PAGE_ROWS })}`, readPage("locks", readLock)));
+  }
+  lock(id: string): Promise<LockAnswer> {
+    return this.#read(`/v1/locks/${encodeURIComponent(id)}`, readLock);
   }
   machines(after?: string): Promise<Page<Machine>> {
     return this.#read(`/v1/machines${query({ after, limit: PAGE_ROWS })}`, readPage("machines", readMachine));
@@ -194,6 +205,21 @@ export class ApiClient {
     }
   }
 
+  /** Signed by the machine's operator: how the machine is. */
+  async machineSelf(): Promise<MachineSelf> {
+    return readMachineSelf(await this.#json({ method: "GET", path: "/v1/machine", timeoutMs: this.#timeouts.readMs, signed: true, lifetimeMs: COMMAND_LIFETIME_MS }), "answer");
+  }
+  /** Signed by the machine's operator: what it said of itself. */
+  async machineLines(which: { tail: number } | { after: number }): Promise<readonly MachineLine[]> {
+    return readMachineLines(await this.#json({ method: "GET", path: `/v1/machine/log${query(which)}`, timeoutMs: this.#timeouts.readMs, signed: true, lifetimeMs: COMMAND_LIFETIME_MS }), "answer").lines;
+  }
+  /** Signed by the machine's operator, for this boot of it and once. */
+  async command(command: CommandName, image?: string): Promise<void> {
+    const { bootId, counter } = await this.machineSelf();
+    const body = { command, bootId, counter: String(counter + 1n), ...(image === undefined ? {} : { image }) };
+    await this.#json({ method: "POST", path: "/v1/machine/commands", timeoutMs: this.#timeouts.readMs, signed: true, lifetimeMs: COMMAND_LIFETIME_MS, contentType: "application/json", body: new TextEncoder().encode(JSON.stringify(body)) });
+  }
+
   /** What time the machine says it is: its clock decides what has expired, not that of this computer. */
   async machineTimeMs(): Promise<bigint> {
     const { status, clockAheadMs } = await this.#identify();
@@ -278,7 +304,7 @@ export class ApiClient {
     if (machine === null) throw new ApiError("answer_malformed", `The machine's address is not one: ${status.machine}`, 200);
     return signRequest({
       chainId: chainId(fromHex(status.chainId)), sender: address, method: call.method, path: call.path, bodyDigest: sha256(call.body ?? new Uint8Array(0)),
-      machine, expiryMs: (await this.machineTimeMs()) + BigInt(SIGNATURE_LIFETIME_MS),
+      machine, expiryMs: (await this.machineTimeMs()) + BigInt(call.lifetimeMs ?? SIGNATURE_LIFETIME_MS),
     }, seed);
   }
 

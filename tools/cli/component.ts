@@ -22,7 +22,7 @@ const MIB = 1024 * 1024;
 export const MANIFEST_FILE = "godwit.toml";
 
 /** Builds a project folder; an author's mistake is told with file, line and column. */
-export async function buildComponent(folder: string, shell: Shell, options: { optimise?: boolean } = {}): Promise<Build> {
+export async function buildComponent(folder: string, shell: Shell, options: { optimise?: boolean; coverage?: boolean } = {}): Promise<Build> {
   const { BuildError, buildProject } = await import("#workloads/sdk/build.ts");
   const build = await withProgress(shell, `building ${folder}`, buildProject(folder, options)).catch((error: unknown) => {
     if (error instanceof BuildError) throw new CliError(error.code, error.message, { diagnostics: error.diagnostics }, error);

@@ -5,7 +5,7 @@ import { forecast, obstaclesText } from "./forecast.ts";
 
 const machine = (id: string, over: Partial<Machine> = {}): Machine => ({
   id, operator: "gw1op", state: "up", memoryMib: 1024, cpuMillis: 4000, memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, pricePerGibSecond: 1024n, pricePerCoreSecond: 0n,
-  bond: 10n ** 15n, placeableFrom: 0n, ...over,
+  bond: 10n ** 15n, placeableFrom: 0n, region: "", draining: false, labels: [], ...over,
 });
 const need = { memoryMib: 256, cpuMillis: 100, replicas: 3, rateMax: 0n };
 

@@ -18,7 +18,10 @@ import { deploy } from "./commands/deploy.ts";
 import { dev } from "./commands/dev.ts";
 import { doctor } from "./commands/doctor.ts";
 import { image } from "./commands/image.ts";
+import { lock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
+import { machine } from "./commands/machine.ts";
+import { netboot } from "./commands/netboot.ts";
 import { newProject } from "./commands/new.ts";
 import { plan } from "./commands/plan.ts";
 import { ps } from "./commands/ps.ts";
@@ -42,9 +45,9 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Begin", [newProject, dev, test]],
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, rm]],
-  ["Hold", [account, transfer, stake, claim, tx, status]],
+  ["Hold", [account, transfer, lock, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
-  ["Operate", [image, chain, audit, simulate]],
+  ["Operate", [machine, image, netboot, chain, audit, simulate]],
 ];
 /** What a command may take to end after a signal: a runner and its listener are stopped well within it. */
 const STOP_TIMEOUT_MS = 1_500;

@@ -8,6 +8,7 @@ import { readdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { Engine } from "#sandbox/engines/engine.ts";
 import { buildTests } from "#workloads/sdk/build.ts";
+import { type Coverage, expectLines, note, taken } from "#workloads/sdk/coverage.ts";
 import { type Symbols, sourceLines } from "#workloads/sdk/symbols.ts";
 import { type Captured, runCaptured } from "#workloads/sdk/testing/captured.ts";
 
@@ -23,15 +24,17 @@ export async function unitTestFiles(project: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile() && TEST_FILE.test(entry.name)).map((entry) => relative(project, join(entry.parentPath, entry.name))).toSorted();
 }
 
-/** Builds the modules once and runs each test whose name matches. Throws a BuildError. */
-export async function* runUnitTests(engine: Engine, project: string, files: readonly string[], matches: (name: string) => boolean, signal: AbortSignal): AsyncGenerator<UnitResult> {
-  const { component, symbols } = await buildTests(project, files);
+/** Builds the modules once (with `coverage` so that they tell of their lines, which are noted there) and runs each test whose name matches. Throws a BuildError. */
+export async function* runUnitTests(engine: Engine, project: string, files: readonly string[], matches: (name: string) => boolean, signal: AbortSignal, coverage: Coverage | null): AsyncGenerator<UnitResult> {
+  const { component, symbols, lines } = await buildTests(project, files, { coverage: coverage !== null });
+  if (coverage !== null) expectLines(coverage, lines);
   const listed = await run(engine, component, [], signal);
   if (listed.trap !== null) throw new Error(`The tests cannot begin: ${told(listed.stderr, listed.trap, symbols)}`);
   const names = listed.stdout.split("\n").slice(0, -1);
   for (const [index, name] of names.entries()) {
     if (!matches(name) || signal.aborted) continue;
-    const { stdout, stderr, trap, wallMs } = await run(engine, component, [String(index)], signal);
+    const { stdout, stderr: all, trap, wallMs } = await run(engine, component, [String(index)], signal);
+    const stderr = coverage === null ? all : taken(all, (number) => note(coverage, lines, number));
     yield { name, ok: trap === null, wallMs, message: trap === null ? "" : told(stderr, trap, symbols), output: stdout };
   }
 }

@@ -7,11 +7,11 @@
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { parseAddress } from "#chain/codec/address.ts";
+import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
-import { chainId, fromHex, hex } from "#chain/types.ts";
+import { address, chainId, fromHex, hex } from "#chain/types.ts";
 import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
 import { writeWhole } from "#os/keys.ts";
 import type { Deployment } from "./answers.ts";
@@ -66,6 +66,12 @@ export class Verifier {
   async account(address: string, nowMs: number): Promise<{ balance: bigint; nonce: bigint } | null> {
     const leaf = await this.#leaf(`accounts/${address}`, stateKey("account", parseAddress(address) ?? new Uint8Array(20)), nowMs);
     return leaf === null ? null : { balance: amount(leaf[1]), nonce: amount(leaf[2]) };
+  }
+
+  /** A locked transfer as the state has it; null: proven that there is none. */
+  async lock(id: string, nowMs: number): Promise<{ sender: string; recipient: string; amount: bigint; hash: string; expiryMs: bigint } | null> {
+    const leaf = await this.#leaf(`locks/${id}`, stateKey("lock", fromHex(id)), nowMs);
+    return leaf === null ? null : { sender: addressOfLeaf(leaf[1]), recipient: addressOfLeaf(leaf[2]), amount: amount(leaf[3]), hash: hexOf(leaf[4]), expiryMs: amount(leaf[5]) };
   }
 
   /** Throws answer_false when the deployment, or one of its leases, is not as the machine says. */
@@ -124,4 +130,5 @@ export class Verifier {
 }
 
 const amount = (item: Cbor | undefined): bigint => (typeof item === "bigint" || typeof item === "number" ? BigInt(item) : 0n);
+const addressOfLeaf = (item: Cbor | undefined): string => addressText(address(item instanceof Uint8Array ? item : new Uint8Array(0)));
 const hexOf = (item: Cbor | undefined): string => (item instanceof Uint8Array ? hex(item) : "");

@@ -13,6 +13,7 @@ import type { Manifest } from "#workloads/manifest.ts";
 import { parseManifest } from "#workloads/manifest.ts";
 import type { CompileJob, CompileResult, Diagnostic } from "./compile-worker.ts";
 import { BuildError } from "./buildError.ts";
+import type { Line } from "./coverage.ts";
 import { ENTRY_FILE, EXPORT_EXPECTED } from "./entry.ts";
 import type { Symbols } from "./symbols.ts";
 import type { WorkloadKind } from "./worlds.ts";
@@ -32,6 +33,8 @@ export type BuildOptions = {
   readonly optimise?: boolean;
   /** Folder of files that go into the component, a path from the project's. */
   readonly assets?: string;
+  /** The program tells which of its lines it reaches, for tests. */
+  readonly coverage?: boolean;
   /** Ends the command that builds a program of another language. */
   readonly signal?: AbortSignal;
 };
@@ -44,6 +47,8 @@ export type Build = {
   readonly symbols: Symbols | null;
   readonly manifest: Manifest;
   readonly warnings: readonly Diagnostic[];
+  /** With coverage: what the numbers that it tells mean. */
+  readonly lines: readonly Line[];
   readonly elapsedMs: number;
 };
 
@@ -51,14 +56,16 @@ export type Build = {
 export async function buildProject(directory: string, options: BuildOptions = {}): Promise<Build> {
   const startedMs = performance.now();
   const manifest = await readManifest(directory);
-  const { component, symbols, warnings } = await program(directory, manifest, options);
-  return { component, digest: digestOf(component), symbols, manifest, warnings, elapsedMs: Math.round(performance.now() - startedMs) };
+  const { component, symbols, warnings, lines } = await program(directory, manifest, options);
+  return { component, digest: digestOf(component), symbols, manifest, warnings, lines, elapsedMs: Math.round(performance.now() - startedMs) };
 }
 
-async function program(directory: string, { entry, assets, component, build, kind }: Manifest, options: BuildOptions): Promise<Pick<Build, "component" | "symbols" | "warnings">> {
+type Compiled = Pick<Build, "component" | "symbols" | "warnings" | "lines">;
+
+async function program(directory: string, { entry, assets, component, build, kind }: Manifest, options: BuildOptions): Promise<Compiled> {
   if (component === null) return buildComponent(directory, entry, kind, { ...options, ...(assets !== null && { assets }) });
   const { buildForeign } = await import("./foreign.ts");
-  return { component: await buildForeign(directory, component, build, kind, options.signal), symbols: null, warnings: [] };
+  return { component: await buildForeign(directory, component, build, kind, options.signal), symbols: null, warnings: [], lines: [] };
 }
 
 /** Builds one module (a path from `directory`) without a manifest. */
@@ -67,22 +74,22 @@ export async function buildComponent(
   entry: string,
   kind: WorkloadKind,
   options: BuildOptions = {},
-): Promise<{ component: Uint8Array; symbols: Symbols | null; warnings: readonly Diagnostic[] }> {
+): Promise<Compiled> {
   const path = join(directory, entry);
   await access(path).catch(() => {
     throw new BuildError("entry_missing", `Cannot build ${directory} as its entry ${entry} is not there`, [
       { file: entry, line: 0, column: 0, code: "entry_missing", message: "this file is not there" },
     ]);
   });
-  const result = await enqueue({ directory, entry, kind, optimise: options.optimise ?? true, ...(options.assets === undefined ? {} : { assets: options.assets }) });
+  const result = await enqueue({ directory, entry, kind, optimise: options.optimise ?? true, coverage: options.coverage ?? false, ...(options.assets === undefined ? {} : { assets: options.assets }) });
   if (!result.ok) throw compileError(entry, kind, result.diagnostics);
   return result;
 }
 
 /** Builds a task of the tests in some modules (paths from `directory`): without arguments it lists them, with a number it runs one. */
-export async function buildTests(directory: string, files: readonly string[]): Promise<{ component: Uint8Array; symbols: Symbols | null; warnings: readonly Diagnostic[] }> {
+export async function buildTests(directory: string, files: readonly string[], options: Pick<BuildOptions, "coverage"> = {}): Promise<Compiled> {
   const entry = files[0] ?? "";
-  const result = await enqueue({ directory, entry, kind: "task", optimise: false, tests: files });
+  const result = await enqueue({ directory, entry, kind: "task", optimise: false, tests: files, coverage: options.coverage ?? false });
   if (!result.ok) throw compileError(entry, "task", result.diagnostics);
   return result;
 }

@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { assetsModule, NO_ASSETS_MODULE } from "./assets.ts";
+import { coverageTransform, type Line } from "./coverage.ts";
 import { ENTRY_FILE, entrySource, EXPORTS, testEntrySource } from "./entry.ts";
 import type { Symbols } from "./symbols.ts";
 import { splitSymbols, withoutNames } from "./symbols.ts";
@@ -27,6 +28,8 @@ export type CompileJob = {
   readonly assets?: string;
   /** Modules of tests; then they are built, and `entry` is only what messages name. */
   readonly tests?: readonly string[];
+  /** The program tells which of the author's lines it reaches. */
+  readonly coverage?: boolean;
 };
 
 /** Where in the sources something is wrong; line and column count from 1, and 0 means the whole file. */
@@ -39,7 +42,7 @@ export type Diagnostic = {
 };
 
 export type CompileResult =
-  | { readonly ok: true; readonly component: Uint8Array; readonly symbols: Symbols | null; readonly warnings: Diagnostic[] }
+  | { readonly ok: true; readonly component: Uint8Array; readonly symbols: Symbols | null; readonly warnings: Diagnostic[]; /** With coverage: what the numbers of lines mean. */ readonly lines: Line[] }
   | { readonly ok: false; readonly diagnostics: Diagnostic[] };
 
 type AscRange = { start: number; source: { normalizedPath: string } | null };
@@ -115,6 +118,8 @@ async function compile(job: CompileJob): Promise<CompileResult> {
   const assets = job.assets === undefined ? { text: NO_ASSETS_MODULE } : await assetsModule(join(job.directory, job.assets));
   if ("refusal" in assets) return { ok: false, diagnostics: [{ file: job.assets ?? "", line: 0, column: 0, code: "assets_invalid", message: assets.refusal }] };
   asc.libraryFiles["godwit/assets/files"] = assets.text;
+  const lines: Line[] = [];
+  const covering = job.coverage === true ? [await coverageTransform(lines, isCovered)] : [];
   const { error } = await asc.main([ENTRY_FILE, ...flags(job.optimise)], {
     async readFile(name, base) {
       const text = name === ENTRY_FILE ? await entryText(job) : await readSource(join(job.directory, base, name));
@@ -130,7 +135,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
       const found = { ...place(diagnostic.range), code: `AS${diagnostic.code}`, message: diagnostic.message };
       (diagnostic.category === ASC_ERROR ? diagnostics : warnings).push(found);
     },
-    transforms: [(await import("json-as" as string)).default, renameExports(EXPORTS[job.kind])],
+    transforms: [...covering, (await import("json-as" as string)).default, renameExports(EXPORTS[job.kind])],
   });
   if (diagnostics.length > 0) return { ok: false, diagnostics };
   if (error !== null) throw error;
@@ -140,7 +145,7 @@ async function compile(job: CompileJob): Promise<CompileResult> {
     const split = splitSymbols(core, map);
     const binary = await componentEmbed({ binary: split.core, witSource: await witSource(), world: job.kind, stringEncoding: "utf8" });
     const component = withoutNames(await componentNew(binary));
-    return { ok: true, component, symbols: split.symbolsFor(component), warnings };
+    return { ok: true, component, symbols: split.symbolsFor(component), warnings, lines };
   } catch (cause) {
     const unknown = unknownImport(String(cause), job, texts);
     if (unknown === null) throw cause;
@@ -148,9 +153,13 @@ async function compile(job: CompileJob): Promise<CompileResult> {
   }
 }
 
-async function entryText({ directory, entry, kind, tests }: CompileJob): Promise<string> {
-  return tests === undefined ? entrySource(kind, entry, (await readSource(join(directory, entry))) ?? "") : testEntrySource(tests);
+async function entryText({ directory, entry, kind, tests, coverage }: CompileJob): Promise<string> {
+  const text = tests === undefined ? entrySource(kind, entry, (await readSource(join(directory, entry))) ?? "") : testEntrySource(tests);
+  return coverage === true ? `import "godwit/coverage";\n${text}` : text;
 }
+
+/** The author's own modules, without tests and what they are made of. */
+const isCovered = (file: string): boolean => !file.startsWith("~lib/") && !file.includes("node_modules/") && !file.endsWith(".test.ts") && file !== ENTRY_FILE;
 
 /** An import that the world does not have, out of wasm-tools' error, at the place where the author declares it. */
 function unknownImport(error: string, job: CompileJob, texts: ReadonlyMap<string, string>): Diagnostic | null {

@@ -1,5 +1,5 @@
 // A service that uses what the SDK has: routes, cookies, JSON, logs, random numbers, a clock.
-import { decodePath, encodePart, Cookie, Request, Response, Router, serve } from "godwit/http";
+import { Body, BodyWriter, decodePath, encodePart, Cookie, Request, Response, Router, serve } from "godwit/http";
 import { elapsedNs, nowMs } from "godwit/clock";
 import { json, jsonOf } from "godwit/json";
 import { info, warn } from "godwit/log";
@@ -17,6 +17,19 @@ class Order {
   note: string | null = null;
 }
 
+/** What comes is sent back in capitals, piece by piece. */
+class Louder extends Body {
+  constructor(private request: Request) {
+    super();
+  }
+  writeTo(writer: BodyWriter): void {
+    for (let piece = this.request.read(1000); piece; piece = this.request.read(1000)) {
+      writer.writeText(String.UTF8.decodeUnsafe(piece.dataStart, piece.length).toUpperCase());
+      writer.flush();
+    }
+  }
+}
+
 const app = new Router();
 app.get("/", (request: Request): Response => Response.text("root\n"));
 app.get("/items/:item/sizes/:size", (request: Request): Response => Response.text(request.param("item") + "|" + request.param("size")));
@@ -32,6 +45,7 @@ app.get("/random", (request: Request): Response => Response.text([uuid(), below(
 app.get("/clock", (request: Request): Response => Response.text(nowMs().toString() + " " + (elapsedNs() > 0 ? "runs" : "stands")));
 app.get("/log", log);
 app.get("/escape", (request: Request): Response => Response.text(encodePart("a/b ü~") + " " + decodePath("a%2Fb+c%zz")));
+app.post("/louder", (request: Request): Response => Response.stream(new Louder(request), "text/plain"));
 app.all("/any", (request: Request): Response => Response.text(request.method));
 app.before((request: Request): Response | null => (request.headers.has("x-blocked") ? Response.text("blocked", 403) : null));
 app.after((request: Request, response: Response): Response => response.header("x-app", "routed"));

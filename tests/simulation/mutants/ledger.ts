@@ -27,4 +27,16 @@ export const LEDGER_MUTANTS: readonly Mutant[] = [
     name: "a block is taken back first change first", scenario: "ledger, a liar and restarts", seedsMax: 20,
     edits: [{ file: "ledger/state.ts", from: "of undo.journal.toReversed()) this", to: "of undo.journal) this" }],
   },
+  {
+    name: "a lock is claimed after its time", scenario: "holders", seedsMax: 5,
+    edits: [{ file: "ledger/locks.ts", from: "if (timeMs >= held.expiryMs) return refuse", to: "if (false) return refuse" }],
+  },
+  {
+    name: "any secret opens a lock", scenario: "holders", seedsMax: 5,
+    edits: [{ file: "ledger/locks.ts", from: "if (!sameBytes(sha256(preimage), held.hash)) return", to: "if (false) return" }],
+  },
+  {
+    name: "a refund of a lock is its receiver's", scenario: "holders", seedsMax: 5,
+    edits: [{ file: "ledger/locks.ts", from: "credit(state, held.sender,", to: "credit(state, held.recipient," }],
+  },
 ];

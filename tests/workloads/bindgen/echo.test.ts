@@ -10,7 +10,7 @@ import { TORTURE } from "./torture.ts";
 import { Chance } from "./values.ts";
 
 const seeds = Number(process.env["GODWIT_BINDGEN_SEEDS"] ?? 3);
-const calls = Number(process.env["GODWIT_BINDGEN_CALLS"] ?? 10_000);
+const calls = Number(process.env["GODWIT_BINDGEN_CALLS"] ?? 100_000);
 const ROUNDS = 10;
 
 function rounds(echo: Echo, seed: number, length = 8): void {

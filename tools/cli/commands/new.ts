@@ -20,10 +20,10 @@ const GITIGNORE = `node_modules/\n${TYPES_FOLDER}/\n*.wasm\n`;
 
 /** What one does next, with `cd` before it. */
 const NEXT: Readonly<Record<string, readonly string[]>> = {
-  http: ["godwit dev", "godwit deploy"],
-  api: ["godwit dev", "godwit deploy"],
-  static: ["godwit dev", "godwit deploy"],
-  task: ["godwit dev . --stdin README.md -- 3", "godwit run . 3 < README.md"],
+  http: ["godwit dev", "godwit test", "godwit deploy"],
+  api: ["godwit dev", "godwit test", "godwit deploy"],
+  static: ["godwit dev", "godwit test", "godwit deploy"],
+  task: ["godwit dev . --stdin README.md -- 3", "godwit test", "godwit run . 3 < README.md"],
 };
 const TEMPLATE_NAMES = Object.keys(NEXT);
 

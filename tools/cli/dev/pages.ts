@@ -15,6 +15,12 @@ type Frame = Place & { readonly name: string };
 const LINES_AROUND = 4;
 const DIAGNOSTICS_SHOWN_MAX = 20;
 const LIBRARY = "~lib/";
+/** By the sandbox's code: what a limit says, and where the author may set it. */
+const LIMIT_TEXTS: Readonly<Record<string, string>> = {
+  memory_limit: "It used all the memory that it may have ([resources] memory_mib)", memory_full: "All instances together used the memory of the replica ([resources] memory_mib)", table_limit: "It has more functions in its tables than it may ([limits] table_elements)",
+  fuel_limit: "It computed longer than it may: an endless loop? ([limits] fuel_per_call)", cpu_time_limit: "It computed longer than it may: an endless loop? ([limits] cpu_time_ms)",
+  wall_time_limit: "It took longer than it may ([limits] wall_time_ms)", no_answer: "It ended without an answer", answer_too_large: "Its answer is larger than it may be ([limits] response_body_kib)",
+};
 
 /** A project of which no version is good yet. */
 export async function buildPage(project: string, failure: Failure, reloadPath: string): Promise<string> {
@@ -37,17 +43,28 @@ export async function trapPage(project: string, request: string, id: string, lin
   const first = [...(thrown === null ? [] : [thrown]), ...frames].find(({ file }) => !file.startsWith(LIBRARY));
   const body = [
     ...(first === undefined ? [] : [`<p class="place">${escaped(placeText(first))}</p>`, await excerpt(project, first)]),
-    ...(frames.length === 0 ? [] : [`<h2>Frames</h2>\n<ol>${frames.map((frame) => `<li${frame.file.startsWith(LIBRARY) ? ' class="dim"' : ""}><b>${escaped(frame.name)}</b> <span>${escaped(placeText(frame))}</span></li>`).join("\n")}</ol>`]),
+    ...(frames.length === 0 ? [] : [`<h2>Frames</h2>\n<ol>${folded(frames).map(({ frame, times }) => `<li${frame.file.startsWith(LIBRARY) ? ' class="dim"' : ""}><b>${escaped(frame.name)}</b> <span>${times > 1 ? `${times} × ` : ""}${escaped(placeText(frame))}</span></li>`).join("\n")}</ol>`]),
     ...(written.length === 0 ? [] : [`<h2>What it wrote</h2>\n<pre>${escaped(written.join("\n"))}</pre>`]),
     `<details><summary>What the sandbox says</summary><pre>${escaped(system.join("\n").trim())}</pre></details>`,
   ].join("\n");
-  const message = abort?.[1] ?? cause.replace(/^wasm trap: /, "");
+  const message = LIMIT_TEXTS[code] ?? abort?.[1] ?? cause.replace(/^wasm trap: /, "");
   return document(message, `${code} · ${request}`, message === "" ? code : message, body, `Request ${id}. Clients that want no page get a problem document. This page loads again at the next save.`, reloadPath);
 }
 
 function frameOf(line: string): Frame | null {
   const [, name, file, digits, column] = /^\s*at (.+?) \((\S+?):(\d+):(\d+)(?:, in [^)]*)?\)$/.exec(line) ?? [];
   return name === undefined || file === undefined ? null : { name, file, line: Number(digits), column: Number(column) };
+}
+
+/** One that calls itself at the same place is told once. */
+function folded(frames: readonly Frame[]): { frame: Frame; times: number }[] {
+  const all: { frame: Frame; times: number }[] = [];
+  for (const frame of frames) {
+    const last = all.at(-1);
+    if (last !== undefined && last.frame.name === frame.name && placeText(last.frame) === placeText(frame)) last.times += 1;
+    else all.push({ frame, times: 1 });
+  }
+  return all;
 }
 
 /** The lines around a place; empty where the file is not the project's, or is not there. */

@@ -51,6 +51,8 @@ export class Report {
   log(line: LogLine): void {
     const { requestId, stream } = line;
     if (this.#json) return this.#event("log", line, "");
+    // A backtrace has empty lines between its parts.
+    if (stream === "system" && line.line.trim() === "") return;
     const output = stream === "stdout" ? this.#shell.stdout : this.#shell.stderr;
     const own = output.isTTY === true ? plain(line.line) : line.line;
     const text = stream === "system" ? paint(this.#shell, output, "red", own) : own;

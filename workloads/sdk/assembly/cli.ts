@@ -94,14 +94,17 @@ export class Output {
 
   constructor(private isError: bool) {}
 
+  /** Writes text as UTF-8. */
   write(text: string): void {
     this.writeBytes(Uint8Array.wrap(String.UTF8.encode(text)));
   }
 
+  /** Writes text and the end of a line. */
   writeLine(text: string): void {
     this.write(text + "\n");
   }
 
+  /** Writes bytes as they are. */
   writeBytes(bytes: Uint8Array): void {
     if (!this.buffer.length) this.buffer = new Uint8Array(<i32>WRITE_BYTES_MAX);
     let offset = 0;
@@ -114,6 +117,7 @@ export class Output {
     }
   }
 
+  /** Sends what was gathered, now. */
   flush(): void {
     if (!this.used) return;
     const stream: OutputStream = this.isError ? getStderr() : getStdout();
@@ -123,8 +127,11 @@ export class Output {
   }
 }
 
+/** Standard input. */
 export const stdin: Input = new Input();
+/** Standard output: what the task is for. */
 export const stdout: Output = new Output(false);
+/** Standard error: what a person is told. */
 export const stderr: Output = new Output(true);
 setBeforeLine(flushAll); // console.log comes after what was written before it, and a throw loses nothing.
 

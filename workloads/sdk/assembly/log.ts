@@ -8,20 +8,25 @@
  */
 import { writeError, writeLine } from "./runtime";
 
+/** Pairs of a name and a value. */
 export type Fields = string[][];
 
+/** What only a search for a fault needs, to stdout. */
 export function debug(message: string, fields: Fields = []): void {
   writeLine(line("debug", message, fields));
 }
 
+/** What went as it should, to stdout. */
 export function info(message: string, fields: Fields = []): void {
   writeLine(line("info", message, fields));
 }
 
+/** What may become a fault, to stderr. */
 export function warn(message: string, fields: Fields = []): void {
   writeError(line("warn", message, fields));
 }
 
+/** What failed, to stderr. */
 export function error(message: string, fields: Fields = []): void {
   writeError(line("error", message, fields));
 }

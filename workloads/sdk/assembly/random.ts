@@ -1,6 +1,7 @@
 /** `godwit/random`: from the host's secure source. `Math.random()` is seeded from it, and is no secret. */
 import { randomBytes, randomU64 } from "./wasi/random";
 
+/** So many random bytes. */
 export function bytes(length: i32): Uint8Array {
   return Uint8Array.wrap(randomBytes(length));
 }

@@ -29,6 +29,7 @@ export function expect<T>(value: T): Expectation<T> {
   return new Expectation<T>(value, false);
 }
 
+/** What can be said of a value; `expect(value)` makes one. */
 export class Expectation<T> {
   constructor(private value: T, private isNot: bool) {}
 
@@ -47,23 +48,28 @@ export class Expectation<T> {
     this.check(sameItems<T>(this.value, expected), "to equal " + shown<T>(expected));
   }
 
+  /** For a type that may be null. */
   toBeNull(): void {
     if (isNullable<T>()) this.check(changetype<usize>(this.value) == 0, "to be null");
     else this.check(false, "to be null");
   }
 
+  /** For a bool. */
   toBeTrue(): void {
     this.check(this.value == <T>true, "to be true");
   }
 
+  /** For a bool. */
   toBeFalse(): void {
     this.check(this.value == <T>false, "to be false");
   }
 
+  /** For numbers, and for text in the order of its characters. */
   toBeGreaterThan(other: T): void {
     this.check(this.value > other, "to be greater than " + shown<T>(other));
   }
 
+  /** For numbers, and for text in the order of its characters. */
   toBeLessThan(other: T): void {
     this.check(this.value < other, "to be less than " + shown<T>(other));
   }

@@ -12,12 +12,15 @@
  * What it sees of the world can be made up: `respond` answers its requests, `clockMs` stops its clock, `randomSeed` repeats its chance.
  */
 import { EventEmitter, once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openEngine, type Engine, type EngineName } from "#sandbox/engines/engine.ts";
 import type { Mock, MockedRequest } from "#sandbox/engines/v8/mock.ts";
 import { type OutgoingPlace, parseOutgoing } from "#sandbox/outgoing.ts";
 import type { LogLine } from "#sandbox/sandbox.ts";
+import { LIMITS_MAX } from "#sandbox/limits.ts";
+import { isTold, taken } from "../coverage.ts";
 import { parseManifest } from "#workloads/manifest.ts";
 import { type Captured, runCaptured } from "./captured.ts";
 
@@ -40,6 +43,7 @@ export type ServiceOptions = {
 };
 /** A line is there within a moment, or never. */
 const LOG_WAIT_MS = 2_000;
+const COVERAGE_FOLDER = process.env["GODWIT_TEST_COVERAGE"];
 
 export type Service = {
   readonly url: string;
@@ -62,6 +66,7 @@ export async function openService(options: ServiceOptions = {}): Promise<Service
   const logs: LogLine[] = [];
   const log = new EventEmitter();
   const runner = await engine.startRunner({ listener, onLog: (line) => {
+    if (COVERAGE_FOLDER !== undefined && line.stream === "stderr" && isTold(line.line, noteLine)) return;
     logs.push(line);
     log.emit("line");
   } });
@@ -69,7 +74,7 @@ export async function openService(options: ServiceOptions = {}): Promise<Service
     await runner.stop();
     listener.close();
   };
-  await runner.load({ id: "test", hosts: ["*"], compiled, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options) }).catch(async (error: unknown) => {
+  await runner.load({ id: "test", hosts: ["*"], compiled, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options), ...(COVERAGE_FOLDER === undefined ? {} : { limits: { logBytesPerSecondMax: LIMITS_MAX.logBytesPerSecondMax } }) }).catch(async (error: unknown) => {
     await close();
     throw error;
   });
@@ -92,7 +97,15 @@ export async function runTask(args: readonly string[] = [], options: ServiceOpti
   const { wallMs: _, ...ran } = await runCaptured(await engineOf(options), await component(), {
     name: "test", arguments: args, environment: options.environment ?? {}, outgoing: await placesOf(options), ...mocked(options), stdin: new TextEncoder().encode(options.stdin ?? ""),
   });
-  return ran;
+  return COVERAGE_FOLDER === undefined ? ran : { ...ran, stderr: taken(ran.stderr, noteLine) };
+}
+
+/** Lines that ran, by their numbers in the build; `godwit test --coverage` reads them when this process has ended. */
+const linesRan = new Set<number>();
+
+function noteLine(number: number): void {
+  if (linesRan.size === 0) process.once("exit", () => writeFileSync(join(COVERAGE_FOLDER ?? "", `${process.pid}.json`), JSON.stringify([...linesRan])));
+  linesRan.add(number);
 }
 
 async function component(): Promise<Uint8Array> {

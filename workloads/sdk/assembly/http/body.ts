@@ -23,6 +23,7 @@ export class BodyWriter {
     return this.open;
   }
 
+  /** Writes text as UTF-8; false when the client has gone. */
   writeText(text: string): bool {
     return this.write(Uint8Array.wrap(String.UTF8.encode(text)));
   }
@@ -37,5 +38,6 @@ export class BodyWriter {
 
 /** A body that is made while it is sent: extend it, and give it to `Response.stream`. */
 export abstract class Body {
+  /** Writes the whole body. It is called once, when the head has gone out; when it returns, the body is complete. */
   abstract writeTo(writer: BodyWriter): void;
 }

@@ -1,9 +1,11 @@
 /** Cookies that a response sets (RFC 6265); `Request.cookie` reads what comes back. */
 import { encodePart } from "./escape";
 
+/** What a client is to keep, with safe defaults: `new Cookie("basket", id).maxAge(3600)`. */
 export class Cookie {
   /** Seconds until the client forgets it; below zero, when it closes. Zero ends a cookie. */
   maxAgeSeconds: i64 = -1;
+  /** Paths that begin with this get it back. */
   path: string = "/";
   /** Scripts of the page cannot read it. */
   httpOnly: bool = true;
@@ -17,11 +19,13 @@ export class Cookie {
     assert(isToken(name), "Cannot set a cookie of the name \"" + name + "\": letters, digits, - and _ only");
   }
 
+  /** Seconds until the client forgets it, and returns the cookie so that calls can be chained. */
   maxAge(seconds: i64): Cookie {
     this.maxAgeSeconds = seconds;
     return this;
   }
 
+  /** As a set-cookie header has it. */
   toString(): string {
     let text = this.name + "=" + encodePart(this.value) + "; Path=" + this.path;
     if (this.maxAgeSeconds >= 0) text += "; Max-Age=" + this.maxAgeSeconds.toString();

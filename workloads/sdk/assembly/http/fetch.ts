@@ -18,8 +18,11 @@ const REDIRECTS_DEFAULT: i32 = 5;
 
 /** What a request has beside its URL. */
 export class FetchOptions {
+  /** GET unless it is set. */
   method: string = "GET";
+  /** The fields that are sent; host and length are the sandbox's. */
   readonly headers: Headers = new Headers();
+  /** Empty unless it is set. */
   body: Uint8Array = new Uint8Array(0);
   /** To connect, to the first byte, and between two pieces. */
   timeoutMs: u64 = TIMEOUT_MS_DEFAULT;
@@ -30,16 +33,19 @@ export class FetchOptions {
     this.method = method;
   }
 
+  /** Sets a header field, and returns the options so that calls can be chained. */
   header(name: string, value: string): FetchOptions {
     this.headers.set(name, value);
     return this;
   }
 
+  /** Sends bytes as the body. */
   bytes(bytes: Uint8Array, contentType: string = "application/octet-stream"): FetchOptions {
     this.body = bytes;
     return this.header("content-type", contentType);
   }
 
+  /** Sends text as the body, in UTF-8. */
   text(text: string, contentType: string = "text/plain; charset=utf-8"): FetchOptions {
     return this.bytes(Uint8Array.wrap(String.UTF8.encode(text)), contentType);
   }
@@ -54,6 +60,7 @@ export class FetchOptions {
 export class FetchResponse {
   /** 0 when nothing came. */
   readonly status: i32;
+  /** None when nothing came. */
   readonly headers: Headers;
   private incoming: IncomingBody | null = null;
 
@@ -94,6 +101,7 @@ export class FetchResponse {
     return gathered.bytes;
   }
 
+  /** The whole body (what is left of it) as UTF-8. */
   text(): string {
     const bytes = this.bytes();
     return String.UTF8.decodeUnsafe(bytes.dataStart, bytes.length);

@@ -21,6 +21,7 @@ export class Headers {
     return this.values[index];
   }
 
+  /** Whether there is a field of that name, in any case of letters. */
   has(name: string): bool {
     return this.names.indexOf(lowerCase(name)) >= 0;
   }
@@ -43,6 +44,7 @@ export class Headers {
     this.append(name, value);
   }
 
+  /** Removes every field of that name. */
   delete(name: string): void {
     const lower = lowerCase(name);
     for (let i = this.names.length - 1; i >= 0; i--) {

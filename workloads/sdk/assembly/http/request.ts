@@ -89,6 +89,7 @@ export class Request {
     return this.incoming.authority();
   }
 
+  /** The fields that the client sent; they are read at the first use. */
   get headers(): Headers {
     let headers = this.headersRead;
     if (!headers) {

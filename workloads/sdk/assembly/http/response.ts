@@ -6,15 +6,18 @@ import { Headers } from "./headers";
 
 /** What goes back to the client. */
 export class Response {
+  /** The fields that are sent. The length is set by the host. */
   readonly headers: Headers = new Headers();
   private stream: Body | null = null;
 
   constructor(public body: Uint8Array = new Uint8Array(0), public status: i32 = 200) {}
 
+  /** Plain text in UTF-8. */
   static text(text: string, status: i32 = 200): Response {
     return Response.typed(text, "text/plain; charset=utf-8", status);
   }
 
+  /** A page. Text of strangers in it must be escaped by you. */
   static html(html: string, status: i32 = 200): Response {
     return Response.typed(html, "text/html; charset=utf-8", status);
   }
@@ -24,6 +27,7 @@ export class Response {
     return Response.typed(json, "application/json", status);
   }
 
+  /** Bytes as they are. */
   static bytes(bytes: Uint8Array, contentType: string = "application/octet-stream", status: i32 = 200): Response {
     return new Response(bytes, status).header("content-type", contentType);
   }

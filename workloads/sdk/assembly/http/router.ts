@@ -13,6 +13,7 @@ import { decodePath } from "./escape";
 import { Request } from "./request";
 import { Response } from "./response";
 
+/** What answers a request. */
 export type Handler = (request: Request) => Response;
 /** Looks at a request first: a response ends it, null lets it go on. */
 export type Guard = (request: Request) => Response | null;
@@ -53,6 +54,7 @@ class Route {
   }
 }
 
+/** Finds what answers a request by its method and its path; the first route that fits wins. */
 export class Router {
   private routes: Route[] = [];
   private guards: Guard[] = [];
@@ -65,26 +67,32 @@ export class Router {
     return this;
   }
 
+  /** A route for GET, and for HEAD. */
   get(pattern: string, handler: Handler): Router {
     return this.on("GET", pattern, handler);
   }
 
+  /** A route for POST. */
   post(pattern: string, handler: Handler): Router {
     return this.on("POST", pattern, handler);
   }
 
+  /** A route for PUT. */
   put(pattern: string, handler: Handler): Router {
     return this.on("PUT", pattern, handler);
   }
 
+  /** A route for PATCH. */
   patch(pattern: string, handler: Handler): Router {
     return this.on("PATCH", pattern, handler);
   }
 
+  /** A route for DELETE. */
   delete(pattern: string, handler: Handler): Router {
     return this.on("DELETE", pattern, handler);
   }
 
+  /** A route for every method. */
   all(pattern: string, handler: Handler): Router {
     return this.on(ANY, pattern, handler);
   }
@@ -107,6 +115,7 @@ export class Router {
     return this;
   }
 
+  /** Answers a request: what `serve` calls. */
   handle(request: Request): Response {
     let response = this.answer(request);
     for (let i = 0; i < this.finishes.length; i++) response = this.finishes[i](request, response);

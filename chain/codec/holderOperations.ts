@@ -1,0 +1,28 @@
+/**
+ * Operations of who holds tokens, numbers 30 to 49: money that is locked until a secret is shown. Their fields in the order of the bytes,
+ * and the ids of what they make.
+ */
+import { encode } from "#chain/codec/cbor.ts";
+import { ADDRESS, DIGEST, type Layout, U64, bytesOf } from "#chain/codec/fields.ts";
+import { hashWithDomain } from "#chain/crypto.ts";
+import { type Address, type Digest, address } from "#chain/types.ts";
+
+/** All secrets have one length: with two chains that take different ones, one side of a swap could be claimed and the other not. */
+export const PREIMAGE_BYTES = 32;
+
+/** Money for `to` when somebody shows what hashes (sha256) to `hash` before `expiryMs`; the sender's again afterwards. */
+export type Lock = { readonly kind: "lock"; readonly to: Address; readonly amount: bigint; readonly hash: Digest; readonly expiryMs: bigint };
+/** By anybody: the money goes to who it was locked for. */
+export type ClaimLock = { readonly kind: "claimLock"; readonly lock: Address; readonly preimage: Uint8Array };
+/** By anybody: the money goes back to who locked it. */
+export type RefundLock = { readonly kind: "refundLock"; readonly lock: Address };
+export type HolderOperation = Lock | ClaimLock | RefundLock;
+
+export const HOLDER_LAYOUTS: { readonly [K in HolderOperation["kind"]]: Layout<Extract<HolderOperation, { kind: K }>> } = {
+  lock: { number: 30, fields: { to: ADDRESS, amount: U64, hash: DIGEST, expiryMs: U64 } },
+  claimLock: { number: 31, fields: { lock: ADDRESS, preimage: bytesOf(PREIMAGE_BYTES) } },
+  refundLock: { number: 32, fields: { lock: ADDRESS } },
+};
+
+/** The id of the lock that operation `opIndex` of a transaction makes: known before it is sent. */
+export const lockIdOf = (sender: Address, nonce: bigint, opIndex: number): Address => address(hashWithDomain("lock", encode([sender, nonce, opIndex])).slice(0, 20));

@@ -1,0 +1,147 @@
+/**
+ * Leases that move while they run, and the machines that are emptied so: make before break.
+ *
+ * A lease that moves is `moving`: it serves and is paid where it is, until the machine that it moves to says `ready`. In that second one
+ * stream ends and the other opens under the same index: the tenant pays one of them. Where it was it may end what it has begun, unpaid, for
+ * `drainSecondsMax`, and holds its capacity as long. What is lost on the way (a successor that does not get ready, or goes down) costs
+ * nothing but another try; if the machine that it is on goes first, the successor is what it was placed for.
+ */
+import type { Operation } from "#chain/codec/transaction.ts";
+import { type BlockContext, OK, type Origin, type Result, credit, sameBytes } from "#chain/ledger/block.ts";
+import { open, stop } from "#chain/ledger/escrow.ts";
+import { cancelSuccessor, dropPredecessor, endLease, extraOf } from "#chain/ledger/leases.ts";
+import { type Deployment, type Lease, type Machine, unhealthyUntil } from "#chain/ledger/model.ts";
+import { noteHealth } from "#chain/ledger/rollout.ts";
+import { type Address, type Refusal, refuse } from "#chain/types.ts";
+
+type Op<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
+
+/** From here it looks for another machine; false when it does not run, or nothing is placed for its deployment now. */
+export function startMove({ state, events }: BlockContext, lease: Lease, why: "drained" | "unhealthy" | "asked"): boolean {
+  if (lease.state !== "ready" || state.deployment(lease.deploymentId)?.state !== "active") return false;
+  const { deploymentId, index, machine } = lease;
+  state.put({ ...lease, state: "moving", triedHeight: 0, avoid: machine, moves: why === "unhealthy" ? lease.moves + 1 : lease.moves });
+  events.push({ kind: "moving", deploymentId, index, machine: machine as Address, why });
+  return true;
+}
+
+/** The machine that a lease moves to is ready: from this second it is the one that is paid. */
+export function arrive(context: BlockContext, lease: Lease, machine: Machine, rate: bigint): Result {
+  const { state, second, rules } = context;
+  const { deploymentId, index, next } = lease;
+  if (next === null || next.rate !== rate) return refuse("wrong_rate", `Cannot be ready at a rate of ${rate} as the lease has ${next?.rate}`);
+  const deployment = state.deployment(deploymentId) as Deployment;
+  const opening = { index, machine: machine.id, operator: machine.operator, rate };
+  // What costs no more needs nothing, as with a resize.
+  const runwaySecondsMin = rate <= lease.rate ? 0n : rules.runwaySecondsMin;
+  const opened = open(stop(deployment.escrow, second, index, second), second, [opening], { ...rules, runwaySecondsMin });
+  if (!opened.ok) return opened;
+  state.put({ ...deployment, escrow: opened.escrow, reservedRate: deployment.reservedRate - extraOf(lease, next) });
+  dropPredecessor(context, lease);
+  const last = { machine: lease.machine as Address, until: second + rules.drainSecondsMax };
+  state.put({ ...lease, state: "ready", machine: machine.id, rate, placedAt: next.placedAt, next: null, last, avoid: null, lastEnd: "moved", unhealthyFrom: 0n });
+  if (machine.strikes > 0) state.put({ ...machine, strikes: 0 });
+  context.events.push({ kind: "ended", deploymentId, index, machine: last.machine, end: second, why: "moved" }, { kind: "opened", deploymentId, index, machine: machine.id, rate, second });
+  noteHealth(context, deploymentId);
+  return OK;
+}
+
+/** What a machine that is gone, or boots anew, held beside: leases on their way to it, or away from it. */
+export function forgetBeside(context: BlockContext, machine: Address): void {
+  const { state } = context;
+  for (const lease of state.leasesBeside(machine)) {
+    if (lease.last !== null && sameBytes(lease.last.machine, machine)) {
+      dropPredecessor(context, lease);
+      state.put({ ...lease, last: null });
+    } else cancelSuccessor(context, lease);
+  }
+}
+
+/** Step 2 of a block: it was unhealthy for too long. */
+export function unhealthyIsDue(context: BlockContext, lease: Lease | undefined): number {
+  if (lease?.state !== "ready" || lease.unhealthyFrom === 0n || unhealthyUntil(lease) > context.second) return 1;
+  // Nothing is placed for it now: it is looked at again later.
+  if (!startMove(context, lease, "unhealthy")) context.state.put({ ...lease, unhealthyFrom: context.second, moves: lease.moves + 1 });
+  return 1;
+}
+
+/** Step 2 of a block: where it was it has had its time. */
+export function predecessorIsDue(context: BlockContext, lease: Lease | undefined): number {
+  if (!lease || lease.last === null || lease.last.until > context.second) return 1;
+  dropPredecessor(context, lease);
+  context.state.put({ ...lease, last: null });
+  return 1;
+}
+
+// ---- Operations ------------------------------------------------------------------------------------------------------------
+
+/** Sender = the operator: nothing comes any more, what runs moves away; or what is still here stays. */
+export function drain(context: BlockContext, op: Op<"drain">, { sender }: Origin): Result {
+  const { state, second } = context;
+  const found = ownMachine(context, op.machine, sender);
+  if (!found.ok) return found;
+  const { machine } = found;
+  const isDraining = op.draining === 1;
+  state.put({ ...machine, draining: isDraining });
+  if (machine.draining !== isDraining) context.events.push({ kind: "draining", machine: machine.id, operator: sender, draining: isDraining });
+  for (const lease of state.leasesOn(machine.id)) {
+    if (!isDraining) {
+      if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready", triedHeight: 0 });
+    } else if (lease.state === "placed") endLease(context, lease, second, "drained", state.deployment(lease.deploymentId)?.state === "active" ? "pending" : "waiting");
+    else startMove(context, lease, "drained");
+  }
+  if (!isDraining) return OK;
+  for (const lease of state.leasesBeside(machine.id)) {
+    if (lease.next !== null && sameBytes(lease.next.machine, machine.id)) cancelSuccessor(context, lease);
+  }
+  return OK;
+}
+
+/** Sender = the operator: an empty machine is no part of the grid any more, and its bond comes back. */
+export function retire(context: BlockContext, op: Op<"retire">, { sender }: Origin): Result {
+  const { state } = context;
+  const found = ownMachine(context, op.machine, sender);
+  if (!found.ok) return found;
+  const { machine } = found;
+  if (machine.leases > 0 || state.lists.first(`u${machine.id.toHex()}`) !== undefined) {
+    return refuse("machine_in_use", `Cannot retire the machine as it holds ${machine.leases} leases, or segments of some are not paid: drain it first`);
+  }
+  state.remove(machine);
+  credit(state, sender, machine.bond);
+  context.events.push({ kind: "retired", machine: machine.id, operator: sender, bond: machine.bond });
+  return OK;
+}
+
+/** Sender = who owns the deployment, or the machine that the lease is on. */
+export function move(context: BlockContext, { deploymentId, index }: Op<"move">, { sender }: Origin): Result {
+  const { state } = context;
+  const deployment = state.deployment(deploymentId);
+  if (!deployment) return refuse("unknown_deployment", `Cannot find deployment ${deploymentId.toHex()}`);
+  const lease = state.lease(deploymentId, index);
+  const machine = lease?.machine ? state.machine(lease.machine) : undefined;
+  if (!sameBytes(deployment.owner, sender) && !sameBytes(machine?.operator ?? null, sender)) return refuse("not_owner", `Cannot move lease ${index} as neither it nor its machine is the sender's`);
+  if (!lease || !startMove(context, lease, "asked")) return refuse("not_ready", `Cannot move lease ${index} as it is not running, or on its way already`);
+  return OK;
+}
+
+/** Sender = the owner: where its leases may be placed from now on. What runs stays where it is. */
+export function constrain(context: BlockContext, deployment: Deployment, { regions, operators, labels }: Op<"constrain">): Result {
+  context.state.put({ ...deployment, constraints: { regions: unique(regions), operators, labels: unique(labels) } });
+  return OK;
+}
+
+/** Sender = the operator: what deployments may ask for. */
+export function label(context: BlockContext, op: Op<"label">, { sender }: Origin): Result {
+  const found = ownMachine(context, op.machine, sender);
+  if (!found.ok) return found;
+  context.state.put({ ...found.machine, labels: unique(op.labels) });
+  return OK;
+}
+
+const unique = (texts: readonly string[]): string[] => [...new Set(texts)].sort();
+
+function ownMachine({ state }: BlockContext, id: Address, sender: Address): { readonly ok: true; readonly machine: Machine } | Refusal {
+  const machine = state.machine(id);
+  if (!machine) return refuse("machine_unknown", `Cannot find machine ${id.toHex()}`);
+  return sameBytes(machine.operator, sender) ? { ok: true, machine } : refuse("not_owner", `Cannot change machine ${id.toHex()} as it belongs to another operator`);
+}

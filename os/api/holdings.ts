@@ -1,0 +1,48 @@
+/** What holders of tokens have besides a balance, as routes: locked transfers. Reads are of final state, and public. */
+import { addressText, parseAddress } from "#chain/codec/address.ts";
+import { stateKey } from "#chain/codec/proof.ts";
+import type { LockView } from "#chain/ledger/holdingsView.ts";
+import type { LedgerView } from "#chain/ledger/view.ts";
+import { type Address, address, fromHex, hex } from "#chain/types.ts";
+import type { Context } from "./context.ts";
+import { decimal } from "./json.ts";
+import { PAGING, pageOf } from "./paging.ts";
+import { refuseWith } from "./problems.ts";
+import { PROOF_ANSWERS, proofOf } from "./proofs.ts";
+import { type Call, type Json, type Route, type Schema, json } from "./route.ts";
+import { ADDRESS_PARAMETER, HOLDING_PARAMETER, page, ref } from "./schemas.ts";
+
+const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "The answer", types: ["application/json"], schema } });
+
+export function holdingRoutes(context: Context): readonly Route[] {
+  const view = (): LedgerView => context.node.view();
+  return [
+    {
+      id: "getLocks", method: "GET", path: "/v1/locks", auth: "none", summary: "Locked transfers that an account made, or that are for it",
+      query: { account: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("locks", ref("Lock"))),
+      run: ({ query }) => {
+        const { items, next } = view().locksOf(accountIn(query), pageOf(query));
+        return json({ locks: items.map(lockJson), next });
+      },
+    },
+    {
+      id: "getLock", method: "GET", path: "/v1/locks/{id}", auth: "none", summary: "One locked transfer, until it is claimed or refunded",
+      parameters: { id: HOLDING_PARAMETER }, answers: answers(ref("Lock")),
+      run: ({ parameters }) => json(lockJson(view().lock(idIn(parameters["id"])) ?? refuseWith("lock_unknown", `Cannot find lock ${parameters["id"]}: it never was, or was claimed or refunded`))),
+    },
+    {
+      id: "getLockProof", method: "GET", path: "/v1/proofs/locks/{id}", auth: "none", summary: "Proof of a locked transfer, or that there is none",
+      parameters: { id: HOLDING_PARAMETER }, answers: PROOF_ANSWERS, run: ({ parameters }) => proofOf(context, stateKey("lock", idIn(parameters["id"]))),
+    },
+  ];
+}
+
+const lockJson = ({ id, sender, recipient, amount, hash, expiryMs }: LockView): Json =>
+  ({ id: hex(id), sender: addressText(sender), recipient: addressText(recipient), amount: decimal(amount), hash: hex(hash), expiryMs: decimal(expiryMs) });
+
+const idIn = (text: string | undefined): Address => address(fromHex(text ?? ""));
+function accountIn(query: Call["query"]): Address {
+  const text = query["account"];
+  if (typeof text !== "string") return refuseWith("parameter_invalid", "Cannot list these without an `account`");
+  return parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);
+}

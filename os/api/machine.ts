@@ -1,0 +1,67 @@
+/**
+ * The machine itself, to its operator: how it is, what it said, and the commands that end or change it. Signed by the operator's account (a
+ * key with the scope `machine`), for a minute at most.
+ */
+import { readFile } from "node:fs/promises";
+import { freemem, loadavg, networkInterfaces, release, totalmem, uptime } from "node:os";
+import { addressText } from "#chain/codec/address.ts";
+import { COMMAND_BODY_BYTES_MAX, COMMAND_DELAY_MS, COMMAND_LIFETIME_MS_MAX, MACHINE_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import { CommandGate, type CommandRefusal, parseCommand } from "../machineControl.ts";
+import type { Context } from "./context.ts";
+import { refuseWith } from "./problems.ts";
+import { type Json, type Route, json } from "./route.ts";
+import { ref } from "./schemas.ts";
+
+const REFUSALS: Readonly<Record<CommandRefusal, string>> = {
+  wrong_boot: "Cannot carry the command out as it is for another boot of this machine: it has started again since",
+  counter_used: "Cannot carry the command out as its counter is not above the last one's",
+};
+
+type Self = Pick<Context, "machine" | "operator" | "bootId" | "version" | "control" | "machineLog">;
+
+export function machineRoutes(context: Self): Route[] {
+  const gate = new CommandGate(context.bootId);
+  const shared = { auth: "operator", lifetimeMsMax: COMMAND_LIFETIME_MS_MAX } as const;
+  return [
+    {
+      ...shared, id: "getMachine", method: "GET", path: "/v1/machine", summary: "How this machine is, to its operator",
+      answers: { 200: { description: "The machine", types: ["application/json"], schema: ref("MachineSelf") } }, run: async () => json(await selfJson(context, gate.counter)),
+    },
+    {
+      ...shared, id: "getMachineLog", method: "GET", path: "/v1/machine/log", summary: "What this machine said of itself, to its operator",
+      query: {
+        after: { type: "integer", minimum: 0, description: "Lines after this sequence number; `tail` is ignored." }, tail: { type: "integer", minimum: 0, maximum: MACHINE_LINES_MAX },
+        limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
+      },
+      answers: { 200: { description: "Lines, the oldest first", types: ["application/json"], schema: ref("MachineLines") } },
+      run: ({ query }) => {
+        const after = query["after"] as number | undefined;
+        const lines = (after === undefined ? context.machineLog?.tail((query["tail"] as number | undefined) ?? PAGE_ROWS_DEFAULT) : context.machineLog?.after(after, query["limit"] as number)) ?? [];
+        return json({ lines: [...lines] });
+      },
+    },
+    {
+      ...shared, id: "postMachineCommand", method: "POST", path: "/v1/machine/commands", summary: "Have this machine reboot, power off, be wiped, or change to another image, as its operator",
+      body: { type: "application/json", bytesMax: COMMAND_BODY_BYTES_MAX },
+      answers: { 202: { description: "It begins now", types: ["application/json"], schema: { type: "object" } } },
+      run: ({ body }) => {
+        const command = parseCommand(body) ?? refuseWith("body_invalid", "Cannot read the command: {command, bootId, counter} and for an upgrade {image}");
+        const control = context.control ?? refuseWith("not_an_image", "Cannot carry the command out as this machine is an ordinary process of a computer that is not ours to end");
+        const refusal = gate.admit(command);
+        if (refusal !== null) return refuseWith(refusal, REFUSALS[refusal]);
+        setTimeout(() => control.carryOut(command), COMMAND_DELAY_MS);
+        return json({ accepted: command.command }, 202);
+      },
+    },
+  ];
+}
+
+async function selfJson({ machine, operator, bootId, version, control }: Self, counter: bigint): Promise<Json> {
+  const statistics = await readFile("/proc/meminfo", "utf8").catch(() => "");
+  const availableKib = /^MemAvailable:\s+(\d+) kB$/m.exec(statistics)?.[1];
+  return {
+    machine: addressText(machine), operator: addressText(operator), bootId, counter: String(counter), version, isImage: control !== undefined, node: process.version, kernel: release(), uptimeSeconds: Math.floor(uptime()),
+    memory: { totalBytes: totalmem(), availableBytes: availableKib === undefined ? freemem() : Number(availableKib) * 1024, agentBytes: process.memoryUsage.rss() }, load: loadavg(),
+    addresses: Object.entries(networkInterfaces()).flatMap(([name, all]) => (all ?? []).filter(({ internal }) => !internal).map(({ cidr }) => ({ name, address: cidr ?? "" }))),
+  };
+}

@@ -1,0 +1,50 @@
+/** Commands of who holds tokens: what each sends, what it shows, and what it refuses before it sends anything. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { TestContext } from "node:test";
+import { parseAddress } from "#chain/codec/address.ts";
+import { lockIdOf } from "#chain/codec/holderOperations.ts";
+import type { Operation } from "#chain/codec/transaction.ts";
+import { sha256 } from "#chain/crypto.ts";
+import { fromHex, hex } from "#chain/types.ts";
+import { type FakeMachine, startFakeMachine } from "./fakeMachine.ts";
+import { type Terminal, openTerminal } from "./terminal.ts";
+
+async function world(t: TestContext): Promise<{ machine: FakeMachine; terminal: Terminal; address: string; bob: string; last: () => Operation }> {
+  const machine = await startFakeMachine(t);
+  const terminal = openTerminal(t, { GODWIT_API: machine.url, GODWIT_ACCOUNT: "alice" });
+  const { address } = await terminal.json("account", "new", "alice");
+  const { address: bob } = await terminal.json("account", "new", "bob");
+  machine.balances.set(address, 100_000_000_000n);
+  return { machine, terminal, address, bob, last: () => machine.operations.at(-1)! };
+}
+
+test("lock new makes a secret or takes a hash, claim and refund send what they say, list and show print what is locked", async (t) => {
+  const { machine, terminal, address, bob, last } = await world(t);
+  const made = await terminal.json("lock", "new", "bob", "2.5", "--minutes", "10");
+  const op = last();
+  assert(op.kind === "lock" && op.amount === 2_500_000_000n && hex(op.hash) === hex(sha256(fromHex(made["secret"]))) && made["hash"] === hex(op.hash));
+  assert(op.expiryMs > BigInt(Date.now() + 590_000) && op.expiryMs < BigInt(Date.now() + 610_000));
+  assert.equal(made["id"], hex(lockIdOf(parseAddress(address)!, 0n, 0)));
+  const hash = "ab".repeat(32);
+  assert.equal("secret" in (await terminal.json("lock", "new", bob, "1", "--hash", hash)), false);
+  const second = last();
+  assert(second.kind === "lock" && hex(second.hash) === hash);
+  await terminal.json("lock", "claim", made["id"], made["secret"]);
+  const claim = last();
+  assert(claim.kind === "claimLock" && hex(claim.preimage) === made["secret"]);
+  await terminal.json("lock", "refund", made["id"]);
+  assert.equal(last().kind, "refundLock");
+  const row = { id: made["id"], sender: address, recipient: bob, amount: "2500000000", hash, expiryMs: "1700000000000" };
+  machine.holdings.set("locks", { locks: [row], next: null }).set(`locks/${made["id"]}`, row);
+  assert.deepEqual(await terminal.json("lock", "show", made["id"]), row);
+  assert.match((await terminal.run("lock", "list")).stdout, new RegExp(`^LOCK +TOKENS +ACCOUNT +UNTIL\\n${made["id"]} +2\\.5 +to +${bob} +2023-11-14T22:13:20\\.000Z\\n$`));
+});
+
+test("what is no lock is refused as usage, before anything is sent", async (t) => {
+  const { machine, terminal } = await world(t);
+  for (const args of [["lock"], ["lock", "open"], ["lock", "new", "bob"], ["lock", "new", "bob", "0"], ["lock", "new", "gw1qqqq", "1"], ["lock", "new", "bob", "1", "--hash", "ab"], ["lock", "new", "bob", "1", "--minutes", "0"],
+    ["lock", "claim", "ab".repeat(20)], ["lock", "claim", "ab".repeat(20), "xx"], ["lock", "refund"], ["lock", "show", "7"]]) assert.deepEqual(await terminal.errorOf(...args), { exit: 2, code: "usage" }, args.join(" "));
+  assert.deepEqual(machine.operations, []);
+  assert.deepEqual(await terminal.errorOf("lock", "show", "ab".repeat(20)), { exit: 1, code: "lock_unknown" });
+});

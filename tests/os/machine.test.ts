@@ -1,0 +1,144 @@
+/** The machine itself over the API: only its operator is answered, a command holds for one boot, one minute and once. */
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { addressText, parseAddress } from "#chain/codec/address.ts";
+import { publicKeyOf } from "#chain/crypto.ts";
+import { type Address, type Hex, type PublicKey, chainId, hex } from "#chain/types.ts";
+import { bindDoor } from "#os/api/door.ts";
+import { machineRoutes } from "#os/api/machine.ts";
+import { type Route, json } from "#os/api/route.ts";
+import { SCHEMAS } from "#os/api/schemas.ts";
+import { serveApi } from "#os/api/server.ts";
+import { COMMAND_DELAY_MS, MACHINE_LINES_MAX } from "#os/limits.ts";
+import { type MachineCommand, MachineLog, parseCommand } from "#os/machineControl.ts";
+import { openTerminal } from "../cli/terminal.ts";
+import { accountOf, seedOf } from "./fakeNode.ts";
+import { validate } from "./jsonSchema.ts";
+import { type HttpAnswer, type Signer, authorization, http, temporaryFolder } from "./stage.ts";
+
+const [OPERATOR, STRANGER, MACHINE_KEY, READER] = [2, 3, 4, 5];
+const CHAIN = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
+const BOOT = "b0".repeat(16) as Hex;
+const COMMANDS = "/v1/machine/commands";
+
+type World = { readonly port: number; readonly done: MachineCommand[]; readonly log: MachineLog; readonly as: (n: number) => Signer; call(signer: Signer, path: string, body?: object, changes?: Parameters<typeof authorization>[2]): Promise<HttpAnswer> };
+
+async function world(t: TestContext, options: { operator?: Address; isImage?: boolean; bootId?: Hex } = {}): Promise<World> {
+  const { operator = accountOf(OPERATOR), isImage = true, bootId = BOOT } = options;
+  const done: MachineCommand[] = [];
+  const log = new MachineLog();
+  const door = await bindDoor("127.0.0.1", 0);
+  const machine = accountOf(MACHINE_KEY);
+  const status: Route = {
+    id: "getStatus", method: "GET", path: "/v1/status", auth: "none", summary: "", answers: {},
+    run: () => json({
+      version: "1", chainId: hex(CHAIN), machine: addressText(machine), operator: addressText(operator), bootId, zone: "z", apiPort: 1, httpPort: 1,
+      head: { height: 1, id: "00", timeMs: "1", moneySecond: "1", stateRoot: "00" }, runner: { state: "running", pid: 1 }, fees: { base: "0", perByte: "0" },
+    }),
+  };
+  /** READER is a key of the operator's account, for reading only. */
+  const keysOf = (sender: Address, scope: "read" | "machine"): readonly PublicKey[] | null =>
+    hex(sender) === hex(accountOf(OPERATOR)) ? [publicKeyOf(seedOf(OPERATOR)), ...(scope === "read" ? [publicKeyOf(seedOf(READER))] : [])] : null;
+  const server = await serveApi({
+    door, chainId: CHAIN, machine, operator, now: Date.now, keysOf, checkOwner: () => {},
+    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, ...(isImage ? { control: { carryOut: (command) => void done.push(command) } } : {}) })],
+  });
+  t.after(() => server.stop());
+  const as = (n: number): Signer => ({ seed: seedOf(n), chainId: CHAIN, machine });
+  return {
+    port: door.port, done, log, as,
+    call: (signer, path, body, changes) => {
+      const bytes = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
+      const call = { method: body === undefined ? "GET" : "POST", path, ...(bytes === undefined ? {} : { body: bytes }) };
+      return http({ ...call, port: door.port, headers: { authorization: authorization(signer, call, { expiryMs: Date.now() + 30_000, ...changes }), ...(body === undefined ? {} : { "content-type": "application/json" }) } });
+    },
+  };
+}
+
+const command = (counter: number, change: object = {}): object => ({ command: "reboot", bootId: BOOT, counter: String(counter), ...change });
+const outcome = (answer: HttpAnswer): readonly unknown[] => [answer.status, answer.json?.code];
+const settled = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, COMMAND_DELAY_MS * 2));
+
+test("the operator reads how the machine is and what it said; nobody else does", async (t) => {
+  const { as, call, log, port } = await world(t);
+  for (let line = 1; line <= MACHINE_LINES_MAX + 5; line++) log.add(`line ${line}`, line);
+  const self = await call(as(OPERATOR), "/v1/machine");
+  assert.equal(self.status, 200);
+  assert.deepEqual(validate(SCHEMAS["MachineSelf"]!, self.json, SCHEMAS), []);
+  const tail = await call(as(OPERATOR), "/v1/machine/log?tail=2");
+  assert.deepEqual(tail.json.lines.map(({ line }: { line: string }) => line), [`line ${MACHINE_LINES_MAX + 4}`, `line ${MACHINE_LINES_MAX + 5}`]);
+  assert.deepEqual(validate(SCHEMAS["MachineLines"]!, tail.json, SCHEMAS), []);
+  assert.deepEqual((await call(as(OPERATOR), "/v1/machine/log?after=0&limit=1")).json.lines[0].sequence, 6);
+  for (const path of ["/v1/machine", "/v1/machine/log"]) {
+    assert.deepEqual(outcome(await call(as(STRANGER), path)), [403, "not_operator"]);
+    assert.deepEqual(outcome(await http({ port, path })), [401, "unsigned"]);
+    assert.deepEqual(outcome(await call(as(READER), path, undefined, { sender: accountOf(OPERATOR) })), [401, "bad_signature"], "a key of the account that may only read");
+  }
+});
+
+test("a signed command is carried out once: a repeated one, an older one and one for another boot are refused", async (t) => {
+  const { as, call, done } = await world(t);
+  const operator = as(OPERATOR);
+  assert.equal((await call(operator, COMMANDS, command(7))).status, 202);
+  assert.deepEqual(outcome(await call(operator, COMMANDS, command(7))), [422, "counter_used"]);
+  assert.deepEqual(outcome(await call(operator, COMMANDS, command(6))), [422, "counter_used"]);
+  assert.deepEqual(outcome(await call(operator, COMMANDS, command(9, { bootId: "b1".repeat(16) }))), [422, "wrong_boot"]);
+  assert.equal((await call(operator, COMMANDS, command(8, { command: "upgrade", image: "http://10.0.0.1/next" }))).status, 202);
+  await settled();
+  assert.deepEqual(done.map(({ command: name, image }) => [name, image]), [["reboot", null], ["upgrade", "http://10.0.0.1/next"]]);
+});
+
+test("a command is refused that holds for more than a minute, is over, is another machine's, a stranger's, or was changed on its way", async (t) => {
+  const { as, call, done, port } = await world(t);
+  const operator = as(OPERATOR);
+  assert.deepEqual(outcome(await call(operator, COMMANDS, command(1), { expiryMs: Date.now() + 90_000 })), [401, "expiry_too_far"]);
+  assert.deepEqual(outcome(await call(operator, COMMANDS, command(1), { expiryMs: Date.now() - 1 })), [401, "expired"]);
+  assert.deepEqual(outcome(await call(operator, COMMANDS, command(1), { machine: accountOf(9) })), [401, "wrong_machine"]);
+  assert.deepEqual(outcome(await call(as(STRANGER), COMMANDS, command(1))), [403, "not_operator"]);
+  const body = new TextEncoder().encode(JSON.stringify(command(1)));
+  const changed = new TextEncoder().encode(JSON.stringify(command(1, { command: "wipe" })));
+  const headers = { authorization: authorization(operator, { method: "POST", path: COMMANDS, body }, { expiryMs: Date.now() + 30_000 }), "content-type": "application/json" };
+  assert.deepEqual(outcome(await http({ port, method: "POST", path: COMMANDS, body: changed, headers })), [401, "digest_mismatch"]);
+  await settled();
+  assert.deepEqual(done, []);
+  assert.equal((await call(operator, COMMANDS, command(1))).status, 202, "a refused command uses no counter");
+});
+
+test("what is no command is refused, whatever is in it", () => {
+  const parse = (value: unknown): MachineCommand | null => parseCommand(new TextEncoder().encode(JSON.stringify(value)));
+  assert.deepEqual(parse(command(5)), { command: "reboot", bootId: BOOT, counter: 5n, image: null });
+  for (const wrong of [
+    null, [], "reboot", {}, command(0), command(5, { command: "format" }), command(5, { counter: 5 }), command(5, { counter: "05" }), command(5, { counter: "1".repeat(20) }), command(5, { bootId: "b0" }),
+    command(5, { more: 1 }), command(5, { image: "http://x/" }), command(5, { command: "upgrade" }), command(5, { command: "upgrade", image: "file:///x" }), command(5, { command: "upgrade", image: "http://x/ y" }), command(5, { command: "constructor" }),
+  ]) assert.equal(parse(wrong), null, JSON.stringify(wrong));
+  assert.equal(parseCommand(Uint8Array.of(0xff, 0xfe)), null);
+});
+
+test("an ordinary process, which is not ours to end, takes no command", async (t) => {
+  const { as, call } = await world(t, { isImage: false });
+  assert.deepEqual(outcome(await call(as(OPERATOR), COMMANDS, command(1))), [422, "not_an_image"]);
+});
+
+test("godwit machine status, logs and reboot work from afar for the operator's account", async (t) => {
+  const terminal = openTerminal(t, { GODWIT_DATA: temporaryFolder(t) });
+  const made = await terminal.run("account", "new", "olga", "--json");
+  const operator = parseAddress((JSON.parse(made.stdout) as { address: string }).address)!;
+  const { port, done, log } = await world(t, { operator });
+  log.add("eth0: 10.0.0.5/24", 0);
+  const api = ["--api", `http://127.0.0.1:${port}`, "--account", "olga"];
+  const status = await terminal.run("machine", "status", ...api);
+  assert.equal(status.code, 0, status.stderr);
+  assert.match(status.stdout, /^boot +b0b0/m);
+  assert.match((await terminal.run("machine", "logs", ...api)).stdout, /^1970-01-01T00:00:00\.000Z eth0: 10\.0\.0\.5\/24$/m);
+  for (const [words, name] of [[["reboot"], "reboot"], [["poweroff"], "powerOff"], [["upgrade", "http://10.0.0.1/next"], "upgrade"], [["wipe", "--yes"], "wipe"]] as const) {
+    const { code, stderr } = await terminal.run("machine", ...words, ...api);
+    assert.equal(code, 0, stderr);
+    await settled();
+    assert.equal(done.at(-1)?.command, name);
+  }
+  assert.equal((await terminal.run("machine", "wipe", ...api)).code, 2);
+  assert.equal((await terminal.run("machine", "upgrade", ...api)).code, 2);
+  await terminal.run("account", "new", "mallory");
+  const refused = await terminal.errorOf("machine", "reboot", "--api", `http://127.0.0.1:${port}`, "--account", "mallory");
+  assert.deepEqual(refused, { exit: 1, code: "not_operator" });
+});

@@ -1,0 +1,42 @@
+/**
+ * The audit's own reckoning of what holders have besides a balance: locked transfers. Like `audit.ts` it imports nothing of the ledger: a second
+ * reading of the rules (chain/README.md, T1 to T2) from blocks alone.
+ */
+import { addressText as name } from "#chain/codec/address.ts";
+import { lockIdOf } from "#chain/codec/holderOperations.ts";
+import type { Operation } from "#chain/codec/transaction.ts";
+import { sha256 } from "#chain/crypto.ts";
+import type { Address } from "#chain/types.ts";
+
+/** Who sent an operation, and what names what it makes. */
+export type Origin = { sender: Address; nonce: bigint; at: number };
+/** What an operation adds to balances. */
+type Flow = [who: string, amount: bigint][];
+
+export class HolderBook {
+  readonly #locks = new Map<string, { from: string; to: string; amount: bigint; hash: string; until: bigint }>();
+  readonly #check: (holds: boolean, what: string) => void;
+
+  constructor(check: (holds: boolean, what: string) => void) {
+    this.#check = check;
+  }
+
+  get locked(): bigint {
+    return [...this.#locks.values()].reduce((sum, { amount }) => sum + amount, 0n);
+  }
+
+  operate(op: Operation, { sender, nonce, at }: Origin, timeMs: bigint): Flow {
+    if (op.kind === "lock") {
+      this.#locks.set(lockIdOf(sender, nonce, at).toHex(), { from: name(sender), to: name(op.to), amount: op.amount, hash: op.hash.toHex(), until: op.expiryMs });
+      return [[name(sender), -op.amount]];
+    }
+    if (op.kind !== "claimLock" && op.kind !== "refundLock") return [];
+    const id = op.lock.toHex();
+    const held = this.#locks.get(id);
+    this.#locks.delete(id);
+    if (held === undefined) return (this.#check(false, `${op.kind} of lock ${id}, which is not there, is said to have worked`), []);
+    if (op.kind === "claimLock") this.#check(timeMs < held.until && sha256(op.preimage).toHex() === held.hash, `lock ${id} was claimed too late, or with another secret`);
+    else this.#check(timeMs >= held.until, `lock ${id} was refunded too early`);
+    return [[op.kind === "claimLock" ? held.to : held.from, held.amount]];
+  }
+}

@@ -1,0 +1,16 @@
+/** The iPXE script of one machine. Pure. */
+import { FILES } from "./way.ts";
+
+/**
+ * `initrd=` names what the next line loads: a kernel that iPXE starts by EFI finds it by this. When something fails the machine says so and
+ * begins anew after a moment: a server that is restarted must not leave a rack standing.
+ */
+export function scriptText(url: string, kernelArguments: string): string {
+  return [
+    "#!ipxe", `kernel ${url}/${FILES.kernel} initrd=${FILES.initramfs} ${kernelArguments} || goto failed`, `initrd ${url}/${FILES.initramfs} || goto failed`, "boot || goto failed",
+    ":failed", "echo The image could not be loaded: again in ten seconds", "sleep 10", "reboot", "",
+  ].join("\n");
+}
+
+/** For one that is to boot nothing from here: the firmware goes on with its next way. */
+export const REFUSAL_SCRIPT = "#!ipxe\necho This machine is not known here\nexit 1\n";

@@ -1,0 +1,134 @@
+/**
+ * The netboot server: DHCP (or proxy DHCP), TFTP and HTTP on each interface that it was told, one table of machines for all.
+ *
+ * Rules: every socket is bound to its interface, so nothing of another network is heard or answered; the site's address is read from the
+ * interface, never guessed; a fault of one exchange is a line, and the server goes on.
+ */
+import { networkInterfaces } from "node:os";
+import { BROADCAST_ADDRESS, type Ipv4, type Mac, type Network, parseIpv4, parseMac, parseNetwork } from "#os/boot/addresses.ts";
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage, decodeDhcp, encodeDhcp } from "#os/boot/dhcpMessage.ts";
+import { CliError } from "../cli/command.ts";
+import type { BootTable } from "./booted.ts";
+import type { Catalogue } from "./catalogue.ts";
+import { answerBootQuestion, answerDhcp, type DhcpSite } from "./dhcpServer.ts";
+import { type HttpAnswer, type HttpCall, startHttp } from "./httpServer.ts";
+import { type Parameters, wordsFor } from "./parameters.ts";
+import { AddressPool, type PoolRange, defaultRange } from "./pool.ts";
+import { REFUSAL_SCRIPT, scriptText } from "./script.ts";
+import { bound, startTftp } from "./tftpServer.ts";
+import type { JoinTokens } from "./tokens.ts";
+import { FILES, wayOf } from "./way.ts";
+
+export type NetbootOptions = {
+  readonly interfaces: readonly string[];
+  readonly catalogue: Catalogue;
+  /** The image's own words for the kernel. */
+  readonly kernelArguments: string;
+  readonly parameters: Parameters;
+  readonly isProxy: boolean;
+  readonly range: PoolRange | null;
+  readonly router: Ipv4 | null;
+  readonly dns: readonly Ipv4[];
+  readonly httpPort: number;
+  readonly givesTokens: boolean;
+  readonly table: BootTable;
+  readonly tokens: JoinTokens;
+  readonly onLine: (line: string) => void;
+  readonly now: () => number;
+};
+/** Where firmware asks again for the file that a proxy offered. */
+const BOOT_QUESTION_PORT = 4011;
+
+export async function startNetboot(options: NetbootOptions): Promise<{ stop(): Promise<void> }> {
+  await using started = new AsyncDisposableStack();
+  for (const name of options.interfaces) await startOn(name, options, started);
+  const up = started.move();
+  return { stop: () => up.disposeAsync() };
+}
+
+/** The interface's first IPv4 address. */
+export function networkOf(name: string): Network {
+  const found = networkInterfaces()[name]?.find(({ family }) => family === "IPv4");
+  const network = found === undefined ? null : parseNetwork(found.cidr ?? "");
+  if (network === null) throw new CliError("interface_unknown", `Cannot serve on ${name} as it is no interface with an IPv4 address (ip address add 10.0.0.1/24 dev ${name})`);
+  return network;
+}
+
+async function startOn(name: string, options: NetbootOptions, started: AsyncDisposableStack): Promise<void> {
+  const { table, tokens, now, parameters } = options;
+  const network = networkOf(name);
+  const url = `http://${network.address}${options.httpPort === 80 ? "" : `:${options.httpPort}`}`;
+  const fixed = new Map([...parameters.machines].flatMap(([mac, { address }]) => (address === null ? [] : [[mac, address] as const])));
+  const site: DhcpSite = {
+    network, place: { address: network.address, url }, router: options.router, dns: options.dns,
+    pool: options.isProxy ? null : new AddressPool(network, options.range ?? defaultRange(network), fixed),
+  };
+  const onFault = (error: Error): void => options.onLine(`${name}: ${error.message}`);
+  const isServed = (mac: Mac): boolean => parameters.unknown === "serve" || parameters.machines.has(mac);
+  const heard = (message: DhcpMessage, address: Ipv4 | null): void => {
+    const way = wayOf(message);
+    if (way !== "other" && isServed(message.mac)) table.asked(message.mac, way, parameters.machines.get(message.mac)?.name ?? null, address, now());
+  };
+
+  const dhcp = await bound(name, DHCP_SERVER_PORT);
+  started.defer(() => void dhcp.close());
+  dhcp.setBroadcast(true);
+  dhcp.on("error", onFault);
+  dhcp.on("message", (bytes) => {
+    const message = decodeDhcp(bytes);
+    if (message === null || (!isServed(message.mac) && site.pool === null)) return;
+    const answer = answerDhcp(site, isServed(message.mac) ? message : withoutBoot(message), now());
+    const given = answer === null || answer.message.your === "0.0.0.0" ? null : answer.message.your;
+    heard(message, given);
+    if (answer !== null) dhcp.send(encodeDhcp(answer.message), DHCP_CLIENT_PORT, answer.to ?? BROADCAST_ADDRESS, (error) => { if (error !== null) onFault(error); });
+  });
+  if (site.pool === null) {
+    const questions = await bound(name, BOOT_QUESTION_PORT);
+    started.defer(() => void questions.close());
+    questions.on("error", onFault);
+    questions.on("message", (bytes, from) => {
+      const message = decodeDhcp(bytes);
+      const answer = message === null || !isServed(message.mac) ? null : answerBootQuestion(site, message);
+      if (message === null || answer === null) return;
+      heard(message, parseIpv4(from.address));
+      questions.send(encodeDhcp(answer), from.port, from.address);
+    });
+  }
+
+  const reached = (client: string, file: string, isWhole: boolean): void => {
+    const mac = table.macOf(client);
+    const isLast = file === FILES.uki || file === FILES.initramfs;
+    if (mac !== null) table.reached(mac, isWhole && isLast ? "loaded" : "loading", now(), file);
+  };
+  const tftp = await startTftp({
+    interfaceName: name, address: network.address, catalogue: options.catalogue, onFault,
+    onEnd: (client, file, why) => {
+      if (why === "done") reached(client, file, true);
+      else if (why !== "aborted") options.onLine(`${name}: TFTP of ${file} to ${client}: ${why}`);
+    },
+  });
+  started.defer(() => tftp.stop());
+  const http = await startHttp({ interfaceName: name, address: network.address, port: options.httpPort, catalogue: options.catalogue, route: (call) => routed(call), onFile: reached, onFault });
+  started.defer(() => http.stop());
+
+  const routed = (call: HttpCall): HttpAnswer | null => {
+    if (call.path !== "/boot.ipxe" && call.path !== "/v1/arguments") return null;
+    const mac = parseMac(call.query.get("mac") ?? "");
+    if (mac === null) return { status: 400, type: "text/plain", body: "mac=… is missing\n" };
+    const isScript = call.path === "/boot.ipxe";
+    if (!isServed(mac)) return { status: isScript ? 200 : 403, type: "text/plain", body: isScript ? REFUSAL_SCRIPT : "this machine is not known here\n" };
+    // Where this server gives the addresses, a token goes to nobody but the machine that it is for.
+    const isItself = site.pool === null || table.row(mac)?.address === call.client;
+    table.reached(mac, isScript ? "loading" : "running", now(), "", call.client);
+    const words = wordsFor(parameters, mac, url, options.givesTokens && isItself ? tokens.make(mac, now()) : null);
+    return { status: 200, type: "text/plain", body: isScript ? scriptText(url, [options.kernelArguments, words].filter((one) => one !== "").join(" ")) : `${words}\n` };
+  };
+  options.onLine(`${name}: ${site.pool === null ? "proxy DHCP" : "DHCP"}, TFTP and HTTP on ${url}`);
+}
+
+/** An unnamed machine gets an address, as anybody does, and nothing to boot. */
+function withoutBoot(message: DhcpMessage): DhcpMessage {
+  const options = new Map(message.options);
+  for (const code of [60, 77, 93, 175]) options.delete(code);
+  return { ...message, options };
+}
