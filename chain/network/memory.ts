@@ -154,6 +154,8 @@ class Member implements Transport {
   machineOf(peer: PeerId): PublicKey | null {
     return this.#network.machineOf(peer);
   }
+  /** Everybody is connected to everybody here. */
+  setValidators(): void {}
   report(peer: PeerId, offence: Offence): void {
     if (this.#scores.add([peer], offence, this.#network.nowMs())) this.#network.ban(this.self, peer);
   }

@@ -31,7 +31,7 @@ export type StreamsOptions = {
   readonly listen: readonly string[];
   /** Multiaddresses of the operator's list. */
   readonly peers: readonly string[];
-  /** Names of the chain's validators (`setValidators` later). */
+  /** Names of the chain's validators, until the node knows of others (`setValidators`). */
   readonly validators: Iterable<PeerId>;
   readonly waits?: Partial<Waits>;
   /** Find machines of this chain on the LAN. */

@@ -45,6 +45,8 @@ export interface Transport {
   onPeer(listener: (peer: PeerId) => void): () => void;
   /** The machine key behind a peer, where it is known: a validator's name is its consensus key. */
   machineOf(peer: PeerId): PublicKey | null;
+  /** Who validates now and next: connections to them are kept, and they are let in however many others there are. */
+  setValidators(names: Iterable<PeerId>): void;
   /** What a reader of its messages found wrong with this peer. Enough of it and the peer is disconnected, and not let in for a while. */
   report(peer: PeerId, offence: Offence): void;
   close(): Promise<void>;

@@ -151,6 +151,7 @@ class Node implements ChainNode {
     // What finalized the block with which an era begins is of the era before: nobody here can check it.
     if (this.#finalRef.height === genesis.era?.height) this.#finalization = null;
     this.#facts = this.#factsNow();
+    this.#nameValidators();
     if (this.#finalization && this.#finalization.epoch < this.#facts.epoch) this.#ended = this.#finalization;
     this.#beats = new Beats({
       chainId, transport: options.transport, clock: this.#clock, view: () => this.#executor.final, validatorSeed: options.validatorSeed ?? null, votes: folder.votes, machine: options.machine ?? null,
@@ -336,6 +337,12 @@ class Node implements ChainNode {
     return epochFacts(this.#executor.final, this.chainId, this.#rules.epochBlocks, this.#key)!;
   }
 
+  /** Those of the next epoch too: when it begins they are connected. */
+  #nameValidators(): void {
+    const { epoch: now } = this.#facts;
+    this.#options.transport.setValidators([now, now + 1].flatMap((of) => this.#executor.final.validatorsOf(of) ?? []).map(({ key }) => peerId(key)));
+  }
+
   #createHost(): ConsensusHost {
     const { validatorSeed, transport } = this.#options;
     const { epoch: now, set, validator, checks, leaderSeed, lastHeight } = this.#facts;
@@ -376,6 +383,7 @@ class Node implements ChainNode {
     this.#finalHeader = block.header;
     if (ref.height === this.#facts.lastHeight) {
       this.#facts = this.#factsNow();
+      this.#nameValidators();
       this.#ended = finalization;
       this.#background(this.#endEpoch(block.header.epoch));
     }

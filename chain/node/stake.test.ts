@@ -30,8 +30,17 @@ test("a follower whose key gets stake validates from the second epoch on and is 
     await rm(root, { recursive: true, force: true });
   });
   const newcomer = keyOf("newcomer");
+  /** At the start and at every epoch's end: whether the first node's transport counts the newcomer among the validators. */
+  const named: boolean[] = [];
   for (const [index, { seed }] of [...rig.validators, newcomer].entries()) {
-    const node = await openNode({ directory: join(root, String(index)), genesis: rig.genesis, validatorSeed: seed, transport: network.join(peerIdOf(seed)), clock, onHalt: (error) => { throw error; } });
+    const transport = network.join(peerIdOf(seed));
+    const { setValidators } = transport;
+    transport.setValidators = (names) => {
+      const told = [...names];
+      if (index === 0) named.push(told.includes(peerIdOf(newcomer.seed)));
+      setValidators.call(transport, told);
+    };
+    const node = await openNode({ directory: join(root, String(index)), genesis: rig.genesis, validatorSeed: seed, transport, clock, onHalt: (error) => { throw error; } });
     nodes.push(node);
     node.start();
   }
@@ -68,5 +77,6 @@ test("a follower whose key gets stake validates from the second epoch on and is 
   assert.equal(first!.view().validator(id)!.stake, TOKEN - TOKEN / 20n);
   await run(() => nodes.every((node) => node.head().height >= 5 * EPOCH + 2));
   assert.equal(joined!.status().validator, null, "two epochs later it follows again");
+  assert.deepEqual(named.slice(0, 6), [false, true, true, true, true, false], "an epoch before it validates, and as long as it does");
   assert.deepEqual(nodes.map((node) => hex(node.block(5 * EPOCH)!.id)), nodes.map(() => hex(first!.block(5 * EPOCH)!.id)));
 });
