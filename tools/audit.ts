@@ -140,6 +140,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     if (header.timeMs - timeMs > BigInt(rules.idleIntervalMs) + 2_000n) [stallUpTo, stallUntil] = [second < stallUntil ? stallUpTo : second, t + 10n + rules.holdSeconds];
     for (const book of books.values()) walk(book, t);
     stakes.note(header); timeMs = header.timeMs;
+    for (const [who, amount] of stakes.release(timeMs)) if (amount > 0n) add(who, amount);
     for (const [i, transaction] of body.transactions.map(decodeTransaction).entries()) {
       const { sender, nonce, fee, ops } = transaction.body;
       check(verifySignatures(transaction) && outcomes[i]?.txid === transaction.txid.toHex(), `block ${height}: transaction ${i} is not what was signed, or not the one named`);

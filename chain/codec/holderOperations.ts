@@ -1,9 +1,9 @@
 /**
- * Operations of who holds tokens, numbers 30 to 49: money that is locked until a secret is shown. Their fields in the order of the bytes,
+ * Operations of who holds tokens, numbers 30 to 49: money that is locked until a secret is shown, tokens behind validators. Their fields in the order of the bytes,
  * and the ids of what they make.
  */
 import { encode } from "#chain/codec/cbor.ts";
-import { ADDRESS, DIGEST, type Layout, U64, bytesOf } from "#chain/codec/fields.ts";
+import { ADDRESS, DIGEST, type Layout, U32, U64, bytesOf } from "#chain/codec/fields.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type Digest, address } from "#chain/types.ts";
 
@@ -16,13 +16,25 @@ export type Lock = { readonly kind: "lock"; readonly to: Address; readonly amoun
 export type ClaimLock = { readonly kind: "claimLock"; readonly lock: Address; readonly preimage: Uint8Array };
 /** By anybody: the money goes back to who locked it. */
 export type RefundLock = { readonly kind: "refundLock"; readonly lock: Address };
-export type HolderOperation = Lock | ClaimLock | RefundLock;
+/** Tokens behind a validator, unless its commission is above `commissionMax` (in 1/10,000) by the time. */
+export type Delegate = { readonly kind: "delegate"; readonly validator: Address; readonly amount: bigint; readonly commissionMax: number };
+/** Takes shares back. */
+export type Undelegate = { readonly kind: "undelegate"; readonly validator: Address; readonly shares: bigint };
+/** Sender = operator. In 1/10,000 of what delegators earn. */
+export type SetCommission = { readonly kind: "setCommission"; readonly validator: Address; readonly bps: number };
+export type HolderOperation = Lock | ClaimLock | RefundLock | Delegate | Undelegate | SetCommission;
 
 export const HOLDER_LAYOUTS: { readonly [K in HolderOperation["kind"]]: Layout<Extract<HolderOperation, { kind: K }>> } = {
   lock: { number: 30, fields: { to: ADDRESS, amount: U64, hash: DIGEST, expiryMs: U64 } },
   claimLock: { number: 31, fields: { lock: ADDRESS, preimage: bytesOf(PREIMAGE_BYTES) } },
   refundLock: { number: 32, fields: { lock: ADDRESS } },
+  delegate: { number: 33, fields: { validator: ADDRESS, amount: U64, commissionMax: U32 } },
+  undelegate: { number: 34, fields: { validator: ADDRESS, shares: U64 } },
+  setCommission: { number: 35, fields: { validator: ADDRESS, bps: U32 } },
 };
 
 /** The id of the lock that operation `opIndex` of a transaction makes: known before it is sent. */
 export const lockIdOf = (sender: Address, nonce: bigint, opIndex: number): Address => address(hashWithDomain("lock", encode([sender, nonce, opIndex])).slice(0, 20));
+
+/** What an account has delegated to a validator has an id of its own. */
+export const delegationIdOf = (validator: Address, delegator: Address): Address => address(hashWithDomain("delegation", encode([validator, delegator])).slice(0, 20));

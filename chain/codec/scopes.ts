@@ -28,7 +28,7 @@ const OF: Readonly<Record<Operation["kind"], Scope>> = {
   transfer: "transfer", registerMachine: "machine", up: "machine", ready: "machine", failed: "machine", deploy: "deploy", resize: "deploy", scale: "deploy",
   topUp: "deploy", claim: "deploy", close: "deploy", bond: "stake", unbond: "stake", unjail: "stake", report: "stake", authorise: "account", revoke: "account",
   setThreshold: "account", update: "deploy", promote: "deploy", rollBack: "deploy", move: "deploy", constrain: "deploy", drain: "machine", retire: "machine", label: "machine", health: "machine",
-  lock: "transfer", claimLock: "transfer", refundLock: "transfer",
+  lock: "transfer", claimLock: "transfer", refundLock: "transfer", delegate: "stake", undelegate: "stake", setCommission: "stake",
 };
 export const scopeOf = ({ kind }: Pick<Operation, "kind">): Scope => OF[kind];
 

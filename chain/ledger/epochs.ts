@@ -2,7 +2,8 @@
  * Epochs: who validates, what each did, what they are paid for it, and who is down.
  *
  * Block h belongs to epoch ⌊(h − 1) / epochBlocks⌋; the last block of epoch e takes these steps after its transactions:
- *   1 the fee pool is given to the set of e by weight × parents signed, rounded down; the rest stays in the pool
+ *   1 the fee pool is given to the set of e by weight × parents signed, rounded down; the rest stays in the pool. What of it is
+ *     delegators' goes into their pool (`delegation.ts`)
  *   2 who was down is jailed      3 unbonding stake whose time has come is paid out
  *   4 the set of e+1, fixed an epoch ago, takes over, and that of e+2 is made of the largest stakes.
  * So headers of epoch e can name the set of e and that of e+1 throughout: both are in the state of the parent.
@@ -15,8 +16,10 @@ import type { GenesisValidator } from "#chain/codec/genesis.ts";
 import { signersOf } from "#chain/codec/quorum.ts";
 import { STAKE_PER_WEIGHT, WEIGHT_SUM_MAX } from "#chain/constants.ts";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
+import { shareOfDelegators } from "#chain/ledger/delegation.ts";
 import { EVIDENCE_EPOCHS_MAX, PRESENCE_PERCENT_MIN, RELEASES_PER_EPOCH_MAX } from "#chain/ledger/limits.ts";
 import type { Member, Presence, Validator } from "#chain/ledger/model.ts";
+import { UNDELEGATED, isGone, powerOf, putIn } from "#chain/ledger/pools.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 
 /** What ended with a block: the epoch, and the sets of the next one and the one after. */
@@ -30,7 +33,7 @@ export function foundSets(state: State, validators: readonly GenesisValidator[])
   for (const { publicKey: key, weight, operator } of validators) {
     const stake = BigInt(weight) * STAKE_PER_WEIGHT;
     staked += stake;
-    state.put({ kind: "validator", id: addressOf(key), key, operator, state: "active", stake, unbonding: [] });
+    state.put({ kind: "validator", id: addressOf(key), key, operator, state: "active", stake, unbonding: [], ...UNDELEGATED });
   }
   const members = validators.map(({ publicKey: key, weight, operator }): Member => ({ key, weight, operator }));
   state.put({ kind: "sets", epoch: 0, current: members, next: members });
@@ -84,8 +87,12 @@ function payRewards({ state, events }: BlockContext, current: readonly Member[])
     const amount = (pool * points[index]!) / all;
     if (amount === 0n) continue;
     paid += amount;
-    credit(state, operator, amount);
-    events.push({ kind: "rewarded", validator: addressOf(key), operator, amount });
+    const id = addressOf(key);
+    const validator = state.validator(id);
+    const delegators = validator ? shareOfDelegators(amount, validator) : 0n;
+    if (validator && delegators > 0n) state.put({ ...validator, delegated: putIn(validator.delegated, delegators, 0n) });
+    credit(state, operator, amount - delegators);
+    events.push({ kind: "rewarded", validator: id, operator, amount: amount - delegators, delegators });
   }
   state.put({ ...state.totals, feePool: pool - paid });
 }
@@ -111,7 +118,7 @@ function releaseStake({ state, timeMs, events }: BlockContext): void {
     if (due.length === 0) continue;
     const amount = due.reduce((sum, one) => sum + one.amount, 0n);
     const left: Validator = { ...validator, unbonding: validator.unbonding.filter((one) => !due.includes(one)) };
-    if (left.stake === 0n && left.unbonding.length === 0 && left.state !== "tombstoned") state.remove(left);
+    if (isGone(left)) state.remove(left);
     else state.put(left);
     credit(state, validator.operator, amount);
     events.push({ kind: "unbonded", validator: validator.id, operator: validator.operator, amount });
@@ -141,9 +148,9 @@ export function membersOf(state: State, epoch: number): readonly Member[] | null
 /** The largest stakes; equal ones by id. When nobody is left, those of before go on: a chain without validators is dead for good. */
 function nextSet(state: State, before: readonly Member[]): readonly Member[] {
   const chosen = state.listed("s", state.rules.validatorsMax).map((entry) => state.validator(parseId(entry.slice(20))) as Validator);
-  const all = chosen.reduce((sum, { stake }) => sum + stake, 0n);
+  const all = chosen.reduce((sum, one) => sum + powerOf(one), 0n);
   const fitting = all / BigInt(WEIGHT_SUM_MAX) + 1n;
   const unit = fitting > STAKE_PER_WEIGHT ? fitting : STAKE_PER_WEIGHT;
-  const members = chosen.map(({ key, operator, stake }): Member => ({ key, operator, weight: Number(stake / unit) })).filter(({ weight }) => weight > 0);
+  const members = chosen.map((one): Member => ({ key: one.key, operator: one.operator, weight: Number(powerOf(one) / unit) })).filter(({ weight }) => weight > 0);
   return members.length === 0 ? before : members;
 }

@@ -4,10 +4,13 @@
  *
  * Lists, in the one ordered set of the state (model.ts), by their first letter:
  *   L account lock      locks that an account made or that are for it
+ *   D account id, W validator id        delegations of an account, and to a validator
+ *   B time id           delegations of which something leaves, by when the first of it is paid
  */
 import type { Cbor } from "#chain/codec/cbor.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import { bytes, tuple, u64 } from "#chain/codec/schema.ts";
+import { bytes, list, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
 import { type Address, type Digest, address, digest } from "#chain/types.ts";
 
 /** Money for who shows the preimage of a hash in time. */
@@ -21,7 +24,18 @@ export type LockHeld = {
   /** Header time from which it is the sender's again. */
   readonly expiryMs: bigint;
 };
-export type Holding = LockHeld;
+/** Shares of a validator's pool that are on their way back, in shares of what leaves it. */
+export type Leaving = { readonly shares: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number };
+/** What an account has behind a validator. The money is in the validator's leaf. */
+export type DelegationHeld = {
+  readonly kind: "delegation";
+  readonly id: Address;
+  readonly validator: Address;
+  readonly delegator: Address;
+  readonly shares: bigint;
+  readonly leaving: readonly Leaving[];
+};
+export type Holding = LockHeld | DelegationHeld;
 export type HoldingKind = Holding["kind"];
 
 type Kind<E extends Holding> = {
@@ -33,6 +47,7 @@ type Kind<E extends Holding> = {
   readonly money: (entity: E) => bigint;
 };
 
+export const delegationKey = (id: Address): string => stateKey("delegation", id);
 export const lockKey = (id: Address): string => stateKey("lock", id);
 
 const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> } = {
@@ -46,6 +61,17 @@ const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> 
     lists: ({ id, sender, recipient }) => [...new Set([sender, recipient].map((who) => `L${who.toHex()}${id.toHex()}`))],
     money: ({ amount }) => amount,
   },
+  delegation: {
+    key: ({ id }) => delegationKey(id),
+    leaf: ({ id, validator, delegator, shares, leaving }) => [id, validator, delegator, shares, leaving.map((one) => [one.shares, one.releaseMs, one.releaseEpoch])],
+    from: (leaf) => {
+      const [id, validator, delegator, shares, leaving] = tuple(leaf as Cbor, 5);
+      return { kind: "delegation", id: id20(id), validator: id20(validator), delegator: id20(delegator), shares: u64(shares), leaving: list(leaving, UNBONDINGS_MAX).map(leavingFrom) };
+    },
+    lists: ({ id, validator, delegator, leaving: [first] }) =>
+      [`D${delegator.toHex()}${id.toHex()}`, `W${validator.toHex()}${id.toHex()}`, ...(first ? [`B${first.releaseMs.toString(16).padStart(20, "0")}${id.toHex()}`] : [])],
+    money: () => 0n,
+  },
 };
 const kindOf = (kind: HoldingKind): Kind<Holding> => KINDS[kind] as unknown as Kind<Holding>;
 
@@ -57,4 +83,8 @@ export const holdingFrom = (kind: HoldingKind, leaf: Cbor | undefined): Holding 
 export const listsOfHolding = (entity: Holding): readonly string[] => kindOf(entity.kind).lists(entity);
 export const moneyOfHolding = (entity: Holding): bigint => kindOf(entity.kind).money(entity);
 
+function leavingFrom(item: Cbor): Leaving {
+  const [shares, releaseMs, releaseEpoch] = tuple(item, 3);
+  return { shares: u64(shares), releaseMs: u64(releaseMs), releaseEpoch: u32(releaseEpoch) };
+}
 const id20 = (value: Cbor | undefined): Address => address(bytes(value, 20));

@@ -1,11 +1,25 @@
 /** What holders read of the ledger: a part of `LedgerView` (view.ts). */
+import { delegationIdOf } from "#chain/codec/holderOperations.ts";
 import type { LockHeld } from "#chain/ledger/holdings.ts";
+import { EMPTY_POOL, unitsFor } from "#chain/ledger/pools.ts";
 import type { State } from "#chain/ledger/state.ts";
 import type { Page, PageRequest } from "#chain/ledger/view.ts";
 import type { Address, Digest } from "#chain/types.ts";
 
 export type LockView = Omit<LockHeld, "kind">;
+/** What an account has behind a validator, and what its shares are worth now. */
+export type DelegationView = {
+  readonly id: Address;
+  readonly validator: Address;
+  readonly delegator: Address;
+  readonly shares: bigint;
+  readonly amount: bigint;
+  readonly leaving: readonly { readonly amount: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number }[];
+};
 export type HoldingsView = {
+  delegation(validator: Address, delegator: Address): DelegationView | null;
+  delegationsOf(delegator: Address, page?: PageRequest): Page<DelegationView>;
+  delegationsTo(validator: Address, page?: PageRequest): Page<DelegationView>;
   lock(id: Address): LockView | null;
   /** Those that an account made, and those that are for it. */
   locksOf(account: Address, page?: PageRequest): Page<LockView>;
@@ -13,6 +27,10 @@ export type HoldingsView = {
 
 /** Things of holders that a block did. */
 export type HoldingEvent =
+  | { readonly kind: "delegated"; readonly validator: Address; readonly delegator: Address; readonly amount: bigint; readonly shares: bigint }
+  | { readonly kind: "undelegated"; readonly validator: Address; readonly delegator: Address; readonly amount: bigint; readonly releaseMs: bigint }
+  | { readonly kind: "delegationPaid"; readonly validator: Address; readonly delegator: Address; readonly amount: bigint }
+  | { readonly kind: "commission"; readonly validator: Address; readonly operator: Address; readonly bps: number }
   | { readonly kind: "locked"; readonly lock: Address; readonly sender: Address; readonly recipient: Address; readonly amount: bigint; readonly hash: Digest; readonly expiryMs: bigint }
   /** The secret is everybody's from now on: who waits for it on another chain reads it here. */
   | { readonly kind: "lockClaimed"; readonly lock: Address; readonly recipient: Address; readonly amount: bigint; readonly preimage: Uint8Array }
@@ -20,6 +38,9 @@ export type HoldingEvent =
 
 type PageOf = <T>(prefix: string, page: PageRequest, read: (id: Address) => T) => Page<T>;
 export const holdingsView = (state: State, pageOf: PageOf): HoldingsView => ({
+  delegation: (validator, delegator) => delegationView(state, delegationIdOf(validator, delegator)),
+  delegationsOf: (delegator, page = {}) => pageOf(`D${delegator.toHex()}`, page, (id) => delegationView(state, id) as DelegationView),
+  delegationsTo: (validator, page = {}) => pageOf(`W${validator.toHex()}`, page, (id) => delegationView(state, id) as DelegationView),
   lock: (id) => lockView(state.lock(id)),
   locksOf: (account, page = {}) => pageOf(`L${account.toHex()}`, page, (id) => lockView(state.lock(id)) as LockView),
 });
@@ -28,4 +49,15 @@ function lockView(held: LockHeld | undefined): LockView | null {
   if (held === undefined) return null;
   const { id, sender, recipient, amount, hash, expiryMs } = held;
   return { id, sender, recipient, amount, hash, expiryMs };
+}
+
+function delegationView(state: State, id: Address): DelegationView | null {
+  const held = state.delegation(id);
+  if (held === undefined) return null;
+  const { validator, delegator, shares } = held;
+  const { delegated, leaving } = state.validator(validator) ?? { delegated: EMPTY_POOL, leaving: EMPTY_POOL };
+  return {
+    id, validator, delegator, shares, amount: unitsFor(delegated, shares),
+    leaving: held.leaving.map((one) => ({ amount: unitsFor(leaving, one.shares), releaseMs: one.releaseMs, releaseEpoch: one.releaseEpoch })),
+  };
 }

@@ -13,6 +13,7 @@ import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts"
 import type { DecodedTransaction } from "#chain/codec/transaction.ts";
 import { BLOCK_BYTES_MAX, PRESETS, type Parameters } from "#chain/constants.ts";
 import { type BlockContext, accountOf, takeFreeShare } from "#chain/ledger/block.ts";
+import { releaseDelegations } from "#chain/ledger/delegation.ts";
 import { runDueEvents } from "#chain/ledger/due.ts";
 import { type EpochEnd, endEpoch, foundSets, isEpochEnd, notePresence } from "#chain/ledger/epochs.ts";
 import { faultOf } from "#chain/ledger/escrow.ts";
@@ -128,6 +129,7 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   const context = startBlock(ledger, input);
   notePresence(context, input.parentBitmap ?? new Uint8Array(0), input.proposer ?? null);
   runDueEvents(context);
+  releaseDelegations(context);
   const outcomes: Outcome[] = [];
   const transactions: DecodedTransaction[] = [];
   const rejected: Built["rejected"][number][] = [];

@@ -106,6 +106,16 @@ export const REPORT_BPS = 1_000n;
 /** Who signed less than this share of an epoch's parents, and proposed none of its blocks, is down. */
 export const PRESENCE_PERCENT_MIN = 50;
 
+/** Less is not delegated: what a leaf, and its payment one day, cost others. */
+export const DELEGATION_MIN = 100_000_000n;
+/** Delegated tokens weigh up to so many times the operator's own stake, and no more are taken: what an operator has to lose is a tenth. */
+export const DELEGATED_PER_STAKE_MAX = 10n;
+/** In 1/10,000: how far a commission may rise at once; and how often within the time that leaving takes. */
+export const COMMISSION_STEP_BPS_MAX = 100;
+export const COMMISSION_RAISES_PER_UNBONDING = 7n;
+/** Delegators whose time is over and who are paid in one block. */
+export const DELEGATION_RELEASES_PER_BLOCK_MAX = 32;
+
 /** How far ahead the expiry of a lock may lie: a year, so that a slip of a digit does not lock money away for ever. */
 export const LOCK_MS_MAX: bigint = 366n * 86_400_000n;
 

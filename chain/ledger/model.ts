@@ -11,6 +11,7 @@ import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
 import { type Holding, isHolding, keyOfHolding, leafOfHolding, listsOfHolding, moneyOfHolding } from "#chain/ledger/holdings.ts";
 import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chain/ledger/limits.ts";
+import { type Pool, powerOf } from "#chain/ledger/pools.ts";
 import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
 import type { RecentBlock } from "#chain/liveness/verdict.ts";
 import { type Address, type Digest, type PublicKey, U64_MAX } from "#chain/types.ts";
@@ -162,6 +163,12 @@ export type Validator = {
   readonly stake: bigint;
   /** In the order in which they were asked for, so that the first is released first. */
   readonly unbonding: readonly Unbonding[];
+  /** The operator's part of what delegators earn, in 1/10,000, and when it was raised last. */
+  readonly commissionBps: number;
+  readonly commissionAtMs: bigint;
+  /** What others have behind it, and what of that is on its way back to them (delegation.ts). */
+  readonly delegated: Pool;
+  readonly leaving: Pool;
 };
 /** One of a set, by its index. */
 export type Member = { readonly key: PublicKey; readonly weight: number; readonly operator: Address };
@@ -254,6 +261,7 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
       return [
         entity.id, entity.key, entity.operator, VALIDATOR_STATES.indexOf(entity.state), entity.stake,
         entity.unbonding.map(({ amount, releaseMs, releaseEpoch }) => [amount, releaseMs, releaseEpoch]),
+        entity.commissionBps, entity.commissionAtMs, entity.delegated.units, entity.delegated.shares, entity.leaving.units, entity.leaving.shares,
       ];
     case "sets": return [entity.epoch, entity.current.map(memberLeaf), entity.next.map(memberLeaf)];
     case "presence": return [entity.blocks, entity.signed, entity.proposed];
@@ -297,7 +305,7 @@ export function moneyOf(entity: Entity | undefined): bigint {
     case "deployment": return entity.escrow.balance;
     case "machine": return entity.bond;
     case "totals": return entity.feePool + entity.burnt;
-    case "validator": return entity.unbonding.reduce((sum, { amount }) => sum + amount, entity.stake);
+    case "validator": return entity.unbonding.reduce((sum, { amount }) => sum + amount, entity.stake + entity.delegated.units + entity.leaving.units);
     case "lease":
     case "sets":
     case "presence":
@@ -316,7 +324,7 @@ export function moneyOf(entity: Entity | undefined): bigint {
  *   p tried id index                   leases that look for a machine
  *   c price machine                    machines that are up and not being emptied, cheapest first
  *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left
- *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake)
+ *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake with what is delegated)
  *   b time id                          validators with unbonding stake, by when the first of it is released
  *   e last first                       sets of epochs that are over
  *   L …                                what holders have (holdings.ts)
@@ -334,7 +342,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "validator": {
       const id = entity.id.toHex();
       const entries = [`v${id}`];
-      if (entity.state === "active" && entity.stake >= STAKE_MIN) entries.push(`s${hex20(U64_MAX - entity.stake)}${id}`);
+      if (entity.state === "active" && entity.stake >= STAKE_MIN) entries.push(`s${hex20(U64_MAX - powerOf(entity))}${id}`);
       const [first] = entity.unbonding;
       if (first) entries.push(`b${hex20(first.releaseMs)}${id}`);
       return entries;

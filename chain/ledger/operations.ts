@@ -10,6 +10,7 @@ import { type BlockContext, OK, type Origin, type Result, accountOf, credit, deb
 import { claim, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
 import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { delegate, undelegate } from "#chain/ledger/delegation.ts";
 import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import { bringUp } from "#chain/ledger/liveness.ts";
@@ -18,7 +19,7 @@ import { arrive, constrain, drain, label, move, retire } from "#chain/ledger/mov
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
-import { bond, report, unbond, unjail } from "#chain/ledger/stake.ts";
+import { bond, report, setCommission, unbond, unjail } from "#chain/ledger/stake.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 type Apply<K extends OperationKind> = (context: BlockContext, op: Extract<Operation, { kind: K }>, origin: Origin) => Result;
@@ -41,6 +42,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   lock,
   claimLock,
   refundLock,
+  delegate,
+  undelegate,
+  setCommission,
   registerMachine,
   up: bringUp,
   deploy,

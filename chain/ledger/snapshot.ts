@@ -212,14 +212,15 @@ const FROM: { readonly [K in Exclude<Hashed["kind"], HoldingKind>]: (leaf: Cbor 
     };
   },
   validator: (leaf) => {
-    const [id, key, operator, state, stake, unbonding] = tuple(leaf as Cbor, 6);
+    const [id, key, operator, state, stake, unbonding, commission, commissionAt, delegated, delegatedShares, leaving, leavingShares] = tuple(leaf as Cbor, 12);
     const unbondingFrom = (item: Cbor): Unbonding => {
       const [amount, releaseMs, releaseEpoch] = tuple(item, 3);
       return { amount: u64(amount), releaseMs: u64(releaseMs), releaseEpoch: u32(releaseEpoch) };
     };
     return {
       kind: "validator", id: id20(id), key: publicKey(bytes(key, 32)), operator: id20(operator), state: oneOf(VALIDATOR_STATES, state), stake: u64(stake),
-      unbonding: list(unbonding, UNBONDINGS_MAX).map(unbondingFrom),
+      unbonding: list(unbonding, UNBONDINGS_MAX).map(unbondingFrom), commissionBps: u32(commission), commissionAtMs: u64(commissionAt),
+      delegated: { units: u64(delegated), shares: u64(delegatedShares) }, leaving: { units: u64(leaving), shares: u64(leavingShares) },
     };
   },
   sets: (leaf) => {

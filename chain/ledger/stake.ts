@@ -9,12 +9,15 @@ import { addressOf } from "#chain/codec/address.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { validatorSet } from "#chain/codec/certificate.ts";
 import { type Evidence, accusedOf, decodeEvidence, verifyEvidence } from "#chain/codec/evidence.ts";
+import type { SetCommission } from "#chain/codec/holderOperations.ts";
 import { type Bond, type Report, type Unbond, type Unjail, machineProofMessage } from "#chain/codec/transaction.ts";
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
+import { commissionAfter, slashDelegated } from "#chain/ledger/delegation.ts";
 import { membersOf } from "#chain/ledger/epochs.ts";
 import { PROOF_WORK, REPORT_BPS, SLASH_BPS, STAKE_MIN, UNBONDINGS_MAX, UNBONDING_EPOCHS } from "#chain/ledger/limits.ts";
 import type { Validator } from "#chain/ledger/model.ts";
+import { UNDELEGATED } from "#chain/ledger/pools.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 export function bond(context: BlockContext, { consensusKey: key, proof, amount }: Bond, { sender }: Origin): Result {
@@ -29,7 +32,7 @@ export function bond(context: BlockContext, { consensusKey: key, proof, amount }
   state.spend(PROOF_WORK);
   if (!verify("validator", proof, machineProofMessage(chainId, sender), key)) return refuse("bad_proof", "Cannot bond as the consensus key did not sign for this operator");
   if (!debit(state, sender, amount)) return unfunded(`bond ${amount}`);
-  state.put({ kind: "validator", id, key, operator: sender, state: "active", unbonding: [], ...known, stake });
+  state.put({ kind: "validator", id, key, operator: sender, state: "active", unbonding: [], ...UNDELEGATED, ...known, stake });
   context.events.push({ kind: "bonded", validator: id, operator: sender, amount });
   return OK;
 }
@@ -59,6 +62,16 @@ export function unjail(context: BlockContext, { validator: id }: Unjail, { sende
   if (validator.state !== "jailed") return refuse("not_jailed", "Cannot unjail a validator that is not jailed");
   context.state.put({ ...validator, state: "active" });
   context.events.push({ kind: "validator", validator: id, operator: sender, state: "active" });
+  return OK;
+}
+
+export function setCommission(context: BlockContext, op: SetCommission, { sender }: Origin): Result {
+  const owned = ownedBy(context, sender, op.validator);
+  if (!owned.ok) return owned;
+  const changed = commissionAfter(context, owned.validator, op);
+  if (!changed.ok) return changed;
+  context.state.put(changed.validator);
+  context.events.push({ kind: "commission", validator: op.validator, operator: sender, bps: op.bps });
   return OK;
 }
 
@@ -96,10 +109,11 @@ function evidenceFrom(encoded: Uint8Array): Evidence | null {
 function slash(context: BlockContext, validator: Validator, reporter: Address | null): void {
   const { state } = context;
   const cut = (amount: bigint): bigint => (amount * SLASH_BPS) / 10_000n;
-  const amount = validator.unbonding.reduce((sum, one) => sum + cut(one.amount), cut(validator.stake));
+  const { delegated, leaving, amount: ofDelegators } = slashDelegated(validator, cut);
+  const amount = validator.unbonding.reduce((sum, one) => sum + cut(one.amount), cut(validator.stake) + ofDelegators);
   const reward = reporter === null ? 0n : (amount * REPORT_BPS) / 10_000n;
   const unbonding = validator.unbonding.map((one) => ({ ...one, amount: one.amount - cut(one.amount) }));
-  state.put({ ...validator, state: "tombstoned", stake: validator.stake - cut(validator.stake), unbonding });
+  state.put({ ...validator, state: "tombstoned", stake: validator.stake - cut(validator.stake), unbonding, delegated, leaving });
   state.put({ ...state.totals, burnt: state.totals.burnt + amount - reward });
   if (reporter !== null) credit(state, reporter, reward);
   context.events.push({ kind: "slashed", validator: validator.id, reporter, amount, reward });

@@ -150,6 +150,11 @@ export type ValidatorView = {
   readonly state: ValidatorState;
   readonly stake: bigint;
   readonly unbonding: readonly Unbonding[];
+  readonly commissionBps: number;
+  /** What others have behind it, and in how many shares; and what of theirs is on its way back. */
+  readonly delegated: bigint;
+  readonly delegatedShares: bigint;
+  readonly leaving: bigint;
   /** Weight in the current set and in the next; 0: not in it. */
   readonly weight: number;
   readonly weightNext: number;
@@ -236,7 +241,7 @@ export type LedgerEvent =
   | { readonly kind: "unbonded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
   | { readonly kind: "validator"; readonly validator: Address; readonly operator: Address; readonly state: ValidatorState }
   | { readonly kind: "slashed"; readonly validator: Address; readonly reporter: Address | null; readonly amount: bigint; readonly reward: bigint }
-  | { readonly kind: "rewarded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
+  | { readonly kind: "rewarded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint; readonly delegators: bigint }
   /** The epoch that begins with the next block. */
   | { readonly kind: "epoch"; readonly epoch: number; readonly validators: number }
   | { readonly kind: "closed"; readonly deploymentId: Address; readonly owner: Address; readonly refunded: bigint };
@@ -301,9 +306,9 @@ const deploymentView = (deployment: Deployment): DeploymentView => {
     revision, rollout, history, rolledBack, constraints,
   };
 };
-function validatorView({ sets }: State, { id, key, operator, state, stake, unbonding }: Validator): ValidatorView {
+function validatorView({ sets }: State, { id, key, operator, state, stake, unbonding, commissionBps, delegated, leaving }: Validator): ValidatorView {
   const weightIn = (set: readonly Member[]): number => set.find((one) => sameBytes(one.key, key))?.weight ?? 0;
-  return { id, key, operator, state, stake, unbonding, weight: weightIn(sets.current), weightNext: weightIn(sets.next) };
+  return { id, key, operator, state, stake, unbonding, commissionBps, delegated: delegated.units, delegatedShares: delegated.shares, leaving: leaving.units, weight: weightIn(sets.current), weightNext: weightIn(sets.next) };
 }
 const machineView = (machine: Machine): MachineView => ({ ...machine, state: machine.up ? "up" : "down" });
 function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd, revision, unhealthyFrom, next, last }: Lease, readySecondsMax: bigint): LeaseView {

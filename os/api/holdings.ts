@@ -1,7 +1,8 @@
-/** What holders of tokens have besides a balance, as routes: locked transfers. Reads are of final state, and public. */
+/** What holders of tokens have besides a balance, as routes: locked transfers, delegated tokens. Reads are of final state, and public. */
 import { addressText, parseAddress } from "#chain/codec/address.ts";
+import { delegationIdOf } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import type { LockView } from "#chain/ledger/holdingsView.ts";
+import type { DelegationView, LockView } from "#chain/ledger/holdingsView.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type Address, address, fromHex, hex } from "#chain/types.ts";
 import type { Context } from "./context.ts";
@@ -17,6 +18,23 @@ const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "Th
 export function holdingRoutes(context: Context): readonly Route[] {
   const view = (): LedgerView => context.node.view();
   return [
+    {
+      id: "getDelegations", method: "GET", path: "/v1/delegations", auth: "none", summary: "What an account has behind validators, or (with `validator`) who has something behind one",
+      query: { account: ADDRESS_PARAMETER, validator: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("delegations", ref("Delegation"))),
+      run: ({ query }) => {
+        const { items, next } = query["validator"] === undefined ? view().delegationsOf(accountIn(query), pageOf(query)) : view().delegationsTo(addressIn(query["validator"]), pageOf(query));
+        return json({ delegations: items.map(delegationJson), next });
+      },
+    },
+    {
+      id: "getDelegationProof", method: "GET", path: "/v1/proofs/delegations/{validator}/{account}", auth: "none", summary: "Proof of an account's shares of a validator, or that it has none",
+      parameters: { validator: ADDRESS_PARAMETER, account: ADDRESS_PARAMETER }, answers: PROOF_ANSWERS,
+      run: ({ parameters }) => proofOf(context, stateKey("delegation", delegationIdOf(addressIn(parameters["validator"]), addressIn(parameters["account"])))),
+    },
+    {
+      id: "getValidatorProof", method: "GET", path: "/v1/proofs/validators/{validator}", auth: "none", summary: "Proof of a validator and its stake, or that there is none",
+      parameters: { validator: ADDRESS_PARAMETER }, answers: PROOF_ANSWERS, run: ({ parameters }) => proofOf(context, stateKey("validator", addressIn(parameters["validator"]))),
+    },
     {
       id: "getLocks", method: "GET", path: "/v1/locks", auth: "none", summary: "Locked transfers that an account made, or that are for it",
       query: { account: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("locks", ref("Lock"))),
@@ -40,9 +58,14 @@ export function holdingRoutes(context: Context): readonly Route[] {
 const lockJson = ({ id, sender, recipient, amount, hash, expiryMs }: LockView): Json =>
   ({ id: hex(id), sender: addressText(sender), recipient: addressText(recipient), amount: decimal(amount), hash: hex(hash), expiryMs: decimal(expiryMs) });
 
+const delegationJson = ({ validator, delegator, shares, amount, leaving }: DelegationView): Json => ({
+  validator: addressText(validator), delegator: addressText(delegator), shares: decimal(shares), amount: decimal(amount),
+  leaving: leaving.map((one) => ({ amount: decimal(one.amount), releaseMs: decimal(one.releaseMs), releaseEpoch: one.releaseEpoch })),
+});
+
 const idIn = (text: string | undefined): Address => address(fromHex(text ?? ""));
 function accountIn(query: Call["query"]): Address {
   const text = query["account"];
-  if (typeof text !== "string") return refuseWith("parameter_invalid", "Cannot list these without an `account`");
-  return parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);
+  return text === undefined ? refuseWith("parameter_invalid", "Cannot list these without an `account`") : addressIn(text);
 }
+const addressIn = (text: Call["query"][string] | undefined): Address => parseAddress(String(text)) ?? refuseWith("parameter_invalid", `Cannot read "${String(text)}" as an address: its checksum is wrong`);

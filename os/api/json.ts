@@ -27,8 +27,9 @@ export const machineJson = (machine: MachineView): Json => ({
   bond: decimal(machine.bond), strikes: machine.strikes, placeableFrom: decimal(machine.placeableFrom), draining: machine.draining, labels: machine.labels,
 });
 
-export const validatorJson = ({ id, key, operator, state, stake, unbonding, weight, weightNext }: ValidatorView): Json => ({
+export const validatorJson = ({ id, key, operator, state, stake, unbonding, commissionBps, delegated, delegatedShares, leaving, weight, weightNext }: ValidatorView): Json => ({
   id: addressText(id), key: hex(key), operator: addressText(operator), state, stake: decimal(stake), weight, weightNext,
+  commissionBps, delegated: decimal(delegated), delegatedShares: decimal(delegatedShares), leaving: decimal(leaving),
   unbonding: unbonding.map(({ amount, releaseMs, releaseEpoch }) => ({ amount: decimal(amount), releaseMs: decimal(releaseMs), releaseEpoch })),
 });
 
@@ -82,7 +83,7 @@ export const headerJson = (header: BlockHeader): Json => plain({ ...header });
 
 export const eventJson = (event: LedgerEvent): Json => plain({ ...event });
 
-const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter", "sender", "recipient"]);
+const ADDRESSES: ReadonlySet<string> = new Set(["owner", "machine", "operator", "validator", "reporter", "sender", "recipient", "delegator"]);
 
 /** For records whose fields are numbers, texts and bytes only: each by its type, addresses by their name. */
 function plain(record: Readonly<Record<string, unknown>>): Json {

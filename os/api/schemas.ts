@@ -54,7 +54,12 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Validator: object({
     id: address, key: hexOf(32), operator: address, state: { enum: ["active", "jailed", "tombstoned"] }, stake: decimal,
     weight: { ...number, description: "In the set of this epoch; 0: not in it." }, weightNext: { ...number, description: "In the set of the next epoch." },
+    commissionBps: { ...number, description: "The operator's part of what delegators earn, in 1/10,000." }, delegated: { ...decimal, description: "What others have behind it." }, delegatedShares: decimal, leaving: decimal,
     unbonding: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
+  }),
+  Delegation: object({
+    validator: address, delegator: address, shares: decimal, amount: { ...decimal, description: "What the shares are worth now." },
+    leaving: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
   }),
   Lock: object({ id: hexOf(20), sender: address, recipient: address, amount: decimal, hash: hexOf(32), expiryMs: { ...decimal, description: "Header time from which it is the sender's again." } }),
   Lease: object({

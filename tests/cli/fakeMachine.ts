@@ -92,7 +92,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     switch (`${method} ${kind}`) {
       case "GET status": return json(response, 200, status());
       case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: machine.thresholds.get(name) ?? 1, keys: (machine.keys.get(name) ?? []).map((one) => ({ ...one, key: hex(one.key), limit: String(one.limit), expiryMs: String(one.expiryMs) })) });
-      case "GET validators": return json(response, 200, { validators: [...machine.validators.values()].map((one) => ({ ...one, stake: String(one.stake), unbonding: one.unbonding.map((left) => ({ amount: String(left), releaseMs: "1700000000000", releaseEpoch: 4 })) })), next: null });
+      case "GET validators": return json(response, 200, { validators: [...machine.validators.values()].map((one) => ({ commissionBps: 1_000, delegated: "0", delegatedShares: "0", leaving: "0", ...one, stake: String(one.stake), unbonding: one.unbonding.map((left) => ({ amount: String(left), releaseMs: "1700000000000", releaseEpoch: 4 })) })), next: null });
       case "GET locks": case "GET names": case "GET delegations": case "GET parameters": return holdings(response, kind, name);
       case "GET machines": return json(response, 200, { machines: [offer()], next: null });
       case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);

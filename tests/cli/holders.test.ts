@@ -48,3 +48,23 @@ test("what is no lock is refused as usage, before anything is sent", async (t) =
   assert.deepEqual(machine.operations, []);
   assert.deepEqual(await terminal.errorOf("lock", "show", "ab".repeat(20)), { exit: 1, code: "lock_unknown" });
 });
+
+test("stake delegate names the commission that it saw, undelegate reckons tokens in shares, and commission is in hundredths of a percent", async (t) => {
+  const { machine, terminal, address, last } = await world(t);
+  const operator = parseAddress(address)!;
+  machine.validators.set("v", { id: address, key: "00".repeat(32), operator: address, state: "active", stake: 5n, unbonding: [], weight: 1, weightNext: 1, commissionBps: 750, delegated: "3000", delegatedShares: "2000" } as never);
+  machine.holdings.set("delegations", { delegations: [{ validator: address, delegator: address, shares: "1000", amount: "1500", leaving: [{ amount: "7", releaseMs: "1", releaseEpoch: 2 }] }], next: null });
+  await terminal.json("stake", "delegate", "2.5", address);
+  assert.deepEqual(last(), { kind: "delegate", validator: operator, amount: 2_500_000_000n, commissionMax: 750 });
+  await terminal.json("stake", "delegate", "1", address, "--commission-max", "12.25%");
+  assert.equal((last() as { commissionMax: number }).commissionMax, 1_225);
+  await terminal.json("stake", "undelegate", "0.000001", address);
+  assert.deepEqual(last(), { kind: "undelegate", validator: operator, shares: 667n });
+  await terminal.json("stake", "undelegate", "all", address);
+  assert.deepEqual(last(), { kind: "undelegate", validator: operator, shares: 1_000n });
+  await terminal.json("stake", "commission", "8.5", address);
+  assert.deepEqual(last(), { kind: "setCommission", validator: operator, bps: 850 });
+  assert.deepEqual(await terminal.errorOf("stake", "undelegate", "0.0000016", address), { exit: 1, code: "insufficient_funds" });
+  for (const args of [["delegate", "1"], ["delegate", "1", address, "--commission-max", "101"], ["undelegate", "all"], ["commission", "-1", address], ["commission"]]) assert.equal((await terminal.errorOf("stake", ...args)).exit, 2, args.join(" "));
+  assert.match((await terminal.run("stake", "delegations")).stdout, new RegExp(`^VALIDATOR +TOKENS +ON THE WAY BACK\\n${address} +0\\.0000015 +0\\.000000007\\n$`));
+});

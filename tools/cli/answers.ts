@@ -36,6 +36,17 @@ export type ValidatorAnswer = {
   /** In this epoch's set and the next one's; 0: not in it. */
   readonly weight: number;
   readonly weightNext: number;
+  /** The operator's part of what delegators earn, in 1/10,000; what others have behind it, and in how many shares. */
+  readonly commissionBps: number;
+  readonly delegated: bigint;
+  readonly delegatedShares: bigint;
+};
+export type DelegationAnswer = {
+  readonly validator: string;
+  readonly delegator: string;
+  readonly shares: bigint;
+  readonly amount: bigint;
+  readonly leaving: readonly { readonly amount: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number }[];
 };
 export type LockAnswer = { readonly id: string; readonly sender: string; readonly recipient: string; readonly amount: bigint; readonly hash: string; readonly expiryMs: bigint };
 export type Lease = {
@@ -213,8 +224,11 @@ export const readAccount: Reader<AccountAnswer> = object<AccountAnswer>({
   address: text, balance: u64, nonce: u64, threshold: count, keys: listOf(object<KeyAnswer>({ key: text, scopes: count, limit: u64, expiryMs: u64 })),
 });
 export const readValidator: Reader<ValidatorAnswer> = object<ValidatorAnswer>({
-  id: text, key: text, operator: text, state: text, stake: u64, weight: count, weightNext: count,
+  id: text, key: text, operator: text, state: text, stake: u64, weight: count, weightNext: count, commissionBps: count, delegated: u64, delegatedShares: u64,
   unbonding: listOf(object<ValidatorAnswer["unbonding"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
+});
+export const readDelegation: Reader<DelegationAnswer> = object<DelegationAnswer>({
+  validator: text, delegator: text, shares: u64, amount: u64, leaving: listOf(object<DelegationAnswer["leaving"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });
 export const readLock: Reader<LockAnswer> = object<LockAnswer>({ id: text, sender: text, recipient: text, amount: u64, hash: text, expiryMs: u64 });
 const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text), revision: orElse(count, 1), unhealthyFrom: orNull(u64), next: orNull(text), last: orNull(text) });

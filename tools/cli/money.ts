@@ -45,3 +45,13 @@ export function durationText(seconds: bigint): string {
   }
   return parts.slice(0, 2).join(" ");
 }
+
+/** "7.5" or "7.5%" → 750: hundredths of a percent. */
+export function parsePercent(what: string, text: string): number {
+  const found = /^(\d{1,3})(?:\.(\d{1,2}))?%?$/.exec(text);
+  const bps = found === null ? Number.NaN : Number(found[1]) * 100 + Number((found[2] ?? "").padEnd(2, "0"));
+  if (!(bps <= 10_000)) throw new UsageError(`${what} must be a percentage from 0 to 100 with at most two decimals, not "${text}"`);
+  return bps;
+}
+/** 750 → "7.5%". */
+export const percentText = (bps: number): string => `${bps / 100}%`;

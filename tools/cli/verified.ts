@@ -9,9 +9,10 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
+import { delegationIdOf } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
-import { address, chainId, fromHex, hex } from "#chain/types.ts";
+import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
 import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
 import { writeWhole } from "#os/keys.ts";
 import type { Deployment } from "./answers.ts";
@@ -72,6 +73,16 @@ export class Verifier {
   async lock(id: string, nowMs: number): Promise<{ sender: string; recipient: string; amount: bigint; hash: string; expiryMs: bigint } | null> {
     const leaf = await this.#leaf(`locks/${id}`, stateKey("lock", fromHex(id)), nowMs);
     return leaf === null ? null : { sender: addressOfLeaf(leaf[1]), recipient: addressOfLeaf(leaf[2]), amount: amount(leaf[3]), hash: hexOf(leaf[4]), expiryMs: amount(leaf[5]) };
+  }
+
+  /** What an account's shares of a validator are worth, from the leaves of both; null: proven that it has none. */
+  async delegation(validator: string, delegator: string, nowMs: number): Promise<{ shares: bigint; amount: bigint } | null> {
+    const [id, who] = [validator, delegator].map((text) => parseAddress(text) ?? address(new Uint8Array(0))) as [Address, Address];
+    const held = await this.#leaf(`delegations/${validator}/${delegator}`, stateKey("delegation", delegationIdOf(id, who)), nowMs);
+    const pool = held === null ? null : await this.#leaf(`validators/${validator}`, stateKey("validator", id), nowMs);
+    if (held === null || pool === null) return null;
+    const [shares, units, all] = [amount(held[3]), amount(pool[8]), amount(pool[9])];
+    return { shares, amount: all === 0n ? 0n : (units * shares) / all };
   }
 
   /** Throws answer_false when the deployment, or one of its leases, is not as the machine says. */

@@ -39,4 +39,16 @@ export const LEDGER_MUTANTS: readonly Mutant[] = [
     name: "a refund of a lock is its receiver's", scenario: "holders", seedsMax: 5,
     edits: [{ file: "ledger/locks.ts", from: "credit(state, held.sender,", to: "credit(state, held.recipient," }],
   },
+  {
+    name: "shares are bought at the first rate for ever", scenario: "holders", seedsMax: 10,
+    edits: [{ file: "ledger/pools.ts", from: "pool.shares === 0n ? units : (units * pool.shares) / pool.units", to: "units" }],
+  },
+  {
+    name: "who is leaving is not slashed", scenario: "holders", seedsMax: 20,
+    edits: [{ file: "ledger/delegation.ts", from: "leaving: { ...leaving, units: leaving.units - cut(leaving.units) },\n  amount: cut(delegated.units) + cut(leaving.units),", to: "leaving,\n  amount: cut(delegated.units)," }],
+  },
+  {
+    name: "delegators are paid without the commission", scenario: "holders", seedsMax: 10,
+    edits: [{ file: "ledger/delegation.ts", from: "return (part * BigInt(10_000 - commissionBps)) / 10_000n;", to: "return part + 0n * BigInt(commissionBps);" }],
+  },
 ];
