@@ -28,13 +28,26 @@ const RECEIVE_BYTES = 65_536;
 /** An answer of more messages than this is no answer to what is asked here. */
 const MESSAGES_MAX = 4_096;
 const HEADER_BYTES = 16;
-const TYPE = { error: 2, done: 3, newLink: 16, getLink: 18, newAddress: 20, deleteAddress: 21, newRoute: 24, deleteRoute: 25 } as const;
+const TYPE = { error: 2, done: 3, newLink: 16, getLink: 18, newAddress: 20, deleteAddress: 21, getAddress: 22, newRoute: 24, deleteRoute: 25 } as const;
 const FLAG = { request: 1, acknowledge: 4, dump: 0x300, create: 0x400, replace: 0x100, exclusive: 0x200 } as const;
 const IFF_UP = 1;
 const IFF_LOWER_UP = 0x10000;
 
 export function readLinks(): Link[] {
   return request("list the interfaces", TYPE.getLink, FLAG.dump, new Uint8Array(16)).map(parseLink);
+}
+
+/** The IPv4 addresses of the interfaces, of those without a cable too, which `os.networkInterfaces` leaves out. */
+export function readAddresses(): { readonly index: number; readonly address: string; readonly prefix: number }[] {
+  const body = new Uint8Array(8);
+  body[0] = AF_INET;
+  return request("list the addresses", TYPE.getAddress, FLAG.dump, body).flatMap((message) => {
+    const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+    const attributes = readAttributes(message.subarray(HEADER_BYTES + 8));
+    // The local one; for all but point-to-point links the other is the same.
+    const address = attributes.get(2) ?? attributes.get(1);
+    return address?.length === 4 ? [{ index: view.getUint32(HEADER_BYTES + 4, true), address: address.join("."), prefix: message[HEADER_BYTES + 1] ?? 0 }] : [];
+  });
 }
 
 export function setLinkUp(index: number, isUp = true): void {

@@ -4,9 +4,9 @@
  * Rules: every socket is bound to its interface, so nothing of another network is heard or answered; the site's address is read from the
  * interface, never guessed; a fault of one exchange is a line, and the server goes on.
  */
-import { networkInterfaces } from "node:os";
 import { BROADCAST_ADDRESS, type Ipv4, type Mac, type Network, parseIpv4, parseMac, parseNetwork } from "#os/boot/addresses.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage, decodeDhcp, encodeDhcp } from "#os/boot/dhcpMessage.ts";
+import { readAddresses, readLinks } from "#os/linux/netlink.ts";
 import { CliError } from "../cli/command.ts";
 import type { BootTable } from "./booted.ts";
 import type { Catalogue } from "./catalogue.ts";
@@ -48,8 +48,9 @@ export async function startNetboot(options: NetbootOptions): Promise<{ stop(): P
 
 /** The interface's first IPv4 address. */
 export function networkOf(name: string): Network {
-  const found = networkInterfaces()[name]?.find(({ family }) => family === "IPv4");
-  const network = found === undefined ? null : parseNetwork(found.cidr ?? "");
+  const index = readLinks().find((link) => link.name === name)?.index;
+  const found = readAddresses().find((address) => address.index === index);
+  const network = found === undefined ? null : parseNetwork(`${found.address}/${found.prefix}`);
   if (network === null) throw new CliError("interface_unknown", `Cannot serve on ${name} as it is no interface with an IPv4 address (ip address add 10.0.0.1/24 dev ${name})`);
   return network;
 }

@@ -1,0 +1,138 @@
+/**
+ * A network for machines that boot: a namespace with a bridge, our own netboot server on it, and machines in QEMU on taps of it. Each way of booting over the
+ * network is a row of NETBOOT_WAYS: which firmware, and what the server must have been asked.
+ *
+ * Software emulation only; needs root, `ip`, QEMU, and for UEFI OVMF. Everything is in the namespace, and goes with it.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const MAIN = join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts");
+export const SERVER_ADDRESS = "10.78.0.1";
+const OVMF = { code: "/usr/share/OVMF/OVMF_CODE_4M.fd", variables: "/usr/share/OVMF/OVMF_VARS_4M.fd" } as const;
+const SERVER_READY_MS = 20_000;
+const MEMORY_MIB = 1024;
+const LINES_MAX = 5_000;
+
+export type NetbootWay = { readonly name: string; readonly firmware: "bios" | "uefi"; readonly nic: readonly string[]; readonly words: readonly string[]; /** As the server's table calls it. */ readonly way: string };
+/** QEMU's own boot ROMs are iPXE, so that plain BIOS PXE has no row: what it asks for is tested packet by packet. */
+export const NETBOOT_WAYS: readonly NetbootWay[] = [
+  { name: "iPXE", firmware: "bios", nic: [], words: ["-boot", "n"], way: "ipxe" },
+  { name: "UEFI PXE", firmware: "uefi", nic: ["romfile=", "bootindex=0"], words: [], way: "uefi-pxe" },
+  // OVMF tries PXE first unless told not to.
+  { name: "UEFI HTTP", firmware: "uefi", nic: ["romfile=", "bootindex=0"], words: ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"], way: "uefi-http" },
+];
+
+export type Guest = { readonly lines: readonly string[]; readonly serial: ChildProcess; /** Resolves with the line that matches, or throws with the last ones. */ seen(pattern: RegExp, timeoutMs: number): Promise<string> };
+export type Lab = AsyncDisposable & {
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+  readonly errors: readonly string[];
+  /** What runs a program beside the server. */
+  readonly prefix: readonly string[];
+  boot(index: number, way: NetbootWay, options?: { readonly memoryMib?: number; readonly words?: readonly string[] }): Promise<Guest>;
+};
+
+export const macOf = (index: number): string => `52:54:00:78:00:${index.toString(16).padStart(2, "0")}`;
+export const addressOfGuest = (index: number): string => `10.78.0.${20 + index}`;
+
+/** Machines 1 to `count`, each named, with its own address; `kernelWords` for all. */
+export async function openNetbootLab(imageFolder: string, count: number, kernelWords: string, serverWords: readonly string[] = []): Promise<Lab> {
+  await using made = new AsyncDisposableStack();
+  const name = `godwit-boot-${process.pid}`;
+  const folder = await mkdtemp(join(tmpdir(), "godwit-boot-"));
+  made.defer(() => rm(folder, { recursive: true, force: true }));
+  run("ip", "netns", "add", name);
+  made.defer(() => void spawnSync("ip", ["netns", "delete", name]));
+  const inside = (...words: readonly string[]): void => run("ip", "-n", name, ...words);
+  inside("link", "set", "lo", "up");
+  inside("link", "add", "bridge", "type", "bridge", "stp_state", "0", "forward_delay", "0");
+  inside("address", "add", `${SERVER_ADDRESS}/24`, "dev", "bridge");
+  inside("link", "set", "bridge", "up");
+  for (let index = 1; index <= count; index++) {
+    inside("tuntap", "add", "dev", `tap${index}`, "mode", "tap");
+    inside("link", "set", `tap${index}`, "master", "bridge", "up");
+  }
+  const machines = Array.from({ length: count }, (_, at) => `[machine."${macOf(at + 1)}"]\nname = "guest${at + 1}"\naddress = "${addressOfGuest(at + 1)}"\n`);
+  await writeFile(join(folder, "machines.toml"), `arguments = ${JSON.stringify(kernelWords)}\nunknown = "ignore"\n${machines.join("")}`);
+  const prefix = ["ip", "netns", "exec", name];
+  const lab = { rows: [] as Record<string, unknown>[], errors: [] as string[] };
+  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...serverWords], { stdio: ["ignore", "pipe", "pipe"] });
+  made.defer(() => ended(server));
+  createInterface({ input: server.stdout }).on("line", (line) => lab.rows.push(JSON.parse(line) as Record<string, unknown>));
+  const ready = Promise.withResolvers<void>();
+  createInterface({ input: server.stderr }).on("line", (line) => {
+    lab.errors.push(line);
+    if (line.includes("HTTP on http")) ready.resolve();
+  });
+  const timer = setTimeout(() => ready.reject(new Error(`The netboot server does not come up: ${lab.errors.join("\n")}`)), SERVER_READY_MS);
+  await ready.promise.finally(() => clearTimeout(timer));
+  const life = made.move();
+  return {
+    ...lab, prefix,
+    boot: async (index, way, { memoryMib = MEMORY_MIB, words = [] } = {}) => {
+      const firmware = way.firmware === "bios" ? [] : await uefiWords(folder, index);
+      const guest = spawn("ip", [...prefix.slice(1), "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", String(memoryMib), "-nographic", "-no-reboot", ...firmware,
+        "-netdev", `tap,id=n0,ifname=tap${index},script=no,downscript=no`, "-device", ["virtio-net-pci", "netdev=n0", `mac=${macOf(index)}`, ...way.nic].join(","), ...way.words, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+      life.defer(() => ended(guest));
+      return watched(guest);
+    },
+    [Symbol.asyncDispose]: () => life.disposeAsync(),
+  };
+}
+
+async function uefiWords(folder: string, index: number): Promise<string[]> {
+  const variables = join(folder, `variables${index}.fd`);
+  await copyFile(OVMF.variables, variables);
+  return ["-drive", `if=pflash,format=raw,readonly=on,file=${OVMF.code}`, "-drive", `if=pflash,format=raw,file=${variables}`];
+}
+
+function watched(serial: ChildProcess): Guest {
+  const lines: string[] = [];
+  const waiting = new Set<() => void>();
+  const wake = (): void => { for (const look of waiting) look(); };
+  for (const stream of [serial.stdout!, serial.stderr!]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      if (lines.push(line) > LINES_MAX) lines.shift();
+      wake();
+    });
+  }
+  serial.once("exit", wake);
+  return {
+    lines, serial,
+    seen: (pattern, timeoutMs) => new Promise((resolve, reject) => {
+      const fail = (why: string): void => {
+        waiting.delete(look);
+        clearTimeout(timer);
+        reject(new Error(`${String(pattern)} ${why}; the last lines:\n${lines.slice(-30).join("\n")}`));
+      };
+      const timer = setTimeout(() => fail(`is not seen within ${timeoutMs} ms`), timeoutMs);
+      const look = (): void => {
+        const line = lines.find((one) => pattern.test(one));
+        if (line === undefined) {
+          if (serial.exitCode !== null) fail(`is not seen: the machine ended with ${serial.exitCode}`);
+          return;
+        }
+        waiting.delete(look);
+        clearTimeout(timer);
+        resolve(line);
+      };
+      waiting.add(look);
+      look();
+    }),
+  };
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await gone;
+}
+
+function run(...command: readonly string[]): void {
+  const { status, stderr, error } = spawnSync(command[0]!, command.slice(1), { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command.join(" ")} ended with ${status ?? String(error)}: ${stderr}`);
+}
