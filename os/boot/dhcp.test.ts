@@ -61,7 +61,7 @@ test("discover, offer, request, ack: the interface has its address, router and n
   const story = new Story().bound();
   assert.deepEqual(story.take(), ["discover→all", "request→all", "+10.0.0.100/24"]);
   assert.deepEqual(story.lease, {
-    address: ADDRESS, prefix: 24, routers: [SERVER], dns: ["10.0.0.1", "9.9.9.9"], ntp: [], domain: null, hostName: null, server: SERVER,
+    address: ADDRESS, prefix: 24, routers: [SERVER], dns: ["10.0.0.1", "9.9.9.9"], ntp: [], domain: null, hostName: null, server: SERVER, bootServer: null,
     times: { renewMs: 1_000 + 1_800_000, rebindMs: 1_000 + 3_150_000, endMs: 1_000 + 3_600_000 },
   });
   const [discover, request] = story.sent as [DhcpMessage, DhcpMessage];

@@ -18,6 +18,8 @@ export type Lease = {
   readonly domain: string | null;
   readonly hostName: string | null;
   readonly server: Ipv4;
+  /** Where a netboot server of ours says that it is: `http://10.0.0.1`. */
+  readonly bootServer: string | null;
   /** Monotonic; null for a lease without an end. */
   readonly times: { readonly renewMs: number; readonly rebindMs: number; readonly endMs: number } | null;
 };
@@ -146,10 +148,16 @@ function leaseFrom(message: DhcpMessage, server: Ipv4, wanted: Ipv4, nowMs: numb
   if (prefix === null) return null;
   const seconds = secondsOption(message, OPTION.leaseSeconds);
   return {
-    address, prefix, server, routers: addressesOption(message, OPTION.routers).filter(isHostAddress).slice(0, 1), dns: addressesOption(message, OPTION.dns).filter((one) => one !== ANY_ADDRESS).slice(0, DNS_MAX),
+    address, prefix, server, bootServer: bootServerIn(message), routers: addressesOption(message, OPTION.routers).filter(isHostAddress).slice(0, 1), dns: addressesOption(message, OPTION.dns).filter((one) => one !== ANY_ADDRESS).slice(0, DNS_MAX),
     ntp: addressesOption(message, OPTION.ntp).filter(isHostAddress), domain: textOption(message, OPTION.domain), hostName: textOption(message, OPTION.hostName),
     times: seconds === null || seconds === INFINITE_SECONDS ? null : timesOf(Math.max(seconds, LEASE_SECONDS_MIN), secondsOption(message, OPTION.renewSeconds), secondsOption(message, OPTION.rebindSeconds), nowMs),
   };
+}
+
+/** Only ours puts a URL there; others put their own things. */
+function bootServerIn(message: DhcpMessage): string | null {
+  const text = textOption(message, OPTION.vendor);
+  return text !== null && /^http:\/\/[0-9.]{7,15}(:\d{1,5})?$/.test(text) ? text : null;
 }
 
 /** T1 and T2 as the server says, if they are in order; else a half and seven eighths. */

@@ -14,6 +14,7 @@ const SIGNATURES = {
   setsockopt: { arguments: ["int32", "int32", "int32", "buffer", "uint32"], return: "int32" },
   bind: { arguments: ["int32", "buffer", "uint32"], return: "int32" },
   send: { arguments: ["int32", "buffer", "uint64", "int32"], return: "int64" },
+  sendto: { arguments: ["int32", "buffer", "uint64", "int32", "buffer", "uint32"], return: "int64" },
   recv: { arguments: ["int32", "buffer", "uint64", "int32"], return: "int64" },
   clock_settime: { arguments: ["int32", "buffer"], return: "int32" },
   clock_gettime: { arguments: ["int32", "buffer"], return: "int32" },

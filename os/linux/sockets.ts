@@ -14,6 +14,11 @@ export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
+const AF_INET6 = 10;
+const IPPROTO_IPV6 = 41;
+const IPPROTO_ICMPV6 = 58;
+const IPV6_MULTICAST_HOPS = 18;
+const ROUTER_ADVERTISEMENT = 134;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_RCVTIMEO = 20;
@@ -70,6 +75,33 @@ function onInterface(type: number, name: string, port: number, address: string):
     closeSync(descriptor);
     throw error;
   }
+}
+
+/** Opens what `announceNoRouter` sends with: ICMPv6 on one interface, every packet with the hop limit that neighbours demand. */
+export function icmp6OnInterface(name: string): number {
+  const descriptor = openSocket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+  try {
+    bindToInterface(descriptor, name);
+    setSocketOption(descriptor, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, new Uint8Array([255, 0, 0, 0]));
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/**
+ * Tells all on that link that there is no IPv6 router and no address to make: a router advertisement (RFC 4861 §4.2) with lifetime 0. A
+ * loader that waits for one goes on at once. The kernel fills the checksum in.
+ */
+export function announceNoRouter(descriptor: number): void {
+  const message = new Uint8Array(16);
+  message[0] = ROUTER_ADVERTISEMENT;
+  const everybody = new Uint8Array(28);
+  new DataView(everybody.buffer).setUint16(0, AF_INET6, true);
+  everybody.set([0xff, 0x02], 8);
+  everybody[23] = 1;
+  checked("send a router advertisement", calls().sendto(descriptor, message, BigInt(message.length), 0, everybody, everybody.length));
 }
 
 /** Four bytes of a dotted address. */

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,7 +35,13 @@ async function openPlace(t: TestContext, count: number, ...words: readonly strin
   const uki = randomBytes(3_000_001);
   await Promise.all([["godwit.efi", uki], ["vmlinuz", randomBytes(9_000)], ["initramfs", randomBytes(20_000)], ["cmdline", "console=ttyS0 panic=10"], ["machines.toml", MACHINES]].map(([name, content]) => writeFile(join(folder, String(name)), content!)));
   const [program = "", ...before] = lan.prefix(0);
-  const server = spawn(program, [...before, process.execPath, MAIN, "netboot", "--interface", "eth0", "--image", folder, "--machines", join(folder, "machines.toml"), "--json", ...words], { stdio: ["ignore", "pipe", "pipe"] });
+  if (words.includes("--enrol")) {
+    const api = spawn(program, [...before, process.execPath, "-e", API], { stdio: ["ignore", "pipe", "inherit"] });
+    t.after(() => api.kill("SIGKILL"));
+    await once(api.stdout, "data");
+    for (const name of ["enrolment", "operator"]) assert.equal(spawnSync(process.execPath, [MAIN, "account", "new", name], { env: { ...process.env, GODWIT_DATA: folder } }).status, 0);
+  }
+  const server = spawn(program, [...before, process.execPath, MAIN, "netboot", "--interface", "eth0", "--image", folder, "--machines", join(folder, "machines.toml"), "--json", ...words], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, GODWIT_DATA: folder } });
   t.after(() => server.kill("SIGKILL"));
   const place: Place = { lan, uki, rows: [], errors: [], server };
   createInterface({ input: server.stdout! }).on("line", (line) => place.rows.push(JSON.parse(line) as Record<string, unknown>));
@@ -48,6 +55,9 @@ async function openPlace(t: TestContext, count: number, ...words: readonly strin
   return place;
 }
 
+/** As much of a machine's API as a boot server asks before anybody joins. */
+const API = `require("node:http").createServer((_request, response) => response.end(JSON.stringify({ version: "1", chainId: "0102030405060708", machine: "m", operator: "o", bootId: "", zone: "z", apiPort: 1, httpPort: 1,
+  head: { height: 1, id: "00", timeMs: "1", moneySecond: "1", stateRoot: "00" }, runner: { state: "running", pid: 1 }, fees: { base: "0", perByte: "0" } }))).listen(7480, "127.0.0.1", () => console.log("up"))`;
 const MACHINES = `
 arguments = "godwit.region=oslo"
 [machine."${BOOT_MAC}"]
@@ -77,7 +87,7 @@ type Fetched = { status: number; length: string; range: string | null; sha256: s
 
 test("a machine boots from our own server over the network", { timeout: 90_000 }, async (t) => {
   if (!needs(t, "root")) return;
-  const place = await openPlace(t, 2, "--tokens", "--router", "10.77.0.1", "--dns", "10.77.0.1");
+  const place = await openPlace(t, 2, "--enrol", "--account", "enrolment", "--for", "operator", "--api", "http://127.0.0.1:7480", "--router", "10.77.0.1", "--dns", "10.77.0.1");
   const { lan, uki, rows } = place;
   inside(lan, 1, "ip", "link", "set", "eth0", "address", BOOT_MAC);
   const client = startClient(t, lan, 1);
@@ -118,16 +128,16 @@ test("a machine boots from our own server over the network", { timeout: 90_000 }
   await t.test("HTTP: script and words of this machine, files with ranges, nothing else", async () => {
     const fetched = (path: string, given: Readonly<Record<string, unknown>> = {}): Promise<Fetched> => client.do("http", { url: `http://${self}${path}`, ...given });
     const script = (await fetched("/boot.ipxe?mac=52-54-00-00-00-02"))!;
-    assert.match(script.text!, /^#!ipxe\nkernel http:\/\/10\.77\.0\.1\/vmlinuz initrd=initramfs console=ttyS0 panic=10 godwit\.region=oslo godwit\.zone=grid\.example godwit\.hostname=kitchen godwit\.boot=http:\/\/10\.77\.0\.1 godwit\.join=/);
+    assert.match(script.text!, /^#!ipxe\nkernel http:\/\/10\.77\.0\.1\/vmlinuz initrd=initramfs console=ttyS0 panic=10 godwit\.operator=gw1\w+ godwit\.region=oslo godwit\.zone=grid\.example godwit\.hostname=kitchen godwit\.boot=http:\/\/10\.77\.0\.1 godwit\.join=/);
     token = /godwit\.join=(\S+)/.exec(script.text!)?.[1] ?? "";
     const words = (await fetched(`/v1/arguments?mac=${BOOT_MAC}`))!;
-    assert.match(words.text!, /^godwit\.region=oslo godwit\.zone=grid\.example godwit\.hostname=kitchen godwit\.boot=http:\/\/10\.77\.0\.1 godwit\.join=/);
+    assert.match(words.text!, /^godwit\.operator=gw1\w+ godwit\.region=oslo godwit\.zone=grid\.example godwit\.hostname=kitchen godwit\.boot=http:\/\/10\.77\.0\.1 godwit\.join=/);
     assert.doesNotMatch((await fetched("/v1/arguments?mac=52-54-00-00-00-99"))!.text!, /godwit\.join=/, "another machine's token is for that machine");
     assert.equal((await fetched("/godwit.efi"))!.sha256, sha256(uki));
     const part = (await fetched("/godwit.efi", { headers: { range: "bytes=1000-1999" } }))!;
     assert.deepEqual([part.status, part.range, part.sha256], [206, `bytes 1000-1999/${uki.length}`, sha256(uki.subarray(1000, 2000))]);
     assert.deepEqual([(await fetched("/godwit.efi", { method: "HEAD" }))!.length, (await fetched("/godwit.efi", { headers: { range: "bytes=99999999-" } }))!.status], [String(uki.length), 416]);
-    for (const [path, status] of [["/nothing", 404], ["/..%2fmachines.toml", 404], ["/boot.ipxe", 400], ["/v1/arguments?mac=x", 400]] as const) assert.equal((await fetched(path))!.status, status, path);
+    for (const [path, status] of [["/nothing", 404], ["/..%2fmachines.toml", 404], ["/boot.ipxe", 400], ["/v1/join", 400], ["/v1/arguments?mac=x", 400]] as const) assert.equal((await fetched(path))!.status, status, path);
   });
   assert.match(token, /^[\w-]{32}$/);
 

@@ -32,3 +32,8 @@ export const MACHINES_MAX = 2_048;
 export const TOKEN_MS = 600_000;
 /** Tokens of one machine that are good at once: a boot may fetch its script twice. */
 export const TOKENS_OF_ONE_MAX = 4;
+/** Machines that have shown a good token and wait. */
+export const JOINS_MAX = 256;
+/** Machines that one boot server registers, unless it is told another number. */
+export const MACHINES_ENROLLED_DEFAULT = 16;
+export const MACHINES_ENROLLED_MAX = 1_024;

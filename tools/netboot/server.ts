@@ -4,13 +4,17 @@
  * Rules: every socket is bound to its interface, so nothing of another network is heard or answered; the site's address is read from the
  * interface, never guessed; a fault of one exchange is a line, and the server goes on.
  */
+import { closeSync } from "node:fs";
 import { BROADCAST_ADDRESS, type Ipv4, type Mac, type Network, parseIpv4, parseMac, parseNetwork } from "#os/boot/addresses.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage, decodeDhcp, encodeDhcp } from "#os/boot/dhcpMessage.ts";
 import { readAddresses, readLinks } from "#os/linux/netlink.ts";
+import { announceNoRouter, icmp6OnInterface } from "#os/linux/sockets.ts";
+import { JOIN_PATH, parseJoinRequest } from "#os/boot/joinRequest.ts";
 import { CliError } from "../cli/command.ts";
 import type { BootTable } from "./booted.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { answerBootQuestion, answerDhcp, type DhcpSite } from "./dhcpServer.ts";
+import type { Enrolment } from "./enrolment.ts";
 import { type HttpAnswer, type HttpCall, startHttp } from "./httpServer.ts";
 import { type Parameters, wordsFor } from "./parameters.ts";
 import { AddressPool, type PoolRange, defaultRange } from "./pool.ts";
@@ -24,7 +28,12 @@ export type NetbootOptions = {
   readonly catalogue: Catalogue;
   /** The image's own words for the kernel. */
   readonly kernelArguments: string;
-  readonly parameters: Parameters;
+  /** Asked for each machine, so that a file that is changed counts at once. */
+  readonly parameters: () => Parameters;
+  /** Null: machines do not join through this server. */
+  readonly enrolment: Enrolment | null;
+  /** Words that the server adds for all. */
+  readonly serverWords: string;
   readonly isProxy: boolean;
   readonly range: PoolRange | null;
   readonly router: Ipv4 | null;
@@ -56,21 +65,23 @@ export function networkOf(name: string): Network {
 }
 
 async function startOn(name: string, options: NetbootOptions, started: AsyncDisposableStack): Promise<void> {
-  const { table, tokens, now, parameters } = options;
+  const { table, tokens, now } = options;
   const network = networkOf(name);
   const url = `http://${network.address}${options.httpPort === 80 ? "" : `:${options.httpPort}`}`;
-  const fixed = new Map([...parameters.machines].flatMap(([mac, { address }]) => (address === null ? [] : [[mac, address] as const])));
+  const fixed = new Map([...options.parameters().machines].flatMap(([mac, { address }]) => (address === null ? [] : [[mac, address] as const])));
   const site: DhcpSite = {
     network, place: { address: network.address, url }, router: options.router, dns: options.dns,
     pool: options.isProxy ? null : new AddressPool(network, options.range ?? defaultRange(network), fixed),
   };
   const onFault = (error: Error): void => options.onLine(`${name}: ${error.message}`);
-  const isServed = (mac: Mac): boolean => parameters.unknown === "serve" || parameters.machines.has(mac);
+  const isServed = (mac: Mac): boolean => options.parameters().unknown === "serve" || options.parameters().machines.has(mac);
   const heard = (message: DhcpMessage, address: Ipv4 | null): void => {
     const way = wayOf(message);
-    if (way !== "other" && isServed(message.mac)) table.asked(message.mac, way, parameters.machines.get(message.mac)?.name ?? null, address, now());
+    if (way !== "other" && isServed(message.mac)) table.asked(message.mac, way, options.parameters().machines.get(message.mac)?.name ?? null, address, now());
   };
 
+  // iPXE asks for an IPv6 router beside DHCP, and waits sixteen seconds where there is none.
+  const solicited = site.pool === null ? null : openAnnouncer(name, started, onFault);
   const dhcp = await bound(name, DHCP_SERVER_PORT);
   started.defer(() => void dhcp.close());
   dhcp.setBroadcast(true);
@@ -81,6 +92,7 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     const answer = answerDhcp(site, isServed(message.mac) ? message : withoutBoot(message), now());
     const given = answer === null || answer.message.your === "0.0.0.0" ? null : answer.message.your;
     heard(message, given);
+    if (solicited !== null && wayOf(message) === "ipxe" && isServed(message.mac)) solicited();
     if (answer !== null) dhcp.send(encodeDhcp(answer.message), DHCP_CLIENT_PORT, answer.to ?? BROADCAST_ADDRESS, (error) => { if (error !== null) onFault(error); });
   });
   if (site.pool === null) {
@@ -112,7 +124,16 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
   const http = await startHttp({ interfaceName: name, address: network.address, port: options.httpPort, catalogue: options.catalogue, route: (call) => routed(call), onFile: reached, onFault });
   started.defer(() => http.stop());
 
-  const routed = (call: HttpCall): HttpAnswer | null => {
+  const join = async (call: HttpCall): Promise<HttpAnswer> => {
+    const request = call.method === "POST" ? parseJoinRequest(call.body) : null;
+    if (request === null || options.enrolment === null) return { status: 400, type: "text/plain", body: "no join request\n" };
+    const answer = await options.enrolment.join(request);
+    if (answer.state === "registered") table.reached(request.mac, "joined", now(), "", call.client);
+    else table.reached(request.mac, "running", now(), answer.state === "refused" ? answer.code : "waits to be named", call.client);
+    return { status: 200, type: "application/json", body: JSON.stringify(answer) };
+  };
+  const routed = async (call: HttpCall): Promise<HttpAnswer | null> => {
+    if (call.path === JOIN_PATH && options.enrolment !== null) return await join(call);
     if (call.path !== "/boot.ipxe" && call.path !== "/v1/arguments") return null;
     const mac = parseMac(call.query.get("mac") ?? "");
     if (mac === null) return { status: 400, type: "text/plain", body: "mac=… is missing\n" };
@@ -121,10 +142,28 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     // Where this server gives the addresses, a token goes to nobody but the machine that it is for.
     const isItself = site.pool === null || table.row(mac)?.address === call.client;
     table.reached(mac, isScript ? "loading" : "running", now(), "", call.client);
-    const words = wordsFor(parameters, mac, url, options.givesTokens && isItself ? tokens.make(mac, now()) : null);
-    return { status: 200, type: "text/plain", body: isScript ? scriptText(url, [options.kernelArguments, words].filter((one) => one !== "").join(" ")) : `${words}\n` };
+    const words = wordsFor(options.parameters(), mac, url, options.givesTokens && isItself ? tokens.make(mac, now()) : null);
+    return { status: 200, type: "text/plain", body: isScript ? scriptText(url, [options.kernelArguments, options.serverWords, words].filter((one) => one !== "").join(" ")) : `${[options.serverWords, words].filter((one) => one !== "").join(" ")}\n` };
   };
   options.onLine(`${name}: ${site.pool === null ? "proxy DHCP" : "DHCP"}, TFTP and HTTP on ${url}`);
+}
+
+/** Null where the computer has no IPv6. */
+function openAnnouncer(name: string, started: AsyncDisposableStack, onFault: (error: Error) => void): (() => void) | null {
+  let descriptor: number;
+  try {
+    descriptor = icmp6OnInterface(name);
+  } catch {
+    return null;
+  }
+  started.defer(() => closeSync(descriptor));
+  return () => {
+    try {
+      announceNoRouter(descriptor);
+    } catch (error) {
+      onFault(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
 }
 
 /** An unnamed machine gets an address, as anybody does, and nothing to boot. */

@@ -1,10 +1,16 @@
 /** `godwit netboot`: boots machines over the network from this computer; shows who booted. */
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type Ipv4, ipv4Number, parseIpv4 } from "#os/boot/addresses.ts";
+import { addressText, addressOf as machineAddress } from "#chain/codec/address.ts";
+import { sha256Hex } from "#chain/crypto.ts";
+import { chainId, fromHex, publicKey, signature } from "#chain/types.ts";
+import { type Ipv4, type Mac, ipv4Number, parseIpv4 } from "#os/boot/addresses.ts";
 import type { BootRow } from "#tools/netboot/booted.ts";
 import type { PoolRange } from "#tools/netboot/pool.ts";
-import { CliError, type Command, type Input, type Shell, UsageError } from "../command.ts";
+import type { Enrolment } from "#tools/netboot/enrolment.ts";
+import { MACHINES_ENROLLED_DEFAULT, MACHINES_ENROLLED_MAX } from "#tools/netboot/limits.ts";
+import type { JoinTokens } from "#tools/netboot/tokens.ts";
+import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { jsonText, plain, tableText } from "../table.ts";
 
 const HTTP_PORT_DEFAULT = 80;
@@ -13,7 +19,7 @@ const CMDLINE_FILE = "cmdline";
 export const netboot: Command = {
   name: "netboot",
   summary: "Boot machines over the network from this computer",
-  usage: ["--interface IF … [--image DIR] [--proxy-dhcp] [--machines FILE]"],
+  usage: ["--interface IF … [--image DIR] [--proxy-dhcp] [--machines FILE] [--genesis FILE]", "--enrol --for OPERATOR --account ENROLMENT_KEY --api URL --interface IF …"],
   options: {
     interface: { type: "string", multiple: true, value: "IF", summary: "the interface to serve, and no other; may be given several times" },
     image: { type: "string", value: "DIR", summary: "what godwit image build --target netboot made (.)" },
@@ -23,7 +29,11 @@ export const netboot: Command = {
     router: { type: "string", value: "ADDRESS", summary: "the way out for the machines (none)" },
     dns: { type: "string", multiple: true, value: "ADDRESS", summary: "a name server for the machines (none)" },
     port: { type: "string", value: "N", summary: `the port of HTTP (${HTTP_PORT_DEFAULT})` },
-    tokens: { type: "boolean", summary: "give each machine a join token: good once, for ten minutes" },
+    genesis: { type: "string", value: "FILE", summary: "the chain that the machines are told to join" },
+    enrol: { type: "boolean", summary: "machines join through this server: those that are named in --machines, the others wait" },
+    "machines-max": { type: "string", value: "N", summary: `enrol: register so many at most (${MACHINES_ENROLLED_DEFAULT})` },
+    ...OPTIONS_API, ...OPTIONS_ACCOUNT,
+    for: { type: "string", value: "ADDRESS", summary: "enrol: the operator's account, for which the key of --account may speak" },
   },
   arguments: [0, 0],
   details: "Serves BIOS PXE, iPXE, UEFI PXE and UEFI HTTP boot: DHCP, TFTP and HTTP, on the named interfaces only. Needs root.\n" +
@@ -39,16 +49,21 @@ export const netboot: Command = {
     const dns = input.texts("dns").map((text) => addressOf("--dns", text));
     if (isProxy && (range !== null || router !== null || dns.length > 0)) throw new UsageError("with --proxy-dhcp the other DHCP server says range, router and dns");
     const folder = resolve(shell.currentDirectory, input.text("image") ?? ".");
-    const [{ openCatalogue }, { startNetboot }, { NO_PARAMETERS, parseParameters }, { BootTable }, { JoinTokens }] = await Promise.all([
-      import("#tools/netboot/catalogue.ts"), import("#tools/netboot/server.ts"), import("#tools/netboot/parameters.ts"), import("#tools/netboot/booted.ts"), import("#tools/netboot/tokens.ts"),
+    const [{ openCatalogue }, { startNetboot }, { openParameters }, { BootTable }, { JoinTokens }] = await Promise.all([
+      import("#tools/netboot/catalogue.ts"), import("#tools/netboot/server.ts"), import("#tools/netboot/parametersFile.ts"), import("#tools/netboot/booted.ts"), import("#tools/netboot/tokens.ts"),
     ]);
-    const catalogue = await openCatalogue(folder);
+    const genesis = input.text("genesis");
+    const catalogue = await openCatalogue(folder, genesis === undefined ? null : resolve(shell.currentDirectory, genesis));
     const file = input.text("machines");
-    const parameters = file === undefined ? NO_PARAMETERS : parseParameters(await readMachines(resolve(shell.currentDirectory, file)));
+    const say = (line: string): void => void shell.stderr.write(`${plain(line)}\n`);
+    const parameters = await openParameters(file === undefined ? null : resolve(shell.currentDirectory, file), say);
+    const tokens = new JoinTokens();
+    await using joining = input.flag("enrol") ? await openEnrolment(input, shell, tokens, parameters.isNamed, say) : null;
     const table = new BootTable((row) => show(shell, input.json, row, () => table.rows()));
     const server = await startNetboot({
-      interfaces, catalogue, parameters, isProxy, range, router, dns, httpPort, table, kernelArguments: await kernelArgumentsIn(folder),
-      givesTokens: input.flag("tokens"), tokens: new JoinTokens(), now: shell.nowMs, onLine: (line) => void shell.stderr.write(`${plain(line)}\n`),
+      interfaces, catalogue, parameters: parameters.current, isProxy, range, router, dns, httpPort, table, kernelArguments: await kernelArgumentsIn(folder),
+      givesTokens: joining !== null, enrolment: joining?.enrolment ?? null, tokens, now: shell.nowMs, onLine: say,
+      serverWords: [genesis === undefined ? "" : `godwit.genesis=sha256:${sha256Hex(await readFile(resolve(shell.currentDirectory, genesis)))}`, joining === null ? "" : `godwit.operator=${joining.operator}`].filter((word) => word !== "").join(" "),
     });
     try {
       await new Promise<void>((done) => (shell.signal.aborted ? done() : shell.signal.addEventListener("abort", () => done(), { once: true })));
@@ -58,10 +73,27 @@ export const netboot: Command = {
   },
 };
 
-async function readMachines(file: string): Promise<string> {
-  return readFile(file, "utf8").catch((error: unknown) => {
-    throw new CliError("parameters_unknown", `Cannot read the machines' parameters in ${file}: ${error instanceof Error ? error.message : String(error)}`, {}, error);
+/** The key of --account speaks for the account of --for, on the chain behind --api. */
+async function openEnrolment(input: Input, shell: Shell, tokens: JoinTokens, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly operator: string }> {
+  if (input.text("for") === undefined) throw new UsageError("--enrol needs --for ADDRESS: the operator whose machines they become");
+  const [{ openSession, send }, { Enrolment: Enrolling }, { joinKeyBytes }, { DEVELOPMENT_OFFER }] = await Promise.all([
+    import("../session.ts"), import("#tools/netboot/enrolment.ts"), import("#os/boot/joinRequest.ts"), import("#os/development.ts"),
+  ]);
+  const session = await openSession(input, shell);
+  const { chainId: chain } = await session.client.status();
+  const { pricePerGibSecond, pricePerCoreSecond, bond } = DEVELOPMENT_OFFER;
+  const enrolment = new Enrolling({
+    operator: session.sender, chainId: chainId(fromHex(chain)), countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, isNamed, now: shell.nowMs, onLine,
+    hands: {
+      register: async (request) => {
+        const { machineKey, proof } = joinKeyBytes(request);
+        const { memoryMib, cpuMillis, region } = request;
+        await send(session, shell, [{ kind: "registerMachine", machineKey: publicKey(machineKey), proof: signature(proof), memoryMib, cpuMillis, region, pricePerGibSecond, pricePerCoreSecond, bond: bond({ memoryMib, cpuMillis, region, cpuModel: "" }) }], "registering");
+      },
+      retire: async (key) => void (await send(session, shell, [{ kind: "retire", machine: machineAddress(publicKey(fromHex(key))) }], "retiring")),
+    },
   });
+  return { enrolment, operator: addressText(session.sender), [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
 }
 
 const kernelArgumentsIn = async (folder: string): Promise<string> => (await readFile(join(folder, CMDLINE_FILE), "utf8").catch(() => "")).trim();

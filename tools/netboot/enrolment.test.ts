@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type TestContext, test } from "node:test";
+import { chainId, hex } from "#chain/types.ts";
+import type { Mac } from "#os/boot/addresses.ts";
+import { enrol } from "#os/boot/enrolment.ts";
+import { JOIN_PATH, type JoinAnswer, type JoinRequest, parseJoinRequest } from "#os/boot/joinRequest.ts";
+import { keyPair } from "#os/keys.ts";
+import { Enrolment } from "./enrolment.ts";
+import { TOKEN_MS } from "./limits.ts";
+import { JoinTokens } from "./tokens.ts";
+
+const CHAIN = chainId(new Uint8Array(8).fill(1));
+const OPERATOR = keyPair(new Uint8Array(32).fill(9)).address;
+const MAC = "52:54:00:00:00:01" as Mac;
+const OTHER_MAC = "52:54:00:00:00:02" as Mac;
+const OFFER = { memoryMib: 512, cpuMillis: 2_000, region: "oslo" };
+
+type World = { readonly url: string; readonly tokens: JoinTokens; readonly named: Set<Mac>; readonly lines: string[]; nowMs: number; fail: string | null; join(request: JoinRequest): Promise<JoinAnswer>; enrol(seed: number, token: string, mac?: Mac): Promise<JoinAnswer | null> };
+
+/** A boot server's join route over real HTTP; the chain is a list of what was done. */
+async function world(t: TestContext, countMax = 8): Promise<World> {
+  const gone = new AbortController();
+  const one: World = {
+    url: "", tokens: new JoinTokens(), named: new Set([MAC]), lines: [], nowMs: 0, fail: null,
+    join: (request) => enrolment.join(request),
+    enrol: (seed, token, mac = MAC) => enrol({ bootServer: one.url, token, mac, machine: keyPair(new Uint8Array(32).fill(seed)), operator: OPERATOR, chainId: CHAIN, offer: OFFER, onLine: (line) => void one.lines.push(line), signal: gone.signal, againMs: 20 }),
+  };
+  const enrolment = new Enrolment({
+    operator: OPERATOR, chainId: CHAIN, countMax, tokens: one.tokens, isNamed: async (mac) => one.named.has(mac), now: () => one.nowMs, onLine: () => {},
+    hands: {
+      register: async ({ machineKey }) => {
+        if (one.fail !== null) throw Object.assign(new Error("as the test says"), { code: one.fail });
+        one.lines.push(`+${machineKey.slice(0, 4)}`);
+      },
+      retire: async (key) => {
+        if (one.fail !== null) throw Object.assign(new Error("as the test says"), { code: one.fail });
+        one.lines.push(`-${key.slice(0, 4)}`);
+      },
+    },
+  });
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on("data", (part: Buffer) => parts.push(part)).on("end", () => {
+      const parsed = request.url === JOIN_PATH ? parseJoinRequest(Buffer.concat(parts)) : null;
+      if (parsed === null) return void response.writeHead(400).end();
+      void enrolment.join(parsed).then((answer) => response.end(JSON.stringify(answer)));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    gone.abort();
+    server.close();
+    server.closeAllConnections();
+  });
+  return Object.assign(one, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+}
+
+const keyOf = (seed: number): string => hex(keyPair(new Uint8Array(32).fill(seed)).publicKey).slice(0, 4);
+const done = (lines: readonly string[]): string[] => lines.filter((line) => /^[+-]/.test(line));
+
+test("a machine with a good token whose address is named is registered, once", async (t) => {
+  const one = await world(t);
+  assert.deepEqual(await one.enrol(1, one.tokens.make(MAC, 0)), { state: "registered" });
+  assert.deepEqual(await one.enrol(1, one.tokens.make(MAC, 0)), { state: "registered" });
+  assert.deepEqual(done(one.lines), [`+${keyOf(1)}`]);
+});
+
+test("a machine that nobody named is pending until somebody does; its token need not last", async (t) => {
+  const one = await world(t);
+  const joining = one.enrol(2, one.tokens.make(OTHER_MAC, 0), OTHER_MAC);
+  while (!one.lines.some((line) => line.includes("waits for the operator"))) await new Promise((resolve) => setTimeout(resolve, 5));
+  one.nowMs = TOKEN_MS * 10;
+  assert.deepEqual(done(one.lines), []);
+  one.named.add(OTHER_MAC);
+  assert.deepEqual(await joining, { state: "registered" });
+});
+
+test("a token is good once, for ten minutes, for one hardware address; whoever shows it wrongly has used it up", async (t) => {
+  const one = await world(t);
+  const token = one.tokens.make(MAC, 0);
+  assert.deepEqual(await one.enrol(1, token), { state: "registered" });
+  assert.deepEqual(await one.enrol(3, token), { state: "refused", code: "token_unknown" });
+  const late = one.tokens.make(MAC, 0);
+  one.nowMs = TOKEN_MS;
+  assert.deepEqual(await one.enrol(3, late), { state: "refused", code: "token_over" });
+  const stolen = one.tokens.make(OTHER_MAC, one.nowMs);
+  assert.deepEqual(await one.enrol(3, stolen), { state: "refused", code: "token_wrong_machine" });
+  assert.deepEqual(await one.enrol(3, stolen, OTHER_MAC), { state: "refused", code: "token_unknown" });
+  assert.deepEqual(done(one.lines), [`+${keyOf(1)}`]);
+});
+
+test("a key that did not sign for this operator on this chain is refused before its token is looked at", async (t) => {
+  const one = await world(t);
+  const token = one.tokens.make(MAC, 0);
+  const request: JoinRequest = { mac: MAC, token, machineKey: hex(keyPair(new Uint8Array(32).fill(1)).publicKey), proof: hex(new Uint8Array(64)), ...OFFER };
+  assert.deepEqual(await one.join(request), { state: "refused", code: "bad_proof" });
+  assert.deepEqual(await one.enrol(1, token), { state: "registered" });
+});
+
+test("a machine that lost its key comes back as the same one: the one before is retired when it is empty", async (t) => {
+  const one = await world(t);
+  await one.enrol(1, one.tokens.make(MAC, 0));
+  one.fail = "machine_in_use";
+  const again = one.enrol(2, one.tokens.make(MAC, 0));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  one.fail = null;
+  assert.deepEqual(await again, { state: "registered" });
+  assert.deepEqual(done(one.lines), [`+${keyOf(1)}`, `-${keyOf(1)}`, `+${keyOf(2)}`]);
+});
+
+test("no more machines than were allowed, and a refusal of the chain is told", async (t) => {
+  const one = await world(t, 1);
+  one.named.add(OTHER_MAC);
+  one.fail = "insufficient_funds";
+  assert.deepEqual(await one.enrol(1, one.tokens.make(MAC, 0)), { state: "refused", code: "insufficient_funds" });
+  one.fail = null;
+  await one.enrol(1, one.tokens.make(MAC, 0));
+  assert.deepEqual(await one.enrol(2, one.tokens.make(OTHER_MAC, 0), OTHER_MAC), { state: "refused", code: "machines_full" });
+});
+
+test("what is no join request is none", () => {
+  const parse = (value: unknown): JoinRequest | null => parseJoinRequest(new TextEncoder().encode(JSON.stringify(value)));
+  const good = { mac: MAC, token: null, machineKey: "ab".repeat(32), proof: "cd".repeat(64), ...OFFER };
+  assert.deepEqual(parse(good), good);
+  for (const change of [{ mac: "x" }, { token: "short" }, { token: 5 }, { machineKey: "AB".repeat(32) }, { machineKey: "ab" }, { proof: null }, { memoryMib: -1 }, { memoryMib: 1.5 }, { memoryMib: 2 ** 33 }, { cpuMillis: "1" }, { region: "Oslo!" }, { more: 1 }])
+    assert.equal(parse({ ...good, ...change }), null, JSON.stringify(change));
+  assert.equal(parse([good]), null);
+  assert.equal(parseJoinRequest(Uint8Array.of(0xff)), null);
+  assert.equal(parse({ ...good, region: "x".repeat(5_000) }), null);
+});

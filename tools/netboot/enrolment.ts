@@ -1,0 +1,95 @@
+/**
+ * Machines join the operator's grid through the boot server: a token, a named hardware address, a proof of the machine's key, one transaction.
+ *
+ * The server signs with an enrolment key: a key of the operator's account whose only scope is `machine`, with a limit and an end, so that who steals it can register
+ * machines within the limit and pay nobody. Rules: a token is spent by the first who shows it; a machine whose address nobody named is pending until somebody does; one hardware
+ * address is one machine: when it comes with another key, the one before is retired first (it must be empty), or the join is refused; at most `countMax` machines.
+ */
+import { machineProofMessage } from "#chain/codec/transaction.ts";
+import { verify } from "#chain/crypto.ts";
+import type { Address, ChainId, Hex } from "#chain/types.ts";
+import type { Mac } from "#os/boot/addresses.ts";
+import { type JoinAnswer, type JoinRequest, joinKeyBytes } from "#os/boot/joinRequest.ts";
+import { JOINS_MAX } from "./limits.ts";
+import type { JoinTokens } from "./tokens.ts";
+
+export type EnrolmentHands = {
+  /** Throws with the code of the refusal. */
+  register(request: JoinRequest): Promise<void>;
+  retire(machineKey: Hex): Promise<void>;
+};
+export type EnrolmentOptions = {
+  readonly operator: Address;
+  readonly chainId: ChainId;
+  readonly countMax: number;
+  readonly tokens: JoinTokens;
+  /** Asked at each join: the operator may have named more machines since. */
+  readonly isNamed: (mac: Mac) => Promise<boolean>;
+  readonly hands: EnrolmentHands;
+  readonly now: () => number;
+  readonly onLine: (line: string) => void;
+};
+
+const refused = (code: string): JoinAnswer => ({ state: "refused", code });
+
+export class Enrolment {
+  readonly #options: EnrolmentOptions;
+  /** Who has shown a good token, by its key. */
+  readonly #admitted = new Map<Hex, Mac>();
+  readonly #registered = new Map<Mac, Hex>();
+  /** One transaction after the other: they are of one account. */
+  #work: Promise<unknown> = Promise.resolve();
+
+  constructor(options: EnrolmentOptions) {
+    this.#options = options;
+  }
+
+  async join(request: JoinRequest): Promise<JoinAnswer> {
+    const { tokens, now, isNamed, onLine } = this.#options;
+    const { mac, machineKey } = request;
+    if (!this.#proves(request)) return refused("bad_proof");
+    if (request.token !== null) {
+      const verdict = tokens.spend(request.token, mac, now());
+      if (verdict !== "good") return refused(`token_${verdict}`);
+      const [oldest] = this.#admitted.keys();
+      if (oldest !== undefined && this.#admitted.size >= JOINS_MAX) this.#admitted.delete(oldest);
+      this.#admitted.set(machineKey, mac);
+    }
+    if (this.#admitted.get(machineKey) !== mac) return refused("token_unknown");
+    if (this.#registered.get(mac) === machineKey) return { state: "registered" };
+    if (!(await isNamed(mac))) {
+      onLine(`${mac} waits to be named: its key is ${machineKey}`);
+      return { state: "pending" };
+    }
+    const work = this.#work.then(() => this.#register(request));
+    this.#work = work.catch(() => {});
+    return await work;
+  }
+
+  #proves(request: JoinRequest): boolean {
+    const { machineKey, proof } = joinKeyBytes(request);
+    return verify("machine", proof, machineProofMessage(this.#options.chainId, this.#options.operator), machineKey);
+  }
+
+  async #register(request: JoinRequest): Promise<JoinAnswer> {
+    const { hands, countMax, onLine } = this.#options;
+    const before = this.#registered.get(request.mac);
+    if (before === request.machineKey) return { state: "registered" };
+    if (before === undefined && this.#registered.size >= countMax) return refused("machines_full");
+    try {
+      if (before !== undefined) {
+        await hands.retire(before);
+        this.#registered.delete(request.mac);
+      }
+      await hands.register(request);
+    } catch (error) {
+      const code = typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code.toLowerCase() : "internal";
+      onLine(`${request.mac} cannot be registered: ${error instanceof Error ? error.message : String(error)}`);
+      // A machine that still holds leases of its last boot, or a chain out of reach: it asks again.
+      return code === "machine_in_use" || code.startsWith("api_") || code === "not_final" || code === "outcome_unknown" ? { state: "pending" } : refused(/^[a-z0-9_]{1,64}$/.test(code) ? code : "internal");
+    }
+    this.#registered.set(request.mac, request.machineKey);
+    onLine(`${request.mac} is registered`);
+    return { state: "registered" };
+  }
+}
