@@ -9,7 +9,7 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import type { RunningAgent } from "./agent.ts";
 import { type Door, bindDoor } from "./api/door.ts";
 import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
-import { EXIT_CODES, Way } from "./boot/ending.ts";
+import { EXIT_CODES, type Ending, Way } from "./boot/ending.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
@@ -17,6 +17,7 @@ import { AgentError, messageOf } from "./error.ts";
 import { watchPowerButton } from "./linux/acpi.ts";
 import { checkCalls } from "./linux/calls.ts";
 import { LINK_LOOPBACK, readLinks, setLinkUp } from "./linux/netlink.ts";
+import { type CommandName, MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
 
 type Machine = {
@@ -24,6 +25,8 @@ type Machine = {
   network: Network | null;
   door: Door | null;
   agent: RunningAgent | null;
+  /** The one door out. */
+  readonly way: Way;
 };
 
 const DIRECTORY = "/var/godwit";
@@ -38,9 +41,15 @@ const KERNEL_LOG = "/dev/kmsg";
 /** Above the console's level 4, so that it is seen; user facility. */
 const KERNEL_LOG_PRIORITY = "<11>";
 
+/** What an operator's command ends a machine with. Everything is in memory: a restart is a wipe. */
+const ENDINGS: Readonly<Record<CommandName, Ending>> = { reboot: "restart", powerOff: "powerOff", wipe: "restart", upgrade: "restart" };
+
 const uptimeMs = (): number => Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * 1000;
 
+const log = new MachineLog();
+
 function say(line: string): void {
+  log.add(printable(line), Date.now());
   const text = `${(uptimeMs() / 1000).toFixed(2).padStart(7)}  ${printable(line)}`;
   try {
     appendFileSync(KERNEL_LOG, `${KERNEL_LOG_PRIORITY}${text}\n`);
@@ -96,22 +105,23 @@ async function awaitAddress({ network }: Machine): Promise<string> {
 }
 
 async function beginAgent(machine: Machine): Promise<string> {
-  const { settings, door } = machine;
+  const { settings, door, way } = machine;
   const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
     offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
+    machineLog: log, control: { carryOut: ({ command }) => void way.leave(ENDINGS[command], `the operator asks: ${command}`) },
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
   return `accepts work on port ${machine.agent.httpPort}`;
 }
 
 async function main(): Promise<void> {
-  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null };
-  const way = new Way([
+  const way: Way = new Way([
     { name: "agent stopped", run: async () => machine.agent?.stop() },
     { name: "network stopped", run: async () => machine.network?.stop() },
   ], say, (code) => process.exit(code));
+  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, way };
   // SIGINT is Ctrl-Alt-Del, handed on by PID 1.
   process.on("SIGTERM", () => void way.leave("powerOff", "asked to power off"));
   process.on("SIGPWR", () => void way.leave("powerOff", "the power is going"));

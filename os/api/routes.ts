@@ -10,6 +10,7 @@ import type { DeploymentView, LedgerView } from "#chain/ledger/view.ts";
 import { type Address, type Digest, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
 import { completeLimits } from "#sandbox/limits.ts";
 import { outgoingText } from "#sandbox/outgoing.ts";
+import { type Finding, examine } from "#sandbox/doctor.ts";
 import type { Usage } from "#sandbox/sandbox.ts";
 import { SETTINGS_DEFAULT, settingsFor } from "../configuration.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
@@ -109,6 +110,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
     ...proofRoutes(context),
     ...machineRoutes(context),
     ...holdingRoutes(context),
+    doctorRoute(),
     transactionRoute(context),
     ...uploadRoutes(context),
     { id: "getOpenapi", method: "GET", path: "/openapi.json", auth: "none", summary: "This document", answers: answers({ type: "object" }), run: () => json(document as Json) },
@@ -221,3 +223,15 @@ async function configurationJson({ blobs }: Context, deployment: DeploymentView)
 
 const idOf = (call: Call): Address => address(fromHex(call.parameters["id"] ?? ""));
 const addressOf = (text: string): Address => parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);
+
+/** Looked at once: it starts a runner, and walls do not change while a machine is up. */
+function doctorRoute(): Route {
+  let findings: Promise<readonly Finding[]> | null = null;
+  return {
+    id: "getDoctor", method: "GET", path: "/v1/doctor", auth: "none", summary: "Which walls of the sandbox hold on this machine", answers: answers({ type: "object" }),
+    run: async () => {
+      findings ??= examine();
+      return json({ findings: [...(await findings)] });
+    },
+  };
+}
