@@ -10,8 +10,10 @@ import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { bodyRoot, decodeBlock, decodeCertificate, genesisId, headerId } from "#chain/codec/schema.ts";
 import { type Operation, decodeTransaction, deploymentIdOf, verifySignatures } from "#chain/codec/transaction.ts";
 import { PRESETS } from "#chain/constants.ts";
+import { address } from "#chain/types.ts";
 import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollout, passTime } from "./auditRollout.ts";
 import { HolderBook, type Origin } from "./auditHolders.ts";
+import { WitnessBook } from "./auditLiveness.ts";
 import { StakeBook } from "./auditStake.ts";
 
 type Segment = { index: number; machine: string; operator: string; rate: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
@@ -29,8 +31,9 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   const genesis = decodeGenesis(genesisBytes);
   const [rules, chainId] = [PRESETS[genesis.parameters], chainIdOf(genesisBytes)];
   const stakes = new StakeBook(genesis.validators, rules);
+  const witnesses = new WitnessBook(chainId, rules.epochBlocks, genesis.timeMs, (epoch) => stakes.sets.get(epoch) ?? []);
   const accounts = new Map(genesis.accounts.map(({ address, balance }) => [name(address), balance]));
-  const [machines, books, findings] = [new Map<string, { operator: string; bond: bigint; boot: string; gib: bigint; core: bigint }>(), new Map<string, Book>(), [] as string[]];
+  const [machines, books, findings] = [new Map<string, { operator: string; bond: bigint; gib: bigint; core: bigint }>(), new Map<string, Book>(), [] as string[]];
   const supply = sum(accounts.values(), (balance) => balance) + stakes.total;
   let [height, id, timeMs, second, pool, stallUpTo, stallUntil, proven] = [0, genesisId(genesisBytes).toHex(), genesis.timeMs as bigint, 0n, 0n, 0n, 0n, true];
   let burnt = 0n;
@@ -76,6 +79,14 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   const punish = (evidence: Uint8Array, by: string | null): void => { const cost = stakes.punish(evidence, by); burnt += cost.burnt; if (cost.reporter !== null) add(cost.reporter, cost.reward); };
   const rateFor = ({ machine }: Segment, { memoryMib, cpuMillis }: Book, { gib, core } = machines.get(machine)!): bigint =>
     (BigInt(memoryMib) * gib * 1000n + BigInt(cpuMillis) * core * 1024n + 1_023_999n) / 1_024_000n || 1n;
+  /** Everything that ran on a machine, or is not paid yet of it, is over since that second. */
+  function endRun(machine: string, last: bigint, t: bigint): void {
+    for (const each of books.values()) {
+      for (const segment of each.segments.filter((one) => one.machine === machine && (one.runs || one.to > last))) end(each, segment, last);
+      each.dry = each.dry.filter((lease) => lease.machine !== machine);
+      look(each.revisions, leasesOf(each, t), t);
+    }
+  }
   function operate(op: Operation, origin: Origin, t: bigint): void {
     const [sender, made] = [name(origin.sender), deploymentIdOf(origin.sender, origin.nonce, origin.at).toHex()];
     const [machine, book] = [machines.get(sender)!, books.get("deploymentId" in op ? op.deploymentId.toHex() : "") as Book];
@@ -88,17 +99,15 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     else if (op.kind === "registerMachine") {
       const [key, { pricePerGibSecond: gib, pricePerCoreSecond: core, bond }] = [name(addressOf(op.machineKey)), op];
       add(sender, (machines.get(key)?.bond ?? 0n) - bond);
-      machines.set(key, { boot: machines.get(key)?.boot ?? "", operator: sender, bond, gib, core });
+      machines.set(key, { operator: sender, bond, gib, core });
+      witnesses.register(op.machineKey);
     } else if (op.kind === "retire") {
       add(sender, machines.get(name(op.machine))!.bond);
       machines.delete(name(op.machine));
-    } else if (op.kind === "up" && machine.boot !== op.bootId.toHex()) {
-      machine.boot = op.bootId.toHex();
-      for (const each of books.values()) for (const segment of each.segments.filter((one) => one.machine === sender && (one.runs || one.to > second))) end(each, segment, second);
-      for (const each of books.values()) {
-        each.dry = each.dry.filter((lease) => lease.machine !== sender);
-        look(each.revisions, leasesOf(each, t), t);
-      }
+      witnesses.retire(op.machine);
+    } else if (op.kind === "up") {
+      const last = witnesses.up(op, origin.sender);
+      if (last !== null) endRun(sender, last, t);
     } else if (op.kind === "deploy") {
       add(sender, -op.deposit);
       books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, revisions: newRevisions(op.replicas), segments: [], dry: [], past: [] });
@@ -141,12 +150,14 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     for (const book of books.values()) walk(book, t);
     stakes.note(header); timeMs = header.timeMs;
     for (const [who, amount] of stakes.release(timeMs)) if (amount > 0n) add(who, amount);
+    witnesses.note(height, timeMs, t);
     for (const [i, transaction] of body.transactions.map(decodeTransaction).entries()) {
       const { sender, nonce, fee, ops } = transaction.body;
       check(verifySignatures(transaction) && outcomes[i]?.txid === transaction.txid.toHex(), `block ${height}: transaction ${i} is not what was signed, or not the one named`);
       add(name(sender), -fee); pool += fee;
       if (outcomes[i]?.ok) for (const [at, op] of ops.entries()) operate(op, { sender, nonce, at }, t);
     }
+    for (const { machine, end: last } of witnesses.silence(body.suspicions, () => check(false, `block ${height}: a suspicion in it does not hold, or takes nobody down`))) endRun(name(address(Uint8Array.fromHex(machine))), last, t);
     for (const one of body.evidence) punish(one, stakes.operatorOf(header.proposer));
     for (const book of books.values()) if (book.closing && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
     const { paid, fromPool } = stakes.end(header.height, timeMs, pool);

@@ -10,7 +10,7 @@ import { type BlockBody, type BlockHeader, type Certificate, bodyRoot, encodeBlo
 import { VALIDATORS_MAX } from "#chain/constants.ts";
 import { type Address, type Digest, address, epoch, height, moneySecond, timeMs, view } from "#chain/types.ts";
 import { accountJson, billJson } from "#os/api/json.ts";
-import { type World, actor } from "./world.ts";
+import { type World, actor, validatorActor } from "./world.ts";
 
 export type ApiBlock = { height: number; id: string; bytes: string; certificate: string; outcomes: { txid: string; ok: boolean; code?: string }[] };
 export type Forge = (header: BlockHeader, body: BlockBody) => { header: BlockHeader; body: BlockBody };
@@ -23,16 +23,16 @@ export function blocksOf(world: World, forge: Forge = (header, body) => ({ heade
   const hash = validatorsHash(world.genesis.validators);
   let parentId: Digest = genesisId(genesisBytes);
   let parent: Certificate | null = null;
-  for (const [i, { transactions, applied, timeMs: time, moneySecond: second, parentBitmap, proposer, evidence }] of world.history.entries()) {
-    const plain: BlockBody = { parentCertificate: parent, transactions: transactions.map(({ bodyBytes, signatures }) => encode([bodyBytes, signatures.map((by) => [by.key, by.signature])])), evidence: evidence ?? [], suspicions: [] };
+  for (const [i, { transactions, applied, timeMs: time, moneySecond: second, parentBitmap, proposer, evidence, suspicions }] of world.history.entries()) {
+    const plain: BlockBody = { parentCertificate: parent, transactions: transactions.map(({ bodyBytes, signatures }) => encode([bodyBytes, signatures.map((by) => [by.key, by.signature])])), evidence: evidence ?? [], suspicions: suspicions ?? [] };
     const draft: BlockHeader = {
       chainId, epoch: epoch(0), view: view(i + 1), height: height(i + 1), parentView: view(i), parentId, parentBitmap: parentBitmap ?? new Uint8Array(0), timeMs: timeMs(time),
       moneySecond: moneySecond(second), bodyRoot: bodyRoot(plain), stateRoot: applied.stateRoot, validatorsHash: hash, nextValidatorsHash: hash, proposer: proposer ?? VALIDATORS_MAX - 1,
     };
     const { header, body } = forge(draft, plain);
     const id = headerId(header);
-    const vote = signVote(actor(0).seed, { kind: "finalize", chainId, epoch: epoch(0), view: header.view, id }, 0);
-    parent = { kind: "finalize", epoch: epoch(0), view: header.view, id, bitmap: Uint8Array.of(1), signatures: vote.signature };
+    const votes = world.genesis.validators.map((_, index) => signVote(validatorActor(index).seed, { kind: "finalize", chainId, epoch: epoch(0), view: header.view, id }, index));
+    parent = { kind: "finalize", epoch: epoch(0), view: header.view, id, bitmap: Uint8Array.of(2 ** votes.length - 1), signatures: new Uint8Array(Buffer.concat(votes.map(({ signature }) => signature))) };
     parentId = id;
     blocks.push({
       height: i + 1, id: id.toHex(), bytes: encodeBlock({ header, body }).toBase64(), certificate: encodeCertificate(parent).toBase64(),

@@ -115,5 +115,6 @@ test("no transaction that the codec lets through stops the chain: 4,000 extreme 
     refused += built.outcomes.filter(({ ok }) => !ok).length;
     known.splice(0, known.length - 20);
   }
-  assert(taken > 60 && refused > 1500, `${taken} were taken and ${refused} refused`);
+  // An `up` drawn at random has no witness.
+  assert(taken > 40 && refused > 1500, `${taken} were taken and ${refused} refused`);
 });

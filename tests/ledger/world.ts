@@ -48,10 +48,13 @@ export function random(seed: number): Random {
 export const TOKEN: bigint = 10n ** 9n;
 export const component: Digest = digest(new Uint8Array(32).fill(7));
 
-export function genesisFor(accounts: readonly Actor[], balance: bigint, parameters: PresetName = "minimal"): Genesis {
+/** Validators of a world, by index: one unless it is asked for more. */
+export const validatorActor = (index: number): Actor => actor(index === 0 ? 0 : 2000 + index);
+
+export function genesisFor(accounts: readonly Actor[], balance: bigint, parameters: PresetName = "minimal", validators: number = 1): Genesis {
   return {
     version: 1, name: "test", timeMs: timeMs(1_700_000_000_000n), deltaMs: 100, parameters,
-    validators: [{ publicKey: actor(0).key, weight: 1, operator: actor(0).id }],
+    validators: Array.from({ length: validators }, (_, index) => ({ publicKey: validatorActor(index).key, weight: 1, operator: actor(0).id })),
     accounts: accounts.map(({ id }) => ({ address: id, balance })),
   };
 }
@@ -60,16 +63,16 @@ export function genesisFor(accounts: readonly Actor[], balance: bigint, paramete
 export type WorldCode = Pick<typeof ledgerModule, "applyBlock" | "faultOfLedger" | "nextMoneySecond" | "openLedger" | "revert"> & Pick<typeof viewModule, "viewOf">;
 const CODE: WorldCode = { ...ledgerModule, ...viewModule };
 
-export type WorldOptions = { readonly code?: WorldCode; readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean };
+export type WorldOptions = { readonly code?: WorldCode; readonly accounts?: number; readonly balance?: bigint; readonly parameters?: PresetName; readonly thorough?: boolean; readonly signed?: boolean; readonly validators?: number };
 
 /** Who signed a block's parent, and who proposes it: nobody, where that is not the point. */
-export type Signed = { readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[] };
+export type Signed = { readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[]; readonly suspicions?: readonly Uint8Array[] };
 
 export class World {
   readonly genesis: Genesis;
   readonly ledger: Ledger;
   readonly view: LedgerView;
-  readonly history: { readonly applied: Applied; readonly transactions: readonly DecodedTransaction[]; readonly timeMs: bigint; readonly moneySecond: bigint; readonly previousId: Digest; readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[] }[] = [];
+  readonly history: { readonly applied: Applied; readonly transactions: readonly DecodedTransaction[]; readonly timeMs: bigint; readonly moneySecond: bigint; readonly previousId: Digest; readonly parentBitmap?: Uint8Array; readonly proposer?: number; readonly evidence?: readonly Uint8Array[]; readonly suspicions?: readonly Uint8Array[] }[] = [];
   #queue: DecodedTransaction[] = [];
   #nonces = new Map<string, bigint>();
   #timeMs: bigint;
@@ -78,9 +81,9 @@ export class World {
   readonly #signed: boolean;
   readonly #code: WorldCode;
 
-  constructor({ accounts = 6, balance = 1_000n * TOKEN, parameters = "minimal", thorough = false, signed = false, code = CODE }: WorldOptions = {}) {
+  constructor({ accounts = 6, balance = 1_000n * TOKEN, parameters = "minimal", thorough = false, signed = false, validators = 1, code = CODE }: WorldOptions = {}) {
     this.#code = code;
-    this.genesis = genesisFor(Array.from({ length: accounts }, (_, i) => actor(i + 1)), balance, parameters);
+    this.genesis = genesisFor(Array.from({ length: accounts }, (_, i) => actor(i + 1)), balance, parameters, validators);
     this.ledger = code.openLedger(this.genesis);
     this.view = code.viewOf(this.ledger);
     this.#timeMs = this.genesis.timeMs;
