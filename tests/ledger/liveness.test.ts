@@ -165,7 +165,6 @@ test("the validator that a machine hosts is no witness of it: all of three other
 
 test("another boot id ends what ran before at the latest second that more than a third of the witnesses vouch for", () => {
   const { world, machine, boot } = running();
-  const opened = world.second;
   world.block(4);
   const { height } = world.view;
   const [late, middle, early] = [3_000, 2_000, 1_000].map((sinceMs) => ({ height, sinceMs }));
