@@ -73,7 +73,7 @@ test("what is no source is no change", async (t) => {
 
 test("of a program of another language every file is a source, except what its build writes and what is as it was", async (t) => {
   const { file, open } = project(t);
-  mkdirSync(file("src"));
+  mkdirSync(file("src/bin"), { recursive: true });
   writeFileSync(file("src/app.py"), "1");
   const watch = open("made/app");
   mkdirSync(file("made"));
@@ -87,6 +87,8 @@ test("of a program of another language every file is a source, except what its b
   writeFileSync(file("Cargo.lock"), "made by the build");
   assert.deepEqual((await watch.next(never))?.files, ["Cargo.lock"]);
   writeFileSync(file("Cargo.lock"), "made by the build");
+  writeFileSync(file("src/bin/tool.rs"), "");
+  assert.deepEqual((await watch.next(never))?.files, ["src/bin/tool.rs"]);
   rmSync(file("src/app.py"));
   assert.deepEqual((await watch.next(never))?.files, ["src/app.py"]);
 });

@@ -23,8 +23,8 @@ const QUIET_WAIT_MS_MAX = 500;
 /** Each takes one of the user's inotify watches. */
 const FOLDERS_MAX = 1_000;
 const FOLDERS_IGNORED = ["node_modules"];
-/** Where cargo, go, Python, npm, zig and cmake put what they make. */
-const FOLDERS_OF_PRODUCTS = new Set(["target", "build", "dist", "out", "bin", "obj", "pkg", "venv", "__pycache__", "zig-out"]);
+/** Where cargo, npm, Python, zig and cmake put what they make; `bin` and `pkg` are sources of Rust and Go. */
+const FOLDERS_OF_PRODUCTS = new Set(["target", "build", "dist", "out", "obj", "venv", "__pycache__", "zig-out"]);
 const FILES_OF_PRODUCTS = /\.(?:wasm|o|a|so|pyc|d|tmp)$|~$/;
 /** A larger file is told by its time. */
 const HASHED_BYTES_MAX = 8 * 1024 * 1024;
