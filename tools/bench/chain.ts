@@ -2,22 +2,27 @@
  * `npm run bench:chain`: what a chain of real validators does on this computer, as JSON. Each validator is a process, over libp2p on
  * loopback, with signatures, state root and fsync; a transaction is handed to the first and counts when the last tells of it.
  *
- *   npm run bench:chain [-- --short] [--only PART,…] [--save FILE]
+ *   npm run bench:chain [-- --short] [--only PART,…] [--save]
  *
  * Parts: finality (500/s), idle (one transaction at a time on an idle chain), sustained (as fast as they become final), alone (the
- * same on one validator), kill (one of four, at 500/s), load (an idle machine with 10^5 accounts, and a new node that joins from
- * a snapshot of that state: from the start of its process until it is where the others are). `--short` takes a few
- * seconds each. `--save` keeps everything measured in a file beside.
+ * same on one validator), kill (one of four, at 500/s, in several worlds), load (an idle machine with 10^5 accounts, and a new node that
+ * joins from a snapshot of that state: from the start of its process until it is where the others are), lan (16 validators in a
+ * simulated network), streams (a block where 10^6 streams run, beside one where none does).
+ *
+ * `--short` takes a few seconds each; all of it takes about ten minutes. `--save` keeps what was measured in chain/bench, from which
+ * `npm run bench:figures` writes chain/FIGURES.md; with `--only` the other parts stay as they were saved.
  */
-import { readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
+import { parseArgs, promisify } from "node:util";
+import { crowd } from "#tests/simulation/crowd.ts";
 import { type Chain, VALIDATOR_ENVIRONMENT, VALIDATOR_FLAGS, type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
 import { type Feed, type LoadResult, type Sender, Watch, feedOf, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
+import { computer, report } from "./report.ts";
 
 const VALIDATORS = 4;
 const SENDERS = 2_000;
@@ -28,11 +33,15 @@ const TICKS_PER_SECOND = 100;
 const PAGE_MIB = 2 ** 20;
 /** Between two looks at memory. */
 const SAMPLE_MS = 500;
+/** Worlds in which one of four is killed, and how long each is under load, the kill being in the middle. */
+const KILLS = 4;
+const KILL_SECONDS = 12;
 /** A chain that is shorter is fetched block by block. */
 const JOIN_HEIGHT_MIN = 128;
 
-const { values: options } = parseArgs({ options: { short: { type: "boolean", default: false }, only: { type: "string" }, save: { type: "string" }, accounts: { type: "string" } } });
+const { values: options } = parseArgs({ options: { short: { type: "boolean", default: false }, only: { type: "string" }, save: { type: "boolean", default: false }, accounts: { type: "string" } } });
 const seconds = options.short ? 8 : 60;
+const on = computer();
 
 type World = { readonly chain: Chain; readonly validators: ValidatorHandle[]; readonly senders: Sender[]; readonly everybody: readonly Uint8Array[] };
 
@@ -119,22 +128,13 @@ const PARTS: Readonly<Record<string, () => Promise<object>>> = {
     }
     return { transactions: latencies.length, finalityMs: quantiles(latencies), raw: latencies };
   }),
-  sustained: () => sustained(VALIDATORS, 4_500),
-  alone: () => sustained(1, 9_000),
-  kill: () => withWorld(VALIDATORS, async (world) => {
-    const watch = new Watch(world.validators.at(-1)!);
-    const feed = prepared(world, RATE * 20);
-    let killedMs = 0;
-    const result = await load({
-      to: world.validators[0]!, watch, feed, seconds: 20, rate: RATE, at: { seconds: 8, run: () => {
-        killedMs = performance.now();
-        world.validators[1]!.signal("SIGKILL");
-      } },
-    });
-    const times = watch.finalsAtMs.filter((ms) => ms > killedMs - 1_000);
-    const gaps = times.slice(1).map((ms, index) => ms - times[index]!);
-    return { ...result, longestGapMs: Math.round(Math.max(...gaps)), agreement: await agreement(world) };
-  }),
+  sustained: () => sustained(VALIDATORS, 4_000),
+  alone: () => sustained(1, 8_000),
+  kill: async () => {
+    const kills: Killed[] = [];
+    for (let round = 0; round < (options.short ? 1 : KILLS); round++) kills.push(await killOne());
+    return { longestGapMs: Math.max(...kills.map(({ longestGapMs }) => longestGapMs)), lost: sum(kills.map(({ lost }) => lost)), kills };
+  },
   load: () => withWorld(VALIDATORS, async (world) => {
     const watch = new Watch(world.validators.at(-1)!);
     const accounts = Number(options.accounts ?? ACCOUNTS);
@@ -148,9 +148,27 @@ const PARTS: Readonly<Record<string, () => Promise<object>>> = {
     const bare = await bareNodeMib();
     const rss = world.validators.map(({ pid }) => rssMib(pid));
     const joined = await joinOne(world);
-    return { ...joined, accounts, cpuPercentOfOneCore: (100 * used.cpuSeconds) / idleSeconds / VALIDATORS, rssMib: rss.map(Math.round), bareNodeMib: Math.round(bare), aboveBareMib: Math.round(Math.max(...rss) - bare) };
+    return { ...joined, accounts, idleSeconds, cpuPercentOfOneCore: (100 * used.cpuSeconds) / idleSeconds / VALIDATORS, rssMib: rss.map(Math.round), bareNodeMib: Math.round(bare), aboveBareMib: Math.round(Math.max(...rss) - bare) };
   }),
+  lan: () => Promise.resolve(crowd({ validators: 16, seconds: options.short ? 5 : 30, seed: 1, deltaMs: 100, calmMs: [1, 3] })),
+  streams,
 };
+
+type Killed = LoadResult & { readonly longestGapMs: number; readonly agreement: object };
+const killOne = (): Promise<Killed> => withWorld(VALIDATORS, async (world) => {
+  const watch = new Watch(world.validators.at(-1)!);
+  const feed = prepared(world, RATE * KILL_SECONDS);
+  let killedMs = 0;
+  const result = await load({
+    to: world.validators[0]!, watch, feed, seconds: KILL_SECONDS, rate: RATE, at: { seconds: KILL_SECONDS / 2, run: () => {
+      killedMs = performance.now();
+      world.validators[1]!.signal("SIGKILL");
+    } },
+  });
+  const times = watch.finalsAtMs.filter((ms) => ms > killedMs - 1_000);
+  const gaps = times.slice(1).map((ms, index) => ms - times[index]!);
+  return { ...result, longestGapMs: Math.round(Math.max(...gaps)), agreement: await agreement(world) };
+});
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 const perTransfer = (used: Used, { final }: LoadResult): number => Math.round((used.cpuSeconds * 1e6) / final);
@@ -163,6 +181,18 @@ function sustained(validators: number, perSecondMax: number): Promise<object> {
     const [result, used] = await measured(world, () => load({ to: world.validators[0]!, watch, feed, seconds, rate: null }));
     return { ...result, ...used, cpuUsPerTransfer: perTransfer(used, result), ranOut: feed.next === feed.transactions.length, agreement: await agreement(world) };
   });
+}
+
+/** The benchmark of what size costs, whose process is large; its raw figures stay with it. */
+async function streams(): Promise<object> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(import.meta.dirname, "state.ts"), ...(options.short ? ["--short"] : [])], { maxBuffer: 16 * PAGE_MIB });
+  const { raw: _, ...figures } = (JSON.parse(stdout) as { streams: { raw: unknown } & Record<string, number> }).streams;
+  return figures;
+}
+
+/** What the next processes need not compile: it is on the disk when this one has ended. */
+async function warm(): Promise<void> {
+  await withWorld(1, () => sleep(1_000));
 }
 
 /** Sixteen new accounts a transaction. */
@@ -195,15 +225,17 @@ async function bareNodeMib(): Promise<number> {
 }
 
 const wanted = options.only === undefined ? Object.keys(PARTS) : options.only.split(",");
+const saved = join(import.meta.dirname, "..", "..", "chain", "bench", "chain.json");
+const before = options.save && existsSync(saved) ? (JSON.parse(readFileSync(saved, "utf8")) as { results: Record<string, object> }).results : {};
 const results: Record<string, object> = {};
+await warm();
 for (const name of wanted) {
   const part = PARTS[name];
   if (part === undefined) throw new Error(`There is no part "${name}": ${Object.keys(PARTS).join(", ")}`);
-  const before = loadavg()[0]!;
-  results[name] = { ...(await part()), loadBefore: Math.round(before * 100) / 100 };
+  const startedMs = performance.now();
+  const loadBefore = loadavg()[0]!;
+  results[name] = { ...(await part()), loadBefore: Math.round(loadBefore * 100) / 100, tookSeconds: Math.round((performance.now() - startedMs) / 1_000) };
   process.stderr.write(`${name} ${JSON.stringify(results[name])}\n`);
 }
-const report = { benchmark: "chain", node: process.version, validators: VALIDATORS, seconds, atMs: Date.now(), results };
-if (options.save !== undefined) await writeFile(options.save, `${JSON.stringify(report, null, 2)}\n`);
-console.log(JSON.stringify(report, null, 2));
+report("chain", { ...on, validators: VALIDATORS, seconds, results: { ...before, ...results } }, options.save, "chain");
 process.exit(0);

@@ -1,17 +1,18 @@
 /**
- * `npm run bench:figures`: writes sandbox/FIGURES.md from what the benchmarks have saved (`--save`) in sandbox/bench, so that
- * no figure in it was typed by hand. A figure that misses its bar says so.
+ * `npm run bench:figures`: writes sandbox/FIGURES.md and chain/FIGURES.md from what the benchmarks have saved (`--save`) in the bench
+ * folders beside them, so that no figure in them was typed by hand. A figure that misses its bar says so.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pick } from "#tools/claims.ts";
 
-type Row = { readonly what: string; readonly bench: string; readonly path: string; readonly unit: string; readonly bar: number; readonly better: "higher" | "lower" };
+type Row = { readonly what: string; readonly folder: "sandbox" | "chain"; readonly bench: string; readonly path: string; readonly unit: string; readonly bar: number; readonly better: "higher" | "lower" };
 
-const SANDBOX = join(import.meta.dirname, "..", "..", "sandbox");
-const http = (what: string, path: string, bar: number): Row => ({ what, bench: "http", path, unit: "×", bar, better: "higher" });
+const ROOT = join(import.meta.dirname, "..", "..");
+const http = (what: string, path: string, bar: number): Row => ({ what, folder: "sandbox", bench: "http", path, unit: "×", bar, better: "higher" });
 const both = (what: string, ratio: string, bar: number): Row[] => [16, 64].map((connections, index) => http(`${what}, ${connections} connections`, `summary.${index + 1}.ratios.${ratio}`, bar));
-const lower = (what: string, bench: string, path: string, unit: string, bar: number): Row => ({ what, bench, path, unit, bar, better: "lower" });
+const lower = (what: string, bench: string, path: string, unit: string, bar: number): Row => ({ what, folder: "sandbox", bench, path, unit, bar, better: "lower" });
+const chain = (what: string, path: string, unit: string, bar: number, better: Row["better"] = "lower"): Row => ({ what, folder: "chain", bench: "chain", path: `results.${path}`, unit, bar, better });
 
 const ROWS: readonly Row[] = [
   ...both("hello, a fresh instance for each request, all limits and the jail on: requests/s beside `wasmtime serve` with its defaults", "freshToServe", 3),
@@ -35,13 +36,29 @@ const ROWS: readonly Row[] = [
   lower("addon, stripped", "start", "sizesMb.addon", "MB", 16),
 ];
 
-const saved = (bench: string): Record<string, unknown> | null => {
-  const file = join(SANDBOX, "bench", `${bench}.json`);
+const CHAIN_ROWS: readonly Row[] = [
+  chain("finality at 500 transfers/s for 60 s, four validators as processes on loopback, p50: handed to one, told by another", "finality.finalityMs.p50", "ms", 200),
+  chain("the same, p99", "finality.finalityMs.p99", "ms", 350),
+  chain("resident memory of the four meanwhile, at most", "finality.rssSumMib", "MiB", 600),
+  chain("idle chain, one transaction, p50", "idle.finalityMs.p50", "ms", 80),
+  chain("transfers final each second for 60 s, the same four", "sustained.perSecond", "/s", 2_500, "higher"),
+  chain("CPU of a transfer, all four nodes together", "sustained.cpuUsPerTransfer", "µs", 750),
+  chain("transfers final each second on one validator", "alone.perSecond", "/s", 5_000, "higher"),
+  chain("longest gap in finality after kill −9 of one of four, Δ = 100 ms, worst of several", "kill.longestGapMs", "ms", 800),
+  chain("16 validators in a simulated LAN: transaction → final on all, p99", "lan.transactionFinalMs.p99", "ms", 500),
+  chain("chain load of an idle machine, 10^5 accounts", "load.cpuPercentOfOneCore", "% of a core", 1.5),
+  chain("its memory above bare Node, the largest of four", "load.aboveBareMib", "MiB", 80),
+  chain("a block with nothing in it where 10^6 streams run: more CPU than where none does", "streams.more", "ms", 0.1),
+  chain("a new node joins from a snapshot of 10^5 accounts: start of its process → where the others are", "load.joinSeconds", "s", 10),
+];
+
+const saved = (bench: string, folder: Row["folder"] = "sandbox"): Record<string, unknown> | null => {
+  const file = join(ROOT, folder, "bench", `${bench}.json`);
   return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>) : null;
 };
 
-function line({ what, bench, path, unit, bar, better }: Row): string {
-  const value = pick(saved(bench), path);
+function line({ what, folder, bench, path, unit, bar, better }: Row): string {
+  const value = pick(saved(bench, folder), path);
   const must = `${better === "higher" ? "≥" : "≤"} ${bar} ${unit}`.trim();
   if (value === null) return `| ${what} | ${must} | not measured | \`npm run bench:${bench}\` |`;
   const holds = better === "higher" ? value >= bar : value <= bar;
@@ -50,9 +67,9 @@ function line({ what, bench, path, unit, bar, better }: Row): string {
 }
 
 /** How the runs were made, of each benchmark that is saved. */
-function runs(): string[] {
-  return ["http", "start", "density", "fuel"].flatMap((bench) => {
-    const run = saved(bench);
+function runs(folder: Row["folder"], benches: readonly string[]): string[] {
+  return benches.flatMap((bench) => {
+    const run = saved(bench, folder);
     if (run === null) return [];
     const busy = run["isQuiet"] === true ? "" : `; the computer was busy (load ${String(run["load1"])}), so this is not to be quoted`;
     return [`- \`${bench}\`: commit ${String(run["commit"])}, ${String(run["cores"])} cores of ${String(run["cpu"])}, Linux ${String(run["kernel"])}, Node ${String(run["node"])}${busy}.`];
@@ -78,7 +95,12 @@ const text = [
   "# Figures of the sandbox", "",
   "Written by `npm run bench:figures` from the raw figures in [bench/](bench), which `npm run bench:http`, `bench:start`, `bench:density` and", "`bench:fuel` keep with `-- --save`. Peers come from `npm run bench:peers`, pinned, and run in turns with ours under the same load; ratios are", "medians over the rounds. `npm run claims` runs the commands again.", "",
   "| what | must be | is | command |", "|---|---|---|---|", ...ROWS.map(line), "",
-  ...runs(), "", ...absolute(), ...kernels(),
+  ...runs("sandbox", ["http", "start", "density", "fuel"]), "", ...absolute(), ...kernels(),
 ].join("\n").trimEnd();
-writeFileSync(join(SANDBOX, "FIGURES.md"), `${text}\n`);
-process.stdout.write(`${text}\n`);
+const chainText = [
+  "# Figures of the chain", "",
+  "Written by `npm run bench:figures` from the raw figures in [bench/](bench), which `npm run bench:chain -- --save` keeps. The four validators and their client share", "the cores of one computer; every transfer is signed, checked by each of the four, and in a state root. What is beyond the bars' reach and why: [README.md](README.md).", "",
+  "| what | must be | is | command |", "|---|---|---|---|", ...CHAIN_ROWS.map(line), "", ...runs("chain", ["chain"]),
+].join("\n").trimEnd();
+for (const [folder, written] of [["sandbox", text], ["chain", chainText]] as const) writeFileSync(join(ROOT, folder, "FIGURES.md"), `${written}\n`);
+process.stdout.write(`${text}\n\n${chainText}\n`);

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 
-const SAVED = join(import.meta.dirname, "..", "..", "sandbox", "bench");
+const ROOT = join(import.meta.dirname, "..", "..");
 const SAVED_BYTES_MAX = 100_000;
 /** A computer that does other things beside: figures of it are not to be published. */
 const QUIET_LOAD_MAX = 0.5;
@@ -23,14 +23,15 @@ export function computer(): { cores: number; cpu: string; kernel: string; node: 
 }
 
 /** Prints `result`; with `save` it is also kept beside the README that states its figures, with the commit it is of. */
-export function report(bench: string, result: object, save: boolean): void {
+export function report(bench: string, result: object, save: boolean, folder: "sandbox" | "chain" = "sandbox"): void {
   const text = `${JSON.stringify({ bench, ...result }, null, 1)}\n`;
   if (save) {
     const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: import.meta.dirname, encoding: "utf8" }).trim();
     const kept = `${JSON.stringify({ bench, commit, at: new Date().toISOString(), ...result })}\n`.replaceAll(/},\{/g, "},\n{");
     if (kept.length > SAVED_BYTES_MAX) throw new Error(`Cannot save ${bench}: ${kept.length} bytes are more than ${SAVED_BYTES_MAX}`);
-    mkdirSync(SAVED, { recursive: true });
-    writeFileSync(join(SAVED, `${bench}.json`), kept);
+    const saved = join(ROOT, folder, "bench");
+    mkdirSync(saved, { recursive: true });
+    writeFileSync(join(saved, `${bench}.json`), kept);
   }
   process.stdout.write(text);
 }

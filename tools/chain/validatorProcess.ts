@@ -7,6 +7,7 @@
  * What is told as final can be read from this node at that moment.
  */
 import { readFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import type { Offence } from "#chain/network/transport.ts";
 import { NodeError } from "#chain/node/node.ts";
 import { hex } from "#chain/types.ts";
@@ -86,6 +87,8 @@ async function run(options: ProcessOptions): Promise<void> {
     }
   });
   tell({ kind: "up", listening: transport.listening() });
+  // It is written at an orderly end else, and these are killed.
+  flushCompileCache();
 }
 
 if (import.meta.main) await run(JSON.parse(process.argv[2]!) as ProcessOptions);
