@@ -19,7 +19,6 @@ import { join } from "node:path";
 import { execFile, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs, promisify } from "node:util";
-import { crowd } from "#tests/simulation/crowd.ts";
 import { type Chain, VALIDATOR_ENVIRONMENT, VALIDATOR_FLAGS, type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
 import { type Feed, type LoadResult, type Sender, Watch, feedOf, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
 import { computer, report } from "./report.ts";
@@ -150,8 +149,12 @@ const PARTS: Readonly<Record<string, () => Promise<object>>> = {
     const joined = await joinOne(world);
     return { ...joined, accounts, idleSeconds, cpuPercentOfOneCore: (100 * used.cpuSeconds) / idleSeconds / VALIDATORS, rssMib: rss.map(Math.round), bareNodeMib: Math.round(bare), aboveBareMib: Math.round(Math.max(...rss) - bare) };
   }),
-  lan: () => Promise.resolve(crowd({ validators: 16, seconds: options.short ? 5 : 30, seed: 1, deltaMs: 100, calmMs: [1, 3] })),
-  streams,
+  lan: () => figuresOf("../simulate.ts", "--validators", "16", "--network-ms", "1..3", "--seconds", options.short ? "5" : "30"),
+  // Its process is large, and its raw figures stay with it.
+  streams: async () => {
+    const { raw: _, ...figures } = (await figuresOf<{ streams: { raw: unknown } & Record<string, number> }>("state.ts", ...(options.short ? ["--short"] : []))).streams;
+    return figures;
+  },
 };
 
 type Killed = LoadResult & { readonly longestGapMs: number; readonly agreement: object };
@@ -183,11 +186,10 @@ function sustained(validators: number, perSecondMax: number): Promise<object> {
   });
 }
 
-/** The benchmark of what size costs, whose process is large; its raw figures stay with it. */
-async function streams(): Promise<object> {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(import.meta.dirname, "state.ts"), ...(options.short ? ["--short"] : [])], { maxBuffer: 16 * PAGE_MIB });
-  const { raw: _, ...figures } = (JSON.parse(stdout) as { streams: { raw: unknown } & Record<string, number> }).streams;
-  return figures;
+/** What another program of ours measures. */
+async function figuresOf<T extends object>(program: string, ...parameters: string[]): Promise<T> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(import.meta.dirname, program), ...parameters], { maxBuffer: 16 * PAGE_MIB });
+  return JSON.parse(stdout) as T;
 }
 
 /** What the next processes need not compile: it is on the disk when this one has ended. */
