@@ -73,6 +73,8 @@ export type AgentOptions = {
   /** Called when folder and ports are this agent's. */
   readonly join: (directory: string) => Promise<Membership>;
   readonly sandbox?: Sandbox;
+  /** When the chain is open, before anything of it is waited for. */
+  readonly onNode?: (node: ChainNode, machine: KeyPair) => void;
   /** What ends or changes the machine for its operator; left out: it is an ordinary process. */
   readonly control?: MachineControl;
   /** Where the lines go that the operator reads from afar; one that boots has begun it already. */
@@ -118,6 +120,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const stopping = new AbortController();
   const parts = await openParts(options, membership, { machine, bootId }, listener, started, stopping.signal, log);
   const { node, runner, blobs, logs, named, alive } = parts;
+  options.onNode?.(node, machine);
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
   const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, named.current()).deployments.map(({ id }) => id));
   const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address });

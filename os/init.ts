@@ -7,17 +7,25 @@
  */
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import type { RunningAgent } from "./agent.ts";
+import type { ChainNode } from "#chain/node/chainNode.ts";
 import { type Door, bindDoor } from "./api/door.ts";
+import { parseMac } from "./boot/addresses.ts";
+import { followChain, setByNtp } from "./boot/clock.ts";
 import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
-import { EXIT_CODES, type Ending, Way } from "./boot/ending.ts";
+import { EXIT_CODES, Way } from "./boot/ending.ts";
+import { enrol } from "./boot/enrolment.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
+import { remoteControl } from "./boot/remote.ts";
+import { completedLine, fetchWords } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
+import { takeInventory } from "./inventory.ts";
+import type { KeyPair } from "./keys.ts";
 import { watchPowerButton } from "./linux/acpi.ts";
 import { checkCalls } from "./linux/calls.ts";
 import { LINK_LOOPBACK, readLinks, setLinkUp } from "./linux/netlink.ts";
-import { type CommandName, MachineLog } from "./machineControl.ts";
+import { MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
 
 type Machine = {
@@ -25,6 +33,8 @@ type Machine = {
   network: Network | null;
   door: Door | null;
   agent: RunningAgent | null;
+  /** The command line, with the boot server's words when they have come. */
+  line: string;
   /** The one door out. */
   readonly way: Way;
 };
@@ -35,18 +45,17 @@ const HTTP_PORT = 80;
 /** A machine without an address answers nobody; it goes on asking, and begins its chain when it has one. */
 const EVERYWHERE = "0.0.0.0";
 const HOST_NAME = "godwit";
+const DEFAULT_REGION = "local";
 /** An error on the screen can be read, and then the machine tries again: a server may have come up meanwhile. */
 const ERROR_SHOWN_MS = 30_000;
 const KERNEL_LOG = "/dev/kmsg";
 /** Above the console's level 4, so that it is seen; user facility. */
 const KERNEL_LOG_PRIORITY = "<11>";
 
-/** What an operator's command ends a machine with. Everything is in memory: a restart is a wipe. */
-const ENDINGS: Readonly<Record<CommandName, Ending>> = { reboot: "restart", powerOff: "powerOff", wipe: "restart", upgrade: "restart" };
-
 const uptimeMs = (): number => Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * 1000;
 
 const log = new MachineLog();
+const ending = new AbortController();
 
 function say(line: string): void {
   log.add(printable(line), Date.now());
@@ -67,11 +76,14 @@ const PHASES: readonly Phase<Machine>[] = [
   { name: "door", run: openDoor },
   { name: "network", run: beginNetwork },
   { name: "address", run: awaitAddress },
+  { name: "words", optional: true, run: takeWords },
+  { name: "time", optional: true, run: askTime },
   { name: "agent", run: beginAgent },
 ];
 
 function readSettings(machine: Machine): string {
-  const parsed = parseCmdline(readFileSync("/proc/cmdline", "utf8").slice(0, CMDLINE_BYTES_MAX));
+  machine.line = readFileSync("/proc/cmdline", "utf8").slice(0, CMDLINE_BYTES_MAX);
+  const parsed = parseCmdline(machine.line);
   if (!parsed.ok) throw new AgentError("cmdline_wrong", `the kernel's command line:\n${parsed.errors.map(({ message }) => `  ${message}`).join("\n")}`);
   machine.settings = parsed.settings;
   return parsed.settings.genesis === null ? (parsed.settings.alone === null ? "no chain is named" : "a chain of its own") : `genesis ${parsed.settings.genesis.sha256.slice(0, 16)}…`;
@@ -104,13 +116,47 @@ async function awaitAddress({ network }: Machine): Promise<string> {
   return network!.current().map(({ name, address, prefix }) => `${name} ${address}/${prefix}`).join(", ");
 }
 
+/** An image that was loaded as one file has its own words only; the server that it came from has the others. */
+async function takeWords(machine: Machine): Promise<string> {
+  const { network, settings } = machine;
+  const from = network!.current().find(({ lease }) => (lease?.bootServer ?? null) !== null);
+  const bootServer = from?.lease?.bootServer ?? null;
+  const mac = parseMac(readLinks().find(({ name }) => name === from?.name)?.mac ?? "");
+  if (settings.bootServer !== null || bootServer === null || mac === null) return "";
+  const line = completedLine(machine.line, await fetchWords(bootServer, mac));
+  const parsed = parseCmdline(line);
+  if (!parsed.ok) throw new AgentError("words_wrong", `the words of ${bootServer}: ${parsed.errors.map(({ message }) => message).join("; ")}`);
+  machine.line = line;
+  machine.settings = parsed.settings;
+  if (parsed.settings.hostName !== null) writeFileSync("/proc/sys/kernel/hostname", parsed.settings.hostName);
+  return `of ${bootServer}`;
+}
+
+async function askTime({ network, settings }: Machine): Promise<string> {
+  return (await setByNtp(settings.ntp ?? network!.current().flatMap(({ lease }) => lease?.ntp ?? []))).text;
+}
+
+/** The chain is open: its time counts from now on, and the boot server is asked to take this machine in. */
+function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
+  const clock = followChain((line) => say(`time      ${line}`));
+  node.onFinal(({ header }) => clock.final(Number(header.timeMs)));
+  const { bootServer, joinToken, operator, region } = machine.settings;
+  const [first] = machine.network!.current();
+  const mac = parseMac(readLinks().find(({ name }) => name === first?.name)?.mac ?? "");
+  if (bootServer === null || joinToken === null || operator === null || mac === null) return;
+  const onLine = (line: string): void => say(`join      ${line}`);
+  void takeInventory(region ?? DEFAULT_REGION).then(({ memoryMib, cpuMillis, region: where }) =>
+    enrol({ bootServer, token: joinToken, mac, machine: key, operator, chainId: node.chainId, offer: { memoryMib, cpuMillis, region: where }, onLine, signal: ending.signal }),
+  ).catch((error: unknown) => onLine(messageOf(error)));
+}
+
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
   const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
     offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
-    machineLog: log, control: { carryOut: ({ command }) => void way.leave(ENDINGS[command], `the operator asks: ${command}`) },
+    machineLog: log, control: remoteControl(way, DIRECTORY, say), onNode: (node, key) => begunWith(machine, node, key),
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
   return `accepts work on port ${machine.agent.httpPort}`;
@@ -118,10 +164,11 @@ async function beginAgent(machine: Machine): Promise<string> {
 
 async function main(): Promise<void> {
   const way: Way = new Way([
+    { name: "joining stopped", run: async () => ending.abort() },
     { name: "agent stopped", run: async () => machine.agent?.stop() },
     { name: "network stopped", run: async () => machine.network?.stop() },
   ], say, (code) => process.exit(code));
-  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, way };
+  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, line: "", way };
   // SIGINT is Ctrl-Alt-Del, handed on by PID 1.
   process.on("SIGTERM", () => void way.leave("powerOff", "asked to power off"));
   process.on("SIGPWR", () => void way.leave("powerOff", "the power is going"));

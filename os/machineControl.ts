@@ -11,7 +11,7 @@ export const COMMANDS = ["reboot", "powerOff", "wipe", "upgrade"] as const;
 export type CommandName = (typeof COMMANDS)[number];
 export type MachineCommand = { readonly command: CommandName; readonly bootId: Hex; readonly counter: bigint; /** `upgrade`: the folder of the next image, as a URL. */ readonly image: string | null };
 /** What carries commands out: an image has it, an ordinary process has not. */
-export type MachineControl = { carryOut(command: MachineCommand): void };
+export type MachineControl = { /** Those that it knows how to carry out. */ readonly commands: readonly CommandName[]; carryOut(command: MachineCommand): void };
 export type CommandRefusal = "wrong_boot" | "counter_used";
 
 export class CommandGate {

@@ -47,6 +47,7 @@ export function machineRoutes(context: Self): Route[] {
       run: ({ body }) => {
         const command = parseCommand(body) ?? refuseWith("body_invalid", "Cannot read the command: {command, bootId, counter} and for an upgrade {image}");
         const control = context.control ?? refuseWith("not_an_image", "Cannot carry the command out as this machine is an ordinary process of a computer that is not ours to end");
+        if (!control.commands.includes(command.command)) refuseWith("command_missing", `Cannot ${command.command} as this machine's image does not know how`);
         const refusal = gate.admit(command);
         if (refusal !== null) return refuseWith(refusal, REFUSALS[refusal]);
         setTimeout(() => control.carryOut(command), COMMAND_DELAY_MS);

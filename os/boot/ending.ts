@@ -23,8 +23,8 @@ export class Way {
     this.#exit = exit;
   }
 
-  /** The first reason counts; later ones are already being answered. */
-  async leave(how: Ending, why: string): Promise<void> {
+  /** The first reason counts; later ones are already being answered. `last`: what is to be done when everything has stopped. */
+  async leave(how: Ending, why: string, last?: () => Promise<void>): Promise<void> {
     if (this.#isOpen) return;
     this.#isOpen = true;
     this.#say(`stopping  ${why}`);
@@ -39,6 +39,7 @@ export class Way {
         (error: unknown) => this.#say(`stopping  ${name} failed: ${error instanceof Error ? error.message : String(error)}`),
       );
     }
+    await last?.();
     clearTimeout(late);
     this.#exit(EXIT_CODES[how]);
   }

@@ -10,7 +10,7 @@ import { type Route, json } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi } from "#os/api/server.ts";
 import { COMMAND_DELAY_MS, MACHINE_LINES_MAX } from "#os/limits.ts";
-import { type MachineCommand, MachineLog, parseCommand } from "#os/machineControl.ts";
+import { COMMANDS as COMMANDS_ALL, type MachineCommand, MachineLog, parseCommand } from "#os/machineControl.ts";
 import { openTerminal } from "../cli/terminal.ts";
 import { accountOf, seedOf } from "./fakeNode.ts";
 import { validate } from "./jsonSchema.ts";
@@ -41,7 +41,7 @@ async function world(t: TestContext, options: { operator?: Address; isImage?: bo
     hex(sender) === hex(accountOf(OPERATOR)) ? [publicKeyOf(seedOf(OPERATOR)), ...(scope === "read" ? [publicKeyOf(seedOf(READER))] : [])] : null;
   const server = await serveApi({
     door, chainId: CHAIN, machine, operator, now: Date.now, keysOf, checkOwner: () => {},
-    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, ...(isImage ? { control: { carryOut: (command) => void done.push(command) } } : {}) })],
+    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, ...(isImage ? { control: { commands: COMMANDS_ALL, carryOut: (command) => void done.push(command) } } : {}) })],
   });
   t.after(() => server.stop());
   const as = (n: number): Signer => ({ seed: seedOf(n), chainId: CHAIN, machine });

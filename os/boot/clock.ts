@@ -1,0 +1,47 @@
+/**
+ * Keeps the machine's clock where `decideTime` (time.ts) says: by NTP before anything is joined, then by the final blocks of the chain too.
+ *
+ * A chain is live when, over ten seconds of this machine's monotonic time, its headers went on by as much: old blocks that are caught up with come faster, and those
+ * of a chain that stands still do not come.
+ */
+import { setClock } from "../linux/power.ts";
+import type { NtpSample } from "./ntp.ts";
+import { askNtp, decideTime } from "./time.ts";
+
+const LIVE_AFTER_MS = 10_000;
+const LIVE_DIFFERENCE_MS = 5_000;
+const SEEN_MAX = 64;
+/** While a chain is caught up with, each block is newer: the clock need not follow every one. */
+const LOOK_MS = 2_000;
+
+export type ChainClock = { /** A final block has come. */ final(headerMs: number): void };
+
+/** What NTP says at the start, applied; the line for the screen. */
+export async function setByNtp(servers: readonly string[]): Promise<{ readonly sample: NtpSample | null; readonly text: string }> {
+  if (servers.length === 0) return { sample: null, text: "no time server is named" };
+  const sample = await askNtp(servers);
+  if (sample === null) return { sample, text: `${servers.join(", ")} did not answer` };
+  const decision = decideTime({ clockMs: Date.now(), builtMs: 0, ntp: sample, chain: null });
+  if (decision.kind === "set") setClock(decision.toMs);
+  return { sample, text: `${new Date().toISOString()}, set by ${Math.round(sample.offsetMs)} ms` };
+}
+
+export function followChain(say: (line: string) => void, set: (toMs: number) => void = setClock, clockMs: () => number = Date.now, monotonicMs: () => number = () => performance.now()): ChainClock {
+  const seen: { readonly atMs: number; readonly headerMs: number }[] = [];
+  let lookedMs = Number.NEGATIVE_INFINITY;
+  return {
+    final: (headerMs) => {
+      const atMs = monotonicMs();
+      seen.push({ atMs, headerMs });
+      if (seen.length > SEEN_MAX) seen.shift();
+      if (atMs - lookedMs < LOOK_MS) return;
+      lookedMs = atMs;
+      const isLive = seen.some((one) => atMs - one.atMs >= LIVE_AFTER_MS && Math.abs(headerMs - one.headerMs - (atMs - one.atMs)) <= LIVE_DIFFERENCE_MS);
+      const decision = decideTime({ clockMs: clockMs(), builtMs: 0, ntp: null, chain: { headerMs, ageMs: 0, isLive } });
+      if (decision.kind === "keep") return;
+      const offMs = decision.toMs - clockMs();
+      set(decision.toMs);
+      say(`the clock was off by ${Math.round(offMs / 1000)} s; a quorum of validators signed a later time`.replace("later", offMs > 0 ? "later" : "earlier"));
+    },
+  };
+}
