@@ -1,0 +1,29 @@
+/** One machine netbooted from our own server, by iPXE, until it serves; the other ways are rows of `npm run test:boot`. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import test from "node:test";
+import { addressText } from "#chain/codec/address.ts";
+import { keyPair } from "#os/keys.ts";
+import { needs } from "#tests/require.ts";
+import { imageForTests } from "./image.ts";
+import { NETBOOT_WAYS, addressOfGuest, macOf, openNetbootLab } from "./netbootLab.ts";
+
+const ANSWER_MS_MAX = 120_000;
+
+test("a machine netboots by iPXE from our own server, and answers", { timeout: 300_000 }, async (t) => {
+  if (!needs(t, "root", "qemu")) return;
+  const image = await imageForTests(t, { target: "netboot" });
+  if (image === null) return;
+  const owner = addressText(keyPair(new Uint8Array(32).fill(5)).address);
+  await using lab = await openNetbootLab(image, 1, `no_timer_check panic=-1 godwit.alone=${owner}`);
+  const begun = performance.now();
+  const guest = await lab.boot(1, NETBOOT_WAYS[0]!);
+  await guest.seen(/ kernel +\d+ ms guest1/, ANSWER_MS_MAX);
+  await guest.seen(new RegExp(` address +\\d+ ms eth0 ${addressOfGuest(1).replaceAll(".", "\\.")}/24`), ANSWER_MS_MAX);
+  const [program = "", ...before] = lab.prefix;
+  const { stdout } = spawnSync(program, [...before, process.execPath, "-e", `fetch("http://${addressOfGuest(1)}:7480/healthz").then(({ status }) => console.log(status))`], { encoding: "utf8" });
+  assert.match(stdout, /^(200|503)$/m);
+  t.diagnostic(`power-on to /healthz: ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  const stages = lab.rows.filter(({ mac }) => mac === macOf(1)).map(({ stage }) => stage);
+  for (const stage of ["asked", "loading", "loaded", "running"]) assert(stages.includes(stage), stages.join(" "));
+});
