@@ -5,7 +5,7 @@
  * What it needs to answer `/healthz` is read first; chain and libp2p (most of the code) come with the last phase. Lines go to the
  * kernel's log, and so to every console there is: screen and serial line.
  */
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { RunningAgent } from "./agent.ts";
 import type { ChainNode } from "#chain/node/chainNode.ts";
 import { type Door, bindDoor } from "./api/door.ts";
@@ -72,6 +72,7 @@ const PHASES: readonly Phase<Machine>[] = [
   { name: "mounts", run: () => `${mountAll()} file systems` },
   { name: "settings", run: readSettings },
   { name: "kernel", run: nameAndSet },
+  { name: "measured", optional: true, run: readMeasurement },
   { name: "loopback", run: raiseLoopback },
   { name: "door", run: openDoor },
   { name: "network", run: beginNetwork },
@@ -94,6 +95,12 @@ function nameAndSet({ settings }: Machine): string {
   writeFileSync("/proc/sys/kernel/hostname", name);
   const refused = applySettings();
   return `${name}${refused.length === 0 ? "" : `; not on this kernel: ${refused.join(", ")}`}`;
+}
+
+/** What the firmware's stub measured of this very image; `godwit image build` prints what it must be. */
+function readMeasurement(): string {
+  const file = "/sys/class/tpm/tpm0/pcr-sha256/11";
+  return existsSync(file) ? `pcr 11 ${readFileSync(file, "utf8").trim().toLowerCase()}` : "no TPM";
 }
 
 function raiseLoopback(): string {
@@ -179,7 +186,7 @@ async function main(): Promise<void> {
       return "";
     };
     // After the address: the button of a machine that has none is the only thing that works on it.
-    await runPhases<Machine>([...PHASES.slice(0, 5), { name: "button", optional: true, run: button }, ...PHASES.slice(5)], machine, uptimeMs, say);
+    await runPhases<Machine>([...PHASES.slice(0, 6), { name: "button", optional: true, run: button }, ...PHASES.slice(6)], machine, uptimeMs, say);
   } catch (error) {
     for (const line of messageOf(error).split("\n")) say(`FAILED    ${line}`);
     if (error instanceof Error && error.cause instanceof Error && error.cause.cause !== undefined) say(`FAILED    ${messageOf(error.cause.cause)}`);

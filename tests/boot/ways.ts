@@ -1,0 +1,178 @@
+/**
+ * `npm run test:boot -- [--json] [WAY …]`: every way into a machine and out of it, each a machine of its own in QEMU.
+ *
+ * Minutes, not seconds: so it is no part of `npm test`, which has the direct boot. Exit code 1 when a way failed.
+ */
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { addressText } from "#chain/codec/address.ts";
+import { keyPair } from "#os/keys.ts";
+import { cacheDirectory } from "#sandbox/native/directory.mjs";
+import { buildImage } from "#tools/image/build.ts";
+import { predictPcr11 } from "#tools/image/uki.ts";
+import { type Qemu, type QemuOptions, directBoot, startQemu } from "./qemu.ts";
+
+const JOIN_MS_MAX = 240_000;
+const OFF_MS_MAX = 35_000;
+const FIRMWARE = "/usr/share/OVMF";
+const SNAKEOIL = "/usr/share/ovmf/PkKek-1-snakeoil";
+const WORDS = [`godwit.alone=${addressText(keyPair(new Uint8Array(32).fill(9)).address)}`, "no_timer_check", "panic=-1"];
+
+type Stage = { readonly work: string; readonly plain: string; signed(): Promise<string> };
+type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Readonly<Record<string, unknown>> | void> };
+
+const accepts = (machine: Qemu): Promise<unknown> => machine.printed(/ agent +\d+ ms accepts work/, JOIN_MS_MAX);
+
+async function boots(options: QemuOptions, then?: (machine: Qemu) => Promise<Readonly<Record<string, unknown>> | void>): Promise<Readonly<Record<string, unknown>>> {
+  await using machine = await startQemu(options);
+  const healthz = await machine.answered(machine.apiPort, "/healthz", JOIN_MS_MAX);
+  await accepts(machine);
+  const joinedMs = performance.now() - machine.startedMs;
+  const more = (await then?.(machine)) ?? {};
+  await machine.monitor("system_powerdown");
+  const code = await Promise.race([machine.off, sleep(OFF_MS_MAX, "still on", { ref: false })]);
+  assert.equal(code, 0, machine.serial().slice(-1500));
+  return { healthzMs: Math.round(healthz.atMs), joinedMs: Math.round(joinedMs), ...more };
+}
+
+const stick = (image: string): string[] => ["-device", "qemu-xhci", "-drive", `if=none,id=stick,format=raw,snapshot=on,file=${image}`, "-device", "usb-storage,drive=stick,bootindex=0"];
+function uefi(work: string, code = "OVMF_CODE_4M.fd", variables = "OVMF_VARS_4M.fd"): string[] {
+  const copy = join(mkdtempSync(join(work, "vars-")), "vars.fd");
+  copyFileSync(join(FIRMWARE, variables), copy);
+  return [
+    "-global", "driver=cfi.pflash01,property=secure,value=on",
+    "-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${join(FIRMWARE, code)}`, "-drive", `if=pflash,format=raw,unit=1,file=${copy}`,
+  ];
+}
+const secure = (work: string): string[] => uefi(work, "OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.snakeoil.fd");
+
+const WAYS: readonly Way[] = [
+  { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ phases: phasesOf(machine.serial()) })) },
+  {
+    name: "direct, 384 MB", run: ({ plain }) => boots({ memoryMib: 384, boot: directBoot(plain, WORDS) }, async (machine) => {
+      const { body } = await machine.answered(machine.apiPort, "/healthz", JOIN_MS_MAX, ({ status }) => status === 200);
+      assert.match(body, /"ok"/);
+    }),
+  },
+  { name: "stick, UEFI", run: ({ work, plain }) => boots({ boot: [...uefi(work), ...stick(join(plain, "godwit.img"))] }) },
+  { name: "stick, BIOS", run: ({ plain }) => boots({ boot: stick(join(plain, "godwit.img")) }) },
+  { name: "Secure Boot, signed", run: async ({ work, signed }) => boots({ boot: [...secure(work), ...stick(join(await signed(), "godwit.img"))] }) },
+  { name: "Secure Boot, one byte changed", run: refusedWhenTampered },
+  { name: "TPM, PCR 11 as predicted", run: measured },
+  { name: "no DHCP", run: withoutDhcp },
+  { name: "static address", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "godwit.address=10.0.2.15/24,10.0.2.2"]) }) },
+  {
+    name: "two cards, one with DHCP", run: ({ plain }) => boots({
+      boot: directBoot(plain, WORDS), network: (forward) => ["-netdev", "hubport,id=n0,hubid=7", "-device", "e1000e,netdev=n0,romfile=", "-netdev", `user,id=n1${forward}`, "-device", "virtio-net-pci,netdev=n1,romfile="],
+    }, async (machine) => assert.match(machine.serial(), / address +\d+ ms eth\d 10\.0\.2\.15\/24/)),
+  },
+  { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
+];
+
+/** The kernel's own key for "end the largest process": that is Node. */
+async function killNode(machine: Qemu): Promise<Readonly<Record<string, unknown>>> {
+  const before = await heightOf(machine);
+  const killedMs = performance.now();
+  await machine.monitor("sendkey alt-sysrq-f");
+  await machine.printed(/the agent ended \(signal 9\), crash 1/, 30_000);
+  await machine.answered(machine.apiPort, "/healthz", JOIN_MS_MAX, ({ status }) => status === 200);
+  assert.ok((await heightOf(machine)) >= before, "the chain began anew");
+  return { backMs: Math.round(performance.now() - killedMs) };
+}
+
+async function heightOf(machine: Qemu): Promise<number> {
+  const { body } = await machine.answered(machine.apiPort, "/v1/status", JOIN_MS_MAX, ({ status }) => status === 200);
+  return (JSON.parse(body) as { head: { height: number } }).head.height;
+}
+
+async function refusedWhenTampered({ work, signed }: Stage): Promise<void> {
+  const disk = readFileSync(join(await signed(), "godwit.img"));
+  const at = disk.indexOf(Buffer.from(WORDS[0]!));
+  assert.ok(at > 0);
+  disk[at + 8]! ^= 1;
+  const file = join(work, "tampered.img");
+  writeFileSync(file, disk);
+  await using machine = await startQemu({ boot: [...secure(work), ...stick(file)] });
+  await machine.printed(/Access Denied|Security Violation/i, 120_000);
+  assert.doesNotMatch(machine.serial(), / calls +\d+ ms/);
+}
+
+async function measured({ work, plain }: Stage): Promise<Readonly<Record<string, unknown>>> {
+  const state = join(work, "tpm");
+  mkdirSync(state);
+  const socket = join(state, "socket");
+  const tpm = spawn("swtpm", ["socket", "--tpm2", "--tpmstate", `dir=${state}`, "--ctrl", `type=unixio,path=${socket}`, "--flags", "startup-clear"], { stdio: "ignore" });
+  try {
+    await sleep(500);
+    const predicted = predictPcr11(readFileSync(join(plain, "godwit.efi")));
+    return await boots({ boot: [...uefi(work), ...stick(join(plain, "godwit.img")), "-chardev", `socket,id=tpm,path=${socket}`, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"] }, async (machine) => {
+      const found = / measured +\d+ ms pcr 11 ([0-9a-f]{64})/.exec(machine.serial())?.[1];
+      assert.equal(found, predicted);
+      return { pcr11: found };
+    });
+  } finally {
+    tpm.kill();
+  }
+}
+
+/** It says that it waits, its door answers inside, and its button works. */
+async function withoutDhcp({ plain }: Stage): Promise<void> {
+  await using machine = await startQemu({ boot: directBoot(plain, WORDS), network: () => ["-netdev", "hubport,id=n0,hubid=7", "-device", "virtio-net-pci,netdev=n0,romfile="] });
+  await machine.printed(/network +eth0: the link is up/, JOIN_MS_MAX);
+  await sleep(5_000);
+  assert.doesNotMatch(machine.serial(), / address +\d+ ms/);
+  await machine.monitor("system_powerdown");
+  assert.equal(await Promise.race([machine.off, sleep(OFF_MS_MAX, "still on", { ref: false })]), 0);
+}
+
+const phasesOf = (serial: string): Record<string, number> => Object.fromEntries([...serial.matchAll(/^ *[\d.]+ {2}(\w+) +(\d+) ms/gm)].map(([, name, ms]) => [name!, Number(ms)]));
+
+async function openStage(work: string): Promise<Stage> {
+  const log = (line: string): void => void process.stderr.write(`${line}\n`);
+  const plain = join(cacheDirectory(), "image", "usb");
+  mkdirSync(plain, { recursive: true });
+  await buildImage({ target: "usb", effort: "quick", out: plain, words: WORDS, log });
+  let made: Promise<string> | null = null;
+  const build = async (): Promise<string> => {
+    const keyFile = join(work, "secure-boot.key");
+    const { status, stderr } = spawnSync("openssl", ["pkey", "-in", `${SNAKEOIL}.key`, "-passin", "pass:snakeoil", "-out", keyFile], { encoding: "utf8" });
+    assert.equal(status, 0, stderr);
+    const out = join(work, "signed");
+    mkdirSync(out);
+    await buildImage({ target: "usb", effort: "quick", out, words: WORDS, secureBoot: { keyFile, certificateFile: `${SNAKEOIL}.pem` }, log });
+    return out;
+  };
+  return { work, plain, signed: () => (made ??= build()) };
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const json = argv.includes("--json");
+  const wanted = argv.filter((word) => word !== "--json");
+  const unknown = wanted.filter((name) => !WAYS.some((way) => way.name === name));
+  if (unknown.length > 0) {
+    process.stderr.write(`There is no way ${unknown.map((name) => `"${name}"`).join(", ")}: ${WAYS.map(({ name }) => `"${name}"`).join(", ")}\n`);
+    return 2;
+  }
+  const work = mkdtempSync(join(tmpdir(), "godwit-boot-"));
+  const results: Record<string, unknown>[] = [];
+  try {
+    const stage = await openStage(work);
+    for (const { name, run } of WAYS.filter((way) => wanted.length === 0 || wanted.includes(way.name))) {
+      const begun = performance.now();
+      const outcome = await run(stage).then((facts) => ({ pass: true, ...facts }), (error: unknown) => ({ pass: false, error: error instanceof Error ? error.message : String(error) }));
+      const row = { way: name, seconds: Number(((performance.now() - begun) / 1000).toFixed(1)), ...outcome };
+      results.push(row);
+      if (!json) process.stdout.write(`${row.pass ? "pass" : "FAIL"} ${row.seconds.toFixed(1).padStart(6)} s  ${name}${"error" in row ? `\n${String(row.error)}` : ""}\n`);
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  if (json) process.stdout.write(`${JSON.stringify({ results })}\n`);
+  return results.every(({ pass }) => pass === true) ? 0 : 1;
+}
+
+process.exitCode = await main(process.argv.slice(2));

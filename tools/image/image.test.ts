@@ -1,0 +1,85 @@
+/** The writers of an image's files: their bytes, and what they refuse. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+import { publicKeyOf } from "#chain/crypto.ts";
+import { writeCpio } from "./cpio.ts";
+import { stripElf } from "./elf.ts";
+import { ImageError } from "./errors.ts";
+import { type Manifest, partOf, readManifest, signManifest } from "./manifest.ts";
+import { predictPcr11, writeUki } from "./uki.ts";
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const refusedWith = (code: string) => (error: unknown): boolean => error instanceof ImageError && error.code === code;
+
+test("an archive has the same bytes in whatever order its entries come, and folders before what is in them", () => {
+  const entries = [
+    { kind: "file", path: "init", content: bytes("#!"), executable: true }, { kind: "device", path: "dev/console", major: 5, minor: 1, mode: 0o600 }, { kind: "file", path: "a/b/c", content: bytes("x") },
+  ] as const;
+  const archive = writeCpio(entries);
+  assert.deepEqual(writeCpio(entries.toReversed()), archive);
+  const text = Buffer.from(archive).toString("latin1");
+  assert.deepEqual([...text.matchAll(/070701[0-9a-f]{104}([^\0]+)\0/g)].map((match) => match[1]), ["a", "a/b", "a/b/c", "dev", "dev/console", "init", "TRAILER!!!"]);
+  assert.equal(archive.length % 512, 0);
+});
+
+/** A PE file with one section and room for four more. */
+function stub(): Uint8Array {
+  const file = new Uint8Array(1024);
+  const view = new DataView(file.buffer);
+  view.setUint32(0x3c, 64, true);
+  view.setUint32(64, 0x4550, true);
+  view.setUint16(70, 1, true);
+  view.setUint32(72, 0x12345678, true);
+  view.setUint16(84, 112, true);
+  for (const [at, value] of [[32, 4096], [36, 512], [56, 8192], [60, 512], [64, 99]] as const) view.setUint32(88 + at, value, true);
+  for (const [at, value] of [[8, 512], [12, 4096], [16, 512], [20, 512]] as const) view.setUint32(200 + at, value, true);
+  file.set(bytes(".text"), 200);
+  return file;
+}
+
+test("a unified image holds its sections page-aligned, without time and checksum, the same at each writing", () => {
+  const sections = [{ name: ".cmdline", content: bytes("panic=10") }, { name: ".linux", content: new Uint8Array(5000).fill(7) }];
+  const image = writeUki(stub(), sections);
+  assert.deepEqual(writeUki(stub(), sections), image);
+  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
+  assert.equal(view.getUint16(70, true), 3);
+  assert.equal(view.getUint32(72, true), 0);
+  const [address, at] = [view.getUint32(240 + 12, true), view.getUint32(240 + 20, true)];
+  assert.equal(address % 4096, 0);
+  assert.equal(Buffer.from(image.subarray(at, at + 8)).toString(), "panic=10");
+  assert.throws(() => writeUki(stub(), Array.from({ length: 8 }, () => sections[0]!)), refusedWith("stub_unknown"));
+  assert.throws(() => writeUki(bytes("MZ"), sections), refusedWith("stub_unknown"));
+});
+
+test("PCR 11 changes with a byte of the command line, and with nothing outside of measured sections", () => {
+  const of = (line: string, system = "a"): string => predictPcr11(writeUki(stub(), [{ name: ".uname", content: bytes(system) }, { name: ".cmdline", content: bytes(line) }]));
+  assert.notEqual(of("panic=10"), of("panic=11"));
+  assert.equal(of("panic=10", "a"), of("panic=10", "b"));
+});
+
+test("Node without what debuggers read still has every byte that is loaded, and no table of sections", () => {
+  const node = readFileSync(process.execPath);
+  const stripped = stripElf(node);
+  assert.ok(stripped.length < node.length * 0.9);
+  assert.equal(new DataView(stripped.buffer).getBigUint64(40, true), 0n);
+  assert.throws(() => stripElf(bytes("#!/bin/sh")), refusedWith("elf_unknown"));
+});
+
+test("a manifest is taken by its signer's key only, whole, before its end, and not below the release that runs", () => {
+  const seed = new Uint8Array(32).fill(3);
+  const signer = publicKeyOf(seed);
+  const manifest: Manifest = { format: 1, name: "godwit", version: "1.0.0", release: 5, expiresAt: "2030-01-01T00:00:00Z", parts: [partOf("vmlinuz", bytes("k"))], pcr11: "00" };
+  const file = signManifest(manifest, seed);
+  const now = Date.parse("2029-01-01T00:00:00Z");
+  assert.deepEqual(readManifest(file, [signer], now, 5).manifest, manifest);
+  const refused = refusedWith("manifest_refused");
+  assert.throws(() => readManifest(file, [publicKeyOf(new Uint8Array(32).fill(4))], now), refused);
+  assert.throws(() => readManifest(file, [signer], Date.parse("2030-01-01T00:00:00Z")), refused);
+  assert.throws(() => readManifest(file, [signer], now, 6), refused);
+  for (let at = 0; at < file.length; at += 7) {
+    const changed = file.slice();
+    changed[at]! ^= 1;
+    assert.throws(() => readManifest(changed, [signer], now), refused, `byte ${at}`);
+  }
+});
