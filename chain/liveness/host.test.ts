@@ -29,9 +29,9 @@ test("a machine that reads another boot id under its key in a final block stops 
   assert.deepEqual(stepHost(host, tick(5_000n))[1], [], "and sends no beat any more");
 });
 
-test("the boot id found at the start is one's own of before, until another comes", () => {
+test("boot ids read before one's own are of before, however many there were: who catches up stops nothing", () => {
   const host = newHost(ME, MINE, 0n);
-  assert.deepEqual(played(host, [final(1, BEFORE, 0n), tick(1n), final(2, BEFORE, 100n)]), []);
+  assert.deepEqual(played(host, [final(1, "00" as Hex, 0n), tick(1n), final(2, BEFORE, 100n)]), []);
   assert.deepEqual(played(host, [final(3, MINE, 200n), tick(300n)]), [{ kind: "start", lease: "service" }]);
   assert.deepEqual(played(host, [final(4, BEFORE, 400n)]).at(-1), { kind: "halt", code: "machine_key_in_use" });
 });

@@ -38,8 +38,8 @@ export type HostState = {
   number: number;
   nextBeatMs: bigint;
   view: LivenessView | null;
-  /** What was registered when this life began, then this one's own: anything else is somebody else. */
-  expectedBootId: Hex | null;
+  /** This life's boot id was registered: another one is somebody else. Before, it may be one's own of before, in a block that comes late; and nothing runs yet. */
+  wasUp: boolean;
   readonly sent: Sent[];
   /** When the newest beat was sent that has clear acknowledgements enough. */
   clearMs: bigint | null;
@@ -50,7 +50,7 @@ export type HostState = {
 };
 
 export const newHost = (machine: Hex, bootId: Hex, nowMs: bigint): HostState => ({
-  machine, bootId, number: 0, nextBeatMs: nowMs, view: null, expectedBootId: null, sent: [], clearMs: null, hosted: new Map(), upAcknowledgements: new Map(), upEnoughMs: null, isHalted: false,
+  machine, bootId, number: 0, nextBeatMs: nowMs, view: null, wasUp: false, sent: [], clearMs: null, hosted: new Map(), upAcknowledgements: new Map(), upEnoughMs: null, isHalted: false,
 });
 
 export function stepHost(state: HostState, event: HostEvent): [HostState, HostEffect[]] {
@@ -73,9 +73,8 @@ function noteFinal(state: HostState, view: LivenessView, leases: readonly Hosted
   state.view = view;
   const me = view.machines.get(state.machine);
   if (me) {
-    state.expectedBootId ??= me.bootId;
-    if (me.bootId === state.bootId) state.expectedBootId = state.bootId;
-    else if (me.bootId !== state.expectedBootId) return halt(state, effects);
+    if (me.bootId === state.bootId) state.wasUp = true;
+    else if (state.wasUp) return halt(state, effects);
   }
   const isMine = me !== undefined && isUp(state, me);
   const held = new Map((isMine ? leases : []).map((lease) => [lease.id, lease]));

@@ -3,9 +3,10 @@
  * tests that kill them; the genesis is made here, so nothing is to be set up.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { encodeGenesis } from "#chain/codec/genesis.ts";
 import type { PresetName } from "#chain/constants.ts";
@@ -28,13 +29,19 @@ export type MachineProcess = {
   stop(signal?: NodeJS.Signals): Promise<void>;
 };
 
+/** Below those that the kernel gives to outgoing connections: a machine that is killed finds it free when it comes back. */
+const PORTS = { first: 10_240, count: 22_000 } as const;
+
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = PORTS.first + randomInt(PORTS.count);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** Folders, keys and the genesis of so many machines, of which the first `validators` validate (default: all). */
