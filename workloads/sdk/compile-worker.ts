@@ -98,7 +98,7 @@ const FLAGS = [
 ];
 
 function flags(optimise: boolean): string[] {
-  return [...FLAGS, "--optimizeLevel", optimise ? "3" : "0", "--shrinkLevel", optimise ? "1" : "0"];
+  return [...FLAGS, "--optimizeLevel", optimise ? "3" : "0", "--shrinkLevel", optimise ? "0" : "0"];
 }
 
 async function compile(job: CompileJob): Promise<CompileResult> {
