@@ -33,6 +33,7 @@ import { ChainSender, FREE } from "./chainSender.ts";
 import { ClosedLogs } from "./closedLogs.ts";
 import { codeOf, messageOf } from "./error.ts";
 import { openExchange } from "./exchange.ts";
+import { HealthChecks } from "./health.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
@@ -40,6 +41,7 @@ import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
 import { readDesired, readNamed } from "./supervisor/desired.ts";
+import { besideOf, deploymentOf } from "./supervisor/plan.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 
 /** The chain this machine is part of, and its keys there. */
@@ -98,6 +100,8 @@ export type RunningAgent = {
 };
 
 const LOOPBACK = "127.0.0.1";
+/** After these other blobs are named by deployments than before. */
+const NAMING: ReadonlySet<string> = new Set(["deployed", "closed", "updated", "promoted", "rolledBack"]);
 
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   // Beside the keys of a machine no guest runs.
@@ -141,18 +145,20 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   parts.events.onKeyInUse = () => ended.resolve("machine_key_in_use");
   parts.events.onLost = (id) => supervisor.lost(id);
   const closedLogs = new ClosedLogs({
-    logs, isRouted: (id) => supervisor.routes.has(id),
+    logs, isRouted: (id) => supervisor.routes.has(id) || supervisor.routes.has(besideOf(id)),
     isOpen: (id) => (node.view().deployment(addressOf(fromHex(id)))?.state ?? "closing") !== "closing",
   });
   parts.events.onLine = (id) => closedLogs.wrote(id);
   started.defer(() => closedLogs.stop());
+  const health = new HealthChecks({ address, httpPort: listener.port, checked: () => supervisor.checked, onResult: (id, cause) => supervisor.isWell(id, cause), restart: (id) => supervisor.restart(id) });
+  started.defer(() => health.stop());
   started.defer(() => supervisor.stop(STOP_STEP_MS_MAX));
   started.defer(() => {
     machineSender.stop();
     stopping.abort();
   });
   started.defer(node.onFinal(({ events }) => {
-    if (events.some(({ kind }) => kind === "deployed" || kind === "closed")) named.forget();
+    if (events.some(({ kind }) => NAMING.has(kind))) named.forget();
     // Closing is no event of its own; what is closed when all is paid is.
     if (events.length > 0) closedLogs.look();
     supervisor.poke();
@@ -270,8 +276,8 @@ async function openParts(
     // A tenant's request must not speak to other machines in this one's name.
     outgoing: { ownAddresses: () => membership.transport.addresses() },
     onLog: ({ id, timeMs, stream, requestId, line }) => {
-      logs.append(id as Hex, { timeMs, stream, requestId: requestId === "" ? null : requestId, line });
-      events.onLine(id as Hex);
+      logs.append(deploymentOf(id), { timeMs, stream, requestId: requestId === "" ? null : requestId, line });
+      events.onLine(deploymentOf(id));
     },
     onExit: ({ pid, code, signal: by }) => log(`The runner ${pid} ended (${by ?? code}); the next one is on its way`),
     onLost: (id, code, message) => {

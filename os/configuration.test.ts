@@ -7,7 +7,7 @@ import { SETTINGS_DEFAULT, type Settings, encodeConfiguration, parseConfiguratio
 
 const OWNER = address(new Uint8Array(20).fill(1));
 const FULL: Settings = {
-  environment: { B: "2", A: "1", a: "3" }, limits: { wallTimeMsMax: 5_000, fuelPerCallMax: 1_000_000_000_000_000 }, reuse: true,
+  environment: { B: "2", A: "1", a: "3" }, limits: { wallTimeMsMax: 5_000, fuelPerCallMax: 1_000_000_000_000_000 }, reuse: true, healthPath: null,
   outgoing: [{ scheme: "https", host: "b.example", port: 443 }, { scheme: "http", host: "[::1]", port: 8080 }],
 };
 const bytesOf = (settings: Settings): Uint8Array => encodeConfiguration(OWNER, settings) ?? assert.fail("nothing to write");

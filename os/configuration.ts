@@ -1,6 +1,6 @@
 /**
  * A configuration: what one deployment has beside what the ledger says, as canonical CBOR:
- * `[2, owner, [[variable, value], …], [[limit, value], …], [place, …], reuse]`.
+ * `[2, owner, [[variable, value], …], [[limit, value], …], [place, …], reuse]`, or `[3, …, path]` where its health is checked.
  *
  * It is named by its digest in the ledger, and only lease holders get the bytes. The owner is inside, so that nobody can name
  * another account's configuration in a deployment of their own and read it out. Lists are in ascending order, each item once: one
@@ -22,13 +22,18 @@ export type Settings = {
   readonly outgoing: readonly OutgoingPlace[];
   /** One instance serves many requests. */
   readonly reuse: boolean;
+  /** Where it answers 200 to 399 while it is well; null: nobody asks. */
+  readonly healthPath: string | null;
 };
 export type Configuration = Settings & { readonly owner: Address };
 
 /** Of a deployment that names no configuration. */
-export const SETTINGS_DEFAULT: Settings = { environment: {}, limits: {}, outgoing: [], reuse: false };
+export const SETTINGS_DEFAULT: Settings = { environment: {}, limits: {}, outgoing: [], reuse: false, healthPath: null };
 
 const VERSION = 2;
+/** With a path to check. */
+const VERSION_CHECKED = 3;
+export const HEALTH_PATH: RegExp = /^\/[\x21-\x7e]{0,255}$/;
 const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const KEY_BYTES_MAX = 128;
 const VALUE_BYTES_MAX = 32 * 1024;
@@ -41,20 +46,25 @@ export function encodeConfiguration(owner: Address, settings: Settings): Uint8Ar
   const environment = ascending(Object.entries(settings.environment));
   const limits = ascending(Object.entries(settings.limits)).map(([name, value]): Cbor => [name, BigInt(value)]);
   const places = [...new Set(settings.outgoing.map(outgoingText))].toSorted(byText);
-  if (environment.length + limits.length + places.length === 0 && !settings.reuse) return null;
-  return encode([VERSION, owner, environment, limits, places, settings.reuse ? 1 : 0]);
+  if (environment.length + limits.length + places.length === 0 && !settings.reuse && settings.healthPath === null) return null;
+  const items: Cbor[] = [owner, environment, limits, places, settings.reuse ? 1 : 0];
+  return encode(settings.healthPath === null ? [VERSION, ...items] : [VERSION_CHECKED, ...items, settings.healthPath]);
 }
 
 /** Throws `configuration_invalid`. */
 export function parseConfiguration(raw: Uint8Array): Configuration {
   if (raw.length > CONFIGURATION_BYTES_MAX) return no(`it has ${raw.length} bytes and ${CONFIGURATION_BYTES_MAX} is the limit`);
   try {
-    const [version, owner, environment, limits, places, reuse] = tuple(decode(raw), 6) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
-    if (u32(version) !== VERSION) return no(`its version is ${u32(version)} and not ${VERSION}`);
+    const items = list(decode(raw), 7);
+    const number = u32(items[0]);
+    if (number !== VERSION && number !== VERSION_CHECKED) return no(`its version is ${number} and not ${VERSION} or ${VERSION_CHECKED}`);
+    const [, owner, environment, limits, places, reuse, path] = tuple(items, number === VERSION ? 6 : 7) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor?];
+    const healthPath = path === undefined ? null : text(path, 256);
+    if (healthPath !== null && !HEALTH_PATH.test(healthPath)) return no(`"${healthPath}" is no path`);
     if (u32(reuse) > 1) return no("reuse is neither 0 nor 1");
     return {
       owner: address(bytes(owner, 20)), environment: environmentOf(environment), limits: limitsOf(limits), outgoing: placesOf(places),
-      reuse: u32(reuse) === 1,
+      reuse: u32(reuse) === 1, healthPath,
     };
   } catch (error) {
     if (error instanceof CodecError) return no(messageOf(error));

@@ -11,6 +11,7 @@ import { type Address, type Hex, digest as digestOf, fromHex, hex } from "#chain
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { BlobStore } from "./blobs.ts";
 import { CONFIGURATION_BYTES_MAX } from "./limits.ts";
+import { versionsOf } from "./supervisor/desired.ts";
 
 export type ExchangeOptions = { readonly node: ChainNode; readonly blobs: BlobStore; readonly transport: Transport; readonly machine: Address };
 export type Exchange = {
@@ -22,8 +23,8 @@ export type Exchange = {
 export function openExchange({ node, blobs, transport, machine }: ExchangeOptions): Exchange {
   /** Whether a lease of that machine needs this configuration. */
   const isConfigurationOf = (holder: Address, digest: Hex): boolean => node.view().leasesOfMachine(holder).some(({ deploymentId }) => {
-    const named = node.view().deployment(deploymentId)?.configurationDigest ?? null;
-    return named !== null && hex(named) === digest;
+    const deployment = node.view().deployment(deploymentId);
+    return deployment !== null && versionsOf(deployment).some(({ configurationDigest }) => configurationDigest !== null && hex(configurationDigest) === digest);
   });
   const mayHave = (peer: PeerId, digest: Hex): boolean => {
     if (blobs.kindOf(digest) === "component") return true;

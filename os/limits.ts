@@ -101,3 +101,11 @@ export const COMMAND_DELAY_MS = 100;
 /** A genesis of ten thousand accounts has about a megabyte. */
 export const GENESIS_BYTES_MAX: number = 16 * 1024 * 1024;
 export const GENESIS_FETCH_MS_MAX = 20_000;
+
+/** How often what has a health path is asked for it, how long it may take, and after how many misses in a row it is not well: told within eight seconds. */
+export const HEALTH_INTERVAL_MS = 2_000;
+export const HEALTH_TIMEOUT_MS = 2_000;
+export const HEALTH_MISSES = 3;
+/** It is started anew at once, then after so long, twice as long each time. */
+export const HEALTH_RESTART_MS_FIRST = 10_000;
+export const HEALTH_RESTART_MS_MAX = 300_000;

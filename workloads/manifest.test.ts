@@ -24,6 +24,7 @@ test("parseManifest() fills in every default of a service", () => {
     manifest: {
       name: "hello", kind: "service", entry: "assembly/index.ts", assets: null, component: null, build: [], memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
       isolation: "shared", reuse: false, outgoing: [], limits: {}, depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
+      healthPath: null, rollout: { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 }, placement: { regions: [], operators: [], labels: [] },
     },
   });
 });
@@ -60,6 +61,19 @@ test("parseManifest() reads every field", () => {
     [budget]
     deposit = "0.000000001"
     rate_max_per_hour = "0.018"
+    [health]
+    path = "/healthz"
+
+    [rollout]
+    weight = 100
+    healthy_seconds = 30
+    deadline_seconds = 600
+    failures = 1
+
+    [placement]
+    regions = ["eu"]
+    labels = ["ssd", "gpu", "ssd"]
+
     [environment]
     B = "two"
     A = """
@@ -72,6 +86,7 @@ one = 1"""
       isolation: "process", reuse: true,
       outgoing: [{ scheme: "http", host: "10.0.0.1", port: 8080 }, { scheme: "https", host: "api.example.com", port: 443 }],
       limits: { fuelPerCallMax: 1_000_000, requestBodyBytesMax: 2_097_152 }, depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
+      healthPath: "/healthz", rollout: { weight: 100, healthySeconds: 30, deadlineSeconds: 600, failuresMax: 1 }, placement: { regions: ["eu"], operators: [], labels: ["gpu", "ssd"] },
     },
   });
 });
@@ -120,6 +135,9 @@ const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
   ["negative money", `${SERVICE}[budget]\ndeposit = "-1"\n`, ["amount_invalid 4:11"]],
   ["more money than fits a u64", `${SERVICE}[budget]\ndeposit = "18446744073.709551616"\n`, ["amount_invalid 4:11"]],
   ["a rate below one unit a second", `${SERVICE}[budget]\nrate_max_per_hour = "0.0000035"\n`, ["value_out_of_range 4:21"]],
+  ["a health path that is none", `${SERVICE}[health]\npath = "healthz"\n`, ["path_invalid 4:8"]],
+  ["a deadline before the health", `${SERVICE}[rollout]\ndeadline_seconds = 5\n`, ["value_out_of_range 4:20"]],
+  ["an operator that is no address", `${SERVICE}[placement]\noperators = ["me"]\n`, ["placement_invalid 4:13"]],
   ["a variable with a hyphen", `${SERVICE}[environment]\nA-B = "1"\n`, ["variable_invalid 4:7"]],
   ["a variable that is a number", `${SERVICE}[environment]\nPORT = 80\n`, ["type_wrong 4:8"]],
   ["a variable with a zero character", `${SERVICE}[environment]\nA = "\\u0000"\n`, ["variable_invalid 4:5"]],

@@ -43,11 +43,17 @@ export type Manifest = {
   /** Base units a second that one replica may cost at most; 0 is any price. */
   readonly rateMax: bigint;
   readonly environment: Readonly<Record<string, string>>;
+  /** Where it answers 200 to 399 while it is well; null: nobody asks. */
+  readonly healthPath: string | null;
+  /** How a new version takes the place of the one that serves. */
+  readonly rollout: { readonly weight: number; readonly healthySeconds: number; readonly deadlineSeconds: number; readonly failuresMax: number };
+  /** Where it may run; an empty list allows all. */
+  readonly placement: { readonly regions: readonly string[]; readonly operators: readonly string[]; readonly labels: readonly string[] };
 };
 
 export type ManifestErrorCode =
   | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
-  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "secrets_refused";
+  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "path_invalid" | "placement_invalid" | "secrets_refused";
 
 export type ManifestError = {
   readonly file: string;
@@ -176,12 +182,33 @@ const LIMIT_KEYS: Readonly<Record<string, { readonly limit: SettableLimit; reado
   queue_wait_ms: { limit: "queueWaitMsMax", units: 1, unit: "ms", least: 0 },
 };
 
+const healthPath: Field<string> = {
+  expected: 'a path such as "/healthz"',
+  read: (value) => ofText(value, (text) => /^\/[\x21-\x7e]{0,255}$/.test(text), "path_invalid"),
+};
+const weight: Field<number> = whole(0, 1000, "thousandths of the requests");
+const WORDS_MAX = 16;
+const words = (valid: RegExp, what: string): Field<readonly string[]> => ({
+  expected: `a list of at most ${WORDS_MAX} ${what}`,
+  read(value) {
+    if (!Array.isArray(value)) return { code: "type_wrong" };
+    const found = value.filter((word) => typeof word === "string");
+    return found.length === value.length && found.length <= WORDS_MAX && found.every((word) => valid.test(word)) ? { value: [...new Set(found)].toSorted() } : { code: "placement_invalid" };
+  },
+});
+const placeWords: Field<readonly string[]> = words(/^[a-z0-9][a-z0-9.-]{0,31}$/, "words of a to z, 0 to 9, dots and hyphens");
+const operatorNames: Field<readonly string[]> = words(/^gw1[02-9ac-hj-np-z]{38}$/, "addresses of accounts, gw1…");
+const ROLLOUT_DEFAULT: Manifest["rollout"] = { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 };
+
 /** Every table and its keys, for the check that nothing is misspelt. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment"],
+  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment", "health", "rollout", "placement"],
   resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation", "reuse"],
   limits: Object.keys(LIMIT_KEYS),
   budget: ["deposit", "rate_max_per_hour"],
+  health: ["path"],
+  rollout: ["weight", "healthy_seconds", "deadline_seconds", "failures"],
+  placement: ["regions", "operators", "labels"],
 };
 
 /** Parses and checks a manifest. `fileName` is only what errors call the file. */
@@ -243,7 +270,23 @@ function readFields(reader: Reader): Manifest {
     depositAmount: reader.optional("budget.deposit", tokens, DEPOSIT_DEFAULT),
     rateMax,
     environment: reader.environment(),
+    healthPath: reader.optional<string, string | null>("health.path", healthPath, null),
+    rollout: rolloutOf(reader),
+    placement: {
+      regions: reader.optional("placement.regions", placeWords, []), operators: reader.optional("placement.operators", operatorNames, []), labels: reader.optional("placement.labels", placeWords, []),
+    },
   };
+}
+
+function rolloutOf(reader: Reader): Manifest["rollout"] {
+  const rule = {
+    weight: reader.optional("rollout.weight", weight, ROLLOUT_DEFAULT.weight),
+    healthySeconds: reader.optional("rollout.healthy_seconds", whole(0, 3_600, "seconds"), ROLLOUT_DEFAULT.healthySeconds),
+    deadlineSeconds: reader.optional("rollout.deadline_seconds", whole(1, 86_400, "seconds"), ROLLOUT_DEFAULT.deadlineSeconds),
+    failuresMax: reader.optional("rollout.failures", whole(0, 1_000, "failures"), ROLLOUT_DEFAULT.failuresMax),
+  };
+  if (rule.deadlineSeconds <= rule.healthySeconds) reader.refuse("rollout.deadline_seconds", "value_out_of_range", "more than healthy_seconds", "a new version cannot be healthy for longer than it has");
+  return rule;
 }
 
 /** Takes values out of the document and notes what is wrong with them. */

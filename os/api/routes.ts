@@ -7,7 +7,7 @@ import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import type { DeploymentView, LedgerView } from "#chain/ledger/view.ts";
-import { type Address, type Digest, address, digest, fromHex, height as brandHeight, hex } from "#chain/types.ts";
+import { type Address, type Digest, address, digest, type Hex, fromHex, height as brandHeight, hex } from "#chain/types.ts";
 import { completeLimits } from "#sandbox/limits.ts";
 import { outgoingText } from "#sandbox/outgoing.ts";
 import { type Finding, examine } from "#sandbox/doctor.ts";
@@ -26,6 +26,7 @@ import { proofRoutes } from "./proofs.ts";
 import { refuseWith } from "./problems.ts";
 import { type Answer, type Call, type Json, type Route, type Schema, json } from "./route.ts";
 import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, TRANSACTION_PARAMETER, page, ref } from "./schemas.ts";
+import { besideOf } from "../supervisor/plan.ts";
 import { uploadRoutes } from "./uploads.ts";
 
 /** A chain that made no final block for this long does not work: an idle one makes a block every 5 s. */
@@ -77,7 +78,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
     {
       id: "getUsage", method: "GET", path: "/v1/deployments/{id}/usage", auth: "owner", summary: "Requests, fuel, CPU time and memory of a deployment on this machine, to its owner",
       parameters: byId, answers: answers(ref("Usage")),
-      run: async (call) => json(usageJson((await context.runner.usage())[hex(idOf(call))])),
+      run: async (call) => json(usageJson(usageOf(await context.runner.usage(), hex(idOf(call))))),
     },
     {
       id: "getConfiguration", method: "GET", path: "/v1/deployments/{id}/configuration", auth: "owner",
@@ -206,6 +207,14 @@ function blockJson({ node }: Context, text: string): Json {
     outcomes: block.outcomes.map(({ txid, ok, code }) => ({ txid: hex(txid), ok, ...(code === undefined ? {} : { code }) })),
     events: block.events.map(eventJson),
   };
+}
+
+/** Of both revisions, where two run. */
+function usageOf(all: Readonly<Record<string, Usage>>, id: Hex): Usage | undefined {
+  const [one, two] = [all[id], all[besideOf(id)]];
+  if (one === undefined || two === undefined) return one ?? two;
+  const sums = Object.entries(one).map(([name, value]) => [name, value + two[name as keyof Usage]]);
+  return Object.fromEntries(sums) as Usage;
 }
 
 function usageJson(usage: Usage | undefined): Json {

@@ -30,6 +30,11 @@ const outcome = object({ txid: hexOf(32), ok: { type: "boolean" }, code: text },
 
 const version = object({ revision: number, component: digest, configuration: digestOrNull });
 
+const rollout = object({
+  ...(version["properties"] as Readonly<Record<string, Schema>>), weight: { ...number, description: "Per mille of the requests once it is ready and healthy." }, weightNow: number, replicas: number,
+  healthySeconds: number, deadlineSeconds: number, failuresMax: number, failures: number, deadline: decimal, healthyFrom: decimalOrNull,
+});
+
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Problem: object({ type: text, title: text, status: number, detail: text, code: { ...text, description: "Stable: it never changes its meaning." } }),
   Status: object({
@@ -68,15 +73,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     next: { ...addressOrNull, description: "The machine that it moves to." }, last: { ...addressOrNull, description: "The machine that it has left, which ends what it has begun." },
   }),
   Version: version,
-  Rollout: object({
-    ...(version["properties"] as Readonly<Record<string, Schema>>), weight: { ...number, description: "Per mille of the requests once it is ready and healthy." }, weightNow: number, replicas: number,
-    healthySeconds: number, deadlineSeconds: number, failuresMax: number, failures: number, deadline: decimal, healthyFrom: decimalOrNull,
-  }),
   Deployment: object({
     id: hexOf(20), owner: address, name: text, state: { enum: ["active", "paused", "dry", "closing"] }, host: text, url: text, component: digest, configuration: digestOrNull,
     memoryMib: number, cpuMillis: number, concurrency: number, replicas: number, isolation: { enum: ["shared", "process"] }, rateMax: decimal, createdHeight: number,
     failure: textOrNull, failedMachines: listOf(address), leases: listOf(ref("Lease")),
-    revision: number, rollout: { anyOf: [ref("Rollout"), { type: "null" }] }, history: listOf(ref("Version")), rolledBack: textOrNull,
+    revision: number, rollout: { ...rollout, type: ["object", "null"] }, history: listOf(ref("Version")), rolledBack: textOrNull,
     constraints: object({ regions: listOf(text), operators: listOf(address), labels: listOf(text) }),
   }),
   Segment: object({ machine: address, index: number, rate: decimal, openedAt: decimal, end: decimalOrNull, paidUntil: decimal, seconds: decimal, amount: decimal }),

@@ -11,7 +11,7 @@ import type { Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import { SETTINGS_DEFAULT, type Settings, settingsFor } from "../configuration.ts";
 import { codeOf, messageOf } from "../error.ts";
-import type { Action, Route } from "./plan.ts";
+import { type Action, type Route, deploymentOf } from "./plan.ts";
 
 const CAUSE_BYTES_MAX = 64;
 const MIB = 1024 * 1024;
@@ -30,7 +30,8 @@ export type Hands = {
 };
 export type Outcome =
   | { readonly kind: "done" }
-  | { readonly kind: "loaded"; readonly route: Route }
+  /** healthPath: where it says of itself whether it is well; null: it does not. */
+  | { readonly kind: "loaded"; readonly route: Route; readonly healthPath: string | null }
   | { readonly kind: "unloaded"; readonly id: Hex }
   /** The component does not instantiate: the deployment's own fault. */
   | { readonly kind: "refused"; readonly id: Hex; readonly component: Hex; readonly cause: string };
@@ -46,6 +47,11 @@ export async function execute(action: Action, hands: Hands): Promise<Outcome> {
       return DONE;
     case "sendReady":
       await hands.submit({ kind: "ready", deploymentId: address(fromHex(action.id)), index: action.index, rate: action.rate });
+      return DONE;
+    case "sendHealth":
+      await hands.submit({
+        kind: "health", deploymentId: address(fromHex(action.id)), index: action.index, healthy: action.cause === null ? 1 : 0, cause: (action.cause ?? "").slice(0, CAUSE_BYTES_MAX),
+      });
       return DONE;
     case "sendFailed":
       await hands.submit({ kind: "failed", deploymentId: address(fromHex(action.id)), index: action.index, cause: action.cause.slice(0, CAUSE_BYTES_MAX) });
@@ -81,13 +87,13 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
       instanceMemoryBytesMax: atMost(route.instanceMemoryMib * MIB, LIMITS_MAX.memoryBytesMax),
       concurrency: atMost(route.concurrency, CONCURRENCY_MAX), cpuWeight: atMost(route.cpuMillis, CPU_WEIGHT_MAX),
     });
-    hands.tell(id, `Loaded: ${route.memoryMib} MiB, ${route.concurrency} requests at once`);
-    return { kind: "loaded", route };
+    hands.tell(deploymentOf(id), `Loaded: ${route.memoryMib} MiB, ${route.concurrency} requests at once`);
+    return { kind: "loaded", route, healthPath: settings.healthPath };
   } catch (error) {
     const code = codeOf(error);
     if (code === "artefact_corrupt") hands.blobs.forgetCompiled(component);
     if (!LOAD_REFUSALS.has(code)) throw error;
-    hands.tell(id, `Cannot start: ${messageOf(error)} (${code})`);
+    hands.tell(deploymentOf(id), `Cannot start: ${messageOf(error)} (${code})`);
     return { kind: "refused", id, component, cause: code };
   }
 }

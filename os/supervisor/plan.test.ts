@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Hex } from "#chain/types.ts";
 import { FETCH_ATTEMPTS_MAX } from "../limits.ts";
-import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Route, plan, retryDelayMs, routeOf } from "./plan.ts";
+import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Route, besideOf, plan, retryDelayMs, routeOf } from "./plan.ts";
 
 const BOOT = "b0".repeat(16) as Hex;
 const id = (n: number): Hex => n.toString(16).padStart(40, "0") as Hex;
@@ -10,13 +10,13 @@ const digest = (n: number): Hex => n.toString(16).padStart(64, "0") as Hex;
 const NOW = 1_000_000;
 const LATER = NOW + 60_000;
 
-const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "placed", rate: 7n }], changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
+const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "placed", rate: 7n, revision: 1, isHealthy: true }], changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
   id: id(n), owner: id(900), hosts: [`d${n}.gw1.localhost`], component: digest(n), configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, isolation: "shared", leases, ...changes,
 });
 const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
 
-type World = { mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
-const world = (changes: Partial<World> = {}): World => ({ mayComeUp: true, blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
+type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
+const world = (changes: Partial<World> = {}): World => ({ health: new Map(), mayComeUp: true, blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
 const observed = (of: World): Observed => ({ bootId: BOOT, ...of });
 const blob = (state: Blob["state"], expiresAtMs = LATER): Blob => ({ state, expiresAtMs });
 const kinds = (actions: readonly Action[]): string[] => actions.map((action) => action.key);
@@ -41,7 +41,7 @@ test("plan() has one action for every difference, and none where there is none",
     ["it does not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), cause: "load_failed" }]]) }, [`failed/${id(1)}/0`]],
     ["another component of it did not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(9), cause: "load_failed" }]]) }, [`load/${id(1)}`]],
     ["it is loaded, the ledger does not know", desired(one), { blobs: compiled, routes: loaded }, [`ready/${id(1)}/0/7`]],
-    ["it is loaded and paid", desired(deployment(1, [{ index: 0, stage: "ready", rate: 7n }])), { blobs: compiled, routes: loaded }, []],
+    ["it is loaded and paid", desired(deployment(1, [{ index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }])), { blobs: compiled, routes: loaded }, []],
     ["it asks for a runner of its own", desired(deployment(1, undefined, { isolation: "process" })), { blobs: compiled }, [`load/${id(1)}`]],
     ["there is no room for a runner of its own", desired(deployment(1, undefined, { isolation: "process" })), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), cause: "isolation_full" }]]) }, [`failed/${id(1)}/0`]],
     ["the lease is gone", desired(), { blobs: compiled, routes: loaded }, [`load/${id(1)}`]],
@@ -75,7 +75,7 @@ test("plan() sends nothing for a boot that the ledger does not know, but loads a
 });
 
 test("replicas of one deployment are one route with the sum of their limits, and each is made ready", () => {
-  const two = deployment(1, [{ index: 1, stage: "placed", rate: 9n }, { index: 0, stage: "ready", rate: 7n }]);
+  const two = deployment(1, [{ index: 1, stage: "placed", rate: 9n, revision: 1, isHealthy: true }, { index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }]);
   const [action] = plan(desired(two), observed(world({ blobs: compiled, routes: loaded })), NOW).actions;
   assert.equal(action?.kind, "resize");
   assert.deepEqual(action.kind === "resize" && [action.route.memoryMib, action.route.cpuMillis, action.route.concurrency, action.route.instanceMemoryMib], [128, 500, 8, 64]);
@@ -105,9 +105,9 @@ test("the plan wakes for the next expiry", () => {
 });
 
 test("the order is total: the same for any order of what the ledger and the machine hold", () => {
-  const deployments = [1, 2, 3, 4].map((n) => deployment(n, [{ index: 1, stage: "placed", rate: 1n }, { index: 0, stage: "placed", rate: 1n }]));
+  const deployments = [1, 2, 3, 4].map((n) => deployment(n, [{ index: 1, stage: "placed", rate: 1n, revision: 1, isHealthy: true }, { index: 0, stage: "placed", rate: 1n, revision: 1, isHealthy: true }]));
   const blobs = new Map([1, 2, 3, 4, 5, 6].map((n) => [digest(n), blob(n === 2 ? "present" : "compiled", NOW)] as const));
-  const routes = new Map([3, 8, 7].map((n) => [id(n), routeOf(deployment(n, [{ index: 0, stage: "ready", rate: 1n }, { index: 1, stage: "ready", rate: 1n }]))] as const));
+  const routes = new Map([3, 8, 7].map((n) => [id(n), routeOf(deployment(n, [{ index: 0, stage: "ready", rate: 1n, revision: 1, isHealthy: true }, { index: 1, stage: "ready", rate: 1n, revision: 1, isHealthy: true }]))] as const));
   const straight = plan({ ...desired(...deployments), bootId: null }, observed(world({ blobs, routes })), NOW);
   const turned = plan(
     { ...desired(...deployments.toReversed().map((d) => ({ ...d, leases: d.leases.toReversed() }))), bootId: null },
@@ -115,6 +115,23 @@ test("the order is total: the same for any order of what the ledger and the mach
   );
   assert.deepEqual(turned, straight);
   assert.deepEqual(straight.actions.map((action) => action.kind), ["sendUp", "unload", "unload", "load", "compile", "load", "drop", "drop"]);
+});
+
+test("what a check finds out is told for each ready lease of the route, once, under the deployment's own id; a lease that has left is not spoken for", () => {
+  const leases: readonly Lease[] = [{ index: 256, stage: "ready", rate: 7n, revision: 2, isHealthy: true }, { index: 257, stage: "ready", rate: 7n, revision: 2, isHealthy: false }, { index: 258, stage: "leaving", rate: 0n, revision: 2, isHealthy: true }];
+  const beside = deployment(1, leases, { id: besideOf(id(1)), hosts: ["r2.d1.gw1.localhost"] });
+  const routes = new Map([[beside.id, routeOf(beside)]]);
+  const told = (cause: string | null): Action[] => [...plan(desired(beside), observed(world({ blobs: compiled, routes, health: new Map([[beside.id, cause]]) })), NOW).actions];
+  assert.deepEqual(told("status 500"), [{ kind: "sendHealth", key: `health/${id(1)}/256`, id: id(1), index: 256, cause: "status 500" }]);
+  assert.deepEqual(told(null), [{ kind: "sendHealth", key: `health/${id(1)}/257`, id: id(1), index: 257, cause: null }]);
+  assert.deepEqual(keysFor(desired(beside), { blobs: compiled, routes }), []);
+});
+
+test("two revisions of a deployment on one machine are two routes, and each is made ready for its own leases", () => {
+  const [old, beside] = [deployment(1, [{ index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }]), deployment(1, [{ index: 256, stage: "placed", rate: 7n, revision: 2, isHealthy: true }], { id: besideOf(id(1)), component: digest(2), hosts: ["r2.d1.gw1.localhost"] })];
+  const blobs = new Map([[digest(1), blob("compiled")], [digest(2), blob("compiled")]]);
+  assert.deepEqual(keysFor(desired(old, beside), { blobs, routes: loaded }), [`load/${beside.id}`]);
+  assert.deepEqual(keysFor(desired(old, beside), { blobs, routes: new Map([...loaded, [beside.id, routeOf(beside)]]) }), [`ready/${id(1)}/256/7`]);
 });
 
 /** Carries actions out as the real hands do, on a small model of ledger and machine. */
@@ -135,6 +152,7 @@ function carryOut(actions: readonly Action[], want: Desired, have: World): Desir
       case "unload": have.routes.delete(action.id); break;
       case "drop": have.blobs.delete(action.digest); break;
       case "sendReady": lease(action.id, action.index, (l) => [{ ...l, stage: "ready" }]); break;
+      case "sendHealth": lease(action.id, action.index, (l) => [{ ...l, isHealthy: action.cause === null }]); break;
       case "sendFailed": lease(action.id, action.index, () => []); break;
       default: action satisfies never;
     }
@@ -152,7 +170,7 @@ test("carried out until there is nothing to do, every start ends with exactly th
     const count = random(5);
     const have = world();
     let want: Desired = {
-      ...desired(...Array.from({ length: count }, (_, n) => deployment(n, Array.from({ length: 1 + random(3) }, (_lease, index) => ({ index, stage: random(2) === 0 ? "placed" as const : "ready" as const, rate: 5n }))))),
+      ...desired(...Array.from({ length: count }, (_, n) => deployment(n, Array.from({ length: 1 + random(3) }, (_lease, index) => ({ index, stage: random(2) === 0 ? "placed" as const : "ready" as const, rate: 5n, revision: 1, isHealthy: true }))))),
       bootId: random(2) === 0 ? BOOT : null,
     };
     for (let n = 0; n < 6; n += 1) {

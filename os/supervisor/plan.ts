@@ -17,11 +17,22 @@ import { FETCH_ATTEMPTS_MAX } from "../limits.ts";
 
 export type Lease = {
   readonly index: number;
-  readonly stage: "placed" | "ready";
+  /** leaving: another machine has it; this one ends what it has begun. */
+  readonly stage: "placed" | "ready" | "leaving";
   readonly rate: bigint;
+  readonly revision: number;
+  /** As the ledger has it. */
+  readonly isHealthy: boolean;
 };
-/** A deployment that has at least one lease on this machine; resources are those of one replica. */
+/** A second revision on this machine has its route under an id of its own. */
+const BESIDE = "01";
+const ID_DIGITS = 40;
+export const besideOf = (id: Hex): Hex => `${id}${BESIDE}` as Hex;
+/** The deployment that a route belongs to: logs, usage and operations are of that. */
+export const deploymentOf = (routeId: string): Hex => routeId.slice(0, ID_DIGITS) as Hex;
+/** A revision of a deployment that has at least one lease on this machine; resources are those of one replica. */
 export type DeploymentHere = {
+  /** Of the route: that of the deployment, or of what is beside. */
   readonly id: Hex;
   readonly owner: Hex;
   readonly hosts: readonly string[];
@@ -73,6 +84,8 @@ export type Observed = {
   readonly routes: ReadonlyMap<Hex, Route>;
   /** Deployments whose component does not instantiate, and why. */
   readonly refused: ReadonlyMap<Hex, { readonly component: Hex; readonly cause: string }>;
+  /** By route, what was found of those whose health is checked; null: well. */
+  readonly health: ReadonlyMap<Hex, string | null>;
   readonly underWay: ReadonlySet<string>;
   readonly failures: ReadonlyMap<string, Failure>;
 };
@@ -86,6 +99,7 @@ export type Action =
   | { readonly kind: "resize"; readonly key: string; readonly route: Route }
   | { readonly kind: "sendReady"; readonly key: string; readonly id: Hex; readonly index: number; readonly rate: bigint }
   | { readonly kind: "sendFailed"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string }
+  | { readonly kind: "sendHealth"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string | null }
   | { readonly kind: "drop"; readonly key: string; readonly digest: Hex };
 export type Plan = {
   readonly actions: readonly Action[];
@@ -157,16 +171,19 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   if (loaded === undefined) return [{ kind: "load", key: `load/${id}`, route }];
   if (!sameRoute(loaded, route)) return [{ kind: "resize", key: `load/${id}`, route }];
   if (!bootRegistered) return [];
-  return byIndex(deployment.leases)
-    .filter((lease) => lease.stage === "placed")
-    .map(({ index, rate }) => ({ kind: "sendReady", key: `ready/${id}/${index}/${rate}`, id, index, rate }));
+  const cause = observed.health.get(id);
+  return byIndex(deployment.leases).flatMap(({ index, rate, stage, isHealthy }): Action[] => {
+    if (stage === "placed") return [{ kind: "sendReady", key: `ready/${deploymentOf(id)}/${index}/${rate}`, id: deploymentOf(id), index, rate }];
+    if (stage === "leaving" || cause === undefined || isHealthy === (cause === null)) return [];
+    return [{ kind: "sendHealth", key: `health/${deploymentOf(id)}/${index}`, id: deploymentOf(id), index, cause }];
+  });
 }
 
 const byIndex = (leases: readonly Lease[]): Lease[] => leases.toSorted((a, b) => a.index - b.index);
 
 function failAll(deployment: DeploymentHere, cause: string): Action[] {
-  const { id } = deployment;
-  return byIndex(deployment.leases).map(({ index }) => ({ kind: "sendFailed", key: `failed/${id}/${index}`, id, index, cause }));
+  const id = deploymentOf(deployment.id);
+  return byIndex(deployment.leases).filter(({ stage }) => stage !== "leaving").map(({ index }) => ({ kind: "sendFailed", key: `failed/${id}/${index}`, id, index, cause }));
 }
 
 export function routeOf(deployment: DeploymentHere): Route {

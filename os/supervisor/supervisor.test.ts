@@ -15,7 +15,7 @@ const ID = "01".repeat(20) as Hex;
 const COMPONENT = "02".repeat(32) as Hex;
 const deployment: DeploymentHere = {
   id: ID, owner: "03".repeat(20) as Hex, hosts: ["d.gw1.localhost"], component: COMPONENT, configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, isolation: "shared",
-  leases: [{ index: 0, stage: "placed", rate: 7n }],
+  leases: [{ index: 0, stage: "placed", rate: 7n, revision: 1, isHealthy: true }],
 };
 
 type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null }; compiles: Hands["blobs"]["compile"]; supervisor: Supervisor };
@@ -150,7 +150,7 @@ test("a route is loaded with the summed limits of its replicas, capped by what o
     up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: async () => {}, tell: () => {}, runner: { load: async (loaded: Deployment) => void loads.push(loaded), unload: async () => {} },
     blobs: { compile: async (digest: Hex) => ({ digest, path: "p", cached: true }), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} },
   };
-  const leases = Array.from({ length: 3 }, (_, index) => ({ index, stage: "ready" as const, rate: 1n }));
+  const leases = Array.from({ length: 3 }, (_, index) => ({ index, stage: "ready" as const, rate: 1n, revision: 1, isHealthy: true }));
   for (const memoryMib of [64, 1000]) await execute({ kind: "load", key: "k", route: routeOf({ ...deployment, memoryMib, leases }) }, hands);
   assert.deepEqual(loads.map(({ limits, concurrency }) => [limits?.memoryBytesMax, concurrency]), [[192 * 1024 * 1024, 12], [1024 * 1024 * 1024, 12]]);
 });

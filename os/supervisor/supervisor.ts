@@ -29,6 +29,8 @@ export class Supervisor {
   readonly #refused: Map<Hex, { component: Hex; cause: string }> = new Map();
   readonly #underWay: Map<string, Promise<void>> = new Map();
   readonly #failures: Map<string, Failure> = new Map();
+  readonly #healthPaths: Map<Hex, string> = new Map();
+  readonly #health: Map<Hex, string | null> = new Map();
   #scheduled = false;
   #stopped = false;
   #timer: NodeJS.Timeout | null = null;
@@ -51,6 +53,27 @@ export class Supervisor {
     });
   }
 
+  /** Routes whose health is to be checked: where, and by which host. */
+  get checked(): readonly { readonly id: Hex; readonly host: string; readonly path: string }[] {
+    return [...this.#healthPaths].flatMap(([id, path]) => {
+      const host = this.#routes.get(id)?.hosts.toSorted((a, b) => b.length - a.length)[0];
+      return host === undefined ? [] : [{ id, host, path }];
+    });
+  }
+
+  /** A check of a route found this out; null: it is well. What changed is told to the ledger. */
+  isWell(id: Hex, cause: string | null): void {
+    if (!this.#routes.has(id) || this.#health.get(id) === cause) return;
+    this.#health.set(id, cause);
+    this.poke();
+  }
+
+  /** Loads a route anew that is there: its instances end, and others begin. */
+  restart(id: Hex): void {
+    this.#routes.delete(id);
+    this.poke();
+  }
+
   /** The runner came back without this deployment. */
   lost(id: Hex): void {
     this.#routes.delete(id);
@@ -69,7 +92,7 @@ export class Supervisor {
 
   observed(): Observed {
     return {
-      bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, refused: this.#refused,
+      bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, refused: this.#refused, health: this.#health,
       underWay: new Set(this.#underWay.keys()), failures: this.#failures,
     };
   }
@@ -106,16 +129,20 @@ export class Supervisor {
 
   #apply(outcome: Outcome): void {
     if (outcome.kind === "loaded") {
-      this.#routes.set(outcome.route.id, outcome.route);
+      const { id } = outcome.route;
+      if (this.#routes.get(id)?.component !== outcome.route.component) this.#health.delete(id);
+      this.#routes.set(id, outcome.route);
+      if (outcome.healthPath === null) this.#healthPaths.delete(id);
+      else this.#healthPaths.set(id, outcome.healthPath);
       this.#refused.delete(outcome.route.id);
-    } else if (outcome.kind === "unloaded") this.#routes.delete(outcome.id);
+    } else if (outcome.kind === "unloaded") for (const held of [this.#routes, this.#healthPaths, this.#health]) held.delete(outcome.id);
     else if (outcome.kind === "refused") this.#refused.set(outcome.id, { component: outcome.component, cause: outcome.cause });
   }
 
   /** A transaction that went through and is wanted at once again rests first; a lease that keeps failing here rests longer each time. */
   #rest(action: Action): void {
     if (action.kind === "sendFailed") this.#failed(action.key);
-    else if (action.kind === "sendReady" || action.kind === "sendUp") this.#failures.set(action.key, { count: 1, retryAtMs: this.#options.now() + RETRY_MS_FIRST });
+    else if (action.kind === "sendReady" || action.kind === "sendHealth" || action.kind === "sendUp") this.#failures.set(action.key, { count: 1, retryAtMs: this.#options.now() + RETRY_MS_FIRST });
     else this.#failures.delete(action.key);
   }
 

@@ -40,7 +40,7 @@ test("status, ps and bill: tables for people, the machine's own words with --jso
 
 test("ps --limits shows every limit of one's own deployments, and what is private to nobody else", async (t) => {
   const { machine, terminal, address, id } = await world(t);
-  machine.configurations.set(`sha256:${"00".repeat(32)}`, { owner: address, environment: {}, limits: { wallTimeMsMax: 1_234 }, outgoing: [{ scheme: "https", host: "a.example", port: 443 }], reuse: true });
+  machine.configurations.set(`sha256:${"00".repeat(32)}`, { owner: address, environment: {}, limits: { wallTimeMsMax: 1_234 }, outgoing: [{ scheme: "https", host: "a.example", port: 443 }], reuse: true, healthPath: null });
   const { stdout } = await terminal.run("ps", "--limits");
   assert.match(stdout, /^wallTimeMsMax +1234$/m);
   assert.match(stdout, /^fuelPerCallMax +10000000000$/m);

@@ -62,7 +62,7 @@ test("everything of the manifest is signed, after component and configuration ar
     { name: "greeter", memoryMib: 32, cpuMillis: 250, concurrency: 4, replicas: 2, deposit: 2_500_000_000n, rateMax: 100_000n, isolation: 1 });
   assert.equal(hex(op.componentDigest), hex(sha256(COMPONENT)));
   assert.deepEqual(machine.configurations.get(`sha256:${hex(op.configurationDigest ?? assert.fail())}`), {
-    owner: address, environment: { ANSWER: "42", WHOM: "world" }, limits: { wallTimeMsMax: 2_000 }, outgoing: [{ scheme: "https", host: "api.example.com", port: 443 }], reuse: true,
+    owner: address, environment: { ANSWER: "42", WHOM: "world" }, limits: { wallTimeMsMax: 2_000 }, outgoing: [{ scheme: "https", host: "api.example.com", port: 443 }], reuse: true, healthPath: null,
   });
   assert.deepEqual(machine.requests.map(({ method, path }) => `${method} ${path.split("/")[2]?.split("?")[0]}`).filter((call) => !call.startsWith("GET")), ["PUT components", "PUT configurations", "POST transactions"]);
   const [held] = [...machine.deployments.values()];
@@ -76,7 +76,7 @@ test("for people it prints each step with its time, then URL, rate and runway", 
   const { code, stdout, stderr } = await terminal.run("deploy", write("plain.wasm", COMPONENT));
   assert.equal(code, 0);
   assert.deepEqual(stderr.split("\n").map((line) => line.replace(/^ +\d+ ms  /, "").replace(/[ :].*/, "")), ["planned", "uploaded", "final", "placed", "ready", ""]);
-  assert.match(stdout, /^deployed +plain \([0-9a-f]{40}\)$/m);
+  assert.match(stdout, /^deployed +plain \([0-9a-f]{40}\), revision 1$/m);
   assert(stdout.includes(`http://plain.${address}.localhost:7481/`));
   assert.match(stdout, /^replicas +1 of 1 ready$/m);
   assert.match(stdout, /^rate +0\.000001234\/s \(0\.0044424\/h\)$/m);
@@ -119,7 +119,7 @@ test("what is missing or of another kind is refused before anything is signed", 
   assert(machine.requests.every(({ method }) => method === "GET"));
 });
 
-test("a name that is taken, an upload that is refused and a replica that fails are each told by their code", async (t) => {
+test("an upload that is refused, a deposit that is too small and a replica that fails are each told by their code", async (t) => {
   const { machine, terminal, write } = await world(t);
   write("godwit.toml", 'name = "plain"\nkind = "service"\n');
   const file = write("plain.wasm", COMPONENT);
@@ -130,8 +130,8 @@ test("a name that is taken, an upload that is refused and a replica that fails a
   assert.equal(machine.operations.length, 0);
   machine.replicas = "failed";
   assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "replica_failed" });
-  assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "name_taken" });
-  assert.equal(machine.operations.length, 1);
+  assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "replica_failed" });
+  assert.equal(machine.operations.length, 1, "what is there already is not made again");
 });
 
 test("plan shows changes, places and prices, spends nothing, and says what cannot be met", async (t) => {
@@ -146,7 +146,7 @@ test("plan shows changes, places and prices, spends nothing, and says what canno
   await terminal.json("deploy", file);
   write("godwit.toml", 'name = "plain"\nkind = "service"\n[resources]\nmemory_mib = 128\nreplicas = 3\n');
   const changed = await terminal.json("plan", write("plain.wasm", Uint8Array.from([...COMPONENT, 0, 0])));
-  assert.deepEqual((changed["changes"] as { what: string; by: string | null }[]).map(({ what, by }) => [what, by]), [["component", null], ["memory", "godwit resize plain --memory 128"], ["replicas", "godwit scale plain 3"]]);
+  assert.deepEqual((changed["changes"] as { what: string; by: string | null }[]).map(({ what, by }) => [what, by]), [["component", "godwit deploy"], ["memory", "godwit deploy"], ["replicas", "godwit deploy"]]);
 
   write("godwit.toml", 'name = "large"\nkind = "service"\n[resources]\nmemory_mib = 1024\nreplicas = 5\n[budget]\ndeposit = "0.000001"\n');
   const { code, stdout } = await terminal.run("plan", "--json", file);

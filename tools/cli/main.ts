@@ -21,12 +21,15 @@ import { image } from "./commands/image.ts";
 import { lock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
 import { machine } from "./commands/machine.ts";
+import { move } from "./commands/move.ts";
 import { netboot } from "./commands/netboot.ts";
 import { newProject } from "./commands/new.ts";
 import { plan } from "./commands/plan.ts";
+import { promote } from "./commands/promote.ts";
 import { ps } from "./commands/ps.ts";
 import { resize } from "./commands/resize.ts";
 import { rm } from "./commands/rm.ts";
+import { rollback } from "./commands/rollback.ts";
 import { run } from "./commands/run.ts";
 import { scale } from "./commands/scale.ts";
 import { serve } from "./commands/serve.ts";
@@ -44,7 +47,7 @@ import { jsonText, paint, plain } from "./table.ts";
 export const COMMANDS: readonly (readonly [group: string, commands: readonly Command[]])[] = [
   ["Begin", [newProject, dev, test]],
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
-  ["Change", [scale, resize, topup, rm]],
+  ["Change", [scale, resize, topup, move, promote, rollback, rm]],
   ["Hold", [account, transfer, lock, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
   ["Operate", [machine, image, netboot, chain, audit, simulate]],

@@ -46,13 +46,13 @@ export async function makePlan({ client, account }: Pick<Session, "client" | "ac
 }
 
 function changesOf(wanted: PlanWanted, digest: string, running: Deployment | undefined): Change[] {
-  const { name, memoryMib, cpuMillis, replicas } = wanted;
-  if (running === undefined) return [{ what: "deployment", now: "none", wanted: name, by: "godwit deploy" }];
+  const { memoryMib, cpuMillis, replicas } = wanted;
+  if (running === undefined) return [{ what: "deployment", now: "none", wanted: wanted.name, by: "godwit deploy" }];
   const rows: readonly (readonly [what: string, now: string, wanted: string, by: string | null])[] = [
-    ["component", running.component, `sha256:${digest}`, null],
-    ["memory", `${running.memoryMib} MiB`, `${memoryMib} MiB`, `godwit resize ${name} --memory ${memoryMib}`],
-    ["CPU", `${running.cpuMillis}m`, `${cpuMillis}m`, `godwit resize ${name} --cpu ${cpuMillis}`],
-    ["replicas", String(running.replicas), String(replicas), `godwit scale ${name} ${replicas}`],
+    ["component", running.component, `sha256:${digest}`, "godwit deploy"],
+    ["memory", `${running.memoryMib} MiB`, `${memoryMib} MiB`, "godwit deploy"],
+    ["CPU", `${running.cpuMillis}m`, `${cpuMillis}m`, "godwit deploy"],
+    ["replicas", String(running.replicas), String(replicas), "godwit deploy"],
   ];
   return rows.filter(([, now, then]) => now !== then).map(([what, now, then, by]) => ({ what, now, wanted: then, by }));
 }

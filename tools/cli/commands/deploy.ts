@@ -1,23 +1,20 @@
 /**
- * `godwit deploy`: build, upload by digest, one signed transaction, and the wait until it serves.
+ * `godwit deploy`: build, upload by digest, one signed transaction, and the wait until it serves; again, and what has changed is brought up to date.
  *
  * What is cheap to find wrong is looked at first: manifest, kind, name. What exists only once is done last: the upload is harmless
  * and expires by itself, the transaction is all or nothing.
  */
-import type { Operation } from "#chain/codec/transaction.ts";
-import { deploymentIdOf } from "#chain/codec/transaction.ts";
-import { type Digest, hex } from "#chain/types.ts";
-import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
-import type { Manifest } from "#workloads/manifest.ts";
+import { hex } from "#chain/types.ts";
 import type { Bill, Deployment } from "../answers.ts";
-import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell } from "../command.ts";
+import { type Wanted, bring, newGate, taskRefusal, upload } from "../bring.ts";
+import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell } from "../command.ts";
 import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { makePlan } from "../plan.ts";
 import { Steps } from "../steps.ts";
-import { WAIT_OPTIONS, waitForReplicas, waitMs } from "../ready.ts";
-import { type Session, openSession, send } from "../session.ts";
-import { pairsText, print, warn, withProgress } from "../table.ts";
+import { WAIT_OPTIONS, waitMs } from "../ready.ts";
+import { openSession } from "../session.ts";
+import { pairsText, print, warn } from "../table.ts";
 import { runwayText } from "./bill.ts";
 
 const REPLICAS_MAX = 256;
@@ -44,23 +41,21 @@ export const deploy: Command = {
     const path = input.positionals[0] ?? ".";
     const wanted = await wantedOf(input, shell, path);
     await using session = await openSession(input, shell);
-    await refuseTakenName(session, wanted.name);
     const { component, digest, build } = await loadComponent(path, shell);
     for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
     const steps = new Steps(shell);
     const planned = await makePlan(session, wanted, digest);
-    steps.done(`planned: ${planned.forecast.placed.length} of ${wanted.replicas} replicas find a machine, ${rateText(planned.ratePerSecond)}`);
+    steps.done(`planned: ${planned.forecast.placed.length} of ${planned.forecast.placed.length + planned.forecast.unplaced.length} replicas find a machine, ${rateText(planned.ratePerSecond)}`);
     for (const problem of planned.problems) warn(shell, problem);
     const digests = await upload(session, shell, component, wanted);
     steps.done(`uploaded ${component.length} bytes, inspected and compiled`);
-    const done = await send(session, shell, [deployOperation(wanted, digests)], "deploying");
-    steps.done(`final in block ${done.height}`);
-    const id = hex(deploymentIdOf(session.account.address, done.nonce, 0));
-    const deployment = await waitForReplicas(session.client, id, shell, timeoutMs, (state, count) => steps.done(`${state}: ${count} of ${wanted.replicas}`));
-    const bill = await session.client.bill(id);
+    const { did, deployment, done } = await bring(session, shell, wanted, digests, timeoutMs, newGate(), {
+      onFinal: ({ height }) => steps.done(`final in block ${height}`), onward: (state, count) => steps.done(`${state}: ${count} of ${wanted.replicas}`),
+    });
+    const bill = await session.client.bill(deployment.id);
     print(shell, input.json, {
-      id: deployment.id, name: deployment.name, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length,
-      replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done.txid, height: done.height,
+      id: deployment.id, name: deployment.name, did, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length, revision: deployment.revision,
+      replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done?.txid ?? null, height: done?.height ?? null,
     }, () => summaryText(deployment, bill));
   },
 };
@@ -73,10 +68,6 @@ export async function wantedOf(input: Input, shell: Shell, path: string): Promis
   return wanted;
 }
 
-/** What a deployment needs of a manifest. */
-type Wanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse">;
-type Digests = { readonly component: Digest; readonly configuration: Digest | null };
-
 function readOverrides(input: Input): Partial<Wanted> {
   const name = input.text("name");
   const replicas = input.count("replicas", 1, REPLICAS_MAX);
@@ -88,30 +79,8 @@ function readOverrides(input: Input): Partial<Wanted> {
   };
 }
 
-const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run); a deployment is a service`);
-
-/** The chain refuses a name that is taken as well; asking first saves the build and the upload. */
-async function refuseTakenName({ client, account }: Session, name: string): Promise<void> {
-  const taken = (await client.allDeployments(account.addressText)).find((deployment) => deployment.name === name && deployment.state !== "closing");
-  if (taken !== undefined) throw new CliError("name_taken", `Cannot deploy ${name}: this account has a deployment of that name (${taken.id}); godwit rm ${name} ends it`, { id: taken.id });
-}
-
-async function upload({ client }: Session, shell: Shell, component: Uint8Array, wanted: Wanted): Promise<Digests> {
-  const { name } = wanted;
-  if (component.length > LIMITS_DEFAULT.componentBytesMax) throw new CliError("component_too_large", `Cannot deploy ${name}: the component has ${component.length} bytes and ${LIMITS_DEFAULT.componentBytesMax} is the limit`);
-  const uploaded = await withProgress(shell, `uploading ${component.length} bytes`, client.uploadComponent(component));
-  if (uploaded.kind === "task") throw taskRefusal(name);
-  return { component: uploaded.digest, configuration: await client.uploadConfiguration(wanted) };
-}
-
-const deployOperation = (wanted: Wanted, digests: Digests): Operation => ({
-  kind: "deploy", name: wanted.name, componentDigest: digests.component, configurationDigest: digests.configuration, memoryMib: wanted.memoryMib,
-  cpuMillis: wanted.cpuMillis, concurrency: wanted.concurrency, replicas: wanted.replicas, deposit: wanted.depositAmount, rateMax: wanted.rateMax,
-  isolation: wanted.isolation === "process" ? 1 : 0,
-});
-
 const summaryText = (deployment: Deployment, now: Bill): string => pairsText([
-  ["deployed", `${deployment.name} (${deployment.id})`],
+  ["deployed", `${deployment.name} (${deployment.id}), revision ${deployment.revision}`],
   ["url", deployment.url],
   ["replicas", `${deployment.leases.filter(({ state }) => state === "ready").length} of ${deployment.replicas} ready`],
   ["rate", rateText(now.ratePerSecond)],
