@@ -17,6 +17,7 @@ import { PRESETS } from "#chain/constants.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
+import { giveSpareMemoryBack } from "#chain/node/spareMemory.ts";
 import type { Transport } from "#chain/network/transport.ts";
 import { type Address, type Hex, address as addressOf, fromHex, hex } from "#chain/types.ts";
 import { codeDirectory } from "#sandbox/cache.ts";
@@ -262,6 +263,7 @@ async function openParts(
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });
   started.defer(() => node.stop());
+  started.defer(giveSpareMemoryBack(node));
 
   let names: ReadonlySet<Hex> | null = null;
   const named: Parts["named"] = { current: () => (names ??= readNamed(node.view())), forget: () => void (names = null) };

@@ -14,6 +14,7 @@ import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type StreamTransport, openStreams } from "#chain/network/streams.ts";
 import { peerId } from "#chain/network/transport.ts";
 import { type ChainNode, type NodeError, openNode } from "#chain/node/node.ts";
+import { giveSpareMemoryBack } from "#chain/node/spareMemory.ts";
 import { openKey } from "#os/keys.ts";
 
 export type ValidatorOptions = {
@@ -47,7 +48,11 @@ export async function startValidator({ directory, genesis, listen, peers, clockO
       ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(trace === undefined ? {} : { trace }), ...(onHalt === undefined ? {} : { onHalt }),
     });
     node.start();
-    return { node, transport, stop: () => node.stop() };
+    const keepMemory = giveSpareMemoryBack(node);
+    return { node, transport, stop: () => {
+      keepMemory();
+      return node.stop();
+    } };
   } catch (error) {
     await transport.close();
     throw error;
