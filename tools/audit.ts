@@ -106,7 +106,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       machines.delete(name(op.machine));
       witnesses.retire(op.machine);
     } else if (op.kind === "up") {
-      const last = witnesses.up(op, origin.sender);
+      const last = witnesses.up(op, origin.sender, () => check(false, `block ${height}: a machine is said to have come up, and its witnesses say no such thing`));
       if (last !== null) endRun(sender, last, t);
     } else if (op.kind === "deploy") {
       add(sender, -op.deposit);

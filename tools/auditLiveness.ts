@@ -42,8 +42,8 @@ export class WitnessBook {
     this.#machines.delete(machine.toHex());
   }
 
-  /** The end of what ran there; null: nothing ends by it. */
-  up({ bootId, consensusKey, acknowledgements }: Extract<Operation, { kind: "up" }>, sender: Address): bigint | null {
+  /** The end of what ran there; null: nothing ends by it. `onFalse` hears of one that too few witnesses speak for. */
+  up({ bootId, consensusKey, acknowledgements }: Extract<Operation, { kind: "up" }>, sender: Address, onFalse: () => void): bigint | null {
     const machine = this.#machines.get(sender.toHex())!;
     const boot = bootId.toHex();
     if (!machine.isDown && machine.boot === boot) return null;
@@ -51,18 +51,22 @@ export class WitnessBook {
     const seats = this.#seatsOf(this.#epoch);
     const isOwn = seats.length === 1 && idOf(seats[0]!) === validator;
     const ran = !machine.isDown;
-    const end = isOwn ? this.#blocks.at(-2)!.second : this.#attested(machine, sender.toHex(), boot, validator, acknowledgements);
+    const end = isOwn ? this.#blocks.at(-2)!.second : this.#attested(machine, sender.toHex(), boot, validator, acknowledgements, onFalse);
     Object.assign(machine, { boot, validator, isDown: false, since: this.#now.height });
     return ran ? end : null;
   }
 
-  #attested(machine: Machine, id: string, boot: string, validator: string | null, sealed: readonly Uint8Array[]): bigint {
+  #attested(machine: Machine, id: string, boot: string, validator: string | null, sealed: readonly Uint8Array[], onFalse: () => void): bigint {
     const words = sealed.map((bytes) => openUpAcknowledgement(this.#chainId, bytes)).filter((opened) => {
       const { statement: { machine: of, bootId, witness, height, base, before } } = opened;
       const key = this.#keyOf(witness);
       return of === id && bootId === boot && height >= machine.since && this.#isFresh(base) && key !== null && upAcknowledgementHolds(opened, key) && (before.beat === null || beatHolds(this.#chainId, before.beat, machine.key));
     }).map(({ statement }) => statement);
-    const set = this.#sets(validator).find((one) => 3 * weigh(one, words.map(({ witness }) => witness)) >= 2 * weigh(one, [...one.keys()])) ?? new Map<string, number>();
+    const set = this.#sets(validator).find((one) => 3 * weigh(one, words.map(({ witness }) => witness)) >= 2 * weigh(one, [...one.keys()]));
+    if (!set) {
+      onFalse();
+      return this.#now.second;
+    }
     const before = words.filter(({ witness, before: { bootId } }) => set.has(witness) && bootId === machine.boot);
     const heard = before.filter((one) => one.before.beat !== null);
     const vouching = heard.length > 0 ? heard : before;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
-import { chainId } from "#chain/types.ts";
+import { type Hex, chainId } from "#chain/types.ts";
 import { FINALIZE, type LoggedBlock, type LoggedCertificate, type LoggedVote, NOTARIZE, NULLIFY, VoteLog, type VoteLogOptions } from "./voteLog.ts";
 
 const OPTIONS: VoteLogOptions = { chainId: chainId(new Uint8Array(8).fill(7)), publicKey: publicKeyOf(new Uint8Array(32).fill(1)), mustExist: false };
@@ -182,6 +182,24 @@ test("R12: a log that was lost says so until a quorum was heard; what is mute th
   log = await reopen(log);
   const refusal = (epoch: number, view: number): string | null => log.refusal({ ...vote(view, NOTARIZE, 99), epoch });
   assert.deepEqual([refusal(3, 17), refusal(4, 1), refusal(4, 2)], ["vote_muted", "vote_muted", null]);
+  await log.close();
+});
+
+test("liveness L11: what was said of a machine's silence outlives a restart and a rewrite, and goes when it is void", async (t) => {
+  const [one, other] = ["01".repeat(20), "02".repeat(20)] as [Hex, Hex];
+  const signed = (baseMs: bigint): { bootId: Hex; baseMs: bigint } => ({ bootId: "ab".repeat(16) as Hex, baseMs });
+  let log = await VoteLog.open(await logPath(t), OPTIONS);
+  await log.recordSilence(one, signed(1_000n));
+  await log.recordSilence(one, signed(2n ** 40n));
+  await log.recordSilence(other, signed(3_000n));
+  log = await reopen(log, { ...OPTIONS, bytesMax: 1 });
+  assert.deepEqual(log.silences(), [[one, signed(2n ** 40n)], [other, signed(3_000n)]]);
+  log.forgetSilence(3_001n);
+  await log.record(vote(1, NOTARIZE));
+  await log.forget(0, 1, 1);
+  log = await reopen(log);
+  assert.equal(log.wasLost, false);
+  assert.deepEqual(log.silences().filter(([machine]) => machine === one), [[one, signed(2n ** 40n)]]);
   await log.close();
 });
 

@@ -2,40 +2,17 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { addressOf } from "#chain/codec/address.ts";
-import { signBinding } from "#chain/codec/hello.ts";
-import { type Beat, type Moment, sealSuspicion, sealUpAcknowledgement, signBeat } from "#chain/codec/liveness.ts";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
 import { buildBlock, nextMoneySecond } from "#chain/ledger/ledger.ts";
-import { type Address, type Hex, hex } from "#chain/types.ts";
+import { type Address, hex } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
 import { type Actor, World, actor, bootId, deployment, registration, validatorActor } from "./world.ts";
+import { WITNESSES, beatOf, idOf, suspicion, wordsFor } from "./witnesses.ts";
 
 const [tenant, operator] = [actor(1), actor(2)];
-const WITNESSES = [0, 1, 2, 3] as const;
 const RATE = 164n;
 const id = deploymentIdOf(tenant.id, 0n, 0);
-const idOf = (one: Actor): Hex => hex(one.id);
-const here = (world: World): Moment => ({ height: world.view.height, sinceMs: 0 });
-
-const beatOf = (world: World, machine: Actor, boot: Uint8Array, number = 9): Beat =>
-  signBeat(world.ledger.chainId, { machine: idOf(machine), bootId: hex(boot), number, height: world.view.height, timeMs: world.view.timeMs }, machine.seed);
-
-function suspicion(world: World, witness: number, machine: Actor, { beat, at = here(world), base = world.view.height }: { beat: Beat | null; at?: Moment; base?: number }): Uint8Array {
-  const { seed, id: name } = validatorActor(witness);
-  return sealSuspicion(world.ledger.chainId, { witness: hex(name), machine: idOf(machine), bootId: hex(world.view.machine(machine.id)!.bootId), beat, at, base }, seed);
-}
-
-/** Witnesses say that the machine lives with this boot id, and when they last heard the one before. */
-function comesUp(world: World, machine: Actor, boot: Uint8Array, witnesses: readonly number[], { at = here(world), host = null, height = world.view.height }: { at?: Moment; host?: number | null; height?: number } = {}): Operation {
-  const { chainId } = world.ledger;
-  const before = world.view.machine(machine.id)?.bootId ?? new Uint8Array(16);
-  const acknowledgements = witnesses.map((witness) => sealUpAcknowledgement(chainId, {
-    witness: idOf(validatorActor(witness)), machine: idOf(machine), bootId: hex(boot), height, base: world.view.height, before: { bootId: hex(before), beat: null, at },
-  }, validatorActor(witness).seed));
-  const validator = host === null ? null : validatorActor(host);
-  return { kind: "up", bootId: boot, consensusKey: validator?.key ?? null, binding: validator === null ? null : signBinding(validator.seed, chainId, machine.key), acknowledgements };
-}
 
 /** Four validators, two machines, and a deployment that has run on one of them since the last block. */
 function running({ host = null }: { host?: number | null } = {}): { world: World; machine: Actor; other: Actor; boot: Uint8Array } {
@@ -43,7 +20,7 @@ function running({ host = null }: { host?: number | null } = {}): { world: World
   const machines = [actor(1001), actor(1002)];
   for (const one of machines) world.send(operator, [registration(world.ledger, one, operator, { memoryMib: 4096, cpuMillis: 4000, gib: 1024n, core: 1000n, bond: 20n * 10n ** 9n })]);
   world.block();
-  for (const [n, one] of machines.entries()) world.send(one, [comesUp(world, one, bootId(n + 1, 0), WITNESSES, { host: n === 0 ? host : null })]);
+  for (const [n, one] of machines.entries()) world.send(one, [wordsFor(world, one, bootId(n + 1, 0), WITNESSES, { host: n === 0 ? host : null })]);
   world.block();
   world.send(tenant, [deployment("hello")]);
   world.block();
@@ -110,7 +87,7 @@ test("suspicions of blocks that are more than ten seconds old, or of before the 
   world.block(1, { suspicions: before });
   assert.strictEqual(world.view.machine(machine.id)!.state, "down");
   world.block(1);
-  world.send(machine, [comesUp(world, machine, boot, WITNESSES)]);
+  world.send(machine, [wordsFor(world, machine, boot, WITNESSES)]);
   world.block(1);
   assert.strictEqual(world.view.machine(machine.id)!.state, "up");
   const again = world.tryBlock(1, { suspicions: before });
@@ -124,11 +101,11 @@ test("up needs two thirds of the witnesses, who answered after the machine went 
   world.block(1, { suspicions: [0, 1, 2].map((witness) => suspicion(world, witness, machine, { beat: beatOf(world, machine, boot) })) });
   const attempts: readonly (readonly [string, Operation])[] = [
     ["not_witnessed", { kind: "up", bootId: boot, consensusKey: null, binding: null, acknowledgements: [] }],
-    ["not_witnessed", comesUp(world, machine, boot, [0, 1])],
-    ["not_witnessed", comesUp(world, machine, boot, [0, 1, 1])],
-    ["not_witnessed", comesUp(world, machine, boot, WITNESSES, { height: early })],
-    ["bad_proof", { ...(comesUp(world, machine, boot, WITNESSES, { host: 1 }) as Extract<Operation, { kind: "up" }>), consensusKey: validatorActor(2).key }],
-    ["ok", comesUp(world, machine, boot, [1, 2, 3])],
+    ["not_witnessed", wordsFor(world, machine, boot, [0, 1])],
+    ["not_witnessed", wordsFor(world, machine, boot, [0, 1, 1])],
+    ["not_witnessed", wordsFor(world, machine, boot, WITNESSES, { height: early })],
+    ["bad_proof", { ...(wordsFor(world, machine, boot, WITNESSES, { host: 1 }) as Extract<Operation, { kind: "up" }>), consensusKey: validatorActor(2).key }],
+    ["ok", wordsFor(world, machine, boot, [1, 2, 3])],
   ];
   for (const [code, op] of attempts) {
     world.send(machine, [op]);
@@ -145,7 +122,7 @@ test("after the first down of an hour nothing is placed there for ten seconds, a
     world.block(1, { suspicions: [0, 1, 2].map((witness) => suspicion(world, witness, machine, { beat: beatOf(world, machine, boot) })) });
     assert.strictEqual(world.view.machine(machine.id)!.placeableFrom, world.second + seconds);
     world.block(1);
-    world.send(machine, [comesUp(world, machine, boot, WITNESSES)]);
+    world.send(machine, [wordsFor(world, machine, boot, WITNESSES)]);
     world.block(1);
   }
 });
@@ -168,7 +145,7 @@ test("another boot id ends what ran before at the latest second that more than a
   world.block(4);
   const { height } = world.view;
   const [late, middle, early] = [3_000, 2_000, 1_000].map((sinceMs) => ({ height, sinceMs }));
-  const witnessed = [late, middle, middle, early].map((at, witness) => comesUp(world, machine, bootId(9, 9), [witness], { at: at! }) as Extract<Operation, { kind: "up" }>);
+  const witnessed = [late, middle, middle, early].map((at, witness) => wordsFor(world, machine, bootId(9, 9), [witness], { at: at! }) as Extract<Operation, { kind: "up" }>);
   world.send(machine, [{ ...witnessed[0]!, acknowledgements: witnessed.flatMap(({ acknowledgements }) => acknowledgements) }]);
   world.block(5);
   assert.notStrictEqual(hex(world.view.machine(machine.id)!.bootId), hex(boot));
@@ -183,8 +160,8 @@ test("an audit that knows nothing of the ledger comes to the same verdicts, seco
   world.ready(machine, other);
   world.block(1);
   world.block(3);
-  world.send(other, [comesUp(world, other, bootId(7, 7), WITNESSES, { at: { height: world.view.height, sinceMs: 1_500 } })]);
-  world.send(machine, [comesUp(world, machine, boot, [1, 2, 3])]);
+  world.send(other, [wordsFor(world, other, bootId(7, 7), WITNESSES, { at: { height: world.view.height, sinceMs: 1_500 } })]);
+  world.send(machine, [wordsFor(world, machine, boot, [1, 2, 3])]);
   world.block(3);
   world.block(9);
   const report = await audit(apiOf(world, blocksOf(world)));

@@ -12,6 +12,7 @@ import { simulate as simulateLiveness } from "./liveness/world.ts";
 import { LEDGER_MUTANTS } from "./mutants/ledger.ts";
 import { LIVENESS_MUTANTS } from "./mutants/liveness.ts";
 import type { WorldCode } from "#tests/ledger/world.ts";
+import { playDowns } from "./downs.ts";
 import { playHolders } from "./holders.ts";
 import { scenario } from "./scenarios.ts";
 import { CODE, simulate } from "./world.ts";
@@ -77,9 +78,10 @@ async function worldOf(mutant: Mutant): Promise<(seed: number) => readonly strin
     const code = Object.assign({}, LIVENESS, ...parts) as LivenessCode;
     return (seed) => (mutant.scenario === "courts" ? hold(seed, code) : simulateLiveness(seed, livenessScenario(mutant.scenario), code).faults);
   }
-  if (mutant.scenario === "holders") {
+  const play = mutant.scenario === "holders" ? playHolders : mutant.scenario === "downs" ? playDowns : null;
+  if (play !== null) {
     const parts = await plantInto(mutant, ["ledger/ledger", "ledger/view"]);
-    return (seed) => playHolders(seed, Object.assign({}, ...parts) as WorldCode);
+    return (seed) => play(seed, Object.assign({}, ...parts) as WorldCode);
   }
   const code = await plant(mutant);
   return (seed) => simulate(seed, scenario(mutant.scenario), code).faults;

@@ -28,6 +28,26 @@ export const LEDGER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "ledger/state.ts", from: "of undo.journal.toReversed()) this", to: "of undo.journal) this" }],
   },
   {
+    name: "leases stay on a machine that is down", scenario: "downs", seedsMax: 5,
+    edits: [{ file: "ledger/liveness.ts", from: '  endRun(context, machine, endSecond, "down");\n', to: "" }],
+  },
+  {
+    name: "a machine that is down is paid until the block that takes it down", scenario: "downs", seedsMax: 5,
+    edits: [{ file: "ledger/liveness.ts", from: "goDown(context, machine, verdict.endSecond)", to: "goDown(context, machine, context.second)" }],
+  },
+  {
+    name: "what another boot left is paid on", scenario: "downs", seedsMax: 5,
+    edits: [{ file: "ledger/liveness.ts", from: "if (machine.up) endRun(", to: "if (false) endRun(" }],
+  },
+  {
+    name: "suspicions need no signature", scenario: "downs", seedsMax: 20,
+    edits: [{ file: "ledger/liveness.ts", from: "suspicionHolds(opened, key) && beatIsGood", to: "beatIsGood" }],
+  },
+  {
+    name: "a machine comes up by the word of one witness", scenario: "downs", seedsMax: 20,
+    edits: [{ file: "ledger/liveness.ts", from: "if (end === null) return refuse", to: "if (end === null && op.acknowledgements.length === 0) return refuse" }, { file: "ledger/liveness.ts", from: "if (machine.up) endRun(context, machine, end, ", to: "if (machine.up) endRun(context, machine, end ?? parentSecond, " }],
+  },
+  {
     name: "a lock is claimed after its time", scenario: "holders", seedsMax: 5,
     edits: [{ file: "ledger/locks.ts", from: "if (timeMs >= held.expiryMs) return refuse", to: "if (false) return refuse" }],
   },
