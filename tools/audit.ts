@@ -93,6 +93,8 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
     add(sender, -stakes.operate(op, sender, timeMs));
+    const rent = holders.rentOf(op, origin, timeMs);
+    add(sender, -rent); pool += rent;
     for (const [who, amount] of holders.operate(op, origin, timeMs)) add(who, amount);
     if (op.kind === "report") punish(op.evidence, sender);
     else if (op.kind === "transfer") [sender, name(op.to)].forEach((who, i) => add(who, i === 0 ? -op.amount : op.amount));

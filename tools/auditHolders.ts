@@ -1,5 +1,5 @@
 /**
- * The audit's own reckoning of what holders have besides a balance: locked transfers. Like `audit.ts` it imports nothing of the ledger: a second
+ * The audit's own reckoning of what holders have besides a balance: locked transfers and names. Like `audit.ts` it imports nothing of the ledger: a second
  * reading of the rules (chain/README.md, T1 to T2) from blocks alone.
  */
 import { addressText as name } from "#chain/codec/address.ts";
@@ -8,6 +8,7 @@ import type { Operation } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
 import type { Address } from "#chain/types.ts";
 
+const DAY_MS = 86_400_000n;
 /** Who sent an operation, and what names what it makes. */
 export type Origin = { sender: Address; nonce: bigint; at: number };
 /** What an operation adds to balances. */
@@ -15,6 +16,7 @@ type Flow = [who: string, amount: bigint][];
 
 export class HolderBook {
   readonly #locks = new Map<string, { from: string; to: string; amount: bigint; hash: string; until: bigint }>();
+  readonly #names = new Map<string, { owner: string; until: bigint }>();
   readonly #check: (holds: boolean, what: string) => void;
 
   constructor(check: (holds: boolean, what: string) => void) {
@@ -23,6 +25,27 @@ export class HolderBook {
 
   get locked(): bigint {
     return [...this.#locks.values()].reduce((sum, { amount }) => sum + amount, 0n);
+  }
+
+  /** Rent that goes from balances into the fee pool; and that a name is not had twice. */
+  rentOf(op: Operation, { sender }: Origin, timeMs: bigint): bigint {
+    if (op.kind !== "registerName" && op.kind !== "renewName" && op.kind !== "transferName" && op.kind !== "releaseName" && op.kind !== "pointName") return 0n;
+    const held = this.#names.get(op.name);
+    const isOver = held === undefined || timeMs >= held.until + 30n * DAY_MS;
+    if (op.kind === "registerName") {
+      this.#check(isOver, `name ${op.name} was registered, though it has an owner`);
+      this.#names.set(op.name, { owner: name(sender), until: timeMs + BigInt(op.years) * 365n * DAY_MS });
+      return BigInt(op.years) * 1_000_000_000n;
+    }
+    if (isOver) return (this.#check(false, `${op.kind} of name ${op.name}, which nobody has, is said to have worked`), 0n);
+    if (op.kind === "renewName") {
+      held.until += BigInt(op.years) * 365n * DAY_MS;
+      return BigInt(op.years) * 1_000_000_000n;
+    }
+    this.#check(held.owner === name(sender), `${op.kind} of name ${op.name} by another than its owner is said to have worked`);
+    if (op.kind === "transferName") held.owner = name(op.to);
+    if (op.kind === "releaseName") this.#names.delete(op.name);
+    return 0n;
   }
 
   operate(op: Operation, { sender, nonce, at }: Origin, timeMs: bigint): Flow {

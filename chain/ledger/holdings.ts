@@ -5,11 +5,13 @@
  * Lists, in the one ordered set of the state (model.ts), by their first letter:
  *   L account lock      locks that an account made or that are for it
  *   D account id, W validator id        delegations of an account, and to a validator
+ *   O account id, N deployment id       names of an account, and those that point to a deployment
  *   B time id           delegations of which something leaves, by when the first of it is paid
  */
 import type { Cbor } from "#chain/codec/cbor.ts";
+import { HOST_NAME_BYTES_MAX } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import { bytes, list, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
 import { type Address, type Digest, address, digest } from "#chain/types.ts";
 
@@ -35,7 +37,17 @@ export type DelegationHeld = {
   readonly shares: bigint;
   readonly leaving: readonly Leaving[];
 };
-export type Holding = LockHeld | DelegationHeld;
+/** A host by which machines answer for a deployment of its owner. */
+export type NameHeld = {
+  readonly kind: "name";
+  readonly id: Address;
+  readonly name: string;
+  readonly owner: Address;
+  /** null: nowhere. It may be gone since. */
+  readonly deployment: Address | null;
+  readonly expiryMs: bigint;
+};
+export type Holding = LockHeld | DelegationHeld | NameHeld;
 export type HoldingKind = Holding["kind"];
 
 type Kind<E extends Holding> = {
@@ -48,6 +60,7 @@ type Kind<E extends Holding> = {
 };
 
 export const delegationKey = (id: Address): string => stateKey("delegation", id);
+export const nameKey = (id: Address): string => stateKey("name", id);
 export const lockKey = (id: Address): string => stateKey("lock", id);
 
 const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> } = {
@@ -70,6 +83,16 @@ const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> 
     },
     lists: ({ id, validator, delegator, leaving: [first] }) =>
       [`D${delegator.toHex()}${id.toHex()}`, `W${validator.toHex()}${id.toHex()}`, ...(first ? [`B${first.releaseMs.toString(16).padStart(20, "0")}${id.toHex()}`] : [])],
+    money: () => 0n,
+  },
+  name: {
+    key: ({ id }) => nameKey(id),
+    leaf: ({ id, name, owner, deployment, expiryMs }) => [id, name, owner, deployment ?? new Uint8Array(0), expiryMs],
+    from: (leaf) => {
+      const [id, name, owner, deployment, expiryMs] = tuple(leaf as Cbor, 5);
+      return { kind: "name", id: id20(id), name: text(name, HOST_NAME_BYTES_MAX), owner: id20(owner), deployment: bytes(deployment).length === 0 ? null : id20(deployment), expiryMs: u64(expiryMs) };
+    },
+    lists: ({ id, owner, deployment }) => [`O${owner.toHex()}${id.toHex()}`, ...(deployment ? [`N${deployment.toHex()}${id.toHex()}`] : [])],
     money: () => 0n,
   },
 };

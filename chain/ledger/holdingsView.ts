@@ -1,8 +1,10 @@
 /** What holders read of the ledger: a part of `LedgerView` (view.ts). */
-import { delegationIdOf } from "#chain/codec/holderOperations.ts";
-import type { LockHeld } from "#chain/ledger/holdings.ts";
+import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
+import type { LockHeld, NameHeld } from "#chain/ledger/holdings.ts";
+import { NAMES_PER_DEPLOYMENT_MAX } from "#chain/ledger/limits.ts";
+import { isFree } from "#chain/ledger/names.ts";
 import { EMPTY_POOL, unitsFor } from "#chain/ledger/pools.ts";
-import type { State } from "#chain/ledger/state.ts";
+import { type State, parseId } from "#chain/ledger/state.ts";
 import type { Page, PageRequest } from "#chain/ledger/view.ts";
 import type { Address, Digest } from "#chain/types.ts";
 
@@ -16,7 +18,13 @@ export type DelegationView = {
   readonly amount: bigint;
   readonly leaving: readonly { readonly amount: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number }[];
 };
+export type NameView = Omit<NameHeld, "kind" | "id">;
 export type HoldingsView = {
+  /** Also when its time is over, as long as only its owner may renew it; null when it is anybody's. */
+  name(name: string): NameView | null;
+  namesOf(owner: Address, page?: PageRequest): Page<NameView>;
+  /** Names that point to a deployment and whose time is not over: sixteen at most. */
+  namesTo(deployment: Address): readonly string[];
   delegation(validator: Address, delegator: Address): DelegationView | null;
   delegationsOf(delegator: Address, page?: PageRequest): Page<DelegationView>;
   delegationsTo(validator: Address, page?: PageRequest): Page<DelegationView>;
@@ -27,6 +35,11 @@ export type HoldingsView = {
 
 /** Things of holders that a block did. */
 export type HoldingEvent =
+  | { readonly kind: "nameRegistered"; readonly name: string; readonly owner: Address; readonly deployment: Address | null; readonly expiryMs: bigint }
+  | { readonly kind: "nameRenewed"; readonly name: string; readonly owner: Address; readonly expiryMs: bigint }
+  | { readonly kind: "namePointed"; readonly name: string; readonly owner: Address; readonly deployment: Address | null }
+  | { readonly kind: "nameTransferred"; readonly name: string; readonly sender: Address; readonly owner: Address }
+  | { readonly kind: "nameReleased"; readonly name: string; readonly owner: Address }
   | { readonly kind: "delegated"; readonly validator: Address; readonly delegator: Address; readonly amount: bigint; readonly shares: bigint }
   | { readonly kind: "undelegated"; readonly validator: Address; readonly delegator: Address; readonly amount: bigint; readonly releaseMs: bigint }
   | { readonly kind: "delegationPaid"; readonly validator: Address; readonly delegator: Address; readonly amount: bigint }
@@ -41,6 +54,13 @@ export const holdingsView = (state: State, pageOf: PageOf): HoldingsView => ({
   delegation: (validator, delegator) => delegationView(state, delegationIdOf(validator, delegator)),
   delegationsOf: (delegator, page = {}) => pageOf(`D${delegator.toHex()}`, page, (id) => delegationView(state, id) as DelegationView),
   delegationsTo: (validator, page = {}) => pageOf(`W${validator.toHex()}`, page, (id) => delegationView(state, id) as DelegationView),
+  name: (name) => {
+    const held = state.named(nameIdOf(name));
+    return held === undefined || isFree(held, state.totals.timeMs) ? null : nameView(held);
+  },
+  namesOf: (owner, page = {}) => pageOf(`O${owner.toHex()}`, page, (id) => nameView(state.named(id) as NameHeld)),
+  namesTo: (deployment) => state.listed(`N${deployment.toHex()}`, NAMES_PER_DEPLOYMENT_MAX).map((id) => state.named(parseId(id)) as NameHeld)
+    .filter(({ expiryMs }) => state.totals.timeMs < expiryMs).map(({ name }) => name),
   lock: (id) => lockView(state.lock(id)),
   locksOf: (account, page = {}) => pageOf(`L${account.toHex()}`, page, (id) => lockView(state.lock(id)) as LockView),
 });
@@ -61,3 +81,5 @@ function delegationView(state: State, id: Address): DelegationView | null {
     leaving: held.leaving.map((one) => ({ amount: unitsFor(leaving, one.shares), releaseMs: one.releaseMs, releaseEpoch: one.releaseEpoch })),
   };
 }
+
+const nameView = ({ name, owner, deployment, expiryMs }: NameHeld): NameView => ({ name, owner, deployment, expiryMs });

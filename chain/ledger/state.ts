@@ -14,7 +14,7 @@ import {
   type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
-import { type DelegationHeld, type LockHeld, delegationKey, lockKey } from "#chain/ledger/holdings.ts";
+import { type DelegationHeld, type LockHeld, type NameHeld, delegationKey, lockKey, nameKey } from "#chain/ledger/holdings.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { Image } from "#chain/ledger/image.ts";
@@ -39,7 +39,7 @@ export class State {
   readonly #rows = new Rows();
   readonly #archives = new Map<string, Archive>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
@@ -98,6 +98,9 @@ export class State {
   }
   lock(id: Address): LockHeld | undefined {
     return this.entity(lockKey(id)) as LockHeld | undefined;
+  }
+  named(id: Address): NameHeld | undefined {
+    return this.entity(nameKey(id)) as NameHeld | undefined;
   }
   delegation(id: Address): DelegationHeld | undefined {
     return this.entity(delegationKey(id)) as DelegationHeld | undefined;

@@ -1,23 +1,41 @@
-/** What holders of tokens have besides a balance, as routes: locked transfers, delegated tokens. Reads are of final state, and public. */
+/** What holders of tokens have besides a balance, as routes: locked transfers, delegated tokens, names. Reads are of final state, and public. */
 import { addressText, parseAddress } from "#chain/codec/address.ts";
-import { delegationIdOf } from "#chain/codec/holderOperations.ts";
+import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import type { DelegationView, LockView } from "#chain/ledger/holdingsView.ts";
+import type { DelegationView, LockView, NameView } from "#chain/ledger/holdingsView.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type Address, address, fromHex, hex } from "#chain/types.ts";
+import { hostOfName } from "../hosts.ts";
 import type { Context } from "./context.ts";
 import { decimal } from "./json.ts";
 import { PAGING, pageOf } from "./paging.ts";
 import { refuseWith } from "./problems.ts";
 import { PROOF_ANSWERS, proofOf } from "./proofs.ts";
 import { type Call, type Json, type Route, type Schema, json } from "./route.ts";
-import { ADDRESS_PARAMETER, HOLDING_PARAMETER, page, ref } from "./schemas.ts";
+import { ADDRESS_PARAMETER, HOLDING_PARAMETER, NAME_PARAMETER, page, ref } from "./schemas.ts";
 
 const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "The answer", types: ["application/json"], schema } });
 
 export function holdingRoutes(context: Context): readonly Route[] {
   const view = (): LedgerView => context.node.view();
   return [
+    {
+      id: "getNames", method: "GET", path: "/v1/names", auth: "none", summary: "Names of an account",
+      query: { account: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("names", ref("Name"))),
+      run: ({ query }) => {
+        const { items, next } = view().namesOf(accountIn(query), pageOf(query));
+        return json({ names: items.map((one) => nameJson(one, context.zone)), next });
+      },
+    },
+    {
+      id: "getName", method: "GET", path: "/v1/names/{name}", auth: "none", summary: "Whose a name is, and where it points",
+      parameters: { name: NAME_PARAMETER }, answers: answers(ref("Name")),
+      run: ({ parameters }) => json(nameJson(view().name(parameters["name"] ?? "") ?? refuseWith("name_unknown", `Cannot find name ${parameters["name"]}: nobody has it`), context.zone)),
+    },
+    {
+      id: "getNameProof", method: "GET", path: "/v1/proofs/names/{name}", auth: "none", summary: "Proof of a name, or that nobody has it",
+      parameters: { name: NAME_PARAMETER }, answers: PROOF_ANSWERS, run: ({ parameters }) => proofOf(context, stateKey("name", nameIdOf(parameters["name"] ?? ""))),
+    },
     {
       id: "getDelegations", method: "GET", path: "/v1/delegations", auth: "none", summary: "What an account has behind validators, or (with `validator`) who has something behind one",
       query: { account: ADDRESS_PARAMETER, validator: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("delegations", ref("Delegation"))),
@@ -58,6 +76,8 @@ export function holdingRoutes(context: Context): readonly Route[] {
 const lockJson = ({ id, sender, recipient, amount, hash, expiryMs }: LockView): Json =>
   ({ id: hex(id), sender: addressText(sender), recipient: addressText(recipient), amount: decimal(amount), hash: hex(hash), expiryMs: decimal(expiryMs) });
 
+const nameJson = ({ name, owner, deployment, expiryMs }: NameView, zone: string): Json =>
+  ({ name, owner: addressText(owner), deployment: deployment === null ? null : hex(deployment), host: hostOfName(name, zone), expiryMs: decimal(expiryMs) });
 const delegationJson = ({ validator, delegator, shares, amount, leaving }: DelegationView): Json => ({
   validator: addressText(validator), delegator: addressText(delegator), shares: decimal(shares), amount: decimal(amount),
   leaving: leaving.map((one) => ({ amount: decimal(one.amount), releaseMs: decimal(one.releaseMs), releaseEpoch: one.releaseEpoch })),

@@ -23,6 +23,7 @@ export const page = (name: string, items: Schema): Schema => object({ [name]: li
 export const DIGEST_PARAMETER: Schema = digest;
 export const DEPLOYMENT_PARAMETER: Schema = hexOf(20);
 export const HOLDING_PARAMETER: Schema = hexOf(20);
+export const NAME_PARAMETER: Schema = { type: "string", pattern: "^[a-z0-9.-]{1,253}$" };
 export const ADDRESS_PARAMETER: Schema = address;
 export const TRANSACTION_PARAMETER: Schema = hexOf(32);
 
@@ -61,6 +62,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     weight: { ...number, description: "In the set of this epoch; 0: not in it." }, weightNext: { ...number, description: "In the set of the next epoch." },
     commissionBps: { ...number, description: "The operator's part of what delegators earn, in 1/10,000." }, delegated: { ...decimal, description: "What others have behind it." }, delegatedShares: decimal, leaving: decimal,
     unbonding: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
+  }),
+  Name: object({
+    name: text, owner: address, deployment: { ...textOrNull, description: "null: it points nowhere." }, host: { ...textOrNull, description: "By which machines answer; null: this name stands behind another." },
+    expiryMs: { ...decimal, description: "Header time from which it points nowhere; 30 days later it is anybody's." },
   }),
   Delegation: object({
     validator: address, delegator: address, shares: decimal, amount: { ...decimal, description: "What the shares are worth now." },

@@ -6,6 +6,7 @@ import { WEIGHT_MAX } from "#chain/ledger/limits.ts";
 import type { Version } from "#chain/ledger/model.ts";
 import type { DeploymentView, LeaseView, LedgerView } from "#chain/ledger/view.ts";
 import { type Address, type Hex, hex } from "#chain/types.ts";
+import { hostOfName } from "../hosts.ts";
 import { type DeploymentHere, type Desired, type Lease, besideOf } from "./plan.ts";
 
 /** Deployments read at once when the digests in use are collected. */
@@ -26,7 +27,7 @@ export function readDesired(view: LedgerView, machine: Address, zone: string, na
   return {
     isRegistered: registered !== null,
     bootId: registered === null || registered.state === "down" ? null : hex(registered.bootId),
-    deployments: [...held.values()].flatMap(({ deployment, leases }) => revisionsHere(deployment, leases, zone)),
+    deployments: [...held.values()].flatMap(({ deployment, leases }) => revisionsHere(deployment, leases, zone, view.namesTo(deployment.id))),
     named,
   };
 }
@@ -39,20 +40,21 @@ function leaseHere({ index, state, rate, revision, unhealthyFrom }: LeaseView): 
 }
 
 /**
- * What runs here of one deployment: one revision, or two while a new one is rolled out. The requests of its host go to one of them, the one that
+ * What runs here of one deployment: one revision, or two while a new one is rolled out. The requests of its host, and of the names that point to it, go to one of them, the one that
  * has more of the weight; each has a host of its own beside (`r2.<host>`), by which it can be looked at and is checked.
  */
-function revisionsHere(deployment: DeploymentView, leases: readonly Lease[], zone: string): DeploymentHere[] {
+function revisionsHere(deployment: DeploymentView, leases: readonly Lease[], zone: string, names: readonly string[]): DeploymentHere[] {
   const { rollout } = deployment;
   const host = `${deployment.name}.${addressText(deployment.owner)}.${zone}`;
   const ofRollout = rollout === null ? [] : leases.filter(({ revision }) => revision === rollout.revision);
   const serving = leases.filter((lease) => !ofRollout.includes(lease));
+  const named = names.map((name) => hostOfName(name, zone)).filter((one) => one !== null);
   const made: DeploymentHere[] = [];
   const isShifted = rollout !== null && rollout.weightNow > 0 && (serving.length === 0 || rollout.weightNow >= WEIGHT_MAX / 2);
   const add = (version: Version, here: readonly Lease[], isMain: boolean): void => {
     if (here.length === 0) return;
     const own = rollout === null ? [] : [`r${version.revision}.${host}`];
-    made.push(deploymentHere(deployment, version, here, isMain ? hex(deployment.id) : besideOf(hex(deployment.id)), isMain ? [host, ...own] : own));
+    made.push(deploymentHere(deployment, version, here, isMain ? hex(deployment.id) : besideOf(hex(deployment.id)), isMain ? [host, ...named, ...own] : own));
   };
   add(deployment, serving, !isShifted);
   if (rollout !== null) add(rollout, ofRollout, isShifted);

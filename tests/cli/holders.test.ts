@@ -68,3 +68,24 @@ test("stake delegate names the commission that it saw, undelegate reckons tokens
   for (const args of [["delegate", "1"], ["delegate", "1", address, "--commission-max", "101"], ["undelegate", "all"], ["commission", "-1", address], ["commission"]]) assert.equal((await terminal.errorOf("stake", ...args)).exit, 2, args.join(" "));
   assert.match((await terminal.run("stake", "delegations")).stdout, new RegExp(`^VALIDATOR +TOKENS +ON THE WAY BACK\\n${address} +0\\.0000015 +0\\.000000007\\n$`));
 });
+
+test("name register, renew, point, transfer and release each send what they say; list and show print whose it is and where it points", async (t) => {
+  const { machine, terminal, address, bob, last } = await world(t);
+  const row = { name: "shop", owner: address, deployment: null, host: "shop.localhost", expiryMs: "1900000000000" };
+  machine.holdings.set("names/shop", row).set("names", { names: [row], next: null });
+  await terminal.json("name", "register", "Shop", "--years", "2");
+  assert.deepEqual(last(), { kind: "registerName", name: "shop", deployment: null, years: 2 });
+  await terminal.json("name", "renew", "shop");
+  assert.deepEqual(last(), { kind: "renewName", name: "shop", years: 1 });
+  await terminal.json("name", "point", "shop", "nowhere");
+  assert.deepEqual(last(), { kind: "pointName", name: "shop", deployment: null });
+  await terminal.json("name", "transfer", "shop", bob);
+  assert.deepEqual(last(), { kind: "transferName", name: "shop", to: parseAddress(bob)! });
+  await terminal.json("name", "release", "shop");
+  assert.deepEqual(last(), { kind: "releaseName", name: "shop" });
+  assert.deepEqual(await terminal.json("name", "show", "shop"), row);
+  assert.equal((await terminal.run("name", "list")).stdout, "NAME  POINTS TO  UNTIL\nshop  nowhere    2030-03-17\n");
+  assert.deepEqual(await terminal.errorOf("name", "show", "other"), { exit: 1, code: "name_unknown" });
+  assert.deepEqual(await terminal.errorOf("name", "point", "shop", "nothing"), { exit: 1, code: "deployment_unknown" });
+  for (const args of [["register"], ["register", "a b"], ["register", "shop", "--years", "11"], ["point", "shop"], ["transfer", "shop"], ["transfer", "shop", "gw1qq"], ["own", "shop"]]) assert.equal((await terminal.errorOf("name", ...args)).exit, 2, args.join(" "));
+});

@@ -5,7 +5,7 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { delegationIdOf, lockIdOf } from "#chain/codec/holderOperations.ts";
+import { delegationIdOf, lockIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { encodeProof } from "#chain/codec/proof.ts";
 import { type Operation, deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
@@ -59,6 +59,8 @@ test("the operations of holders have the bytes they always had", () => {
   assert.strictEqual(opsAt([{ kind: "lock", to, amount: 1n, hash, expiryMs: 2n ** 64n - 1n }, { kind: "claimLock", lock: to, preimage: hash }, { kind: "refundLock", lock: to }]), "008385181e5499b2f71f07dfbc504131573f72b1f4e160ec59f50158204bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a1bffffffffffffffff83181f5499b2f71f07dfbc504131573f72b1f4e160ec59f558204bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a8218205499b2f71f07dfbc504131573f72b1f4e160ec59f5");
   assert.strictEqual(opsAt([{ kind: "delegate", validator: to, amount: 2n ** 63n, commissionMax: 500 }, { kind: "undelegate", validator: to, shares: 1n }, { kind: "setCommission", validator: to, bps: 10_000 }]), "00838418215499b2f71f07dfbc504131573f72b1f4e160ec59f51b80000000000000001901f48318225499b2f71f07dfbc504131573f72b1f4e160ec59f5018318235499b2f71f07dfbc504131573f72b1f4e160ec59f5192710");
   assert.strictEqual(delegationIdOf(to, actor(2).id).toHex(), "f23f89b11fbeb9b8c4731e6284de8e12dd1bc4f0");
+  assert.strictEqual(opsAt([{ kind: "registerName", name: "shop", deployment: null, years: 1 }, { kind: "renewName", name: "shop", years: 2 }, { kind: "pointName", name: "shop", deployment: to }, { kind: "transferName", name: "shop", to }, { kind: "releaseName", name: "shop" }]), "00858418246473686f7040018318256473686f70028318266473686f705499b2f71f07dfbc504131573f72b1f4e160ec59f58318276473686f705499b2f71f07dfbc504131573f72b1f4e160ec59f58218286473686f70");
+  assert.strictEqual(nameIdOf("shop.example").toHex(), "37cd16dbd983a6cfb3843d8760472a44d4ec99c4");
   assert.strictEqual(lockIdOf(to, 2n ** 32n, 3).toHex(), "28f0ef668a0d40e0e1916e1b2453a88bc7092e46");
 });
 

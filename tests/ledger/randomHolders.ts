@@ -15,7 +15,12 @@ export function holdAtRandom(r: Random, world: World, holders: readonly Actor[])
   const all = holders.flatMap(({ id }) => world.view.locksOf(id).items);
   const held = all.length === 0 ? undefined : r.pick(all);
   const validator = r.pick(holders).id;
-  switch (r.int(10)) {
+  const name = r.pick(["a", "b", "c.example"]);
+  switch (r.int(14)) {
+    case 10: return void world.send(who, [{ kind: "registerName", name, deployment: world.view.deploymentsOf(who.id).items[0]?.id ?? null, years: r.int(3) }]);
+    case 11: return void world.send(who, [{ kind: "renewName", name, years: r.int(4) }]);
+    case 12: return void world.send(who, [r.int(2) === 0 ? { kind: "transferName", name, to: r.pick(holders).id } : { kind: "releaseName", name }]);
+    case 13: return void world.send(who, [{ kind: "pointName", name, deployment: world.view.deploymentsOf(who.id).items[0]?.id ?? null }]);
     case 3: return void world.send(who, [bondOf(world, who, BigInt(r.int(3)) * TOKEN + BigInt(r.int(9)))]);
     case 4: return void (r.int(3) === 0 && world.send(who, [{ kind: "unbond", validator: who.id, amount: r.int(2) === 0 ? TOKEN : (world.view.validator(who.id)?.stake ?? 1n) }]));
     case 5:
@@ -52,11 +57,16 @@ function reportSomebody(world: World, who: Actor, holders: readonly Actor[]): vo
 
 /** Fields as large and as small as the layout has them. */
 export type Extremes = { readonly id: () => Address; readonly u32: () => number; readonly u64: () => bigint; readonly text: (most: number) => string };
-export const extremeHolding = (r: Random, { id, u32, u64 }: Extremes): Operation => r.pick<() => Operation>([
+export const extremeHolding = (r: Random, { id, u32, u64, text }: Extremes): Operation => r.pick<() => Operation>([
   () => ({ kind: "lock", to: id(), amount: u64(), hash: r.pick([digest(new Uint8Array(32)), sha256(r.pick(SECRETS))]), expiryMs: r.pick([u64(), 1_700_000_400_000n + BigInt(r.int(1e9))]) }),
   () => ({ kind: "claimLock", lock: id(), preimage: r.pick(SECRETS) }),
   () => ({ kind: "refundLock", lock: id() }),
   () => ({ kind: "delegate", validator: id(), amount: u64(), commissionMax: u32() }),
   () => ({ kind: "undelegate", validator: id(), shares: u64() }),
+  () => ({ kind: "registerName", name: r.pick(["a", text(253)]), deployment: r.pick([null, id()]), years: u32() }),
+  () => ({ kind: "renewName", name: r.pick(["a", text(253)]), years: u32() }),
+  () => ({ kind: "pointName", name: "a", deployment: r.pick([null, id()]) }),
+  () => ({ kind: "transferName", name: "a", to: id() }),
+  () => ({ kind: "releaseName", name: text(253) }),
   () => ({ kind: "setCommission", validator: id(), bps: u32() }),
 ])();

@@ -27,6 +27,7 @@ export type FakeNode = ChainNode & {
   refusal: string | null;
 };
 
+const NAME = { name: "shop.example", owner: accountOf(1), deployment: idOf(1), expiryMs: 7n };
 const DELEGATION = { id: idOf(1), validator: accountOf(1), delegator: accountOf(2), shares: 2n ** 64n - 1n, amount: 1n, leaving: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }] };
 const LOCK = { id: idOf(1), sender: accountOf(1), recipient: accountOf(2), amount: 2n ** 64n - 1n, hash: sha256(Uint8Array.of(1)), expiryMs: 5n };
 const NOTHING = sha256(new Uint8Array(0));
@@ -52,6 +53,7 @@ export function fakeNode(nowMs: number): FakeNode {
     bill: (id) => node.bills.get(hex(id)) ?? null,
     epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [{ id: accountOf(1), key: publicKeyOf(seedOf(1)), operator: accountOf(2), state: "jailed", stake: 5n, unbonding: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }], weight: 1, weightNext: 0, commissionBps: 1_000, delegated: 7n, delegatedShares: 6n, leaving: 5n }], next: null }),
     supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, locked: 0n, feePool: 2n, burnt: 1n, total: 15n }),
+    name: (name) => ({ ...NAME, name }), namesOf: () => ({ items: [NAME], next: null }), namesTo: () => [],
     delegation: () => null, delegationsOf: () => ({ items: [DELEGATION], next: null }), delegationsTo: () => ({ items: [DELEGATION], next: null }),
     lock: (id) => ({ ...LOCK, id }), locksOf: () => ({ items: [LOCK], next: null }),
     nextDueMoneySecond: () => null,

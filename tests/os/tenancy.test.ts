@@ -56,6 +56,22 @@ test("limits of the manifest hold on the machine, and are shown to the owner alo
   assert.deepEqual([shown.json.limits.wallTimeMsMax, shown.json.limits.headerBytesMax, shown.json.limits.memoryBytesMax, shown.json.outgoing], [300, 1024, 64 * 1024 * 1024, ["https://a.example:443"]]);
 });
 
+test("a machine answers by the name that its owner registered, and by it for another deployment when it points there", async (t) => {
+  if (!needs(t, "cargo")) return;
+  const { tenant } = await startMachine(t, temporaryFolder(t));
+  const component = await upload(tenant, await guest("hello"));
+  const [first, second] = [(await deploy(tenant, "first", component)).id, (await deploy(tenant, "second", component)).id];
+  for (const id of [first, second]) await untilReady(tenant, id);
+  await done(tenant, { kind: "registerName", name: "shop", deployment: idBytes(first), years: 1 }, { kind: "registerName", name: "shop.example", deployment: idBytes(second), years: 1 });
+  for (const host of ["shop.localhost", "shop.example"]) await until(host, async () => ((await visit(tenant, host)).status === 200 ? true : null));
+  await done(tenant, { kind: "pointName", name: "shop", deployment: idBytes(second) });
+  const requests = async (): Promise<number> => (await signed(tenant.signer, { path: `/v1/deployments/${second}/usage`, port: tenant.apiPort })).json.requests;
+  const before = await requests();
+  await until("the name to move", async () => ((await visit(tenant, "shop.localhost")).status === 200 && (await requests()) > before ? true : null));
+  await done(tenant, { kind: "releaseName", name: "shop" });
+  await until("the name to be gone", async () => ((await visit(tenant, "shop.localhost")).status === 404 ? true : null));
+});
+
 test("a deployment with a runner of its own is served, logged and counted as any other", async (t) => {
   if (!needs(t, "cargo")) return;
   const { tenant, agent } = await startMachine(t, temporaryFolder(t));

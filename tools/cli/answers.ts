@@ -41,6 +41,7 @@ export type ValidatorAnswer = {
   readonly delegated: bigint;
   readonly delegatedShares: bigint;
 };
+export type NameAnswer = { readonly name: string; readonly owner: string; readonly deployment: string | null; readonly host: string | null; readonly expiryMs: bigint };
 export type DelegationAnswer = {
   readonly validator: string;
   readonly delegator: string;
@@ -227,6 +228,7 @@ export const readValidator: Reader<ValidatorAnswer> = object<ValidatorAnswer>({
   id: text, key: text, operator: text, state: text, stake: u64, weight: count, weightNext: count, commissionBps: count, delegated: u64, delegatedShares: u64,
   unbonding: listOf(object<ValidatorAnswer["unbonding"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });
+export const readName: Reader<NameAnswer> = object<NameAnswer>({ name: text, owner: text, deployment: orNull(text), host: orNull(text), expiryMs: u64 });
 export const readDelegation: Reader<DelegationAnswer> = object<DelegationAnswer>({
   validator: text, delegator: text, shares: u64, amount: u64, leaving: listOf(object<DelegationAnswer["leaving"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });

@@ -23,6 +23,7 @@ import { logs } from "./commands/logs.ts";
 import { machine } from "./commands/machine.ts";
 import { move } from "./commands/move.ts";
 import { netboot } from "./commands/netboot.ts";
+import { name } from "./commands/name.ts";
 import { newProject } from "./commands/new.ts";
 import { plan } from "./commands/plan.ts";
 import { promote } from "./commands/promote.ts";
@@ -48,7 +49,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Begin", [newProject, dev, test]],
   ["Deploy", [build, plan, deploy, ps, logs, bill]],
   ["Change", [scale, resize, topup, move, promote, rollback, rm]],
-  ["Hold", [account, transfer, lock, stake, claim, tx, status]],
+  ["Hold", [account, transfer, lock, name, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
   ["Operate", [machine, image, netboot, chain, audit, simulate]],
 ];

@@ -9,7 +9,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
-import { delegationIdOf } from "#chain/codec/holderOperations.ts";
+import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
 import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
@@ -73,6 +73,12 @@ export class Verifier {
   async lock(id: string, nowMs: number): Promise<{ sender: string; recipient: string; amount: bigint; hash: string; expiryMs: bigint } | null> {
     const leaf = await this.#leaf(`locks/${id}`, stateKey("lock", fromHex(id)), nowMs);
     return leaf === null ? null : { sender: addressOfLeaf(leaf[1]), recipient: addressOfLeaf(leaf[2]), amount: amount(leaf[3]), hash: hexOf(leaf[4]), expiryMs: amount(leaf[5]) };
+  }
+
+  /** Whose a name is; null: proven that nobody has it (or its time is over by more than 30 days). */
+  async name(name: string, nowMs: number): Promise<{ owner: string; deployment: string | null; expiryMs: bigint } | null> {
+    const leaf = await this.#leaf(`names/${name}`, stateKey("name", nameIdOf(name)), nowMs);
+    return leaf === null ? null : { owner: addressOfLeaf(leaf[2]), deployment: hexOf(leaf[3]) || null, expiryMs: amount(leaf[4]) };
   }
 
   /** What an account's shares of a validator are worth, from the leaves of both; null: proven that it has none. */

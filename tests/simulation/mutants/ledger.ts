@@ -60,6 +60,14 @@ export const LEDGER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "ledger/locks.ts", from: "credit(state, held.sender,", to: "credit(state, held.recipient," }],
   },
   {
+    name: "a name is whoever's that asks last", scenario: "holders", seedsMax: 5,
+    edits: [{ file: "ledger/names.ts", from: "if (known && !isFree(known, timeMs)) return refuse", to: "if (known && false) return refuse" }],
+  },
+  {
+    name: "anybody gives a name on", scenario: "holders", seedsMax: 5,
+    edits: [{ file: "ledger/names.ts", from: "return sameBytes(held.owner, sender) ? { ok: true, held } :", to: "return sender ? { ok: true, held } :" }],
+  },
+  {
     name: "shares are bought at the first rate for ever", scenario: "holders", seedsMax: 10,
     edits: [{ file: "ledger/pools.ts", from: "pool.shares === 0n ? units : (units * pool.shares) / pool.units", to: "units" }],
   },
