@@ -36,6 +36,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "tools/simulateLiveness": ["tests/simulation"],
   "tools/trace": ["tests/simulation"],
   "tools/mutants": ["tests/simulation"],
+  // A schedule of faults is drawn with the chance of the simulated worlds.
+  "tools/devnet/schedule": ["tests/simulation/chance"],
   // The hostile cast is made of tests' guests; the commands play it.
   "tools/hostile": ["sandbox", "tests/guests", "tools/hostile"],
   // Components of other languages are tests' guests; the benchmark puts their sizes beside ours.
@@ -44,7 +46,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Pure code: imports `node:assert` at most, reads no clock, draws no random number, awaits nothing. */
-const PURE = ["chain/consensus", "chain/ledger", "chain/liveness", "chain/codec", "os/supervisor/plan.ts", "os/boot/cmdline.ts", "workloads/manifest.ts", "workloads/tomlPlaces.ts", "sandbox/limits.ts", "sandbox/outgoing.ts"];
+const PURE = ["chain/consensus", "chain/ledger", "chain/liveness", "chain/codec", "os/supervisor/plan.ts", "os/boot/cmdline.ts", "tools/devnet/schedule.ts", "workloads/manifest.ts", "workloads/tomlPlaces.ts", "sandbox/limits.ts", "sandbox/outgoing.ts"];
 const IMPURE: readonly (readonly [RegExp, string])[] = [
   [/\bDate\b/, "reads a clock"], [/\bMath\.(random|pow|exp|log\w*|sqrt|sin|cos)\b/, "is not the same on every computer"], [/\bsetTimeout\b|\bsetInterval\b|\bsetImmediate\b/, "sets a timer"],
   [/\bawait\b|\basync\b/, "awaits"], [/\bfetch\(/, "does I/O"], [/\bperformance\b/, "reads a clock"], [/\bprocess\./, "reads the process"], [/[^\w.$]\d+\.\d+\b/, "has a float"],
@@ -117,7 +119,7 @@ test("every source file opens by saying what it is", () => {
 });
 
 test("every folder of the layout has a README", () => {
-  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "workloads/templates", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tools/netboot", "tests"];
+  const FOLDERS = [".", "chain", "chain/codec", "chain/consensus", "chain/ledger", "chain/network", "chain/liveness", "chain/light", "chain/node", "sandbox", "sandbox/native", "sandbox/wit", "sandbox/engines", "workloads", "workloads/sdk", "workloads/examples", "workloads/templates", "os", "os/api", "os/boot", "os/linux", "os/supervisor", "tools", "tools/cli", "tools/devnet", "tools/netboot", "tests"];
   assert.deepEqual(FOLDERS.filter((folder) => !existsSync(join(root, folder, "README.md"))), []);
 });
 

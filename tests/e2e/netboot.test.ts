@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { type TestContext, test } from "node:test";
+import { type Lan, openLan } from "#tools/devnet/lan.ts";
 import { needs } from "../require.ts";
-import { type Lan, openLan } from "./namespaces.ts";
 
 const MAIN = join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts");
 const CLIENT = join(import.meta.dirname, "netbootClient.ts");
@@ -28,7 +28,8 @@ function inside(lan: Lan, index: number, ...command: readonly string[]): void {
 
 /** A server on machine 0's eth0, and machines 1 and 2 without an address. */
 async function openPlace(t: TestContext, count: number, ...words: readonly string[]): Promise<Place> {
-  const lan = openLan(t, count);
+  const lan = openLan(count);
+  t.after(() => lan.close());
   for (let index = 1; index < count; index++) inside(lan, index, "ip", "address", "flush", "dev", "eth0");
   const folder = await mkdtemp(join(tmpdir(), "godwit-netboot-"));
   t.after(() => rm(folder, { recursive: true, force: true }));

@@ -10,8 +10,8 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type LoadResult, Watch, load, senders, strangers, transfers } from "#tools/bench/chainLoad.ts";
 import { type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
+import { openLan } from "#tools/devnet/lan.ts";
 import { needs } from "../require.ts";
-import { openLan } from "./namespaces.ts";
 import { eventually, temporaryFolder } from "./stage.ts";
 
 const PORT = 7482;
@@ -20,7 +20,8 @@ const VALIDATORS = [0, 1, 2, 3] as const;
 
 test("four real validators survive kill -9, partition and heal, a pause, a clock 5 s off and a restart without disk: no fork, no lost transaction", { timeout: 150_000 }, async (t) => {
   if (!needs(t, "root")) return;
-  const lan = openLan(t, VALIDATORS.length);
+  const lan = openLan(VALIDATORS.length);
+  t.after(() => lan.close());
   const keys = senders(400);
   const chain = await makeChain(temporaryFolder(t), { validators: VALIDATORS.length, accounts: keys.map(({ address }) => ({ address, balance: 10n ** 13n })) });
   const multiaddress = (index: number): string => `/ip4/${lan.address(index)}/tcp/${PORT}`;
@@ -109,7 +110,8 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
 
 test("machines of one chain on one LAN find each other without being told of any, and agree", { timeout: 60_000 }, async (t) => {
   if (!needs(t, "root")) return;
-  const lan = openLan(t, 2);
+  const lan = openLan(2);
+  t.after(() => lan.close());
   const chain = await makeChain(temporaryFolder(t), { validators: 2, accounts: [] });
   const handles = await Promise.all([0, 1].map((index) => startProcess(chain, index, { listen: [`/ip4/${lan.address(index)}/tcp/${PORT}`], peers: [], prefix: lan.prefix(index) })));
   t.after(() => Promise.all(handles.map((one) => one.stop("SIGKILL"))));

@@ -32,7 +32,7 @@ export type MachineProcess = {
 /** Below those that the kernel gives to outgoing connections: a machine that is killed finds it free when it comes back. */
 const PORTS = { first: 10_240, count: 22_000 } as const;
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = PORTS.first + randomInt(PORTS.count);
     const server = createServer();
@@ -59,15 +59,33 @@ export async function makeSite(directory: string, count: number, { validators = 
     accounts: keys.flatMap(({ operator, account }) => [{ address: operator.address, balance: 20_000n * TOKEN }, { address: account.address, balance: 20_000n * TOKEN }]),
   });
   const genesisFile = join(directory, "genesis");
-  await writeFile(genesisFile, genesis);
+  // A site that was here before goes on: its keys are the same, and so is its chain.
+  await writeFile(genesisFile, genesis, { flag: "wx" }).catch((error: NodeJS.ErrnoException) => { if (error.code !== "EEXIST") throw error; });
   return { directory, genesisFile, ports: await Promise.all(keys.map(freePort)), accounts: keys.map(({ account }) => account), machines: keys.map(({ machine }) => machine.address) };
 }
 
-export async function startSiteMachine({ directory, genesisFile, ports }: Site, index: number): Promise<MachineProcess> {
-  const peers = ports.flatMap((port, other) => (other === index ? [] : ["--peer", `127.0.0.1:${port}`]));
-  const child = spawn(process.execPath, [
-    join(import.meta.dirname, "..", "start.ts"), "--data", join(directory, String(index)), "--api-port", "0", "--http-port", "0", "--genesis", genesisFile, "--listen", `127.0.0.1:${ports[index]}`, ...peers,
-  ], { stdio: ["ignore", "pipe", "pipe"], detached: true });
+/** Where a machine of a site runs, when not simply here. */
+export type Placement = {
+  /** What runs before `node`: `ip netns exec NAME`, for one. */
+  readonly prefix?: readonly string[];
+  /** HOST:PORT at which a machine listens for the others. */
+  readonly place?: (index: number) => string;
+  readonly apiPort?: number;
+  readonly httpPort?: number;
+  readonly flags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Aborted while it starts: it is killed. */
+  readonly abort?: AbortSignal;
+};
+
+export async function startSiteMachine({ directory, genesisFile, ports }: Site, index: number, placement: Placement = {}): Promise<MachineProcess> {
+  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, apiPort = 0, httpPort = 0, flags = [], environment = {}, abort } = placement;
+  const peers = ports.flatMap((_, other) => (other === index ? [] : ["--peer", place(other)]));
+  const [program, ...words] = [
+    ...prefix, process.execPath, ...flags, join(import.meta.dirname, "..", "start.ts"), "--data", join(directory, String(index)), "--api-port", String(apiPort), "--http-port", String(httpPort),
+    "--genesis", genesisFile, "--listen", place(index), ...peers,
+  ];
+  const child = spawn(program!, words, { stdio: ["ignore", "pipe", "pipe"], detached: true, env: { ...process.env, ...environment } });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const closed = once(child, "close");
@@ -96,6 +114,10 @@ export async function startSiteMachine({ directory, genesisFile, ports }: Site, 
     signal("SIGKILL");
     throw new Error(`Machine ${index} did not print ${pattern}:\n${output}`);
   };
+  const kill = (): void => signal("SIGKILL");
+  abort?.addEventListener("abort", kill, { once: true });
+  using _ = { [Symbol.dispose]: () => abort?.removeEventListener("abort", kill) };
+  if (abort?.aborted) kill();
   const api = await printed(/^api\s+(http:\S+)/m);
   return { process: child, api, httpPort: Number(await printed(/^ingress\s+http:\S+:(\d+)/m)), output: () => output, signal, stop };
 }

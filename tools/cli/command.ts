@@ -58,6 +58,8 @@ export type Command = {
   /** Everything after the first positional argument belongs to somebody else and is passed on unread. */
   readonly passThrough?: true;
   readonly details?: string;
+  /** What it may take to end after a signal, when that is more than usual. */
+  readonly stopMs?: number;
   run(input: Input, shell: Shell): Promise<number | void>;
 };
 

@@ -16,6 +16,7 @@ import { chain } from "./commands/chain.ts";
 import { claim } from "./commands/claim.ts";
 import { deploy } from "./commands/deploy.ts";
 import { dev } from "./commands/dev.ts";
+import { devnet } from "./commands/devnet.ts";
 import { doctor } from "./commands/doctor.ts";
 import { image } from "./commands/image.ts";
 import { lock } from "./commands/lock.ts";
@@ -51,7 +52,7 @@ export const COMMANDS: readonly (readonly [group: string, commands: readonly Com
   ["Change", [scale, resize, topup, move, promote, rollback, rm]],
   ["Hold", [account, transfer, lock, name, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
-  ["Operate", [machine, image, netboot, chain, audit, simulate]],
+  ["Operate", [machine, devnet, image, netboot, chain, audit, simulate]],
 ];
 /** What a command may take to end after a signal: a runner and its listener are stopped well within it. */
 const STOP_TIMEOUT_MS = 1_500;
@@ -94,15 +95,15 @@ async function dispatch(argv: readonly string[], shell: Shell): Promise<number> 
   }
   const quiet = input.json && shell.stderr.isTTY !== true;
   const running = command.run(input, { ...shell, quiet });
-  return (await Promise.race([running, stoppedInVain(shell.signal, running)])) ?? 0;
+  return (await Promise.race([running, stoppedInVain(shell.signal, running, command.stopMs ?? STOP_TIMEOUT_MS)])) ?? 0;
 }
 
 /** Rejects when a command has not ended a moment after it was told to stop: a build, for one, cannot be interrupted. */
-function stoppedInVain(signal: AbortSignal, running: Promise<unknown>): Promise<never> {
+function stoppedInVain(signal: AbortSignal, running: Promise<unknown>, stopMs: number): Promise<never> {
   return new Promise((_, reject) => {
     let timer: NodeJS.Timeout | undefined;
     const begin = (): void => {
-      timer = setTimeout(() => reject(new CliError("interrupted", "Stopped in the middle of it")), STOP_TIMEOUT_MS);
+      timer = setTimeout(() => reject(new CliError("interrupted", "Stopped in the middle of it")), stopMs);
     };
     const end = (): void => {
       clearTimeout(timer);

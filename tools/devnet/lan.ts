@@ -3,7 +3,6 @@
  * is not touched. Needs root and `ip`; a cut between groups uses nft where it is there, else the links of all but the first group go down.
  */
 import { spawnSync } from "node:child_process";
-import type { TestContext } from "node:test";
 
 export type Lan = {
   /** What runs a program in the place of machine `index`. */
@@ -12,20 +11,33 @@ export type Lan = {
   /** Nothing goes between the groups any more. */
   cut(...groups: readonly (readonly number[])[]): void;
   heal(): void;
+  /** Takes all of it away; what runs in it is the caller's to end. */
+  close(): void;
 };
 
 function run(...command: readonly string[]): void {
   const { status, stderr, error } = spawnSync(command[0]!, command.slice(1), { encoding: "utf8" });
   if (status !== 0) throw new Error(`${command.join(" ")} ended with ${status ?? String(error)}: ${stderr}`);
 }
+let opened = 0;
 const has = (program: string): boolean => spawnSync(program, ["--version"]).status === 0;
 
-export function openLan(t: TestContext, count: number): Lan {
-  const name = (what: string | number): string => `godwit-${process.pid}-${what}`;
+export function openLan(count: number): Lan {
+  const own = `godwit-${process.pid}-${opened++}`;
+  const made: string[] = [];
+  const close = (): void => { for (const one of made.splice(0)) spawnSync("ip", ["netns", "delete", one]); };
+  try {
+    return { ...build(own, count, made), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function build(prefix: string, count: number, made: string[]): Omit<Lan, "close"> {
+  const name = (what: string | number): string => `${prefix}-${what}`;
   const hub = name("hub");
   const ofHub = ["ip", "-n", hub];
-  const made: string[] = [];
-  t.after(() => { for (const one of made) spawnSync("ip", ["netns", "delete", one]); });
   const create = (one: string): void => {
     run("ip", "netns", "add", one);
     made.push(one);
