@@ -40,8 +40,8 @@ export const READ_BYTES_BURST: number = 32 * 1024 * 1024;
 export const READ_MESSAGES_PER_SECOND: number = 8_000;
 export const READ_MESSAGES_BURST: number = 40_000;
 
-/** Greeted peers that are no validators of this chain. */
-export const FOLLOWERS_MAX: number = 64;
+/** Greeted peers that are no validators of this chain: the machines that a witness hears are among them. */
+export const FOLLOWERS_MAX: number = 256;
 /** Connections that have not greeted yet, and how long one may take to. */
 export const UNGREETED_MAX: number = 64;
 export const GREETING_MS_MAX: number = 5_000;
@@ -66,8 +66,8 @@ export const REOPEN_MS: number = 100;
 export const DIALS_MAX: number = 16;
 /** Addresses known: a few of each validator. */
 export const ADDRESSES_MAX: number = 1_024;
-/** A node that is no validator looks for no more peers when it has so many. */
-export const FOLLOWED_MAX: number = 8;
+/** A node that is no validator looks for no more peers when it has so many: the 20 witnesses of an epoch, and a few. */
+export const FOLLOWED_MAX: number = 24;
 /** An address learned from a peer at which nobody was ever reached is forgotten after so many tries. */
 export const DIALS_IN_VAIN_MAX: number = 20;
 

@@ -22,6 +22,7 @@ import type { LedgerView } from "#chain/ledger/view.ts";
 import { type HostEffect, type HostEvent, type HostState, type HostedLease, newHost, stepHost } from "#chain/liveness/host.ts";
 import { VOID_MS } from "#chain/liveness/rules.ts";
 import { downOf } from "#chain/liveness/verdict.ts";
+import type { LivenessView } from "#chain/liveness/witnesses.ts";
 import { type WitnessEffect, type WitnessEvent, type WitnessState, newWitness, step, suspects } from "#chain/liveness/witness.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
@@ -72,6 +73,7 @@ export class Beats {
   /** Keys of witnesses and of all validators, by id, of this epoch and the one before. */
   #keys: ReadonlyMap<Hex, PublicKey> = new Map();
   #epoch = -1;
+  #liveness: LivenessView | null = null;
   readonly #sealedUps = new Map<Hex, Uint8Array>();
   readonly #suspected = new Set<Hex>();
   /** Validators that machines host. */
@@ -107,17 +109,19 @@ export class Beats {
     return this.#suspected;
   }
 
-  /** A block became final; `view` shows it. */
-  final(): void {
+  /** A block became final; `view` shows it. Without an event of a machine all machines are as they were: a thousand are not read at every block. */
+  final(isChanged: boolean = true): void {
     if (this.#isStopped || this.#startedMs === 0n) return;
     const view = this.#parts.view();
-    const liveness = view.liveness();
+    const isWhole = isChanged || this.#liveness === null || view.epoch !== this.#epoch;
+    const liveness = isWhole ? view.liveness() : { ...this.#liveness!, height: view.height, timeMs: view.timeMs, sets: view.court().sets };
+    this.#liveness = liveness;
     if (view.epoch !== this.#epoch) {
       this.#epoch = view.epoch;
       this.#keys = new Map([view.epoch, view.epoch - 1].flatMap((epoch) => view.validatorsOf(epoch) ?? []).map(({ id, key }) => [hex(id), key]));
     }
-    this.#hosted = [...liveness.machines].flatMap(([id, { validator }]) => (validator === null ? [] : [[id, validator] as const]));
-    for (const id of this.#peerOf.keys()) if (!liveness.machines.has(id)) this.#peerOf.delete(id);
+    if (isWhole) this.#hosted = [...liveness.machines].flatMap(([id, { validator }]) => (validator === null ? [] : [[id, validator] as const]));
+    if (isWhole) for (const id of this.#peerOf.keys()) if (!liveness.machines.has(id)) this.#peerOf.delete(id);
     this.#stepWitness({ kind: "final", nowMs: this.#nowMs(), view: liveness });
     this.#stepHost({ kind: "final", nowMs: this.#nowMs(), view: liveness, leases: this.#parts.machine?.leases() ?? [] });
     this.#parts.votes?.forgetSilence(view.timeMs - BigInt(VOID_MS));
@@ -208,11 +212,11 @@ export class Beats {
   }
 
   #openWitness(): void {
-    const { votes, view } = this.#parts;
+    const { votes } = this.#parts;
     if (this.#witness !== null || this.#self === null || votes === null) return;
     if (votes.wasLost && this.#nowMs() < this.#startedMs + BigInt(VOID_MS)) return;
     this.#witness = newWitness(this.#self, this.#nowMs(), votes.silences());
-    this.#stepWitness({ kind: "final", nowMs: this.#nowMs(), view: view().liveness() });
+    if (this.#liveness !== null) this.#stepWitness({ kind: "final", nowMs: this.#nowMs(), view: this.#liveness });
   }
 
   #stepWitness(event: WitnessEvent): void {
@@ -286,8 +290,8 @@ export class Beats {
 
   /** Of this epoch's set first; a transaction has no room for two. */
   #sealedOf(witnesses: readonly Hex[]): Uint8Array[] {
-    const { current } = this.#parts.view().liveness().sets;
-    const ordered = witnesses.toSorted((a, b) => Number(current.has(b)) - Number(current.has(a)));
+    const current = this.#liveness?.sets.current;
+    const ordered = witnesses.toSorted((a, b) => Number(current?.has(b)) - Number(current?.has(a)));
     return ordered.flatMap((witness) => this.#sealedUps.get(witness) ?? []).slice(0, UP_ACKNOWLEDGEMENTS_MAX);
   }
 
@@ -303,10 +307,10 @@ export class Beats {
 
   /** What is over goes; what takes somebody down waits for a block. */
   #review(): void {
-    if (this.#held.size === 0 && this.#candidates.length === 0) return;
+    if (this.#liveness === null || (this.#held.size === 0 && this.#candidates.length === 0)) return;
     const view = this.#parts.view();
     const court = view.court();
-    const { machines } = view.liveness();
+    const { machines } = this.#liveness;
     const bases = new Map(court.blocks.map(({ height, timeMs }) => [height, timeMs]));
     const bytesOf = new Map<Suspicion, Uint8Array>();
     for (const [name, { suspicion, bytes }] of this.#held) {
