@@ -39,7 +39,7 @@ export const macOf = (index: number): string => `52:54:00:78:00:${index.toString
 export const addressOfGuest = (index: number): string => `10.78.0.${20 + index}`;
 
 /** Machines 1 to `count`, each named, with its own address; `kernelWords` for all. */
-export async function openNetbootLab(imageFolder: string, count: number, kernelWords: string, serverWords: readonly string[] = []): Promise<Lab> {
+export async function openNetbootLab(imageFolder: string, count: number, kernelWords: string, serverWords: readonly string[] = [], environment: Readonly<Record<string, string>> = {}): Promise<Lab> {
   await using made = new AsyncDisposableStack();
   const name = `godwit-boot-${process.pid}`;
   const folder = await mkdtemp(join(tmpdir(), "godwit-boot-"));
@@ -59,7 +59,7 @@ export async function openNetbootLab(imageFolder: string, count: number, kernelW
   await writeFile(join(folder, "machines.toml"), `arguments = ${JSON.stringify(kernelWords)}\nunknown = "ignore"\n${machines.join("")}`);
   const prefix = ["ip", "netns", "exec", name];
   const lab = { rows: [] as Record<string, unknown>[], errors: [] as string[] };
-  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...serverWords], { stdio: ["ignore", "pipe", "pipe"] });
+  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...serverWords], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
   made.defer(() => ended(server));
   createInterface({ input: server.stdout }).on("line", (line) => lab.rows.push(JSON.parse(line) as Record<string, unknown>));
   const ready = Promise.withResolvers<void>();

@@ -24,7 +24,8 @@ const ARGUMENTS_LENGTH_MAX = 1_024;
 const KEYS = new Set(["arguments", "unknown", "machine"]);
 const MACHINE_KEYS = new Set(["name", "address", "arguments"]);
 
-export function parseParameters(toml: string): Parameters {
+/** `serverWords`: what the server adds for all; what is right only with it is right. */
+export function parseParameters(toml: string, serverWords = ""): Parameters {
   const refuse = (what: string): never => { throw new CliError("parameters_invalid", `Cannot use the machines' parameters: ${what}`); };
   let table: Record<string, unknown>;
   try {
@@ -61,7 +62,7 @@ export function parseParameters(toml: string): Parameters {
   }
   const parameters: Parameters = { arguments: common, unknown, machines };
   for (const mac of [null, ...machines.keys()]) {
-    const result = parseCmdline(wordsFor(parameters, mac, "http://10.0.0.1", null));
+    const result = parseCmdline(`${serverWords} ${wordsFor(parameters, mac, "http://10.0.0.1", null)}`);
     if (!result.ok) refuse(`${mac ?? "all machines"}: ${result.errors.map(({ message }) => message).join("; ")}`);
   }
   return parameters;

@@ -9,11 +9,11 @@ import { NO_PARAMETERS, type Parameters, parseParameters } from "./parameters.ts
 
 export type OpenParameters = { readonly current: () => Parameters; /** Looks at the file first. */ readonly isNamed: (mac: Mac) => Promise<boolean> };
 
-export async function openParameters(file: string | null, onLine: (line: string) => void): Promise<OpenParameters> {
+export async function openParameters(file: string | null, serverWords: string, onLine: (line: string) => void): Promise<OpenParameters> {
   if (file === null) return { current: () => NO_PARAMETERS, isNamed: async () => false };
   const read = async (): Promise<{ parameters: Parameters; changedMs: number }> => {
     const { mtimeMs } = await stat(file).catch(unreadable(file));
-    return { parameters: parseParameters(await readFile(file, "utf8").catch(unreadable(file))), changedMs: mtimeMs };
+    return { parameters: parseParameters(await readFile(file, "utf8").catch(unreadable(file)), serverWords), changedMs: mtimeMs };
   };
   let known = await read();
   return {

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { addressText, addressOf as machineAddress } from "#chain/codec/address.ts";
+import { chainIdOf } from "#chain/codec/genesis.ts";
 import { sha256Hex } from "#chain/crypto.ts";
 import { chainId, fromHex, publicKey, signature } from "#chain/types.ts";
 import { type Ipv4, type Mac, ipv4Number, parseIpv4 } from "#os/boot/addresses.ts";
@@ -56,14 +57,18 @@ export const netboot: Command = {
     const catalogue = await openCatalogue(folder, genesis === undefined ? null : resolve(shell.currentDirectory, genesis));
     const file = input.text("machines");
     const say = (line: string): void => void shell.stderr.write(`${plain(line)}\n`);
-    const parameters = await openParameters(file === undefined ? null : resolve(shell.currentDirectory, file), say);
     const tokens = new JoinTokens();
-    await using joining = input.flag("enrol") ? await openEnrolment(input, shell, tokens, parameters.isNamed, say) : null;
+    const genesisBytes = genesis === undefined ? null : new Uint8Array(await readFile(resolve(shell.currentDirectory, genesis)));
+    let isNamed = async (_mac: Mac): Promise<boolean> => false;
+    await using joining = input.flag("enrol") ? await openEnrolment(input, shell, genesisBytes, tokens, (mac) => isNamed(mac), say) : null;
+    const serverWords = [genesisBytes === null ? "" : `godwit.genesis=sha256:${sha256Hex(genesisBytes)}`, joining === null ? "" : `godwit.operator=${joining.operator}`].filter((word) => word !== "").join(" ");
+    const parameters = await openParameters(file === undefined ? null : resolve(shell.currentDirectory, file), serverWords, say);
+    isNamed = parameters.isNamed;
     const table = new BootTable((row) => show(shell, input.json, row, () => table.rows()));
     const server = await startNetboot({
       interfaces, catalogue, parameters: parameters.current, isProxy, range, router, dns, httpPort, table, kernelArguments: await kernelArgumentsIn(folder),
       givesTokens: joining !== null, enrolment: joining?.enrolment ?? null, tokens, now: shell.nowMs, onLine: say,
-      serverWords: [genesis === undefined ? "" : `godwit.genesis=sha256:${sha256Hex(await readFile(resolve(shell.currentDirectory, genesis)))}`, joining === null ? "" : `godwit.operator=${joining.operator}`].filter((word) => word !== "").join(" "),
+      serverWords,
     });
     try {
       await new Promise<void>((done) => (shell.signal.aborted ? done() : shell.signal.addEventListener("abort", () => done(), { once: true })));
@@ -73,17 +78,20 @@ export const netboot: Command = {
   },
 };
 
-/** The key of --account speaks for the account of --for, on the chain behind --api. */
-async function openEnrolment(input: Input, shell: Shell, tokens: JoinTokens, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly operator: string }> {
+/**
+ * The key of --account speaks for the account of --for, on the chain of --genesis, else the one behind --api: which may be a machine that is
+ * about to boot from here.
+ */
+async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | null, tokens: JoinTokens, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly operator: string }> {
   if (input.text("for") === undefined) throw new UsageError("--enrol needs --for ADDRESS: the operator whose machines they become");
   const [{ openSession, send }, { Enrolment: Enrolling }, { joinKeyBytes }, { DEVELOPMENT_OFFER }] = await Promise.all([
     import("../session.ts"), import("#tools/netboot/enrolment.ts"), import("#os/boot/joinRequest.ts"), import("#os/development.ts"),
   ]);
   const session = await openSession(input, shell);
-  const { chainId: chain } = await session.client.status();
+  const chain = genesis === null ? chainId(fromHex((await session.client.status()).chainId)) : chainIdOf(genesis);
   const { pricePerGibSecond, pricePerCoreSecond, bond } = DEVELOPMENT_OFFER;
   const enrolment = new Enrolling({
-    operator: session.sender, chainId: chainId(fromHex(chain)), countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, isNamed, now: shell.nowMs, onLine,
+    operator: session.sender, chainId: chain, countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, isNamed, now: shell.nowMs, onLine,
     hands: {
       register: async (request) => {
         const { machineKey, proof } = joinKeyBytes(request);
