@@ -14,6 +14,8 @@ import { keyPair } from "#os/keys.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
+import { NETBOOT_WAYS } from "./netbootLab.ts";
+import { joinsThroughServer, netboots } from "./netbootWays.ts";
 import { type Qemu, type QemuOptions, directBoot, startQemu } from "./qemu.ts";
 
 const JOIN_MS_MAX = 240_000;
@@ -71,6 +73,8 @@ const WAYS: readonly Way[] = [
     }, async (machine) => assert.match(machine.serial(), / address +\d+ ms eth\d 10\.0\.2\.15\/24/)),
   },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
+  ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: ({ plain }) => netboots(way, plain) })),
+  { name: "netboot, joins a chain through the boot server", run: ({ plain }) => joinsThroughServer(plain, 1) },
 ];
 
 /** The kernel's own key for "end the largest process": that is Node. */
