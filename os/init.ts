@@ -24,6 +24,7 @@ import { takeInventory } from "./inventory.ts";
 import type { KeyPair } from "./keys.ts";
 import { watchPowerButton } from "./linux/acpi.ts";
 import { checkCalls } from "./linux/calls.ts";
+import { TRIAL_MS_MAX } from "./limits.ts";
 import { LINK_LOOPBACK, readLinks, setLinkUp } from "./linux/netlink.ts";
 import { MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
@@ -87,6 +88,7 @@ function readSettings(machine: Machine): string {
   const parsed = parseCmdline(machine.line);
   if (!parsed.ok) throw new AgentError("cmdline_wrong", `the kernel's command line:\n${parsed.errors.map(({ message }) => `  ${message}`).join("\n")}`);
   machine.settings = parsed.settings;
+  if (parsed.settings.isTrial) watchTrial(machine);
   return parsed.settings.genesis === null ? (parsed.settings.alone === null ? "no chain is named" : "a chain of its own") : `genesis ${parsed.settings.genesis.sha256.slice(0, 16)}…`;
 }
 
@@ -167,6 +169,13 @@ async function beginAgent(machine: Machine): Promise<string> {
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
   return `accepts work on port ${machine.agent.httpPort}`;
+}
+
+/** An image on trial that is not there in time gives way to the one that the firmware starts. */
+function watchTrial(machine: Machine): void {
+  setTimeout(() => {
+    if (machine.agent === null) void machine.way.leave("restart", "this image is on trial and does not accept work: back to the one before");
+  }, TRIAL_MS_MAX);
 }
 
 async function main(): Promise<void> {

@@ -109,3 +109,9 @@ export const HEALTH_MISSES = 3;
 /** It is started anew at once, then after so long, twice as long each time. */
 export const HEALTH_RESTART_MS_FIRST = 10_000;
 export const HEALTH_RESTART_MS_MAX = 300_000;
+
+/** Of the parts of an image: a kernel has 7 MB, an initramfs 55. They are held in memory twice until the next kernel runs. */
+export const IMAGE_PART_BYTES_MAX: number = 256 * 1024 * 1024;
+export const IMAGE_FETCH_MS_MAX = 600_000;
+/** An image on trial that does not accept work by then gives way to the one before. */
+export const TRIAL_MS_MAX = 180_000;

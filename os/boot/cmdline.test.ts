@@ -29,7 +29,7 @@ test("every word of the command line becomes a setting", () => {
       { interface: { kind: "name", name: "eth0" }, kind: "static", network: { address: "10.0.0.2", prefix: 24 }, gateway: "10.0.0.1" },
       { interface: { kind: "mac", mac: "52:54:00:12:34:56" }, kind: "dhcp" },
     ],
-    alone: null, genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
+    alone: null, isTrial: false, genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
     peers: [{ host: "10.0.0.1", port: 7482 }, { host: "seed.example", port: 7000 }, { host: "10.0.0.3", port: 7482 }],
     operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", apiPort: 80, httpPort: 8080, console: "ttyS0",
   });

@@ -26,6 +26,8 @@ export type Settings = {
   readonly genesis: GenesisSource | null;
   /** Instead of a chain with others: one of its own, whose money is this account's. For trying out. */
   readonly alone: Address | null;
+  /** This kernel was started by an upgrade: it has to be healthy soon, or the one before is started again. */
+  readonly isTrial: boolean;
   readonly peers: readonly Peer[];
   readonly operator: Address | null;
   readonly region: string | null;
@@ -71,6 +73,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
   peer: { form: "HOST:PORT[,…]", many: true, take: takePeers },
   operator: { form: "gw1…", take: (value, draft) => { const operator = parseAddress(value); return operator === null ? "it is not an address of this kind" : set(() => { draft.operator = operator; }); } },
   alone: { form: "gw1…", take: (value, draft) => { const account = parseAddress(value); return account === null ? "it is not an address of this kind" : set(() => { draft.alone = account; }); } },
+  trial: { form: "1", take: (value, draft) => (value === "1" ? set(() => { draft.isTrial = true; }) : "an upgrade sets it") },
   region: { form: "NAME", take: (value, draft) => text(LABEL, value, (name) => { draft.region = name; }) },
   zone: { form: "DOMAIN", take: (value, draft) => text(HOST, value, (name) => { draft.zone = name; }) },
   boot: { form: "http://HOST[:PORT]", take: (value, draft) => { const url = urlOrNull(value); return url === null ? "it is not such a URL" : set(() => { draft.bootServer = url.replace(/\/$/, ""); }); } },
@@ -82,7 +85,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
 export function parseCmdline(line: string): CmdlineResult {
   const errors: CmdlineError[] = [];
   const draft: Draft = {
-    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, alone: null, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
+    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
   };
   const seen = new Set<string>();
   for (const word of wordsOf(line.slice(0, CMDLINE_BYTES_MAX))) {

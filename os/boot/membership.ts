@@ -17,7 +17,10 @@ import type { Settings } from "./cmdline.ts";
 const LISTEN = "0.0.0.0:7482";
 
 export async function joinAsTold(directory: string, settings: Settings): Promise<Membership> {
-  if (settings.alone !== null) return joinAlone(directory, settings.alone, "default");
+  if (settings.alone !== null) {
+    const alone = await joinAlone(directory, settings.alone, "default");
+    return settings.operator === null ? alone : { ...alone, operator: { address: settings.operator } };
+  }
   if (settings.genesis === null) throw new AgentError("chain_unnamed", "Cannot join a chain: the kernel's command line names none (godwit.genesis=sha256:DIGEST@URL)");
   const genesis = await readGenesis(directory, settings);
   const { openStreams } = await import("#chain/network/streams.ts");

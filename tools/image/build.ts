@@ -9,6 +9,8 @@
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { publicKeyOf } from "#chain/crypto.ts";
+import { hex } from "#chain/types.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { type Target, checkHost } from "./checks.ts";
 import { writeCpio } from "./cpio.ts";
@@ -17,7 +19,7 @@ import { ImageError } from "./errors.ts";
 import { buildInit } from "./init.ts";
 import { writeIso } from "./iso.ts";
 import { buildKernel, kernelInCache } from "./kernel.ts";
-import { type Manifest, partOf, signManifest } from "./manifest.ts";
+import { type Manifest, partOf, signManifest } from "#os/boot/manifest.ts";
 import { unpacked } from "./packages.ts";
 import { LOADERS } from "./pins.ts";
 import { run } from "./processes.ts";
@@ -60,7 +62,8 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
   try {
     const init = await buildInit(cache);
     step.done("PID 1");
-    const root = await buildRoot(cache, work, effort);
+    const { release = 1, expiresAt = "2027-12-31T00:00:00Z" } = options;
+    const root = await buildRoot(cache, work, effort, { signer: options.signingSeed === undefined ? null : hex(publicKeyOf(options.signingSeed)), release });
     step.done("root file system");
     const initramfs = writeCpio([
       { kind: "device", path: "dev/console", major: 5, minor: 1, mode: 0o600 }, { kind: "folder", path: "root" },
@@ -83,7 +86,6 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     files.push(["sbom.json", sbomOf(version, parts, root.parts, init)]);
     const pcr11 = predictPcr11(uki);
     if (options.signingSeed !== undefined) {
-      const { release = 1, expiresAt = "2027-12-31T00:00:00Z" } = options;
       const manifest: Manifest = { format: 1, name: "godwit", version, release, expiresAt, parts, pcr11 };
       files.push([MANIFEST_FILE, signManifest(manifest, options.signingSeed)]);
     }

@@ -3,14 +3,15 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 import { publicKeyOf } from "#chain/crypto.ts";
+import { AgentError } from "#os/error.ts";
+import { type Manifest, partOf, readManifest, signManifest } from "#os/boot/manifest.ts";
 import { writeCpio } from "./cpio.ts";
 import { stripElf } from "./elf.ts";
 import { ImageError } from "./errors.ts";
-import { type Manifest, partOf, readManifest, signManifest } from "./manifest.ts";
 import { predictPcr11, writeUki } from "./uki.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-const refusedWith = (code: string) => (error: unknown): boolean => error instanceof ImageError && error.code === code;
+const refusedWith = (code: string) => (error: unknown): boolean => (error instanceof ImageError || error instanceof AgentError) && error.code === code;
 
 test("an archive has the same bytes in whatever order its entries come, and folders before what is in them", () => {
   const entries = [

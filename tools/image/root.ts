@@ -31,7 +31,10 @@ const LEVEL: Readonly<Record<Effort, string>> = { quick: "9", small: "19" };
 export type Part = { readonly path: string; readonly origin: string; readonly sha256: string; readonly bytes: number };
 export type RootImage = { readonly file: string; readonly parts: readonly Part[] };
 
-export async function buildRoot(cache: string, work: string, effort: Effort): Promise<RootImage> {
+/** What a machine knows of its own image: whose signature the next one must have, and below which release it is refused. */
+export type Identity = { readonly signer: string | null; readonly release: number };
+
+export async function buildRoot(cache: string, work: string, effort: Effort, identity: Identity): Promise<RootImage> {
   const tree = join(work, "root");
   await mkdir(tree, { recursive: true });
   const parts: Part[] = [];
@@ -56,6 +59,7 @@ export async function buildRoot(cache: string, work: string, effort: Effort): Pr
   }
   await put("godwit/native/engine", "sandbox/native", await readFile(join(dirname(native.addon), "engine")));
   await put("godwit/package.json", "package.json", await packageFile());
+  await put("godwit/image.json", "tools/image", new TextEncoder().encode(`${JSON.stringify(identity)}\n`));
   for (const { path, content } of await bundle(REPOSITORY, ["os/init.ts"])) await put(`godwit/${path}`, "os, chain, sandbox and their packages", content);
   await put("etc/hosts", "tools/image", new TextEncoder().encode("127.0.0.1 localhost\n::1 localhost\n"));
   await put("etc/nsswitch.conf", "tools/image", new TextEncoder().encode("hosts: files dns\n"));

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ImagePart } from "./manifest.ts";
+import type { ImagePart } from "#os/boot/manifest.ts";
 import { KERNEL_SOURCE, LIBRARIES, LOADERS } from "./pins.ts";
 import type { Part } from "./root.ts";
 

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { publicKeyOf, sign, verify } from "#chain/crypto.ts";
 import { type PublicKey, fromHex, hex } from "#chain/types.ts";
-import { ImageError } from "./errors.ts";
+import { AgentError } from "../error.ts";
 
 const MANIFEST_BYTES_MAX: number = 64 * 1024;
 
@@ -36,7 +36,7 @@ export function signManifest(manifest: Manifest, seed: Uint8Array): Uint8Array {
 /** Throws `manifest_refused` for everything that is not a manifest by one of `signers` that may be used at `nowMs`. */
 export function readManifest(file: Uint8Array, signers: readonly PublicKey[], nowMs: number, releaseMin = 0): SignedManifest {
   const refuse = (why: string): never => {
-    throw new ImageError("manifest_refused", `Cannot use the manifest of an image: ${why}`);
+    throw new AgentError("manifest_refused", `Cannot use the manifest of an image: ${why}`);
   };
   if (file.length > MANIFEST_BYTES_MAX) refuse("it is too long");
   const [, signature, signer, text] = /^([0-9a-f]{128})\n([0-9a-f]{64})\n(\{[\s\S]*\}\n)$/.exec(new TextDecoder().decode(file)) ?? refuse("it is not one");

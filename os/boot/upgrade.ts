@@ -1,0 +1,89 @@
+/**
+ * The next image, taken from a URL: nothing of it is started that is not, byte for byte, what the signed manifest names.
+ *
+ * The kernel is laid ready (kexec) and started through the one door out, with this machine's own words and `godwit.trial=1`. An image
+ * on trial that panics, crashes or does not accept work in time ends in a restart by the firmware, which knows the image of before
+ * only (stick, boot server): that is the way back, and nothing has to be undone.
+ */
+import { createHash } from "node:crypto";
+import { open, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fromHex, publicKey } from "#chain/types.ts";
+import { AgentError } from "../error.ts";
+import { IMAGE_FETCH_MS_MAX, IMAGE_PART_BYTES_MAX } from "../limits.ts";
+import { type ImagePart, type Manifest, readManifest } from "./manifest.ts";
+
+export type Identity = { readonly signer: string | null; readonly release: number };
+export type NextImage = { readonly manifest: Manifest; readonly kernelFile: string; readonly initramfsFile: string };
+
+const MANIFEST_BYTES_MAX: number = 64 * 1024;
+const TRIAL_WORD = "godwit.trial=1";
+
+export async function readIdentity(file: string): Promise<Identity> {
+  const { signer, release } = JSON.parse(await readFile(file, "utf8")) as Identity;
+  return { signer, release };
+}
+
+/** Fetches and checks the image in the folder `url`; its parts are in `directory` then, and nothing is when it throws. */
+export async function fetchImage(url: string, directory: string, identity: Identity, nowMs: number): Promise<NextImage> {
+  if (identity.signer === null) throw new AgentError("image_unsigned", "Cannot upgrade this machine: its image was built without a signing key, so it knows nobody whose images it may take");
+  const signal = AbortSignal.timeout(IMAGE_FETCH_MS_MAX);
+  const base = url.replace(/\/?$/, "/");
+  const signed = await gather(`${base}manifest`, MANIFEST_BYTES_MAX, signal);
+  const { manifest } = readManifest(signed, [publicKey(fromHex(identity.signer))], nowMs, identity.release);
+  const files: string[] = [];
+  try {
+    for (const name of ["vmlinuz", "initramfs"]) {
+      const part = manifest.parts.find((one) => one.name === name);
+      if (part === undefined) throw new AgentError("manifest_refused", `Cannot use the image: its manifest names no ${name}`);
+      const file = join(directory, `next-${name}`);
+      files.push(file);
+      await keep(`${base}${name}`, part, file, signal);
+    }
+  } catch (error) {
+    await Promise.all(files.map((file) => rm(file, { force: true })));
+    throw error;
+  }
+  return { manifest, kernelFile: files[0]!, initramfsFile: files[1]! };
+}
+
+/** This machine's own words again, once on trial. */
+export const trialCommandLine = (line: string): string => [...line.trim().split(/\s+/).filter((word) => word !== TRIAL_WORD && !word.startsWith("BOOT_IMAGE=")), TRIAL_WORD].join(" ");
+
+async function* body(url: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const response = await fetch(url, { signal, redirect: "error" }).catch((cause: unknown) => {
+    throw new AgentError("image_unreachable", `Cannot fetch ${url}`, { cause });
+  });
+  if (!response.ok || response.body === null) throw new AgentError("image_unreachable", `Cannot fetch ${url}: it answers ${response.status}`);
+  yield* response.body;
+}
+
+async function gather(url: string, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body(url, signal)) {
+    length += chunk.length;
+    if (length > bytesMax) throw new AgentError("manifest_refused", `Cannot use ${url}: it has more than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+async function keep(url: string, { name, sha256, bytes }: ImagePart, file: string, signal: AbortSignal): Promise<void> {
+  if (!Number.isSafeInteger(bytes) || bytes > IMAGE_PART_BYTES_MAX) throw new AgentError("manifest_refused", `Cannot use the image: its ${name} has ${bytes} bytes`);
+  const wrong = (why: string): AgentError => new AgentError("image_wrong", `Cannot use ${url}: ${why}`);
+  const hash = createHash("sha256");
+  let length = 0;
+  const out = await open(file, "w", 0o600);
+  try {
+    for await (const chunk of body(url, signal)) {
+      length += chunk.length;
+      if (length > bytes) throw wrong("it is longer than its manifest says");
+      hash.update(chunk);
+      await out.writeFile(chunk);
+    }
+  } finally {
+    await out.close();
+  }
+  if (length !== bytes || hash.digest("hex") !== sha256) throw wrong("its bytes are not those of its manifest");
+}
