@@ -52,6 +52,8 @@ export const ADDRESS_BYTES_MAX = 128;
 export const VIEWS_AHEAD_MAX = 64;
 /** Views below the last final one of which votes are still read: they show who is alive, and prove late equivocation. */
 export const VIEWS_BEHIND_KEPT = 8;
+/** R10: the wait between two questions for the same grows so many times: to 2 s at Δ = 100 ms. Who asks for something small may ask often. */
+export const REQUEST_GROWTHS_MAX = 4;
 /** Proposals of one view that are kept: two prove equivocation, and a notarized third is fetched by its id. */
 export const PROPOSALS_PER_VIEW_MAX = 2;
 /** A leader of whom no vote was seen in so many views is passed over on entry. */

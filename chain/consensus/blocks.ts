@@ -3,11 +3,11 @@
  */
 
 import type { VoteKind } from "#chain/codec/schema.ts";
-import { BLOCKS_HELD_MAX, REQUESTS_MAX } from "../constants.ts";
+import { BLOCKS_HELD_MAX, REQUESTS_MAX, REQUEST_GROWTHS_MAX } from "../constants.ts";
 import { hex, timeMs } from "../types.ts";
 import type { Digest, View } from "../types.ts";
 import type { BlockRef, DueMs, Request } from "./events.ts";
-import { childTimeMsMin, graceMs } from "./pacing.ts";
+import { type Pace, childTimeMsMin, graceMs } from "./pacing.ts";
 import { blockOf, leaderOf, sameId } from "./state.ts";
 import type { BlockEntry, State, Turn } from "./state.ts";
 
@@ -88,7 +88,7 @@ export function isRequested(state: State, id: Digest): boolean {
   return state.requests.has(blockKey(id));
 }
 
-/** The request timer: asks again, somebody else, half as long again after each attempt. */
+/** The request timer: asks again, somebody else, half as long again after each attempt, up to a few seconds: an answer may be there as soon as the network is. */
 export function repeatRequests(turn: Turn): void {
   const { state, nowMs, effects } = turn;
   state.requestTimer = false;
@@ -96,13 +96,15 @@ export function repeatRequests(turn: Turn): void {
     const { pace } = state.configuration;
     const leftMs = open.againMs - nowMs;
     // More than was ever set: the clock was set back meanwhile.
-    if (leftMs > 0n && leftMs <= BigInt(graceMs(pace, open.attempt))) continue;
+    if (leftMs > 0n && leftMs <= BigInt(waitMs(pace, open.attempt))) continue;
     open.attempt += 1;
-    open.againMs = timeMs(nowMs + BigInt(graceMs(pace, open.attempt)));
+    open.againMs = timeMs(nowMs + BigInt(waitMs(pace, open.attempt)));
     effects.push({ kind: "request", request: open.request, attempt: open.attempt, from: open.from });
   }
   if (state.requests.size > 0) armRequestTimer(turn);
 }
+
+const waitMs = (pace: Pace, attempt: number): number => graceMs(pace, Math.min(attempt, REQUEST_GROWTHS_MAX));
 
 function armRequestTimer({ state, effects }: Turn): void {
   if (state.requestTimer) return;
