@@ -59,7 +59,7 @@ export const CONSENSUS_MUTANTS: readonly Mutant[] = [
     name: "no second asking for what is missing", scenario: "a third of all messages is lost", seedsMax: 80,
     edits: [
       { file: "consensus/blocks.ts", from: "if (state.requests.size > 0) armRequestTimer(turn);", to: "" },
-      { file: "consensus/blocks.ts", from: "if (leftMs > 0n && leftMs <= BigInt(graceMs(pace, open.attempt))) continue;", to: "continue;" },
+      { file: "consensus/blocks.ts", from: "if (leftMs > 0n && leftMs <= BigInt(waitMs(pace, open.attempt))) continue;", to: "continue;" },
     ],
   },
   {
