@@ -31,7 +31,7 @@ async function world(t: TestContext, countMax = 8): Promise<World> {
     operator: OPERATOR, chainId: CHAIN, countMax, tokens: one.tokens, isNamed: async (mac) => one.named.has(mac), now: () => one.nowMs, onLine: () => {},
     hands: {
       register: async ({ machineKey }) => {
-        if (one.fail !== null) throw Object.assign(new Error("as the test says"), { code: one.fail });
+        if (one.fail !== null) throw Object.assign(new Error("as the test says"), { code: one.fail, ...(one.fail === "starting" ? { status: 503 } : {}) });
         one.lines.push(`+${machineKey.slice(0, 4)}`);
       },
       retire: async (key) => {
@@ -108,6 +108,15 @@ test("a machine that lost its key comes back as the same one: the one before is 
   one.fail = null;
   assert.deepEqual(await again, { state: "registered" });
   assert.deepEqual(done(one.lines), [`+${keyOf(1)}`, `-${keyOf(1)}`, `+${keyOf(2)}`]);
+});
+
+test("an API that starts, as that of the machine itself may, is asked again", async (t) => {
+  const one = await world(t);
+  one.fail = "starting";
+  const joining = one.enrol(1, one.tokens.make(MAC, 0));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  one.fail = null;
+  assert.deepEqual(await joining, { state: "registered" });
 });
 
 test("no more machines than were allowed, and a refusal of the chain is told", async (t) => {

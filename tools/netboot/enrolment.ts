@@ -30,6 +30,11 @@ export type EnrolmentOptions = {
   readonly onLine: (line: string) => void;
 };
 
+/** A machine that still holds leases of its last boot, an API that is out of reach or starts: the machine asks again. */
+const PASSING: ReadonlySet<string> = new Set(["machine_in_use", "not_final", "outcome_unknown"]);
+const isPassing = (error: unknown, code: string): boolean =>
+  PASSING.has(code) || (error instanceof Error && "status" in error && typeof error.status === "number" && (error.status === 0 || error.status >= 500));
+
 const refused = (code: string): JoinAnswer => ({ state: "refused", code });
 
 export class Enrolment {
@@ -85,8 +90,8 @@ export class Enrolment {
     } catch (error) {
       const code = typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code.toLowerCase() : "internal";
       onLine(`${request.mac} cannot be registered: ${error instanceof Error ? error.message : String(error)}`);
-      // A machine that still holds leases of its last boot, or a chain out of reach: it asks again.
-      return code === "machine_in_use" || code.startsWith("api_") || code === "not_final" || code === "outcome_unknown" ? { state: "pending" } : refused(/^[a-z0-9_]{1,64}$/.test(code) ? code : "internal");
+      if (isPassing(error, code)) return { state: "pending" };
+      return refused(/^[a-z0-9_]{1,64}$/.test(code) ? code : "internal");
     }
     this.#registered.set(request.mac, request.machineKey);
     onLine(`${request.mac} is registered`);
