@@ -48,7 +48,7 @@ test("deploy again rolls a new version out beside the old; a bad one is rolled b
   writeVersion(project, "two", 200);
   const second = await cliJson(machine, ["deploy", project]);
   assert.deepEqual([second.did, second.revision], ["updated", 2]);
-  assert.equal((await http(machine.httpPort, host)).body, "two");
+  await eventually("the machine has swapped its routes", async () => (await http(machine.httpPort, host)).body === "two");
 
   // One that is not well: the command is gone before it is found out.
   writeVersion(project, "three", 500, { weight: 0, healthy: 30 });
@@ -63,7 +63,7 @@ test("deploy again rolls a new version out beside the old; a bad one is rolled b
 
   const rolled = await cliJson(machine, ["rollback", "versions"]);
   assert.equal(rolled.revision, 4);
-  assert.equal((await http(machine.httpPort, host)).body, "one");
+  await eventually("the machine has swapped its routes", async () => (await http(machine.httpPort, host)).body === "one");
   isOver = true;
   await load;
   assert.deepEqual([...answers.keys()].sort(), ["200 one", "200 two"], JSON.stringify([...answers]));

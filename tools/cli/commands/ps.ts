@@ -4,6 +4,7 @@ import type { ApiClient } from "../client.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
 import { tokensText } from "../money.ts";
+import { reasonsOf } from "../reasons.ts";
 import { openReader, openSession } from "../session.ts";
 import { pairsText, print, tableText } from "../table.ts";
 import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
@@ -11,13 +12,14 @@ import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 export const ps: Command = {
   name: "ps",
   summary: "List deployments: what runs, where, at which rate",
-  usage: ["[--all] [--verify]", "--limits [NAME]"],
-  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...OPTIONS_VERIFY, all: { type: "boolean", short: "a", summary: "those of every account" }, limits: { type: "boolean", summary: "every limit and allowed place of this account's deployments, or of one" } },
+  usage: ["[--all] [--verify]", "--limits [NAME]", "--why [NAME]"],
+  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...OPTIONS_VERIFY, all: { type: "boolean", short: "a", summary: "those of every account" }, why: { type: "boolean", summary: "of each replica, why it is where it is, or runs nowhere" }, limits: { type: "boolean", summary: "every limit and allowed place of this account's deployments, or of one" } },
   arguments: [0, 1],
   async run(input, shell) {
     if (input.flag("limits")) return printLimits(input, shell);
-    if (input.positionals[0] !== undefined) throw new UsageError("A NAME is for --limits");
+    if (input.positionals[0] !== undefined && !input.flag("why")) throw new UsageError("A NAME is for --limits and --why");
     await using client = await openReader(input, shell);
+    if (input.flag("why")) return printReasons(client, input, shell);
     const owner = input.flag("all") ? undefined : (await chooseAccount(shell, input.text("account"))).addressText;
     const listed = await client.allDeployments(owner);
     const rows = input.flag("verify") ? await verified(client, input, shell, listed) : listed;
@@ -43,6 +45,23 @@ async function verified(client: ApiClient, input: Input, shell: Shell, rows: rea
   await verifier.keep();
   if (shell.quiet !== true) shell.stderr.write(`verified up to block ${verifier.height}\n`);
   return proven;
+}
+
+async function printReasons(client: ApiClient, input: Input, shell: Shell): Promise<void> {
+  const owner = (await chooseAccount(shell, input.text("account"))).addressText;
+  const [wanted] = input.positionals;
+  const [status, machines, listed] = await Promise.all([client.status(), client.allMachines(), client.allDeployments(owner)]);
+  const rows = listed.filter(({ id, name, state }) => state !== "closing" && (wanted === undefined || name === wanted || id === wanted));
+  if (wanted !== undefined && rows.length === 0) throw new CliError("deployment_unknown", `There is no deployment "${wanted}" of this account: see godwit ps`);
+  const reasons = rows.flatMap((row) => reasonsOf(row, machines, status.head.moneySecond));
+  print(shell, input.json, reasons, () => reasons.length === 0 ? "Nothing is deployed" : tableText(reasons, [
+    { title: "NAME", cell: ({ name }) => name },
+    { title: "REPLICA", align: "right", cell: ({ index }) => String(index) },
+    { title: "REVISION", align: "right", cell: ({ revision }) => String(revision) },
+    { title: "STATE", cell: ({ state }) => state },
+    { title: "MACHINE", cell: ({ machine }) => machine ?? "-" },
+    { title: "WHY", cell: ({ why }) => why },
+  ]));
 }
 
 type Limited = Deployment & { readonly settings: ConfigurationAnswer | null };

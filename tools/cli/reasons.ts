@@ -1,0 +1,43 @@
+/**
+ * Why a replica is where it is, or runs nowhere: the ledger's rule of placement (chain/ledger/offer.ts) over what a machine's API says of the
+ * others, as sentences. Pure.
+ */
+import type { Deployment, Lease, Machine } from "./answers.ts";
+import { forecast, obstaclesText } from "./forecast.ts";
+import { rateText } from "./money.ts";
+
+export type Reason = { readonly name: string; readonly index: number; readonly revision: number; readonly state: string; readonly machine: string | null; readonly why: string };
+
+const ENDS: Readonly<Record<string, string>> = {
+  failed: "it failed on its machine", not_ready: "its machine did not get it ready in time", rebooted: "its machine started anew", down: "its machine went down", drained: "its machine is being emptied",
+  dry: "the escrow ran dry", unfunded: "the escrow does not hold a minute of it: godwit topup", moved: "it moved here",
+};
+
+export function reasonsOf(deployment: Deployment, machines: readonly Machine[], second: bigint): Reason[] {
+  const { name, leases } = deployment;
+  return leases.map((lease) => ({ name, index: lease.index, revision: lease.revision, state: lease.state, machine: lease.machine, why: whyOf(deployment, lease, machines, second) }));
+}
+
+function whyOf(deployment: Deployment, lease: Lease, machines: readonly Machine[], second: bigint): string {
+  const { rollout, state, failure, rolledBack } = deployment;
+  const parts: string[] = [];
+  const end = lease.lastEnd === null ? undefined : (ENDS[lease.lastEnd] ?? lease.lastEnd);
+  if (lease.state === "ready") parts.push(`serves at ${rateText(lease.rate)}`);
+  if (lease.state === "placed") parts.push(`is being loaded, at ${rateText(lease.rate)}`);
+  if (end !== undefined) parts.push(end);
+  if (lease.unhealthyFrom !== null) parts.push(`does not answer its health path since second ${lease.unhealthyFrom}`);
+  if (lease.state === "moving") parts.push(lease.next === null ? `looks for another machine: ${missingOf(deployment, lease, machines, second)}` : `moves to ${lease.next}, and serves here until that is ready`);
+  if (lease.state === "pending") parts.push(`looks for a machine: ${missingOf(deployment, lease, machines, second)}`);
+  if (lease.state === "waiting" || lease.state === "failed") parts.push(`waits for its owner${state === "active" ? "" : ` (${state})`}${failure === null ? "" : `: ${failure}`}`);
+  if (rollout !== null && lease.revision === rollout.revision) {
+    parts.push(rollout.healthyFrom === null ? `new version, not ready and healthy yet: rolled back at second ${rollout.deadline}` : `new version, healthy since second ${rollout.healthyFrom}: promoted after ${rollout.healthySeconds} s, has ${rollout.weightNow} of 1000 requests`);
+  } else if (rolledBack !== null) parts.push(`a new version was rolled back: ${rolledBack}`);
+  return parts.join("; ");
+}
+
+/** What is in the way of one more lease on each machine. */
+function missingOf({ memoryMib, cpuMillis, rateMax, constraints }: Deployment, lease: Lease, machines: readonly Machine[], second: bigint): string {
+  const others = machines.filter(({ id }) => id !== lease.machine);
+  const { unplaced, obstacles } = forecast({ memoryMib, cpuMillis, rateMax, ...constraints, replicas: 1 }, others, second);
+  return unplaced.length === 0 ? "one has room, and takes it in the next block" : others.length === 0 ? "there is no other machine" : obstaclesText(obstacles);
+}
