@@ -1,6 +1,6 @@
 //! Where guests go that outlive their first slice: a few threads of their own, and one queue per tenant.
 //!
-//! - Most of these threads have the lowest priority: the kernel pre-empts them for the I/O threads, so short requests stay short.
+//! - Most of these threads are idle ones to the kernel: it pre-empts them at once for the I/O threads, so short requests stay short.
 //!   Among the tenants, the one that has had the least CPU time for its weight is next; a slice is 1 ms. Weights 1:2:4 give CPU
 //!   1:2:4 to whoever wants more than there is.
 //! - As many threads have the usual priority and run only tenants that are *due*: whose weight, in thousandths of a core, promises
@@ -191,11 +191,7 @@ impl Batch {
             let for_due = number >= cores;
             let run = move || {
                 if !for_due {
-                    // SAFETY: plain system calls on the calling thread. A failure leaves it at the usual priority.
-                    unsafe {
-                        let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
-                        libc::setpriority(libc::PRIO_PROCESS, thread, NICE);
-                    }
+                    step_back();
                 }
                 started();
                 let _context = runtime.enter();
@@ -351,6 +347,16 @@ impl Wake for Task {
         } else {
             _ = self.state.compare_exchange(RUNNING, WOKEN, SeqCst, SeqCst);
         }
+    }
+}
+
+/// Runs only when nobody else wants the core, and a core that does nothing else counts as idle for who wakes up.
+fn step_back() {
+    // SAFETY: plain system calls on the calling thread. A failure leaves it at the usual priority.
+    unsafe {
+        let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
+        libc::setpriority(libc::PRIO_PROCESS, thread, NICE);
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &std::mem::zeroed());
     }
 }
 

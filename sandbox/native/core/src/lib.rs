@@ -42,4 +42,6 @@ pub mod shelf;
 #[cfg(feature = "run")]
 pub mod strict;
 #[cfg(feature = "run")]
+pub mod text;
+#[cfg(feature = "run")]
 pub mod trial;

@@ -17,6 +17,7 @@ use godwit_core::{
     plane::Plane,
     serve::{IngressLimits, serve},
     spaces,
+    text,
 };
 use std::{
     os::{
@@ -62,6 +63,8 @@ fn run() -> Result<(), Failure> {
     spaces::join_groups(&groups);
     let rest = &rest[groups.len()..];
     let mut spaces = spaces::enter()?;
+    // Without large pages it is slower, and no less safe.
+    _ = text::enlarge();
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
     let descriptors_max = jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
@@ -80,7 +83,10 @@ fn run() -> Result<(), Failure> {
     let barrier = Arc::new(Barrier::new(threads + Batch::threads(threads) + 2));
     let runtime = runtime(threads, barrier.clone())?;
     let started = barrier.clone();
-    let batch = Batch::start(threads, runtime.handle().clone(), Arc::new(move || _ = started.wait()));
+    let batch = Batch::start(threads, runtime.handle().clone(), Arc::new(move || {
+        godwit_core::wipe::keep_blocks();
+        started.wait();
+    }));
     // SAFETY: the agent passes these descriptors, and nobody else here uses them.
     let mut reader = unsafe { UnixStream::from_raw_fd(CONTROL) };
     let listener = unsafe { std::net::TcpListener::from_raw_fd(LISTENER) };
@@ -141,6 +147,7 @@ fn runtime(threads: usize, barrier: Arc<Barrier>) -> std::io::Result<tokio::runt
         .on_thread_start(move || {
             use std::sync::atomic::Ordering::SeqCst;
             if places.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                godwit_core::wipe::keep_blocks();
                 barrier.wait();
             }
         })
