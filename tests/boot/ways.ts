@@ -5,15 +5,16 @@
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, createReadStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, createReadStream, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { addressText } from "#chain/codec/address.ts";
-import { keyPair } from "#os/keys.ts";
+import { keyPair, openKey } from "#os/keys.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { ApiClient } from "#tools/cli/client.ts";
 import { buildImage } from "#tools/image/build.ts";
@@ -57,6 +58,7 @@ function uefi(work: string, code = "OVMF_CODE_4M.fd", variables = "OVMF_VARS_4M.
 const secure = (work: string): string[] => uefi(work, "OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.snakeoil.fd");
 
 const WAYS: readonly Way[] = [
+  { name: "the same bytes by two builds", run: sameBytes },
   { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ phases: phasesOf(machine.serial()) })) },
   {
     name: "direct, 384 MB", run: ({ plain }) => boots({ memoryMib: 384, boot: directBoot(plain, WORDS) }, async (machine) => {
@@ -170,6 +172,26 @@ async function upgraded({ work }: Stage): Promise<Readonly<Record<string, unknow
     server.close();
     server.closeAllConnections();
   }
+}
+
+/** The second build has a cache of its own, with the kernel and the sandbox's native parts only, and another folder. */
+async function sameBytes({ work, plain }: Stage): Promise<Readonly<Record<string, unknown>>> {
+  const cache = join(work, "cache", "godwit");
+  mkdirSync(cache, { recursive: true });
+  for (const name of ["kernel", "native"]) symlinkSync(join(cacheDirectory(), name), join(cache, name));
+  const out = join(work, "again");
+  const { status, stderr } = spawnSync(process.execPath, [
+    join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts"), "image", "build", "--target", "usb", "--quick", "--out", out, "--key", join(work, "key"), "--append", WORDS.join(" "),
+  ], { encoding: "utf8", env: { ...process.env, XDG_CACHE_HOME: join(work, "cache") } });
+  assert.equal(status, 0, stderr);
+  // The first was made without a signer, which the root knows of.
+  const first = join(work, "once");
+  await buildImage({ target: "usb", effort: "quick", out: first, words: WORDS, signingSeed: (await openKey(join(work, "key"))).seed });
+  const digest = (folder: string, name: string): string => createHash("sha256").update(readFileSync(join(folder, name))).digest("hex");
+  const files = ["vmlinuz", "initramfs", "godwit.efi", "godwit.img", "manifest", "sbom.json"];
+  for (const name of files) assert.equal(digest(out, name), digest(first, name), name);
+  assert.notEqual(digest(plain, "initramfs"), digest(out, "initramfs"));
+  return { files };
 }
 
 const phasesOf = (serial: string): Record<string, number> => Object.fromEntries([...serial.matchAll(/^ *[\d.]+ {2}(\w+) +(\d+) ms/gm)].map(([, name, ms]) => [name!, Number(ms)]));

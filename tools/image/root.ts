@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile, readdir, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { nativePaths } from "#sandbox/native.ts";
 import { bundle } from "./bundle.ts";
@@ -27,6 +27,9 @@ const EPOCH = new Date(0);
 /** Level 19 takes a minute and saves a tenth; 15 is what a build on the way to a test uses. */
 export type Effort = "quick" | "small";
 const LEVEL: Readonly<Record<Effort, string>> = { quick: "9", small: "19" };
+
+/** Compressed roots in the cache, 50 MB each. */
+const ROOTS_KEPT = 4;
 
 export type Part = { readonly path: string; readonly origin: string; readonly sha256: string; readonly bytes: number };
 export type RootImage = { readonly file: string; readonly parts: readonly Part[] };
@@ -89,5 +92,11 @@ async function squash(cache: string, tree: string, file: string, effort: Effort,
     await mkdir(dirname(kept), { recursive: true });
     await cp(file, `${kept}.${process.pid}`);
     await rename(`${kept}.${process.pid}`, kept);
+    await prune(dirname(kept));
   } else await cp(kept, file);
+}
+
+async function prune(folder: string): Promise<void> {
+  const files = await Promise.all((await readdir(folder)).filter((name) => name.endsWith(".squashfs")).map(async (name) => ({ path: join(folder, name), madeMs: (await stat(join(folder, name))).mtimeMs })));
+  for (const { path } of files.toSorted((a, b) => b.madeMs - a.madeMs).slice(ROOTS_KEPT)) await rm(path, { force: true });
 }
