@@ -128,6 +128,14 @@ export type Parameters = {
   readonly placementsPerBlockMax: number;
   /** The chain's share of what operators are paid, in 1/10,000. */
   readonly shareBps: bigint;
+  /** Base units a year that a name costs: enough that nobody keeps a thousand for nothing, and too little to matter to who uses one. */
+  readonly nameRentPerYear: bigint;
+
+  // Votes on these (ledger/votes.ts), in epochs.
+  /** How long a proposal may wait for its votes. */
+  readonly voteEpochs: number;
+  /** From its votes to its effect: time to leave. */
+  readonly delayEpochs: number;
 };
 
 const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
@@ -155,13 +163,40 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
   dueEventsPerBlockMax: 256,
   placementsPerBlockMax: 256,
   shareBps: 500n,
+  nameRentPerYear: 1_000_000_000n,
+  voteEpochs: 64,
+  delayEpochs: 32,
   ...changes,
 });
 
 export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
   default: preset({}),
-  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, drainSecondsMax: 3n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n }),
+  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, drainSecondsMax: 3n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n, voteEpochs: 4, delayEpochs: 2 }),
 });
+
+/**
+ * What validators may change by votes, with numbers that are never given twice and bounds that no vote leaves. Not here: what lists of the state are ordered
+ * by (hold, ready), and what light clients and nodes reckon with beforehand (unbonding, epochs, times of blocks).
+ */
+export type VotableName = "feeBase" | "feePerByte" | "shareBps" | "validatorsMax" | "transactionsPerBlockMax" | "nameRentPerYear";
+export const VOTABLE: Readonly<Record<VotableName, { readonly number: number; readonly min: bigint; readonly max: bigint }>> = {
+  feeBase: { number: 1, min: 1_000n, max: 1_000_000_000n },
+  feePerByte: { number: 2, min: 0n, max: 1_000_000n },
+  shareBps: { number: 3, min: 0n, max: 5_000n },
+  validatorsMax: { number: 4, min: 4n, max: BigInt(VALIDATORS_MAX) },
+  transactionsPerBlockMax: { number: 5, min: 100n, max: BigInt(TRANSACTIONS_PER_BLOCK_MAX) },
+  nameRentPerYear: { number: 6, min: 0n, max: 1_000_000_000_000n },
+};
+export const votableOf = (number: number): VotableName | null => (Object.keys(VOTABLE) as VotableName[]).find((name) => VOTABLE[name].number === number) ?? null;
+/** Parameters with some of them changed. */
+export function withValues(base: Parameters, values: readonly { readonly parameter: number; readonly value: bigint }[]): Parameters {
+  const changed: Record<string, bigint | number> = {};
+  for (const { parameter, value } of values) {
+    const name = votableOf(parameter);
+    if (name !== null) changed[name] = typeof base[name] === "number" ? Number(value) : value;
+  }
+  return Object.freeze({ ...base, ...changed });
+}
 
 /** The relations that the rules lean on; a preset that breaks one does not load. */
 function assertParameters(p: Parameters): void {

@@ -13,7 +13,6 @@ import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { keysThatMay } from "#chain/codec/scopes.ts";
 import { signBinding } from "#chain/codec/hello.ts";
 import { type Operation, signMachineProof } from "#chain/codec/transaction.ts";
-import { PRESETS } from "#chain/constants.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
@@ -320,7 +319,7 @@ async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, of
   const same = known !== null && known.memoryMib === memoryMib && known.cpuMillis === cpuMillis && known.region === region &&
     known.pricePerGibSecond === pricePerGibSecond && known.pricePerCoreSecond === pricePerCoreSecond && known.bond === bond;
   if (same) return;
-  const { feeBase, feePerByte } = PRESETS[node.genesis.parameters];
+  const { feeBase, feePerByte } = node.view().parameters();
   const sender = new ChainSender(node, operator, { base: feeBase, perByte: feePerByte }, Date.now);
   await sender.submit({
     kind: "registerMachine", ...signMachineProof(machine.seed, node.chainId, operator.address), memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond,

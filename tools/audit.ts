@@ -29,7 +29,7 @@ const dueBy = ({ segments, past }: Book): bigint => sum([...past, ...segments], 
 export async function audit(get: (path: string) => Promise<unknown>): Promise<Report> {
   const genesisBytes = Uint8Array.fromBase64(((await get("/v1/blocks/0")) as ApiBlock).bytes);
   const genesis = decodeGenesis(genesisBytes);
-  const [rules, chainId] = [PRESETS[genesis.parameters], chainIdOf(genesisBytes)];
+  const [rules, chainId] = [{ ...PRESETS[genesis.parameters] }, chainIdOf(genesisBytes)];
   const stakes = new StakeBook(genesis.validators, rules);
   const witnesses = new WitnessBook(chainId, rules.epochBlocks, genesis.timeMs, (epoch) => stakes.sets.get(epoch) ?? []);
   const accounts = new Map(genesis.accounts.map(({ address, balance }) => [name(address), balance]));
@@ -38,7 +38,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   let [height, id, timeMs, second, pool, stallUpTo, stallUntil, proven] = [0, genesisId(genesisBytes).toHex(), genesis.timeMs as bigint, 0n, 0n, 0n, 0n, true];
   let burnt = 0n;
   const check = (holds: boolean, what: string): void => void (holds || findings.push(what));
-  const holders = new HolderBook((holds, what) => check(holds, `block ${height}: ${what}`));
+  const holders = new HolderBook(rules, (holds, what) => check(holds, `block ${height}: ${what}`));
   const add = (who: string, amount: bigint): void => void accounts.set(who, (accounts.get(who) ?? 0n) + amount);
   const start = (book: Book, t: bigint, { index, machine, operator, rate }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, from: t, to: t, paidTo: t, runs: true });
   const end = (book: Book, segment: Segment, at: bigint): void => {
@@ -93,6 +93,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
     add(sender, -stakes.operate(op, sender, timeMs));
+    holders.hear(op, origin, stakes.epoch);
     const rent = holders.rentOf(op, origin, timeMs);
     add(sender, -rent); pool += rent;
     for (const [who, amount] of holders.operate(op, origin, timeMs)) add(who, amount);
@@ -162,6 +163,8 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     for (const { machine, end: last } of witnesses.silence(body.suspicions, () => check(false, `block ${height}: a suspicion in it does not hold, or takes nobody down`))) endRun(name(address(Uint8Array.fromHex(machine))), last, t);
     for (const one of body.evidence) punish(one, stakes.operatorOf(header.proposer));
     for (const book of books.values()) if (book.closing && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
+    const [endsAt, weights] = [stakes.epoch, stakes.weights];
+    if (header.height % rules.epochBlocks === 0) holders.count(endsAt, weights);
     const { paid, fromPool } = stakes.end(header.height, timeMs, pool);
     for (const [who, amount] of paid) if (amount > 0n) add(who, amount);
     [id, second, proven, pool] = [own, t, certificate !== null, pool - fromPool];

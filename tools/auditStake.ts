@@ -37,6 +37,13 @@ export class StakeBook {
     for (const { publicKey: key, weight, operator } of seats) this.#put({ key, id: addressOf(key).toHex(), operator, state: "active", bonded: BigInt(weight) * STAKE_PER_WEIGHT, ...alone() });
   }
 
+  get epoch(): number {
+    return this.#epoch;
+  }
+  /** Of this epoch's set, by validator. */
+  get weights(): Map<string, number> {
+    return new Map(this.sets.get(this.#epoch)!.map(({ publicKey, weight }) => [addressOf(publicKey).toHex(), weight]));
+  }
   get total(): bigint {
     let sum = 0n;
     for (const { bonded, leaving, others, going } of this.#stakes.values()) for (const amount of [bonded, others.money, going.money, ...leaving.map((one) => one.amount)]) sum += amount;

@@ -30,7 +30,10 @@ export type RenewName = { readonly kind: "renewName"; readonly name: string; rea
 export type PointName = { readonly kind: "pointName"; readonly name: string; readonly deployment: Address | null };
 export type TransferName = { readonly kind: "transferName"; readonly name: string; readonly to: Address };
 export type ReleaseName = { readonly kind: "releaseName"; readonly name: string };
-export type HolderOperation = RegisterName | RenewName | PointName | TransferName | ReleaseName | Lock | ClaimLock | RefundLock | Delegate | Undelegate | SetCommission;
+/** Sender = the operator of a validator in the set, which votes for it by that. */
+export type Propose = { readonly kind: "propose"; readonly validator: Address; readonly parameter: number; readonly value: bigint };
+export type Vote = { readonly kind: "vote"; readonly validator: Address; readonly proposal: Address };
+export type HolderOperation = Propose | Vote | RegisterName | RenewName | PointName | TransferName | ReleaseName | Lock | ClaimLock | RefundLock | Delegate | Undelegate | SetCommission;
 
 const HOST_NAME = textOf(HOST_NAME_BYTES_MAX);
 export const HOLDER_LAYOUTS: { readonly [K in HolderOperation["kind"]]: Layout<Extract<HolderOperation, { kind: K }>> } = {
@@ -45,6 +48,8 @@ export const HOLDER_LAYOUTS: { readonly [K in HolderOperation["kind"]]: Layout<E
   pointName: { number: 38, fields: { name: HOST_NAME, deployment: ADDRESS_OR_NONE } },
   transferName: { number: 39, fields: { name: HOST_NAME, to: ADDRESS } },
   releaseName: { number: 40, fields: { name: HOST_NAME } },
+  propose: { number: 41, fields: { validator: ADDRESS, parameter: U32, value: U64 } },
+  vote: { number: 42, fields: { validator: ADDRESS, proposal: ADDRESS } },
 };
 
 /** The id of the lock that operation `opIndex` of a transaction makes: known before it is sent. */
@@ -54,3 +59,5 @@ export const lockIdOf = (sender: Address, nonce: bigint, opIndex: number): Addre
 export const delegationIdOf = (validator: Address, delegator: Address): Address => address(hashWithDomain("delegation", encode([validator, delegator])).slice(0, 20));
 
 export const nameIdOf = (name: string): Address => address(hashWithDomain("name", encode(name)).slice(0, 20));
+
+export const proposalIdOf = (sender: Address, nonce: bigint, opIndex: number): Address => address(hashWithDomain("parameters", encode([sender, nonce, opIndex])).slice(0, 20));

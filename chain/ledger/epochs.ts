@@ -20,6 +20,7 @@ import { shareOfDelegators } from "#chain/ledger/delegation.ts";
 import { EVIDENCE_EPOCHS_MAX, PRESENCE_PERCENT_MIN, RELEASES_PER_EPOCH_MAX } from "#chain/ledger/limits.ts";
 import type { Member, Presence, Validator } from "#chain/ledger/model.ts";
 import { UNDELEGATED, isGone, powerOf, putIn } from "#chain/ledger/pools.ts";
+import { endVotes } from "#chain/ledger/votes.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 
 /** What ended with a block: the epoch, and the sets of the next one and the one after. */
@@ -68,6 +69,7 @@ export function endEpoch(context: BlockContext): EpochEnd {
   jailSilent(context, current);
   releaseStake(context);
   remember(state, epoch, current);
+  endVotes(context, epoch, current);
   const after = nextSet(state, next);
   state.put({ kind: "sets", epoch: epoch + 1, current: next, next: after });
   state.put(nobodyYet(next));

@@ -6,6 +6,7 @@
  *   L account lock      locks that an account made or that are for it
  *   D account id, W validator id        delegations of an account, and to a validator
  *   O account id, N deployment id       names of an account, and those that point to a deployment
+ *   P validator id, Q id                proposals that are open, by who made them, and all
  *   B time id           delegations of which something leaves, by when the first of it is paid
  */
 import type { Cbor } from "#chain/codec/cbor.ts";
@@ -47,8 +48,27 @@ export type NameHeld = {
   readonly deployment: Address | null;
   readonly expiryMs: bigint;
 };
-export type Holding = LockHeld | DelegationHeld | NameHeld;
+/** One leaf: parameters that votes have changed, and those that they will. */
+export type SettingsHeld = {
+  readonly kind: "settings";
+  readonly values: readonly { readonly parameter: number; readonly value: bigint }[];
+  readonly scheduled: readonly { readonly parameter: number; readonly value: bigint; readonly epoch: number }[];
+};
+export type ProposalHeld = {
+  readonly kind: "proposal";
+  readonly id: Address;
+  readonly parameter: number;
+  readonly value: bigint;
+  /** Who proposed it, in which epoch, and the validators that voted for it. */
+  readonly validator: Address;
+  readonly epoch: number;
+  readonly votes: readonly Address[];
+};
+export type Holding = LockHeld | DelegationHeld | NameHeld | SettingsHeld | ProposalHeld;
 export type HoldingKind = Holding["kind"];
+
+/** Entries of one leaf: of a proposal the validators of all the sets it is open in. */
+const SETTINGS_MAX = 65_536;
 
 type Kind<E extends Holding> = {
   readonly key: (entity: E) => string;
@@ -61,6 +81,8 @@ type Kind<E extends Holding> = {
 
 export const delegationKey = (id: Address): string => stateKey("delegation", id);
 export const nameKey = (id: Address): string => stateKey("name", id);
+export const SETTINGS_KEY: string = stateKey("settings");
+export const proposalKey = (id: Address): string => stateKey("proposal", id);
 export const lockKey = (id: Address): string => stateKey("lock", id);
 
 const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> } = {
@@ -83,6 +105,29 @@ const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> 
     },
     lists: ({ id, validator, delegator, leaving: [first] }) =>
       [`D${delegator.toHex()}${id.toHex()}`, `W${validator.toHex()}${id.toHex()}`, ...(first ? [`B${first.releaseMs.toString(16).padStart(20, "0")}${id.toHex()}`] : [])],
+    money: () => 0n,
+  },
+  settings: {
+    key: () => SETTINGS_KEY,
+    leaf: ({ values, scheduled }) => [values.map(({ parameter, value }) => [parameter, value]), scheduled.map(({ parameter, value, epoch }) => [parameter, value, epoch])],
+    from: (leaf) => {
+      const [values, scheduled] = tuple(leaf as Cbor, 2);
+      return {
+        kind: "settings", values: list(values, SETTINGS_MAX).map((item) => ({ parameter: u32(tuple(item, 2)[0]), value: u64(tuple(item, 2)[1]) })),
+        scheduled: list(scheduled, SETTINGS_MAX).map((item) => ({ parameter: u32(tuple(item, 3)[0]), value: u64(tuple(item, 3)[1]), epoch: u32(tuple(item, 3)[2]) })),
+      };
+    },
+    lists: () => [],
+    money: () => 0n,
+  },
+  proposal: {
+    key: ({ id }) => proposalKey(id),
+    leaf: ({ id, parameter, value, validator, epoch, votes }) => [id, parameter, value, validator, epoch, votes],
+    from: (leaf) => {
+      const [id, parameter, value, validator, epoch, votes] = tuple(leaf as Cbor, 6);
+      return { kind: "proposal", id: id20(id), parameter: u32(parameter), value: u64(value), validator: id20(validator), epoch: u32(epoch), votes: list(votes, SETTINGS_MAX).map(id20) };
+    },
+    lists: ({ id, validator }) => [`P${validator.toHex()}${id.toHex()}`, `Q${id.toHex()}`],
     money: () => 0n,
   },
   name: {

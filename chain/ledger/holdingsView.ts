@@ -1,6 +1,7 @@
 /** What holders read of the ledger: a part of `LedgerView` (view.ts). */
 import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
-import type { LockHeld, NameHeld } from "#chain/ledger/holdings.ts";
+import { type Parameters, type VotableName, votableOf } from "#chain/constants.ts";
+import type { LockHeld, NameHeld, ProposalHeld } from "#chain/ledger/holdings.ts";
 import { NAMES_PER_DEPLOYMENT_MAX } from "#chain/ledger/limits.ts";
 import { isFree } from "#chain/ledger/names.ts";
 import { EMPTY_POOL, unitsFor } from "#chain/ledger/pools.ts";
@@ -19,7 +20,14 @@ export type DelegationView = {
   readonly leaving: readonly { readonly amount: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number }[];
 };
 export type NameView = Omit<NameHeld, "kind" | "id">;
+export type ProposalView = { readonly id: Address; readonly parameter: VotableName; readonly value: bigint; readonly validator: Address; readonly epoch: number; readonly votes: readonly Address[] };
 export type HoldingsView = {
+  /** As they are for the next block. */
+  parameters(): Parameters;
+  /** What votes have decided and is not in effect yet. */
+  scheduled(): readonly { readonly parameter: VotableName; readonly value: bigint; readonly epoch: number }[];
+  /** One for each validator at most. */
+  proposals(): readonly ProposalView[];
   /** Also when its time is over, as long as only its owner may renew it; null when it is anybody's. */
   name(name: string): NameView | null;
   namesOf(owner: Address, page?: PageRequest): Page<NameView>;
@@ -35,6 +43,10 @@ export type HoldingsView = {
 
 /** Things of holders that a block did. */
 export type HoldingEvent =
+  | { readonly kind: "proposed"; readonly proposal: Address; readonly validator: Address; readonly parameter: VotableName; readonly value: bigint }
+  | { readonly kind: "voted"; readonly proposal: Address; readonly validator: Address }
+  | { readonly kind: "decided"; readonly proposal: Address; readonly parameter: VotableName; readonly value: bigint; readonly passed: boolean }
+  | { readonly kind: "parameterChanged"; readonly parameter: VotableName; readonly value: bigint }
   | { readonly kind: "nameRegistered"; readonly name: string; readonly owner: Address; readonly deployment: Address | null; readonly expiryMs: bigint }
   | { readonly kind: "nameRenewed"; readonly name: string; readonly owner: Address; readonly expiryMs: bigint }
   | { readonly kind: "namePointed"; readonly name: string; readonly owner: Address; readonly deployment: Address | null }
@@ -54,6 +66,12 @@ export const holdingsView = (state: State, pageOf: PageOf): HoldingsView => ({
   delegation: (validator, delegator) => delegationView(state, delegationIdOf(validator, delegator)),
   delegationsOf: (delegator, page = {}) => pageOf(`D${delegator.toHex()}`, page, (id) => delegationView(state, id) as DelegationView),
   delegationsTo: (validator, page = {}) => pageOf(`W${validator.toHex()}`, page, (id) => delegationView(state, id) as DelegationView),
+  parameters: () => state.rules,
+  scheduled: () => (state.settings?.scheduled ?? []).map(({ parameter, value, epoch }) => ({ parameter: votableOf(parameter) as VotableName, value, epoch })),
+  proposals: () => state.listed("Q").map((rest) => {
+    const { id, parameter, value, validator, epoch, votes } = state.proposal(parseId(rest)) as ProposalHeld;
+    return { id, parameter: votableOf(parameter) as VotableName, value, validator, epoch, votes };
+  }),
   name: (name) => {
     const held = state.named(nameIdOf(name));
     return held === undefined || isFree(held, state.totals.timeMs) ? null : nameView(held);

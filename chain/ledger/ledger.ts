@@ -87,7 +87,7 @@ export function openLedger(genesis: Genesis): Ledger {
   state.put({ kind: "totals", height: 0, timeMs: genesis.timeMs, moneySecond: 0n, feePool: 0n, burnt: 0n, supply, stallUpTo: 0n, stallUntil: 0n });
   state.put({ kind: "clocks", sinceMs: genesis.timeMs, blocks: [{ height: 0, timeMs: genesis.timeMs, moneySecond: 0n }] });
   state.begin();
-  return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
+  return { chainId: chainIdOf(encodeGenesis(genesis)), get rules() { return state.rules; }, state };
 }
 
 /** Money second of a block that follows the ledger's last at `timeMs`. */

@@ -116,9 +116,8 @@ export const COMMISSION_RAISES_PER_UNBONDING = 7n;
 /** Delegators whose time is over and who are paid in one block. */
 export const DELEGATION_RELEASES_PER_BLOCK_MAX = 32;
 
-/** A token a year, in advance, and for ten at most: enough that nobody keeps a thousand for nothing, and too little to matter to who uses one. */
-export const NAME_RENT_PER_YEAR = 1_000_000_000n;
 export const NAME_YEAR_MS: bigint = 365n * 86_400_000n;
+/** A rent is paid in advance, and for ten years at most. */
 export const NAME_YEARS_MAX = 10;
 /** How long only its owner may renew a name whose time is over. */
 export const NAME_GRACE_MS: bigint = 30n * 86_400_000n;

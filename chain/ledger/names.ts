@@ -8,7 +8,7 @@
 import { type PointName, type RegisterName, type ReleaseName, type RenewName, type TransferName, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { type BlockContext, OK, type Origin, type Result, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import type { NameHeld } from "#chain/ledger/holdings.ts";
-import { NAMES_PER_DEPLOYMENT_MAX, NAME_GRACE_MS, NAME_RENT_PER_YEAR, NAME_YEARS_MAX, NAME_YEAR_MS } from "#chain/ledger/limits.ts";
+import { NAMES_PER_DEPLOYMENT_MAX, NAME_GRACE_MS, NAME_YEARS_MAX, NAME_YEAR_MS } from "#chain/ledger/limits.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -74,11 +74,11 @@ export function releaseName(context: BlockContext, { name }: ReleaseName, { send
   return OK;
 }
 
-function payRent({ state, timeMs }: BlockContext, sender: Address, name: string, fromMs: bigint, years: number): { readonly ok: true; readonly expiryMs: bigint } | Refusal {
+function payRent({ state, timeMs, rules }: BlockContext, sender: Address, name: string, fromMs: bigint, years: number): { readonly ok: true; readonly expiryMs: bigint } | Refusal {
   if (years === 0) return refuse("bad_years", `Cannot rent "${name}" for no time`);
   const expiryMs = fromMs + BigInt(years) * NAME_YEAR_MS;
   if (years > NAME_YEARS_MAX || expiryMs > timeMs + BigInt(NAME_YEARS_MAX) * NAME_YEAR_MS) return refuse("bad_years", `Cannot rent "${name}" until ${expiryMs} as that is more than ${NAME_YEARS_MAX} years ahead`);
-  const rent = BigInt(years) * NAME_RENT_PER_YEAR;
+  const rent = BigInt(years) * rules.nameRentPerYear;
   if (!debit(state, sender, rent)) return unfunded(`pay a rent of ${rent}`);
   state.put({ ...state.totals, feePool: state.totals.feePool + rent });
   return { ok: true, expiryMs };

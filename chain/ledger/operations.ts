@@ -19,6 +19,7 @@ import { arrive, constrain, drain, label, move, retire } from "#chain/ledger/mov
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
+import { propose, vote } from "#chain/ledger/votes.ts";
 import { pointName, registerName, releaseName, renewName, transferName } from "#chain/ledger/names.ts";
 import { bond, report, setCommission, unbond, unjail } from "#chain/ledger/stake.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
@@ -51,6 +52,8 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   pointName,
   transferName,
   releaseName,
+  propose,
+  vote,
   registerMachine,
   up: bringUp,
   deploy,

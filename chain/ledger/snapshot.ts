@@ -163,7 +163,7 @@ export function ledgerFrom(genesis: Genesis, { slots, archives = [] }: { readonl
   state.restore(slots, archives);
   const lacking = state.listed("d").map(parseId).filter((id) => state.archive(id) === undefined).map((id) => state.deployment(id) as Deployment);
   state.restoreArchives(lacking.map(({ id, owner, name }) => newArchive(id, owner, name, state.totals.moneySecond)));
-  return { chainId: chainIdOf(encodeGenesis(genesis)), rules: state.rules, state };
+  return { chainId: chainIdOf(encodeGenesis(genesis)), get rules() { return state.rules; }, state };
 }
 export const newArchive = (deploymentId: Address, owner: Address, name: string, since: bigint): Archive =>
   ({ kind: "archive", deploymentId, owner, name, since, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });

@@ -8,13 +8,13 @@
 import assert from "node:assert";
 import { compareBytes } from "#chain/codec/envelope.ts";
 import type { Proof } from "#chain/codec/proof.ts";
-import type { Parameters } from "#chain/constants.ts";
+import { type Parameters, withValues } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import {
   type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
-import { type DelegationHeld, type LockHeld, type NameHeld, delegationKey, lockKey, nameKey } from "#chain/ledger/holdings.ts";
+import { type DelegationHeld, type LockHeld, type NameHeld, type ProposalHeld, SETTINGS_KEY, type SettingsHeld, delegationKey, lockKey, nameKey, proposalKey } from "#chain/ledger/holdings.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { Image } from "#chain/ledger/image.ts";
@@ -32,21 +32,23 @@ export type Changes = readonly (readonly [string, Entity | undefined])[];
 export type Lists = Pick<OrderedSet, "from" | "first">;
 
 export class State {
-  readonly rules: Parameters;
+  readonly #preset: Parameters;
+  #rules: Parameters;
+  #settings: SettingsHeld | undefined = undefined;
   readonly #lists = new OrderedSet();
   /** Entities as the block that is being applied has left them so far, by key; undefined: gone. Else they are in their rows. */
   readonly #fresh = new Map<string, Entity | undefined>();
   readonly #rows = new Rows();
   readonly #archives = new Map<string, Archive>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, settings: 0n, proposal: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
   #root: Digest;
 
   constructor(rules: Parameters) {
-    this.rules = rules;
+    [this.#preset, this.#rules] = [rules, rules];
     this.#root = this.#tree.root();
   }
 
@@ -98,6 +100,18 @@ export class State {
   }
   lock(id: Address): LockHeld | undefined {
     return this.entity(lockKey(id)) as LockHeld | undefined;
+  }
+  proposal(id: Address): ProposalHeld | undefined {
+    return this.entity(proposalKey(id)) as ProposalHeld | undefined;
+  }
+  get settings(): SettingsHeld | undefined {
+    return this.entity(SETTINGS_KEY) as SettingsHeld | undefined;
+  }
+  /** The chain's parameters as they are now: those of its preset, and what votes have changed. */
+  get rules(): Parameters {
+    const { settings } = this;
+    if (settings !== this.#settings) [this.#settings, this.#rules] = [settings, withValues(this.#preset, settings?.values ?? [])];
+    return this.#rules;
   }
   named(id: Address): NameHeld | undefined {
     return this.entity(nameKey(id)) as NameHeld | undefined;
@@ -316,8 +330,8 @@ export class State {
   }
 
   #list(before: Entity | undefined, after: Entity | undefined): void {
-    const old = before ? listEntries(before, this.rules) : [];
-    const now = after ? listEntries(after, this.rules) : [];
+    const old = before ? listEntries(before, this.#preset) : [];
+    const now = after ? listEntries(after, this.#preset) : [];
     for (const entry of old) if (!now.includes(entry)) this.#resize(entry, -1);
     for (const entry of now) if (!old.includes(entry)) this.#resize(entry, 1);
     const kind = (after ?? before)?.kind;

@@ -2,6 +2,7 @@
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
+import { VOTABLE, type VotableName } from "#chain/constants.ts";
 import type { DelegationView, LockView, NameView } from "#chain/ledger/holdingsView.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type Address, address, fromHex, hex } from "#chain/types.ts";
@@ -19,6 +20,18 @@ const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "Th
 export function holdingRoutes(context: Context): readonly Route[] {
   const view = (): LedgerView => context.node.view();
   return [
+    {
+      id: "getParameters", method: "GET", path: "/v1/parameters", auth: "none", summary: "What votes can change: values, bounds, what is decided and what is proposed", answers: answers(ref("Parameters")),
+      run: () => json(parametersJson(view())),
+    },
+    {
+      id: "getProposalProof", method: "GET", path: "/v1/proofs/proposals/{id}", auth: "none", summary: "Proof of a proposal and its votes, or that none such is open",
+      parameters: { id: HOLDING_PARAMETER }, answers: PROOF_ANSWERS, run: ({ parameters }) => proofOf(context, stateKey("proposal", idIn(parameters["id"]))),
+    },
+    {
+      id: "getParametersProof", method: "GET", path: "/v1/proofs/parameters", auth: "none", summary: "Proof of what votes have changed of the chain's preset, or that they have changed nothing",
+      answers: PROOF_ANSWERS, run: () => proofOf(context, stateKey("settings")),
+    },
     {
       id: "getNames", method: "GET", path: "/v1/names", auth: "none", summary: "Names of an account",
       query: { account: ADDRESS_PARAMETER, ...PAGING }, answers: answers(page("names", ref("Name"))),
@@ -78,6 +91,14 @@ const lockJson = ({ id, sender, recipient, amount, hash, expiryMs }: LockView): 
 
 const nameJson = ({ name, owner, deployment, expiryMs }: NameView, zone: string): Json =>
   ({ name, owner: addressText(owner), deployment: deployment === null ? null : hex(deployment), host: hostOfName(name, zone), expiryMs: decimal(expiryMs) });
+function parametersJson(view: LedgerView): Json {
+  const now = view.parameters();
+  return {
+    parameters: (Object.keys(VOTABLE) as VotableName[]).map((name) => ({ name, value: String(now[name]), min: decimal(VOTABLE[name].min), max: decimal(VOTABLE[name].max) })),
+    scheduled: view.scheduled().map(({ parameter, value, epoch }) => ({ name: parameter, value: decimal(value), epoch })),
+    proposals: view.proposals().map(({ id, parameter, value, validator, epoch, votes }) => ({ id: hex(id), name: parameter, value: decimal(value), validator: addressText(validator), epoch, votes: votes.map(addressText) })),
+  };
+}
 const delegationJson = ({ validator, delegator, shares, amount, leaving }: DelegationView): Json => ({
   validator: addressText(validator), delegator: addressText(delegator), shares: decimal(shares), amount: decimal(amount),
   leaving: leaving.map((one) => ({ amount: decimal(one.amount), releaseMs: decimal(one.releaseMs), releaseEpoch: one.releaseEpoch })),

@@ -5,7 +5,6 @@
  */
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
-import { PRESETS } from "#chain/constants.ts";
 import type { DeploymentView, LedgerView } from "#chain/ledger/view.ts";
 import { type Address, type Digest, address, digest, type Hex, fromHex, height as brandHeight, hex } from "#chain/types.ts";
 import { completeLimits } from "#sandbox/limits.ts";
@@ -177,7 +176,7 @@ function statusJson(context: Context): Json {
   const { node } = context;
   const head = node.head();
   const { genesis } = node;
-  const parameters = PRESETS[genesis.parameters];
+  const parameters = node.view().parameters();
   return {
     version: context.version, chainId: hex(node.chainId), chain: genesis.name, machine: addressText(context.machine), operator: addressText(context.operator),
     bootId: context.bootId, zone: context.zone, apiPort: context.apiPort, httpPort: context.httpPort,

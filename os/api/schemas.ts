@@ -63,6 +63,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     commissionBps: { ...number, description: "The operator's part of what delegators earn, in 1/10,000." }, delegated: { ...decimal, description: "What others have behind it." }, delegatedShares: decimal, leaving: decimal,
     unbonding: listOf(object({ amount: decimal, releaseMs: decimal, releaseEpoch: number })),
   }),
+  Parameters: object({
+    parameters: listOf(object({ name: text, value: decimal, min: decimal, max: decimal })), scheduled: listOf(object({ name: text, value: decimal, epoch: number })),
+    proposals: listOf(object({ id: hexOf(20), name: text, value: decimal, validator: address, epoch: { ...number, description: "In which it was made." }, votes: listOf(address) })),
+  }),
   Name: object({
     name: text, owner: address, deployment: { ...textOrNull, description: "null: it points nowhere." }, host: { ...textOrNull, description: "By which machines answer; null: this name stands behind another." },
     expiryMs: { ...decimal, description: "Header time from which it points nowhere; 30 days later it is anybody's." },

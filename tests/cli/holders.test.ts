@@ -89,3 +89,15 @@ test("name register, renew, point, transfer and release each send what they say;
   assert.deepEqual(await terminal.errorOf("name", "point", "shop", "nothing"), { exit: 1, code: "deployment_unknown" });
   for (const args of [["register"], ["register", "a b"], ["register", "shop", "--years", "11"], ["point", "shop"], ["transfer", "shop"], ["transfer", "shop", "gw1qq"], ["own", "shop"]]) assert.equal((await terminal.errorOf("name", ...args)).exit, 2, args.join(" "));
 });
+
+test("stake propose and vote send what they say, parameters prints what can change", async (t) => {
+  const { machine, terminal, address, last } = await world(t);
+  const validator = parseAddress(address)!;
+  const { proposal } = await terminal.json("stake", "propose", "feeBase", "20000", "--validator", address);
+  assert.deepEqual(last(), { kind: "propose", validator, parameter: 1, value: 20_000n });
+  await terminal.json("stake", "vote", proposal, "--validator", address);
+  assert.deepEqual(last(), { kind: "vote", validator, proposal: fromHex(proposal) });
+  machine.holdings.set("parameters", { parameters: [{ name: "feeBase", value: "10000", min: "1000", max: "1000000000" }], scheduled: [{ name: "feeBase", value: "20000", epoch: 9 }], proposals: [] });
+  assert.equal((await terminal.run("stake", "parameters")).stdout, "PARAMETER  VALUE  FROM          TO\nfeeBase    10000  1000  1000000000\nfeeBase becomes 20000 in epoch 9\n");
+  for (const args of [["propose", "feeBase", "20000"], ["propose", "deltaMs", "1", "--validator", address], ["propose", "feeBase", "x", "--validator", address], ["vote", "ab", "--validator", address]]) assert.equal((await terminal.errorOf("stake", ...args)).exit, 2, args.join(" "));
+});

@@ -5,7 +5,7 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
-import { delegationIdOf, lockIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
+import { delegationIdOf, lockIdOf, nameIdOf, proposalIdOf } from "#chain/codec/holderOperations.ts";
 import { encodeProof } from "#chain/codec/proof.ts";
 import { type Operation, deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
@@ -61,6 +61,8 @@ test("the operations of holders have the bytes they always had", () => {
   assert.strictEqual(delegationIdOf(to, actor(2).id).toHex(), "f23f89b11fbeb9b8c4731e6284de8e12dd1bc4f0");
   assert.strictEqual(opsAt([{ kind: "registerName", name: "shop", deployment: null, years: 1 }, { kind: "renewName", name: "shop", years: 2 }, { kind: "pointName", name: "shop", deployment: to }, { kind: "transferName", name: "shop", to }, { kind: "releaseName", name: "shop" }]), "00858418246473686f7040018318256473686f70028318266473686f705499b2f71f07dfbc504131573f72b1f4e160ec59f58318276473686f705499b2f71f07dfbc504131573f72b1f4e160ec59f58218286473686f70");
   assert.strictEqual(nameIdOf("shop.example").toHex(), "37cd16dbd983a6cfb3843d8760472a44d4ec99c4");
+  assert.strictEqual(opsAt([{ kind: "propose", validator: to, parameter: 1, value: 20_000n }, { kind: "vote", validator: to, proposal: to }]), "00828418295499b2f71f07dfbc504131573f72b1f4e160ec59f501194e2083182a5499b2f71f07dfbc504131573f72b1f4e160ec59f55499b2f71f07dfbc504131573f72b1f4e160ec59f5");
+  assert.strictEqual(proposalIdOf(to, 1n, 0).toHex(), "e999ca87cf95072d35c6ea17be32017bc12a1b83");
   assert.strictEqual(lockIdOf(to, 2n ** 32n, 3).toHex(), "28f0ef668a0d40e0e1916e1b2453a88bc7092e46");
 });
 

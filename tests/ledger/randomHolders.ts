@@ -3,6 +3,7 @@ import { signVote } from "#chain/codec/certificate.ts";
 import { encodeEvidence } from "#chain/codec/evidence.ts";
 import type { SignedVote } from "#chain/codec/schema.ts";
 import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts";
+import { VOTABLE } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, digest, epoch, view } from "#chain/types.ts";
 import { type Actor, type Random, TOKEN, type World } from "./world.ts";
@@ -16,7 +17,12 @@ export function holdAtRandom(r: Random, world: World, holders: readonly Actor[])
   const held = all.length === 0 ? undefined : r.pick(all);
   const validator = r.pick(holders).id;
   const name = r.pick(["a", "b", "c.example"]);
-  switch (r.int(14)) {
+  switch (r.int(16)) {
+    case 14: return void world.send(who, [{ kind: "propose", validator: who.id, parameter: VOTABLE.nameRentPerYear.number, value: BigInt(r.int(3)) * TOKEN }]);
+    case 15: {
+      const [open] = world.view.proposals();
+      return void (open && world.send(who, [{ kind: "vote", validator: who.id, proposal: open.id }]));
+    }
     case 10: return void world.send(who, [{ kind: "registerName", name, deployment: world.view.deploymentsOf(who.id).items[0]?.id ?? null, years: r.int(3) }]);
     case 11: return void world.send(who, [{ kind: "renewName", name, years: r.int(4) }]);
     case 12: return void world.send(who, [r.int(2) === 0 ? { kind: "transferName", name, to: r.pick(holders).id } : { kind: "releaseName", name }]);
@@ -64,6 +70,8 @@ export const extremeHolding = (r: Random, { id, u32, u64, text }: Extremes): Ope
   () => ({ kind: "delegate", validator: id(), amount: u64(), commissionMax: u32() }),
   () => ({ kind: "undelegate", validator: id(), shares: u64() }),
   () => ({ kind: "registerName", name: r.pick(["a", text(253)]), deployment: r.pick([null, id()]), years: u32() }),
+  () => ({ kind: "propose", validator: id(), parameter: u32(), value: u64() }),
+  () => ({ kind: "vote", validator: id(), proposal: id() }),
   () => ({ kind: "renewName", name: r.pick(["a", text(253)]), years: u32() }),
   () => ({ kind: "pointName", name: "a", deployment: r.pick([null, id()]) }),
   () => ({ kind: "transferName", name: "a", to: id() }),

@@ -98,6 +98,7 @@ test("every public route answers in the shape that the document promises", async
   const paths: Readonly<Record<string, string>> = {
     getStatus: "/v1/status", getSupply: "/v1/supply", getValidators: "/v1/validators", getMachines: "/v1/machines", getDeployments: "/v1/deployments", getDeployment: `/v1/deployments/${ID}`, getBill: `/v1/deployments/${ID}/bill`,
     getAccount: `/v1/accounts/${addressText(accountOf(OWNER))}`, getBlock: "/v1/blocks/latest", getTransaction: `/v1/transactions/${txid}`, getOpenapi: "/openapi.json", getHealth: "/healthz",
+    getParameters: "/v1/parameters",
     getNames: `/v1/names?account=${addressText(accountOf(OWNER))}`, getName: "/v1/names/shop",
     getDelegations: `/v1/delegations?account=${addressText(accountOf(OWNER))}`,
     getLocks: `/v1/locks?account=${addressText(accountOf(OWNER))}`, getLock: `/v1/locks/${ID}`,

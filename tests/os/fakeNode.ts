@@ -4,6 +4,7 @@
  */
 import { addressOf } from "#chain/codec/address.ts";
 import { txidOf, decodeTransaction } from "#chain/codec/transaction.ts";
+import { PRESETS } from "#chain/constants.ts";
 import { hashWithDomain, publicKeyOf, sha256 } from "#chain/crypto.ts";
 import type { AccountView, BillView, DeploymentView, LeaseView, LedgerView, MachineView, Page, PageRequest } from "#chain/ledger/view.ts";
 import { type BlockRecord, type ChainNode, type FinalBlock, NodeError, type TransactionStatus } from "#chain/node/node.ts";
@@ -53,6 +54,7 @@ export function fakeNode(nowMs: number): FakeNode {
     bill: (id) => node.bills.get(hex(id)) ?? null,
     epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [{ id: accountOf(1), key: publicKeyOf(seedOf(1)), operator: accountOf(2), state: "jailed", stake: 5n, unbonding: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }], weight: 1, weightNext: 0, commissionBps: 1_000, delegated: 7n, delegatedShares: 6n, leaving: 5n }], next: null }),
     supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, locked: 0n, feePool: 2n, burnt: 1n, total: 15n }),
+    parameters: () => PRESETS.default, scheduled: () => [{ parameter: "feeBase", value: 1n, epoch: 2 }], proposals: () => [{ id: idOf(1), parameter: "feeBase", value: 1n, validator: accountOf(1), epoch: 2, votes: [accountOf(1)] }],
     name: (name) => ({ ...NAME, name }), namesOf: () => ({ items: [NAME], next: null }), namesTo: () => [],
     delegation: () => null, delegationsOf: () => ({ items: [DELEGATION], next: null }), delegationsTo: () => ({ items: [DELEGATION], next: null }),
     lock: (id) => ({ ...LOCK, id }), locksOf: () => ({ items: [LOCK], next: null }),

@@ -9,8 +9,8 @@ import { TOKEN, World, type WorldCode, actor, random } from "#tests/ledger/world
 import { audit } from "#tools/audit.ts";
 
 const HOLDERS = [1, 2, 3, 4].map(actor);
-/** Four epochs. */
-const BLOCKS = 250;
+/** Six epochs. */
+const BLOCKS = 370;
 
 export async function playHolders(seed: number, code: WorldCode): Promise<readonly string[]> {
   const r = random(seed);

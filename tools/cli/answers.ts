@@ -42,6 +42,11 @@ export type ValidatorAnswer = {
   readonly delegatedShares: bigint;
 };
 export type NameAnswer = { readonly name: string; readonly owner: string; readonly deployment: string | null; readonly host: string | null; readonly expiryMs: bigint };
+export type ParametersAnswer = {
+  readonly parameters: readonly { readonly name: string; readonly value: bigint; readonly min: bigint; readonly max: bigint }[];
+  readonly scheduled: readonly { readonly name: string; readonly value: bigint; readonly epoch: number }[];
+  readonly proposals: readonly { readonly id: string; readonly name: string; readonly value: bigint; readonly validator: string; readonly epoch: number; readonly votes: readonly string[] }[];
+};
 export type DelegationAnswer = {
   readonly validator: string;
   readonly delegator: string;
@@ -229,6 +234,10 @@ export const readValidator: Reader<ValidatorAnswer> = object<ValidatorAnswer>({
   unbonding: listOf(object<ValidatorAnswer["unbonding"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });
 export const readName: Reader<NameAnswer> = object<NameAnswer>({ name: text, owner: text, deployment: orNull(text), host: orNull(text), expiryMs: u64 });
+export const readParameters: Reader<ParametersAnswer> = object<ParametersAnswer>({
+  parameters: listOf(object<ParametersAnswer["parameters"][number]>({ name: text, value: u64, min: u64, max: u64 })), scheduled: listOf(object<ParametersAnswer["scheduled"][number]>({ name: text, value: u64, epoch: count })),
+  proposals: listOf(object<ParametersAnswer["proposals"][number]>({ id: text, name: text, value: u64, validator: text, epoch: count, votes: listOf(text) })),
+});
 export const readDelegation: Reader<DelegationAnswer> = object<DelegationAnswer>({
   validator: text, delegator: text, shares: u64, amount: u64, leaving: listOf(object<DelegationAnswer["leaving"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });

@@ -13,8 +13,8 @@ import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.t
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { CommandName } from "#os/machineControl.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type DelegationAnswer, type Deployment, type LockAnswer, type NameAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDelegation, readDeployment, readLock, readName, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type DelegationAnswer, type Deployment, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDelegation, readDeployment, readLock, readName, readParameters, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -103,6 +103,9 @@ export class ApiClient {
   /** Those that an account made, and those that are for it; all pages of them, to a bound. */
   async locks(account: string): Promise<LockAnswer[]> {
     return this.#all((after) => this.#read(`/v1/locks${query({ account, after, limit: PAGE_ROWS })}`, readPage("locks", readLock)));
+  }
+  parameters(): Promise<ParametersAnswer> {
+    return this.#read("/v1/parameters", readParameters);
   }
   async names(account: string): Promise<NameAnswer[]> {
     return this.#all((after) => this.#read(`/v1/names${query({ account, after, limit: PAGE_ROWS })}`, readPage("names", readName)));

@@ -60,6 +60,14 @@ export const LEDGER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "ledger/locks.ts", from: "credit(state, held.sender,", to: "credit(state, held.recipient," }],
   },
   {
+    name: "a third of the stake changes a parameter", scenario: "holders", seedsMax: 20,
+    edits: [{ file: "ledger/votes.ts", from: "inFavour * 3 > total * 2", to: "inFavour * 3 > total" }],
+  },
+  {
+    name: "a parameter changes without a delay", scenario: "holders", seedsMax: 20,
+    edits: [{ file: "ledger/votes.ts", from: "epoch: epoch + 1 + rules.delayEpochs }", to: "epoch: epoch + 1 }" }],
+  },
+  {
     name: "a name is whoever's that asks last", scenario: "holders", seedsMax: 5,
     edits: [{ file: "ledger/names.ts", from: "if (known && !isFree(known, timeMs)) return refuse", to: "if (known && false) return refuse" }],
   },

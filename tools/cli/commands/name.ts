@@ -1,7 +1,8 @@
 /** `godwit name`: host names that the first who asks has, for a yearly rent, and by which machines answer. */
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import type { HolderOperation } from "#chain/codec/holderOperations.ts";
-import { NAME_RENT_PER_YEAR, NAME_YEARS_MAX } from "#chain/ledger/limits.ts";
+import { PRESETS } from "#chain/constants.ts";
+import { NAME_YEARS_MAX } from "#chain/ledger/limits.ts";
 import type { Address } from "#chain/types.ts";
 import type { NameAnswer } from "../answers.ts";
 import { CliError, type Command, type Input, OPTIONS_API, OPTIONS_SIGN, type Shell, UsageError } from "../command.ts";
@@ -19,7 +20,7 @@ export const name: Command = {
   usage: ["register NAME [DEPLOYMENT] [--years N]", "renew NAME [--years N]", "point NAME DEPLOYMENT|nowhere", "transfer NAME ADDRESS|NAME", "release NAME", "list [ADDRESS|NAME]", "show NAME [--verify]"],
   options: { ...OPTIONS_API, ...OPTIONS_SIGN, ...OPTIONS_VERIFY, years: { type: "string", value: "N", summary: `register, renew: for how long (1; ${NAME_YEARS_MAX} ahead at most)` } },
   arguments: [1, 3],
-  details: `A label such as shop is a host under the grid's zone; a name with dots, such as\nshop.example, is a host as it is, once its DNS leads to the machines. A year costs\n${tokensText(NAME_RENT_PER_YEAR)} token, in advance. When its time is over a name points nowhere; for 30 days\n` +
+  details: `A label such as shop is a host under the grid's zone; a name with dots, such as\nshop.example, is a host as it is, once its DNS leads to the machines. A year costs\n${tokensText(PRESETS.default.nameRentPerYear)} token (unless a vote changed it), in advance. When its time is over a name points nowhere; for 30 days\n` +
     "only its owner can renew it, then it is anybody's.",
   async run(input, shell) {
     const [verb = ""] = input.positionals;

@@ -2,8 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { addressOf, addressText, parseAddress } from "#chain/codec/address.ts";
+import { proposalIdOf } from "#chain/codec/holderOperations.ts";
 import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts";
-import { type Address, chainId, fromHex, publicKey } from "#chain/types.ts";
+import { type Address, address, chainId, fromHex, publicKey } from "#chain/types.ts";
+import { VOTABLE, type VotableName } from "#chain/constants.ts";
 import type { ValidatorAnswer } from "../answers.ts";
 import { CliError, type Command, type Input, OPTIONS_API, OPTIONS_SIGN, type Shell, UsageError } from "../command.ts";
 import { chooseAccount, namedAccount } from "../keys.ts";
@@ -12,14 +14,15 @@ import { type Session, openReader, openSession, send } from "../session.ts";
 import { pairsText, print, tableText } from "../table.ts";
 import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 
-const VERBS: Readonly<Record<string, (input: Input, shell: Shell) => Promise<void>>> = { bond, unbond, unjail, list, status, delegate, undelegate, delegations, commission };
+const VERBS: Readonly<Record<string, (input: Input, shell: Shell) => Promise<void>>> = { bond, unbond, unjail, list, status, delegate, undelegate, delegations, commission, parameters, propose, vote };
 
 export const stake: Command = {
   name: "stake",
   summary: "Put stake behind a validator, take it back, see who has how much",
   usage: ["list", "status VALIDATOR", "bond TOKENS --key FILE", "unbond TOKENS VALIDATOR", "unjail VALIDATOR",
-    "delegate TOKENS VALIDATOR [--commission-max PERCENT]", "undelegate TOKENS|all VALIDATOR", "delegations [ADDRESS|NAME] [--verify]", "commission PERCENT VALIDATOR"],
-  options: { ...OPTIONS_API, ...OPTIONS_SIGN, ...OPTIONS_VERIFY, "commission-max": { type: "string", value: "PERCENT", summary: "delegate: not if the validator keeps more of what you earn (what it keeps now)" }, key: { type: "string", value: "FILE", summary: "bond: the consensus key that godwit chain keys made (DIR/keys/validator)" } },
+    "delegate TOKENS VALIDATOR [--commission-max PERCENT]", "undelegate TOKENS|all VALIDATOR", "delegations [ADDRESS|NAME] [--verify]", "commission PERCENT VALIDATOR",
+    "parameters", "propose PARAMETER VALUE --validator VALIDATOR", "vote PROPOSAL --validator VALIDATOR"],
+  options: { ...OPTIONS_API, ...OPTIONS_SIGN, ...OPTIONS_VERIFY, validator: { type: "string", value: "VALIDATOR", summary: "propose, vote: in whose name" }, "commission-max": { type: "string", value: "PERCENT", summary: "delegate: not if the validator keeps more of what you earn (what it keeps now)" }, key: { type: "string", value: "FILE", summary: "bond: the consensus key that godwit chain keys made (DIR/keys/validator)" } },
   arguments: [1, 3],
   details: "A VALIDATOR is its id (gw1…) or its consensus key in hex.\n" +
     "Stake that is bonded counts from the second epoch after this one. What is taken\nback can still be slashed until it is paid out. A validator that was down is\n" +
@@ -32,9 +35,9 @@ export const stake: Command = {
   },
 };
 
-function validatorIn(input: Input, at: number): Address {
+function validatorIn(input: Input, at: number | "option"): Address {
   const [verb] = input.positionals;
-  const text = input.positionals[at];
+  const text = at === "option" ? input.text("validator") : input.positionals[at];
   if (text === undefined) throw new UsageError(`stake ${verb} needs a VALIDATOR`);
   if (/^[0-9a-f]{64}$/.test(text)) return addressOf(publicKey(fromHex(text)));
   const id = parseAddress(text);
@@ -163,4 +166,38 @@ async function delegations(input: Input, shell: Shell): Promise<void> {
     { title: "TOKENS", align: "right", cell: ({ amount }) => tokensText(amount) },
     { title: "ON THE WAY BACK", align: "right", cell: (one) => tokensText(leavingOf(one)) },
   ]));
+}
+
+// ---- Votes on parameters ---------------------------------------------------------------------------------------------------------
+
+async function parameters(input: Input, shell: Shell): Promise<void> {
+  await using client = await openReader(input, shell);
+  const found = await client.parameters();
+  print(shell, input.json, found, () => [
+    tableText(found.parameters, [
+      { title: "PARAMETER", cell: ({ name }) => name }, { title: "VALUE", align: "right", cell: ({ value }) => String(value) },
+      { title: "FROM", align: "right", cell: ({ min }) => String(min) }, { title: "TO", align: "right", cell: ({ max }) => String(max) },
+    ]),
+    ...found.scheduled.map(({ name, value, epoch }) => `${name} becomes ${value} in epoch ${epoch}`),
+    ...found.proposals.map(({ id, name, value, votes }) => `proposal ${id}: ${name} = ${value}, ${votes.length} votes`),
+  ].join("\n"));
+}
+
+async function propose(input: Input, shell: Shell): Promise<void> {
+  const [, name = "", text = ""] = input.positionals;
+  if (!Object.hasOwn(VOTABLE, name)) throw new UsageError(`A PARAMETER is one of ${Object.keys(VOTABLE).join(", ")}, not "${name}"`);
+  if (!/^[0-9]{1,19}$/.test(text)) throw new UsageError(`A VALUE is a whole number, not "${text}"`);
+  const [validator, value] = [validatorIn(input, "option"), BigInt(text)];
+  await using session = await openSession(input, shell);
+  const { txid, height, nonce } = await send(session, shell, [{ kind: "propose", validator, parameter: VOTABLE[name as VotableName].number, value }], "proposing");
+  const proposal = proposalIdOf(session.sender, nonce, 0).toHex();
+  print(shell, input.json, { proposal, parameter: name, value, txid, height }, () => `proposal ${proposal}: ${name} = ${value}, in block ${height}`);
+}
+
+async function vote(input: Input, shell: Shell): Promise<void> {
+  const [, text = ""] = input.positionals;
+  if (!/^[0-9a-f]{40}$/.test(text)) throw new UsageError(`A PROPOSAL has 40 hex digits, not "${text}"`);
+  const validator = validatorIn(input, "option");
+  await using session = await openSession(input, shell);
+  await change(input, shell, session, { kind: "vote", validator, proposal: address(fromHex(text)) }, validator, `voted for ${text}`);
 }
