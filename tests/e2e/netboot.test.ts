@@ -40,9 +40,9 @@ async function openPlace(t: TestContext, count: number, ...words: readonly strin
     const api = spawn(program, [...before, process.execPath, "-e", API], { stdio: ["ignore", "pipe", "inherit"] });
     t.after(() => api.kill("SIGKILL"));
     await once(api.stdout, "data");
-    for (const name of ["enrolment", "operator"]) assert.equal(spawnSync(process.execPath, [MAIN, "account", "new", name], { env: { ...process.env, GODWIT_DATA: folder } }).status, 0);
+    for (const name of ["enrolment", "operator"]) assert.equal(spawnSync(process.execPath, [MAIN, "account", "new", name], { env: { ...process.env, HOME: folder } }).status, 0);
   }
-  const server = spawn(program, [...before, process.execPath, MAIN, "netboot", "--interface", "eth0", "--image", folder, "--machines", join(folder, "machines.toml"), "--json", ...words], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, GODWIT_DATA: folder } });
+  const server = spawn(program, [...before, process.execPath, MAIN, "netboot", "--interface", "eth0", "--image", folder, "--machines", join(folder, "machines.toml"), "--json", ...words], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, HOME: folder } });
   t.after(() => server.kill("SIGKILL"));
   const place: Place = { lan, uki, rows: [], errors: [], server };
   createInterface({ input: server.stdout! }).on("line", (line) => place.rows.push(JSON.parse(line) as Record<string, unknown>));
