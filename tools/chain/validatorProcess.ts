@@ -11,18 +11,10 @@ import { flushCompileCache } from "node:module";
 import type { Offence } from "#chain/network/transport.ts";
 import { NodeError } from "#chain/node/node.ts";
 import { hex } from "#chain/types.ts";
-import { startValidator } from "./validator.ts";
+import { type ValidatorOptions, startValidator } from "./validator.ts";
 
-export type ProcessOptions = {
-  readonly directory: string;
-  readonly genesisFile: string;
-  readonly listen: readonly string[];
-  readonly peers: readonly string[];
-  readonly clockOffsetMs?: number;
-  readonly snapshotBlocks?: number;
-  readonly votesLost?: boolean;
-  readonly tellsFinal: boolean;
-};
+/** What of a validator's options crosses a process boundary, and what its parent wants to hear. */
+export type ProcessOptions = Omit<ValidatorOptions, "genesis" | "trace" | "onHalt"> & { readonly genesisFile: string; readonly tellsFinal: boolean };
 export type Ask =
   | { readonly kind: "submit"; readonly call: number; readonly transactions: readonly Uint8Array[] }
   | { readonly kind: "status"; readonly call: number }
