@@ -40,7 +40,7 @@ export function ask(port: number, host: string, timeoutMs: number = 1_000): Prom
   });
 }
 
-async function until<T>(what: string, look: () => Promise<T | null>, timeoutMs: number): Promise<T> {
+export async function until<T>(what: string, look: () => Promise<T | null>, timeoutMs: number): Promise<T> {
   for (const endMs = performance.now() + timeoutMs; performance.now() < endMs; await sleep(25)) {
     const found = await look().catch(() => null);
     if (found !== null) return found;
@@ -49,7 +49,7 @@ async function until<T>(what: string, look: () => Promise<T | null>, timeoutMs: 
 }
 
 /** The component on every machine, so that what is measured is the grid and not a copy; and one deployment of it, by the first account. */
-export async function deployTo(site: Site, machines: readonly MachineProcess[], replicas: number = 1): Promise<Deployed> {
+export async function deployTo(site: Site, machines: readonly Pick<MachineProcess, "api">[], replicas: number = 1): Promise<Deployed> {
   const { seed } = site.accounts[0]!;
   const sender = addressOf(publicKeyOf(seed));
   const { component } = await buildProject(join(ROOT, "workloads", "examples", "hello"));
@@ -79,7 +79,7 @@ export async function readyOn(site: Site, api: string, { id }: Deployed): Promis
 export const upCount = async (api: string): Promise<number> =>
   ((await (await fetch(`${api}/v1/machines`, { signal: AbortSignal.timeout(2_000) })).json()) as { machines: { state: string }[] }).machines.filter(({ state }) => state === "up").length;
 
-export const allUp = (machines: readonly MachineProcess[], count: number): Promise<true> =>
+export const allUp = (machines: readonly Pick<MachineProcess, "api">[], count: number): Promise<true> =>
   until(`${count} machines are up`, async () => ((await Promise.all(machines.map(({ api }) => upCount(api)))).every((up) => up === count) ? true : null), WELL_MS_MAX);
 
 /** Kills the machine that serves, and waits for another's answer. */
