@@ -140,7 +140,10 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   }
   function fold({ bytes, certificate: proof, outcomes, id: named }: ApiBlock): void {
     const { header, body } = decodeBlock(Uint8Array.fromBase64(bytes));
-    const [t, own, certificate] = [header.moneySecond as bigint, headerId(header).toHex(), proof === "" ? null : decodeCertificate(Uint8Array.fromBase64(proof))];
+    const [t, own, given] = [header.moneySecond as bigint, headerId(header).toHex(), proof === "" ? null : decodeCertificate(Uint8Array.fromBase64(proof))];
+    // Who caught up has the certificate of a later block instead, which proves its ancestors when the fold is there.
+    const isOfLater = given !== null && given.kind !== "nullify" && given.id?.toHex() !== own && (given.epoch > header.epoch || given.view > header.view);
+    const certificate = isOfLater ? null : given;
     const set = validatorSet(chainId, header.epoch, stakes.sets.get(header.epoch) ?? genesis.validators);
     const facts = {
       height: header.height === height, id: named === own, parent: header.parentId.toHex() === id, body: bodyRoot(body).toHex() === header.bodyRoot.toHex(), time: header.timeMs > timeMs,

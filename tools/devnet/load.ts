@@ -27,7 +27,7 @@ export type FailedRequest = { readonly atMs: number; readonly machine: number; r
 export class Load {
   readonly failed: FailedRequest[] = [];
   /** Transfers that were said to be final, and in which block. */
-  readonly final = new Map<string, number>();
+  readonly final: Map<string, number> = new Map();
   requests: number = 0;
   readonly #site: Site;
   readonly #places: readonly Place[];
