@@ -196,7 +196,7 @@ export class Devnet implements AsyncDisposable {
       this.#set(seat, started.process.exitCode === null ? "up" : "dead");
     } catch (error) {
       this.#set(seat, "dead");
-      throw error;
+      throw new DevnetError("machine_did_not_start", `Cannot start ${seat.name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   #set(seat: Seat, state: State): void {
