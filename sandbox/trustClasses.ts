@@ -20,6 +20,8 @@ export type TrustClassesOptions = RunnerOptions & {
 const LOOPBACK = "127.0.0.1";
 /** What runs when a deployment is unloaded may go on to its own end, for so long at most. */
 const DRAIN_MS_MAX = 60_000;
+/** A request that took the way here before the route changed may still be dialling, which nobody counts. */
+const DRAIN_QUIET_MS = 500;
 const DRAIN_LOOK_MS = 50;
 
 type Isolated = { readonly runner: Runner; readonly listener: Listener };
@@ -140,9 +142,12 @@ class TrustClasses implements Runner {
 
   async #drain(id: string, runner: Runner): Promise<void> {
     const endMs = performance.now() + DRAIN_MS_MAX;
+    let quietSinceMs = performance.now();
     while (!this.#stopped && performance.now() < endMs) {
       const usage = await runner.usage().then((all) => all[id], () => undefined);
-      if (usage === undefined || usage.running + usage.waiting === 0) break;
+      if (usage === undefined) break;
+      if (usage.running + usage.waiting > 0) quietSinceMs = performance.now();
+      else if (performance.now() - quietSinceMs >= DRAIN_QUIET_MS) break;
       await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
     }
     await runner.stop();

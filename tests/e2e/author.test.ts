@@ -63,9 +63,9 @@ test("new, dev, edit, test, plan, deploy, request, logs, and a trap with the lin
   const thrownAt = readFileSync(entry, "utf8").split("\n").findIndex((line) => line.includes("not yet")) + 1;
   const logs = await eventually("the trap in the log", async () => {
     const { stdout } = await cli(machine, ["logs", "shop"]);
-    return stdout.includes("at route (") && stdout;
+    return /at \w+ \(assembly\/index/.test(stdout) && stdout;
   });
   assert.match(logs, /stdout .*GET \/ 200/);
   assert.match(logs, new RegExp(`stderr .*abort: not yet at assembly/index\\.ts:${thrownAt}:`));
-  assert.match(logs, new RegExp(`at route \\(assembly/index\\.ts:${thrownAt}:\\d+\\)`));
+  assert.match(logs, new RegExp(`at \\w+ \\(assembly/index\\.ts:${thrownAt}:\\d+\\)`));
 });

@@ -117,7 +117,7 @@ test("a compile that wants more memory or time than it has is compile_limit", as
   if (!(await nativeIsThere(t))) return;
   const cacheDirectory = join(cache.directory, "limits");
   const component = await guest("rogue");
-  await assert.rejects(compile(component, { cacheDirectory, limits: { memoryBytesMax: 18 * 1024 * 1024 } }), { code: "compile_limit" });
+  await assert.rejects(compile(component, { cacheDirectory, limits: { memoryBytesMax: 14 * 1024 * 1024 } }), { code: "compile_limit" });
   await assert.rejects(compile(component, { cacheDirectory, limits: { wallTimeMsMax: 20 } }), { code: "compile_limit" });
   assert.equal((await compile(component, { cacheDirectory })).cached, false);
 });
