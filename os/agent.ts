@@ -10,7 +10,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
-import { keysThatMay } from "#chain/codec/scopes.ts";
+import { type Scope, keysThatMay } from "#chain/codec/scopes.ts";
 import { signBinding } from "#chain/codec/hello.ts";
 import { type Operation, signMachineProof } from "#chain/codec/transaction.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
@@ -351,7 +351,7 @@ async function untilUp(node: ChainNode, machine: Address, bootId: Hex): Promise<
 }
 
 /** Those that may sign requests; null: the account has set no keys, and the one that hashes to its address speaks for it. */
-function keysOf(node: ChainNode, sender: Address, scope: "read" | "machine"): ReturnType<Parameters<typeof serveApi>[0]["keysOf"]> {
+function keysOf(node: ChainNode, sender: Address, scope: Scope): ReturnType<Parameters<typeof serveApi>[0]["keysOf"]> {
   return keysThatMay(node.view().account(sender)?.keys ?? [], scope, BigInt(Date.now()));
 }
 

@@ -11,8 +11,14 @@ export const COMMANDS = ["reboot", "powerOff", "wipe", "upgrade"] as const;
 export type CommandName = (typeof COMMANDS)[number];
 export type MachineCommand = { readonly command: CommandName; readonly bootId: Hex; readonly counter: bigint; /** `upgrade`: the folder of the next image, as a URL. */ readonly image: string | null };
 /** What carries commands out: an image has it, an ordinary process has not. */
-export type MachineControl = { /** Those that it knows how to carry out. */ readonly commands: readonly CommandName[]; carryOut(command: MachineCommand): void };
-export type CommandRefusal = "wrong_boot" | "counter_used";
+export type MachineControl = {
+  /** Those that it knows how to carry out. */
+  readonly commands: readonly CommandName[];
+  /** Takes what the command needs for itself, or says what is in its way. */
+  reserve?(command: MachineCommand): "upgrade_under_way" | null;
+  carryOut(command: MachineCommand): void;
+};
+export type CommandRefusal = "wrong_boot" | "counter_used" | "upgrade_under_way";
 
 export class CommandGate {
   readonly #bootId: Hex;

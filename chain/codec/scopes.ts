@@ -11,7 +11,7 @@ export const SCOPES = {
   transfer: 1,
   /** Deploy, change, fund and end deployments; hand claims in. */
   deploy: 2,
-  /** Register machines, and what machines say themselves. */
+  /** Register, label, drain and retire machines, and what machines say themselves; read how a machine is. Commands to a machine (wipe, upgrade) need `account`. */
   machine: 4,
   /** Bond, unbond, unjail; report validators. */
   stake: 8,

@@ -1,6 +1,6 @@
 /**
- * The machine itself, to its operator: how it is, what it said, and the commands that end or change it. Signed by the operator's account (a
- * key with the scope `machine`), for a minute at most.
+ * The machine itself, to its operator: how it is, what it said, and the commands that end or change it. Signed by the operator's account
+ * for a minute at most: by a key with the scope `machine` to read, by one with the scope `account` to command. The boot server's key has `machine`.
  */
 import { readFile } from "node:fs/promises";
 import { freemem, loadavg, networkInterfaces, release, totalmem, uptime } from "node:os";
@@ -15,6 +15,7 @@ import { ref } from "./schemas.ts";
 const REFUSALS: Readonly<Record<CommandRefusal, string>> = {
   wrong_boot: "Cannot carry the command out as it is for another boot of this machine: it has started again since",
   counter_used: "Cannot carry the command out as its counter is not above the last one's",
+  upgrade_under_way: "Cannot upgrade as an upgrade is under way: the machine says in its log how it ends",
 };
 
 type Self = Pick<Context, "machine" | "operator" | "bootId" | "version" | "control" | "machineLog">;
@@ -41,14 +42,14 @@ export function machineRoutes(context: Self): Route[] {
       },
     },
     {
-      ...shared, id: "postMachineCommand", method: "POST", path: "/v1/machine/commands", summary: "Have this machine reboot, power off, be wiped, or change to another image, as its operator",
+      ...shared, scope: "account", id: "postMachineCommand", method: "POST", path: "/v1/machine/commands", summary: "Have this machine reboot, power off, be wiped, or change to another image, as its operator",
       body: { type: "application/json", bytesMax: COMMAND_BODY_BYTES_MAX },
       answers: { 202: { description: "It begins now", types: ["application/json"], schema: { type: "object" } } },
       run: ({ body }) => {
         const command = parseCommand(body) ?? refuseWith("body_invalid", "Cannot read the command: {command, bootId, counter} and for an upgrade {image}");
         const control = context.control ?? refuseWith("not_an_image", "Cannot carry the command out as this machine is an ordinary process of a computer that is not ours to end");
         if (!control.commands.includes(command.command)) refuseWith("command_missing", `Cannot ${command.command} as this machine's image does not know how`);
-        const refusal = gate.admit(command);
+        const refusal = gate.admit(command) ?? control.reserve?.(command) ?? null;
         if (refusal !== null) return refuseWith(refusal, REFUSALS[refusal]);
         setTimeout(() => control.carryOut(command), COMMAND_DELAY_MS);
         return json({ accepted: command.command }, 202);

@@ -2,6 +2,7 @@
  * What a route is: one row of the table from which both the server and the OpenAPI document come.
  */
 import type { ServerResponse } from "node:http";
+import type { Scope } from "#chain/codec/scopes.ts";
 import type { Address } from "#chain/types.ts";
 
 export type Schema = { readonly [keyword: string]: unknown };
@@ -32,6 +33,8 @@ export type Route = {
   readonly summary: string;
   /** `account`: signed by any account; `owner`: by the owner of the deployment `{id}`; `operator`: by this machine's operator. */
   readonly auth: "none" | "account" | "owner" | "operator";
+  /** Which of the sender's keys may sign; left out: `machine` for the operator, `read` for others. */
+  readonly scope?: Scope;
   /** A signature may hold for so long; left out: as long as the protocol allows. */
   readonly lifetimeMsMax?: number;
   readonly parameters?: Readonly<Record<string, Schema>>;

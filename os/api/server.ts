@@ -7,6 +7,7 @@
 import fastify from "fastify";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { verifyRequest } from "#chain/codec/request.ts";
+import type { Scope } from "#chain/codec/scopes.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, type ChainId, type Hex, type PublicKey, hex, refuse } from "#chain/types.ts";
 import { AgentError, codeOf } from "../error.ts";
@@ -22,7 +23,7 @@ export type ServerOptions = {
   readonly routes: readonly Route[];
   readonly chainId: ChainId;
   readonly machine: Address;
-  readonly keysOf: (sender: Address, scope: "read" | "machine") => readonly PublicKey[] | null;
+  readonly keysOf: (sender: Address, scope: Scope) => readonly PublicKey[] | null;
   readonly operator: Address;
   /** Throws `deployment_unknown` or `not_owner`. */
   readonly checkOwner: (deploymentId: string, sender: Address) => void;
@@ -88,7 +89,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       if (route.auth === "none") return;
       const verified = verifyRequest(request.headers.authorization, {
         chainId: options.chainId, machine: options.machine, method: request.method, path: request.url,
-        nowMs: BigInt(options.now()), keysOf: (sender) => options.keysOf(sender, route.auth === "operator" ? "machine" : "read"),
+        nowMs: BigInt(options.now()), keysOf: (sender) => options.keysOf(sender, route.scope ?? (route.auth === "operator" ? "machine" : "read")),
         ...(route.lifetimeMsMax === undefined ? {} : { lifetimeMsMax: BigInt(route.lifetimeMsMax) }),
       });
       if (!verified.ok) refuseSignature(verified);

@@ -8,15 +8,26 @@ const DOWNLOADS = "/tmp";
 /** What the image knows of itself (tools/image/root.ts). */
 const IDENTITY_FILE = "/godwit/image.json";
 
-export function remoteControl(way: Way, directory: string, say: (line: string) => void): MachineControl {
+export function remoteControl(way: Way, directory: string, say: (line: string) => void, begin: typeof upgrade = upgrade): MachineControl {
+  /** Until it fails, or the machine ends by it. */
+  let isUpgrading = false;
   return {
+    reserve: ({ command }) => {
+      if (command !== "upgrade") return null;
+      if (isUpgrading) return "upgrade_under_way";
+      isUpgrading = true;
+      return null;
+    },
     commands: ["reboot", "powerOff", "wipe", "upgrade"],
     carryOut: ({ command, image }) => {
       switch (command) {
         case "reboot": return void way.leave("restart", "the operator's reboot");
         case "powerOff": return void way.leave("powerOff", "the operator's power-off");
         case "wipe": return void way.leave("restart", "the operator's wipe", () => rm(directory, { recursive: true, force: true }).catch((error: unknown) => say(`stopping  the data are not wiped: ${messageOf(error)}`)));
-        case "upgrade": return void upgrade(way, image ?? "", say).catch((error: unknown) => say(`upgrade   FAILED ${messageOf(error)}`));
+        case "upgrade": return void begin(way, image ?? "", say).catch((error: unknown) => {
+          isUpgrading = false;
+          say(`upgrade   FAILED ${messageOf(error)}`);
+        });
         default: return command satisfies never;
       }
     },
@@ -27,7 +38,7 @@ export function remoteControl(way: Way, directory: string, say: (line: string) =
 async function upgrade(way: Way, url: string, say: (line: string) => void): Promise<void> {
   say(`upgrade   fetching ${url}`);
   const [{ fetchImage, readIdentity, trialCommandLine }, { loadNextKernel }] = await Promise.all([import("./upgrade.ts"), import("../linux/power.ts")]);
-  const { kernelFile, initramfsFile, manifest } = await fetchImage(url, DOWNLOADS, await readIdentity(IDENTITY_FILE), Date.now());
-  loadNextKernel(kernelFile, initramfsFile, trialCommandLine(await readFile("/proc/cmdline", "utf8")));
-  await way.leave("kexec", `upgrade to ${manifest.version}, release ${manifest.release}`);
+  await using next = await fetchImage(url, DOWNLOADS, await readIdentity(IDENTITY_FILE), Date.now());
+  loadNextKernel(next.kernel.fd, next.initramfs.fd, trialCommandLine(await readFile("/proc/cmdline", "utf8")));
+  await way.leave("kexec", `upgrade to ${next.manifest.version}, release ${next.manifest.release}`);
 }

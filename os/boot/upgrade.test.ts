@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, readlink, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -41,8 +41,24 @@ test("an image is taken when every byte is what its signed manifest names", asyn
   const { url, directory } = await served(t, files());
   const next = await fetchImage(url, directory, identity, NOW);
   assert.equal(next.manifest.release, 5);
-  assert.deepEqual(new Uint8Array(await readFile(next.kernelFile)), KERNEL);
-  assert.deepEqual(new Uint8Array(await readFile(next.initramfsFile)), INITRAMFS);
+  assert.deepEqual(new Uint8Array(await next.kernel.readFile()), KERNEL);
+  assert.deepEqual(new Uint8Array(await next.initramfs.readFile()), INITRAMFS);
+  await next[Symbol.asyncDispose]();
+});
+
+test("what was checked has no name to be changed by and nobody has it open for writing; two fetches at once do not meet", async (t) => {
+  const { url, directory } = await served(t, files());
+  const other = await served(t, files({ "/image/manifest": signManifest(manifest({ parts: [partOf("vmlinuz", INITRAMFS), partOf("initramfs", KERNEL)] }), SEED), "/image/vmlinuz": INITRAMFS, "/image/initramfs": KERNEL }));
+  const [one, two] = await Promise.all([fetchImage(url, directory, identity, NOW), fetchImage(other.url, directory, identity, NOW)]);
+  assert.deepEqual(await readdir(directory), []);
+  for (const file of await readdir("/proc/self/fd")) {
+    const flags = await readFile(`/proc/self/fdinfo/${file}`, "utf8").catch(() => "");
+    const isOurs = (await readlink(`/proc/self/fd/${file}`).catch(() => "")).startsWith(directory);
+    if (isOurs) assert.equal(Number.parseInt(/^flags:\s+(\d+)/m.exec(flags)?.[1] ?? "", 8) & 3, 0, "read only");
+  }
+  assert.deepEqual([await one.kernel.readFile(), await two.kernel.readFile()].map((bytes) => bytes.length), [KERNEL.length, INITRAMFS.length]);
+  await one[Symbol.asyncDispose]();
+  await two[Symbol.asyncDispose]();
 });
 
 test("an image with a changed, longer, shorter or missing part, by another signer, older or expired is refused, and nothing of it is left", async (t) => {

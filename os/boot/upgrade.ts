@@ -6,7 +6,7 @@
  * only (stick, boot server): that is the way back, and nothing has to be undone.
  */
 import { createHash } from "node:crypto";
-import { open, readFile, rm } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, publicKey } from "#chain/types.ts";
 import { AgentError } from "../error.ts";
@@ -14,37 +14,38 @@ import { IMAGE_FETCH_MS_MAX, IMAGE_PART_BYTES_MAX } from "../limits.ts";
 import { type ImagePart, type Manifest, readManifest } from "./manifest.ts";
 
 export type Identity = { readonly signer: string | null; readonly release: number };
-export type NextImage = { readonly manifest: Manifest; readonly kernelFile: string; readonly initramfsFile: string };
+/** Open for reading, and without a name: what was written and hashed is what is read, whoever writes beside it. */
+export type NextImage = AsyncDisposable & { readonly manifest: Manifest; readonly kernel: FileHandle; readonly initramfs: FileHandle };
 
 const MANIFEST_BYTES_MAX: number = 64 * 1024;
 const TRIAL_WORD = "godwit.trial=1";
+/** The kernel, then its initramfs. */
+const PARTS = ["vmlinuz", "initramfs"] as const;
 
 export async function readIdentity(file: string): Promise<Identity> {
   const { signer, release } = JSON.parse(await readFile(file, "utf8")) as Identity;
   return { signer, release };
 }
 
-/** Fetches and checks the image in the folder `url`; its parts are in `directory` then, and nothing is when it throws. */
+/** Fetches and checks the image in the folder `url`. Its parts take room in `directory` until they are closed, and have no names there. */
 export async function fetchImage(url: string, directory: string, identity: Identity, nowMs: number): Promise<NextImage> {
   if (identity.signer === null) throw new AgentError("image_unsigned", "Cannot upgrade this machine: its image was built without a signing key, so it knows nobody whose images it may take");
   const signal = AbortSignal.timeout(IMAGE_FETCH_MS_MAX);
   const base = url.replace(/\/?$/, "/");
   const signed = await gather(`${base}manifest`, MANIFEST_BYTES_MAX, signal);
   const { manifest } = readManifest(signed, [publicKey(fromHex(identity.signer))], nowMs, identity.release);
-  const files: string[] = [];
-  try {
-    for (const name of ["vmlinuz", "initramfs"]) {
-      const part = manifest.parts.find((one) => one.name === name);
-      if (part === undefined) throw new AgentError("manifest_refused", `Cannot use the image: its manifest names no ${name}`);
-      const file = join(directory, `next-${name}`);
-      files.push(file);
-      await keep(`${base}${name}`, part, file, signal);
-    }
-  } catch (error) {
-    await Promise.all(files.map((file) => rm(file, { force: true })));
-    throw error;
+  await using opened = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(directory, "next-"));
+  opened.defer(() => rm(folder, { recursive: true, force: true }));
+  const handles: FileHandle[] = [];
+  for (const name of PARTS) {
+    const part = manifest.parts.find((one) => one.name === name);
+    if (part === undefined) throw new AgentError("manifest_refused", `Cannot use the image: its manifest names no ${name}`);
+    handles.push(opened.use(await keep(`${base}${name}`, part, join(folder, name), signal)));
   }
-  return { manifest, kernelFile: files[0]!, initramfsFile: files[1]! };
+  await rm(folder, { recursive: true });
+  const kept = opened.move();
+  return { manifest, kernel: handles[0]!, initramfs: handles[1]!, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** This machine's own words again, once on trial. */
@@ -69,12 +70,17 @@ async function gather(url: string, bytesMax: number, signal: AbortSignal): Promi
   return Buffer.concat(chunks);
 }
 
-async function keep(url: string, { name, sha256, bytes }: ImagePart, file: string, signal: AbortSignal): Promise<void> {
+async function keep(url: string, { name, sha256, bytes }: ImagePart, file: string, signal: AbortSignal): Promise<FileHandle> {
   if (!Number.isSafeInteger(bytes) || bytes > IMAGE_PART_BYTES_MAX) throw new AgentError("manifest_refused", `Cannot use the image: its ${name} has ${bytes} bytes`);
   const wrong = (why: string): AgentError => new AgentError("image_wrong", `Cannot use ${url}: ${why}`);
   const hash = createHash("sha256");
   let length = 0;
-  const out = await open(file, "w", 0o600);
+  const out = await open(file, "wx", 0o600);
+  // The same file by its descriptor: the kernel reads no file that somebody has open for writing, so it is given another one.
+  const written = await open(`/proc/self/fd/${out.fd}`, "r").catch(async (error: unknown) => {
+    await out.close();
+    throw error;
+  });
   try {
     for await (const chunk of body(url, signal)) {
       length += chunk.length;
@@ -82,8 +88,12 @@ async function keep(url: string, { name, sha256, bytes }: ImagePart, file: strin
       hash.update(chunk);
       await out.writeFile(chunk);
     }
+    if (length !== bytes || hash.digest("hex") !== sha256) throw wrong("its bytes are not those of its manifest");
+    return written;
+  } catch (error) {
+    await written.close();
+    throw error;
   } finally {
     await out.close();
   }
-  if (length !== bytes || hash.digest("hex") !== sha256) throw wrong("its bytes are not those of its manifest");
 }

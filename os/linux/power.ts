@@ -1,23 +1,12 @@
 /** The next kernel and the clock: kexec_file_load(2), clock_settime(2). The end itself (sync, reboot) is PID 1's: sandbox/native/init. */
-import { closeSync, openSync } from "node:fs";
 import { addressOfBytes, calls, checked } from "./calls.ts";
 
 const SYS_KEXEC_FILE_LOAD = 320n;
 
-/** Lays a kernel ready for the end of the machine that asks for it (os/boot/ending.ts). */
-export function loadNextKernel(kernelFile: string, initramfsFile: string, commandLine: string): void {
+/** Lays a kernel ready for the end of the machine that asks for it (os/boot/ending.ts): of two open files that nobody has open for writing. */
+export function loadNextKernel(kernel: number, initramfs: number, commandLine: string): void {
   const line = new TextEncoder().encode(`${commandLine}\0`);
-  const kernel = openSync(kernelFile, "r");
-  try {
-    const initramfs = openSync(initramfsFile, "r");
-    try {
-      checked(`load the kernel ${kernelFile}`, calls().syscall(SYS_KEXEC_FILE_LOAD, BigInt(kernel), BigInt(initramfs), BigInt(line.length), addressOfBytes(line), 0n, 0n));
-    } finally {
-      closeSync(initramfs);
-    }
-  } finally {
-    closeSync(kernel);
-  }
+  checked("load the next kernel", calls().syscall(SYS_KEXEC_FILE_LOAD, BigInt(kernel), BigInt(initramfs), BigInt(line.length), addressOfBytes(line), 0n, 0n));
 }
 
 /** Sets the clock of the machine. */

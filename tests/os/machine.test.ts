@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
+import { SCOPES, SCOPES_ALL, type Scope, keysThatMay } from "#chain/codec/scopes.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { type Address, type Hex, type PublicKey, chainId, hex } from "#chain/types.ts";
 import { bindDoor } from "#os/api/door.ts";
@@ -9,21 +10,23 @@ import { machineRoutes } from "#os/api/machine.ts";
 import { type Route, json } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi } from "#os/api/server.ts";
+import { Way } from "#os/boot/ending.ts";
+import { remoteControl } from "#os/boot/remote.ts";
 import { COMMAND_DELAY_MS, MACHINE_LINES_MAX } from "#os/limits.ts";
-import { COMMANDS as COMMANDS_ALL, type MachineCommand, MachineLog, parseCommand } from "#os/machineControl.ts";
+import { COMMANDS as COMMANDS_ALL, type MachineCommand, type MachineControl, MachineLog, parseCommand } from "#os/machineControl.ts";
 import { openTerminal } from "../cli/terminal.ts";
 import { accountOf, seedOf } from "./fakeNode.ts";
 import { validate } from "./jsonSchema.ts";
 import { type HttpAnswer, type Signer, authorization, http, temporaryFolder } from "./stage.ts";
 
-const [OPERATOR, STRANGER, MACHINE_KEY, READER] = [2, 3, 4, 5];
+const [OPERATOR, STRANGER, MACHINE_KEY, READER, BOOT_SERVER] = [2, 3, 4, 5, 6];
 const CHAIN = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
 const BOOT = "b0".repeat(16) as Hex;
 const COMMANDS = "/v1/machine/commands";
 
 type World = { readonly port: number; readonly done: MachineCommand[]; readonly log: MachineLog; readonly as: (n: number) => Signer; call(signer: Signer, path: string, body?: object, changes?: Parameters<typeof authorization>[2]): Promise<HttpAnswer> };
 
-async function world(t: TestContext, options: { operator?: Address; isImage?: boolean; bootId?: Hex } = {}): Promise<World> {
+async function world(t: TestContext, options: { operator?: Address; isImage?: boolean; bootId?: Hex; control?: MachineControl } = {}): Promise<World> {
   const { operator = accountOf(OPERATOR), isImage = true, bootId = BOOT } = options;
   const done: MachineCommand[] = [];
   const log = new MachineLog();
@@ -36,12 +39,14 @@ async function world(t: TestContext, options: { operator?: Address; isImage?: bo
       head: { height: 1, id: "00", timeMs: "1", moneySecond: "1", stateRoot: "00" }, runner: { state: "running", pid: 1 }, fees: { base: "0", perByte: "0" },
     }),
   };
-  /** READER is a key of the operator's account, for reading only. */
-  const keysOf = (sender: Address, scope: "read" | "machine"): readonly PublicKey[] | null =>
-    hex(sender) === hex(accountOf(OPERATOR)) ? [publicKeyOf(seedOf(OPERATOR)), ...(scope === "read" ? [publicKeyOf(seedOf(READER))] : [])] : null;
+  /** READER and BOOT_SERVER are keys of the operator's account: for reading only, and with the scope `machine` only. */
+  const keysOf = (sender: Address, scope: Scope): readonly PublicKey[] | null => {
+    const keys = [{ n: OPERATOR, scopes: SCOPES_ALL }, { n: READER, scopes: SCOPES.read }, { n: BOOT_SERVER, scopes: SCOPES.machine }].map(({ n, scopes }) => ({ key: publicKeyOf(seedOf(n)), scopes, expiryMs: BigInt(Date.now() + 60_000) }));
+    return hex(sender) === hex(accountOf(OPERATOR)) ? keysThatMay(keys, scope, BigInt(Date.now())) : null;
+  };
   const server = await serveApi({
     door, chainId: CHAIN, machine, operator, now: Date.now, keysOf, checkOwner: () => {},
-    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, ...(isImage ? { control: { commands: COMMANDS_ALL, carryOut: (command) => void done.push(command) } } : {}) })],
+    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, ...(isImage ? { control: options.control ?? { commands: COMMANDS_ALL, carryOut: (command: MachineCommand) => void done.push(command) } } : {}) })],
   });
   t.after(() => server.stop());
   const as = (n: number): Signer => ({ seed: seedOf(n), chainId: CHAIN, machine });
@@ -102,6 +107,39 @@ test("a command is refused that holds for more than a minute, is over, is anothe
   await settled();
   assert.deepEqual(done, []);
   assert.equal((await call(operator, COMMANDS, command(1))).status, 202, "a refused command uses no counter");
+});
+
+test("the boot server's key, whose scope is machine, reads how the machine is and commands nothing", async (t) => {
+  const { as, call, done } = await world(t);
+  const asAccount = { sender: accountOf(OPERATOR) };
+  assert.equal((await call(as(BOOT_SERVER), "/v1/machine", undefined, asAccount)).status, 200);
+  for (const name of COMMANDS_ALL) {
+    const answer = await call(as(BOOT_SERVER), COMMANDS, command(1, { command: name, ...(name === "upgrade" ? { image: "http://10.0.0.1/next" } : {}) }), asAccount);
+    assert.deepEqual(outcome(answer), [401, "bad_signature"], name);
+  }
+  await settled();
+  assert.deepEqual(done, []);
+});
+
+test("while one upgrade is under way another is refused; after it has failed one is taken again", async (t) => {
+  const ends: ((error: Error) => void)[] = [];
+  const begun: string[] = [];
+  const way = new Way([], () => {}, () => {});
+  const control = remoteControl(way, "/nowhere", () => {}, (_way, url) => {
+    begun.push(url);
+    return new Promise((_resolve, reject) => void ends.push(reject));
+  });
+  const { as, call } = await world(t, { control });
+  const upgrade = (counter: number): Promise<HttpAnswer> => call(as(OPERATOR), COMMANDS, command(counter, { command: "upgrade", image: `http://10.0.0.1/${counter}` }));
+  assert.equal((await upgrade(1)).status, 202);
+  assert.deepEqual(outcome(await upgrade(2)), [422, "upgrade_under_way"], "though it has not begun yet");
+  await settled();
+  assert.deepEqual(outcome(await upgrade(3)), [422, "upgrade_under_way"]);
+  ends[0]?.(new Error("as the test says"));
+  await settled();
+  assert.equal((await upgrade(4)).status, 202);
+  await settled();
+  assert.deepEqual(begun, ["http://10.0.0.1/1", "http://10.0.0.1/4"]);
 });
 
 test("what is no command is refused, whatever is in it", () => {

@@ -1,7 +1,7 @@
 /**
  * Machines join the operator's grid through the boot server: a token, a named hardware address, a proof of the machine's key, one transaction.
  *
- * The server signs with an enrolment key: a key of the operator's account whose only scope is `machine`, with a limit and an end, so that who steals it can register
+ * The server signs with an enrolment key: a key of the operator's account whose only scope is `machine`, with a limit and an end, so that who steals it can register, drain and retire
  * machines within the limit and pay nobody. Rules: a token is spent by the first who shows it; a machine whose address nobody named is pending until somebody does; one hardware
  * address is one machine: when it comes with another key, the one before is retired first (it must be empty), or the join is refused; at most `countMax` machines.
  */
