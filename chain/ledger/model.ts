@@ -366,7 +366,9 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
       if (state === "placed") entries.push(`t${hex20(entity.placedAt + rules.readySecondsMax)}1${name}`);
       if (next !== null) entries.push(`h${next.machine.toHex()}${name}`, `t${hex20(next.placedAt + rules.readySecondsMax)}1${name}`);
       if (state === "ready" && unhealthyFrom > 0n) entries.push(`t${hex20(unhealthyUntil(entity))}3${name}`);
-      if (last !== null) entries.push(`h${last.machine.toHex()}${name}`, `t${hex20(last.until)}4${name}`);
+      // An entry is in the set once, also where both are one machine (placement never makes that so).
+      if (last !== null && !sameId(last.machine, next?.machine)) entries.push(`h${last.machine.toHex()}${name}`);
+      if (last !== null) entries.push(`t${hex20(last.until)}4${name}`);
       return entries;
     }
     case "machine": {
@@ -378,6 +380,8 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "archive": return entity.closedHeight === null ? [] : [`z${hex8(entity.closedHeight)}${entity.deploymentId.toHex()}`];
   }
 }
+
+const sameId = (a: Address, b: Address | undefined): boolean => b !== undefined && a.toHex() === b.toHex();
 
 const machinesKnown = new WeakMap<readonly Segment[], readonly string[]>();
 /** Machines with unpaid segments; kept by the list's identity, as most changes of a deployment leave it alone. */

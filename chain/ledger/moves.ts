@@ -40,7 +40,9 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
   dropPredecessor(context, lease);
   const last = { machine: lease.machine as Address, until: second + rules.drainSecondsMax };
   state.put({ ...lease, state: "ready", machine: machine.id, rate, placedAt: next.placedAt, next: null, last, avoid: null, lastEnd: "moved", unhealthyFrom: 0n });
-  if (machine.strikes > 0) state.put({ ...machine, strikes: 0 });
+  // As it is now: giving up capacity may have changed it.
+  const here = state.machine(machine.id) as Machine;
+  if (here.strikes > 0) state.put({ ...here, strikes: 0 });
   context.events.push({ kind: "ended", deploymentId, index, machine: last.machine, end: second, why: "moved" }, { kind: "opened", deploymentId, index, machine: machine.id, rate, second });
   noteHealth(context, deploymentId);
   return OK;
@@ -50,10 +52,11 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
 export function forgetBeside(context: BlockContext, machine: Address): void {
   const { state } = context;
   for (const lease of state.leasesBeside(machine)) {
-    if (lease.last !== null && sameBytes(lease.last.machine, machine)) {
-      dropPredecessor(context, lease);
-      state.put({ ...lease, last: null });
-    } else cancelSuccessor(context, lease);
+    const left = lease.next !== null && sameBytes(lease.next.machine, machine) ? cancelSuccessor(context, lease) : lease;
+    if (left.last !== null && sameBytes(left.last.machine, machine)) {
+      dropPredecessor(context, left);
+      state.put({ ...left, last: null });
+    }
   }
 }
 

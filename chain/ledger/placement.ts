@@ -4,7 +4,7 @@
  * Every machine of the grid computes the same answer from the state alone. A lease takes, of the machines that qualify (up, with
  * room that its bond covers, not resting after a strike, not above the deployment's maximum rate), the one that comes first by
  *   where it failed last · leases of the same deployment there · and of its operator's · rate · free memory · sha256(previous id ‖ lease ‖ machine)
- * (`offer.ts`). A lease that moves never goes where it is.
+ * (`offer.ts`). A lease that moves never goes where it is, nor back where it is ending what it had begun.
  * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a
  * block; the rest follows in the next blocks.
  */
@@ -89,6 +89,7 @@ function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lea
   const { memoryMib, cpuMillis, rateMax, constraints } = deployment;
   const need: Need = { memoryMib, cpuMillis, rateMax, regions: constraints.regions, operators: constraints.operators.map(hex), labels: constraints.labels };
   const here = lease.state === "moving" && lease.machine !== null ? hex(lease.machine) : null;
+  const left = lease.last === null ? null : hex(lease.last.machine);
   const looksAtOperators = constraints.operators.length > 0 || spread.operators.size > 0;
   const avoided = new Set([...(lease.avoid === null ? [] : [lease.avoid]), ...deployment.failedMachines].map(hex));
   const candidates: Candidate[] = [];
@@ -98,7 +99,7 @@ function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lea
     const id = entry.slice(21) as Hex;
     const machine = state.machineNamed(id) as Machine;
     const operator = looksAtOperators ? hex(machine.operator) : "";
-    if (id === here || obstacleOf(need, machine, operator, second) !== null) continue;
+    if (id === here || id === left || obstacleOf(need, machine, operator, second) !== null) continue;
     candidates.push({
       machine, id, rate: rateOf(machine, memoryMib, cpuMillis), isAvoided: avoided.has(id), shared: spread.machines.get(id) ?? 0,
       sharedOperator: looksAtOperators ? (spread.operators.get(operator as Hex) ?? 0) : 0, freeMib: machine.memoryMib - machine.memoryMibUsed, tie: null,

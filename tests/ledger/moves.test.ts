@@ -2,6 +2,9 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
+import { faultOfLedger } from "#chain/ledger/ledger.ts";
+import { listEntries } from "#chain/ledger/model.ts";
+import { imageOf, ledgerFrom } from "#chain/ledger/snapshot.ts";
 import type { LeaseView } from "#chain/ledger/view.ts";
 import type { Address } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
@@ -29,6 +32,12 @@ const isOn = (view: LeaseView, machine: { id: Address }): boolean => view.machin
 const used = (world: World, machine: { id: Address }): number => world.view.machine(machine.id)!.memoryMibUsed;
 async function auditHolds(world: World): Promise<void> {
   assert.deepStrictEqual((await audit(apiOf(world, blocksOf(world)))).findings, []);
+}
+/** What is written down now and read back is the same ledger. */
+function restores(world: World): void {
+  const { slots, archives } = imageOf(world.ledger);
+  const again = ledgerFrom(world.genesis, { slots, archives });
+  assert.deepStrictEqual([again.state.root.toHex(), faultOfLedger(again)], [world.ledger.state.root.toHex(), null]);
 }
 const drain = (machine: { id: Address }, draining: 0 | 1 = 1): Operation => ({ kind: "drain", machine: machine.id, draining });
 
@@ -187,4 +196,57 @@ test("regions, operators and labels bound where a lease may go; replicas spread 
   world.block();
   const machines = world.view.leasesOfDeployment(deploymentIdOf(tenant.id, 3n, 0)).map(({ machine }) => machine?.toHex());
   assert([a, b].some((machine) => machine.id.toHex() === machines[0]) && machines[1] === c.id.toHex());
+});
+
+/** The lease has moved from the first machine to the second, and is asked to move again while the first one still ends what it had begun. */
+function movedAndAskedAgain(): ReturnType<typeof running> {
+  const stage = running();
+  const { world, two } = stage;
+  world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
+  world.block(0);
+  world.ready(two);
+  world.block(0);
+  world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
+  world.block(0);
+  assert.deepStrictEqual([lease(world).state, lease(world).next, lease(world).last?.machine.toHex()], ["moving", null, stage.one.id.toHex()]);
+  return stage;
+}
+
+test("a lease that moves there and back: it goes back once where it was has ended what it had begun, not before", async () => {
+  const { world, one, two } = movedAndAskedAgain();
+  assert.deepStrictEqual([used(world, one), used(world, two)], [64, 64]);
+  world.block(3);
+  assert.deepStrictEqual([lease(world).next?.machine.toHex(), lease(world).last], [one.id.toHex(), null]);
+  world.ready(one);
+  world.block(0);
+  assert.deepStrictEqual([lease(world).state, isOn(lease(world), one), lease(world).last?.machine.toHex()], ["ready", true, two.id.toHex()]);
+  world.block(3);
+  assert.deepStrictEqual([used(world, one), used(world, two)], [64, 0]);
+  await auditHolds(world);
+});
+
+test("a lease that moves there and back, and either machine boots anew or fails it: nothing is held twice, and a snapshot of any moment comes back", async () => {
+  for (const rebooted of [0, 1]) {
+    const { world, one, two } = movedAndAskedAgain();
+    const machine = [one, two][rebooted]!;
+    restores(world);
+    world.send(machine, [comesUp(world.ledger, machine, bootId(rebooted + 1, 7))]);
+    world.block(1);
+    restores(world);
+    world.block(3);
+    assert.deepStrictEqual([used(world, one), used(world, two)], rebooted === 0 ? [64, 64] : [64, 0]);
+    await auditHolds(world);
+  }
+  const { world, one, two } = movedAndAskedAgain();
+  world.send(two, [{ kind: "failed", deploymentId: id, index: 0, cause: "trap" }]);
+  world.block(1);
+  restores(world);
+  assert.deepStrictEqual([lease(world).state, isOn(lease(world), one), used(world, one), used(world, two)], ["placed", true, 64, 0]);
+});
+
+test("what leads from a lease to a machine is one entry, also where it moves to the machine that it left", () => {
+  const { world, one } = movedAndAskedAgain();
+  const held = world.ledger.state.lease(id, 0)!;
+  const entries = listEntries({ ...held, next: { machine: one.id, rate: 164n, placedAt: world.second } }, world.ledger.rules);
+  assert.strictEqual(new Set(entries).size, entries.length);
 });
