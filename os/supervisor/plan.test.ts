@@ -15,8 +15,8 @@ const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "p
 });
 const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
 
-type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
-const world = (changes: Partial<World> = {}): World => ({ health: new Map(), mayComeUp: true, blobs: new Map(), routes: new Map(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
+type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; stale: Set<Hex>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
+const world = (changes: Partial<World> = {}): World => ({ health: new Map(), mayComeUp: true, blobs: new Map(), routes: new Map(), stale: new Set(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
 const observed = (of: World): Observed => ({ bootId: BOOT, ...of });
 const blob = (state: Blob["state"], expiresAtMs = LATER): Blob => ({ state, expiresAtMs });
 const kinds = (actions: readonly Action[]): string[] => actions.map((action) => action.key);
@@ -201,4 +201,43 @@ test("carried out until there is nothing to do, every start ends with exactly th
 
 test("back-off doubles from its first wait to its maximum", () => {
   assert.deepEqual([1, 2, 3, 4, 8, 50].map((count) => retryDelayMs(count, 250, 30_000)), [250, 500, 1000, 2000, 30_000, 30_000]);
+});
+
+/** Carries loads out as the runner does: a host that another route holds is refused. */
+function settle(want: Desired, routes: Map<Hex, Route>, blobs: Map<Hex, Blob>): number {
+  for (let round = 1; round <= 8; round++) {
+    const { actions } = plan(want, observed(world({ blobs, routes: new Map(routes) })), NOW);
+    const loads = actions.flatMap((action) => (action.kind === "load" || action.kind === "resize" ? [action.route] : []));
+    if (loads.length === 0) return round;
+    for (const route of loads) {
+      for (const [other, { hosts }] of routes) assert(other === route.id || !hosts.some((host) => route.hosts.includes(host)), "host_in_use");
+      routes.set(route.id, route);
+    }
+  }
+  assert.fail("it does not settle");
+}
+
+test("two revisions change places on one machine: the runner is never asked for a host that the other has, and the deployment's own host is never without a route", () => {
+  const ready = (revision: number, index: number): Lease[] => [{ index, stage: "ready", rate: 7n, revision, isHealthy: true }];
+  const place = (isMain: boolean, revision: number): DeploymentHere =>
+    deployment(1, ready(revision, revision * 256), { id: isMain ? id(1) : besideOf(id(1)), component: digest(revision), hosts: isMain ? ["d1", `r${revision}.d1`] : [`r${revision}.d1`] });
+  const blobs = new Map([[digest(1), blob("compiled")], [digest(2), blob("compiled")]]);
+  const routes = new Map<Hex, Route>();
+  settle(desired(place(true, 1), place(false, 2)), routes, blobs);
+  settle(desired(place(true, 2), place(false, 1)), routes, blobs);
+  assert.deepEqual([...routes.values()].map(({ component, hosts }) => [component, hosts]), [[digest(2), ["d1", "r2.d1"]], [digest(1), ["r1.d1"]]]);
+});
+
+test("what a lease has to tell is told while a host of its route is still another's", () => {
+  const other = deployment(2, [{ index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }], { hosts: ["shop", "d2"] });
+  const wants = deployment(1, undefined, { hosts: ["d1", "shop"] });
+  const blobs = new Map([[digest(1), blob("compiled")], [digest(2), blob("compiled")]]);
+  assert.deepEqual(keysFor(desired(wants, other), { blobs, routes: new Map([[id(1), routeOf({ ...wants, hosts: ["d1"] })], [id(2), routeOf(other)]]) }), [`ready/${id(1)}/0/7`]);
+});
+
+test("a route that is to begin anew stays known: loaded again while it is wanted, unloaded when it is not", () => {
+  const stale = new Set([id(1)]);
+  const paid = deployment(1, [{ index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }]);
+  assert.deepEqual(plan(desired(paid), observed(world({ blobs: compiled, routes: loaded, stale })), NOW).actions.map(({ kind }) => kind), ["load"]);
+  assert.deepEqual(plan(desired(), observed(world({ blobs: compiled, routes: loaded, stale })), NOW).actions.map(({ kind }) => kind), ["unload"]);
 });

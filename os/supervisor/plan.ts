@@ -82,6 +82,8 @@ export type Observed = {
   readonly mayComeUp: boolean;
   readonly blobs: ReadonlyMap<Hex, Blob>;
   readonly routes: ReadonlyMap<Hex, Route>;
+  /** Routes that are to be loaded anew as they are. */
+  readonly stale: ReadonlySet<Hex>;
   /** Deployments whose component does not instantiate, and why. */
   readonly refused: ReadonlyMap<Hex, { readonly component: Hex; readonly cause: string }>;
   /** By route, what was found of those whose health is checked; null: well. */
@@ -111,10 +113,11 @@ const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 export function plan(desired: Desired, observed: Observed, nowMs: number): Plan {
   const deployments = desired.deployments.toSorted((a, b) => byText(a.id, b.id));
+  const holders = holdersOf(observed);
   const wanted: Action[] = [
     ...planUp(desired, observed),
     ...planUnload(desired, observed),
-    ...deployments.flatMap((deployment) => planDeployment(deployment, desired.bootId === observed.bootId, observed)),
+    ...deployments.flatMap((deployment) => planDeployment(deployment, desired.bootId === observed.bootId, observed, holders)),
   ];
   const { actions: drops, wakeAtMs: expiryAtMs } = planDrop(desired, observed, nowMs);
   wanted.push(...drops);
@@ -149,7 +152,7 @@ function planUnload(desired: Desired, observed: Observed): Action[] {
     .map((id) => ({ kind: "unload", key: `load/${id}`, id }));
 }
 
-function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, observed: Observed): Action[] {
+function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, observed: Observed, holders: ReadonlyMap<string, Hex>): Action[] {
   assert(deployment.leases.length > 0);
   const { id, component, configuration } = deployment;
   const refused = (cause: string): Action[] => (bootRegistered ? failAll(deployment, cause) : []);
@@ -166,12 +169,24 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
 
   const instantiation = observed.refused.get(id);
   if (instantiation?.component === component) return refused(instantiation.cause);
-  const route = routeOf(deployment);
   const loaded = observed.routes.get(id);
-  if (loaded === undefined) return [{ kind: "load", key: `load/${id}`, route }];
-  if (!sameRoute(loaded, route)) return [{ kind: "resize", key: `load/${id}`, route }];
-  if (!bootRegistered) return [];
+  // The runner gives a host to one route only: what another still has comes when that one has let go of it.
+  const route = { ...routeOf(deployment), hosts: deployment.hosts.filter((host) => (holders.get(host) ?? id) === id).toSorted(byText) };
+  if (loaded === undefined) return route.hosts.length > 0 ? [{ kind: "load", key: `load/${id}`, route }] : [];
+  const hasRoom = route.hosts.length > 0;
+  if (observed.stale.has(id)) return hasRoom ? [{ kind: "load", key: `load/${id}`, route }] : [];
+  const changes: Action[] = hasRoom && !sameRoute(loaded, route) ? [{ kind: "resize", key: `load/${id}`, route }] : [];
+  // Which hosts a route has is no matter of the lease's: it is told of meanwhile.
+  if (!bootRegistered || !sameRoute({ ...loaded, hosts: [] }, { ...route, hosts: [] })) return changes;
   const cause = observed.health.get(id);
+  return [...changes, ...tellOf(deployment, cause)];
+}
+
+/** Which route has each host by now. */
+const holdersOf = ({ routes }: Observed): ReadonlyMap<string, Hex> => new Map([...routes].flatMap(([id, { hosts }]) => hosts.map((host) => [host, id] as const)));
+
+function tellOf(deployment: DeploymentHere, cause: string | null | undefined): Action[] {
+  const { id } = deployment;
   return byIndex(deployment.leases).flatMap(({ index, rate, stage, isHealthy }): Action[] => {
     if (stage === "placed") return [{ kind: "sendReady", key: `ready/${deploymentOf(id)}/${index}/${rate}`, id: deploymentOf(id), index, rate }];
     if (stage === "leaving" || cause === undefined || isHealthy === (cause === null)) return [];

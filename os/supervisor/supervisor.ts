@@ -26,6 +26,7 @@ const FAILURE_FORGET_MS = 10 * RETRY_MS_MAX;
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #routes: Map<Hex, Route> = new Map();
+  readonly #stale: Set<Hex> = new Set();
   readonly #refused: Map<Hex, { component: Hex; cause: string }> = new Map();
   readonly #underWay: Map<string, Promise<void>> = new Map();
   readonly #failures: Map<string, Failure> = new Map();
@@ -68,15 +69,16 @@ export class Supervisor {
     this.poke();
   }
 
-  /** Loads a route anew that is there: its instances end, and others begin. */
+  /** Loads a route anew that is there: its instances end, and others begin. It is known as the runner's until then, so that it is unloaded if its lease ends first. */
   restart(id: Hex): void {
-    this.#routes.delete(id);
+    if (this.#routes.has(id)) this.#stale.add(id);
     this.poke();
   }
 
   /** The runner came back without this deployment. */
   lost(id: Hex): void {
     this.#routes.delete(id);
+    this.#stale.delete(id);
     this.poke();
   }
 
@@ -92,7 +94,7 @@ export class Supervisor {
 
   observed(): Observed {
     return {
-      bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, refused: this.#refused, health: this.#health,
+      bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, stale: this.#stale, refused: this.#refused, health: this.#health,
       underWay: new Set(this.#underWay.keys()), failures: this.#failures,
     };
   }
@@ -132,10 +134,11 @@ export class Supervisor {
       const { id } = outcome.route;
       if (this.#routes.get(id)?.component !== outcome.route.component) this.#health.delete(id);
       this.#routes.set(id, outcome.route);
+      this.#stale.delete(id);
       if (outcome.healthPath === null) this.#healthPaths.delete(id);
       else this.#healthPaths.set(id, outcome.healthPath);
       this.#refused.delete(outcome.route.id);
-    } else if (outcome.kind === "unloaded") for (const held of [this.#routes, this.#healthPaths, this.#health]) held.delete(outcome.id);
+    } else if (outcome.kind === "unloaded") for (const held of [this.#routes, this.#stale, this.#healthPaths, this.#health]) held.delete(outcome.id);
     else if (outcome.kind === "refused") this.#refused.set(outcome.id, { component: outcome.component, cause: outcome.cause });
   }
 
