@@ -7,6 +7,8 @@ import assert from "node:assert";
 
 /** L1: a beat is 150 bytes, so that 20 witnesses of 100 machines cost a machine 6 kB/s and a witness 30 kB/s. */
 export const BEAT_MS = 500;
+/** L12: a machine's other boot ids are answered so often at most: half a beat, so that jitter costs no honest one its answer, and new boot ids sent in a row bring no more signatures. */
+export const ANSWER_MS = 250;
 /** L3: two beats lost one after the other are not silence yet, and three are. */
 export const SILENT_MS = 1_500;
 /** L3: header time after which a suspicion is void: what was said of an older past must not add up with what is said now. */
@@ -59,6 +61,7 @@ export function restMs(downs: number): bigint {
   return rest < REST_MS_MAX ? rest : REST_MS_MAX;
 }
 
+assert(ANSWER_MS * 2 <= BEAT_MS);
 assert(3 * BEAT_MS <= SILENT_MS && 2 * LOST_MS <= SILENT_MS && LOST_MS > BEAT_MS && HOLD_MS > BEAT_MS);
 // The fence falls before the successor starts: a machine is taken down no sooner than 1.5 s after its newest clear beat.
 assert(FENCE_MS < SILENT_MS + SUCCESSOR_MS);

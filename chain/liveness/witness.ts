@@ -5,7 +5,7 @@
  * writes `signed` of an effect to the vote log before the effect leaves (L11), to give it back at the next start.
  */
 import type { Acknowledgement, Beat, Moment, Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
-import { AGAIN_MS, ARRIVALS_KEPT, GAP_MS, GRACE_MS, HOLD_MS, IDLE_MS, LAG_MS, LOST_MS, LOST_SPAN_MS, OVERLAP_MS, SILENT_MS, STALL_MS, VOID_MS, isMoreThanTwoThirds } from "#chain/liveness/rules.ts";
+import { AGAIN_MS, ANSWER_MS, ARRIVALS_KEPT, GAP_MS, GRACE_MS, HOLD_MS, IDLE_MS, LAG_MS, LOST_MS, LOST_SPAN_MS, OVERLAP_MS, SILENT_MS, STALL_MS, VOID_MS, isMoreThanTwoThirds } from "#chain/liveness/rules.ts";
 import { type LivenessView, type WatchedMachine, competentSets, sumOf } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";
 
@@ -40,6 +40,8 @@ type Watch = {
   suspected: { readonly number: number; readonly baseMs: bigint } | null;
   /** The newest beat of another boot id. */
   other: { readonly beat: Beat; readonly atMs: bigint } | null;
+  /** When one of another boot id was answered last. */
+  answeredMs: bigint | null;
 };
 
 export type WitnessState = {
@@ -113,7 +115,7 @@ function watch(state: WitnessState, view: LivenessView, id: Hex, machine: Watche
   // A boot id that was heard before it was registered has been heard.
   const heard = known?.other?.beat.bootId === machine.bootId ? known.other : null;
   const at = heard ? momentOf(state, heard.atMs) : { height: view.height, sinceMs: 0 };
-  state.watches.set(id, { machine, beat: heard?.beat ?? null, atMs: heard?.atMs ?? nowMs, at, sinceMs: nowMs, known: heard?.beat ?? null, knownAt: at, suspected: null, other: null });
+  state.watches.set(id, { machine, beat: heard?.beat ?? null, atMs: heard?.atMs ?? nowMs, at, sinceMs: nowMs, known: heard?.beat ?? null, knownAt: at, suspected: null, other: null, answeredMs: null });
 }
 
 function noteDue(state: WitnessState, nowMs: bigint): void {
@@ -164,6 +166,8 @@ function noteOther(state: WitnessState, entry: Watch, beat: Beat, nowMs: bigint,
   if (other?.beat.bootId === beat.bootId && beat.number <= other.beat.number) return;
   entry.other = { beat, atMs: nowMs };
   if (!machine.isDown && nowMs - entry.atMs < BigInt(SILENT_MS)) return;
+  if (entry.answeredMs !== null && nowMs - entry.answeredMs < BigInt(ANSWER_MS)) return;
+  entry.answeredMs = nowMs;
   const view = state.view!;
   // That another boot id lives says that this one is silent.
   const signed = machine.isDown ? null : { bootId: machine.bootId, baseMs: view.timeMs };

@@ -8,7 +8,9 @@
  *   not know is verified. A beat counts when it came over its own machine's stream, or within a suspicion.
  * - What a witness says of silence is in the vote log before it leaves (L11). Who has lost that log is no witness while a
  *   suspicion that it may have signed can still be taken.
- * - Suspicions are held until a block took them or their time is over, one of each witness and machine.
+ * - Of a machine that beats more often than it has to, the rest is dropped unread.
+ * - Suspicions are held until a block took them or their time is over, one of each witness and machine, and only of witnesses who may
+ *   speak about it (L7).
  */
 import { addressOf } from "#chain/codec/address.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
@@ -22,12 +24,12 @@ import type { LedgerView } from "#chain/ledger/view.ts";
 import { type HostEffect, type HostEvent, type HostState, type HostedLease, newHost, stepHost } from "#chain/liveness/host.ts";
 import { VOID_MS } from "#chain/liveness/rules.ts";
 import { downOf } from "#chain/liveness/verdict.ts";
-import type { LivenessView } from "#chain/liveness/witnesses.ts";
+import { type LivenessView, competentSets } from "#chain/liveness/witnesses.ts";
 import { type WitnessEffect, type WitnessEvent, type WitnessState, newWitness, step, suspects } from "#chain/liveness/witness.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import { type ChainId, type Hex, type PublicKey, address, fromHex, hex, publicKey } from "#chain/types.ts";
-import { BEAT_TICK_MS, SUSPICIONS_HELD_MAX } from "./limits.ts";
+import { BEATS_BURST, BEATS_PER_SECOND, BEAT_TICK_MS, SUSPICIONS_PER_WITNESS_MAX, SUSPICION_BLOCKS_AHEAD_MAX } from "./limits.ts";
 import type { VoteLog } from "./voteLog.ts";
 
 /** The machine that this node runs on; without it nothing beats here. */
@@ -66,8 +68,14 @@ export class Beats {
   readonly #machine: Hex | null;
   #witness: WitnessState | null = null;
   #host: HostState | null = null;
-  readonly #held = new Map<string, Held>();
+  /** By machine and witness. */
+  readonly #held = new Map<Hex, Map<Hex, Held>>();
+  /** Machines of whom a witness' suspicions are held, oldest first. */
+  readonly #heldOf = new Map<Hex, Set<Hex>>();
+  /** What takes a machine down in the next block. */
+  readonly #downs = new Map<Hex, readonly Uint8Array[]>();
   #candidates: readonly Uint8Array[] = [];
+  readonly #rates = new Map<Hex, { left: number; atMs: bigint }>();
   /** Where the newest beat of each machine came from. */
   readonly #peerOf = new Map<Hex, PeerId>();
   /** Keys of witnesses and of all validators, by id, of this epoch and the one before. */
@@ -76,8 +84,8 @@ export class Beats {
   #liveness: LivenessView | null = null;
   readonly #sealedUps = new Map<Hex, Uint8Array>();
   readonly #suspected = new Set<Hex>();
-  /** Validators that machines host. */
-  #hosted: readonly (readonly [machine: Hex, validator: Hex])[] = [];
+  /** By validator: the machines that host it. One that was replaced stays down for ever, and says nothing of the new one. */
+  #hosts: ReadonlyMap<Hex, readonly Hex[]> = new Map();
   #startedMs = 0n;
   #cancel: (() => void) | null = null;
   #isStopped = false;
@@ -120,12 +128,14 @@ export class Beats {
       this.#epoch = view.epoch;
       this.#keys = new Map([view.epoch, view.epoch - 1].flatMap((epoch) => view.validatorsOf(epoch) ?? []).map(({ id, key }) => [hex(id), key]));
     }
-    if (isWhole) this.#hosted = [...liveness.machines].flatMap(([id, { validator }]) => (validator === null ? [] : [[id, validator] as const]));
-    if (isWhole) for (const id of this.#peerOf.keys()) if (!liveness.machines.has(id)) this.#peerOf.delete(id);
+    if (isWhole) {
+      this.#hosts = hostsOf(liveness);
+      for (const known of [this.#peerOf, this.#rates]) for (const id of known.keys()) if (!liveness.machines.has(id)) known.delete(id);
+    }
     this.#stepWitness({ kind: "final", nowMs: this.#nowMs(), view: liveness });
     this.#stepHost({ kind: "final", nowMs: this.#nowMs(), view: liveness, leases: this.#parts.machine?.leases() ?? [] });
     this.#parts.votes?.forgetSilence(view.timeMs - BigInt(VOID_MS));
-    this.#review();
+    this.#review([...new Set([...this.#held.keys(), ...this.#downs.keys()])]);
   }
   /** Something waits for a block. */
   due(): void {
@@ -159,9 +169,22 @@ export class Beats {
     const known = this.#parts.view().machine(address(fromHex(beat.machine)));
     const over = this.#parts.transport.machineOf(from);
     if (known === null || over === null || hex(over) !== hex(known.key)) return;
+    if (!this.#mayBeat(beat.machine)) return;
     if (!beatHolds(this.#parts.chainId, beat, known.key)) return this.#parts.transport.report(from, "forged");
     this.#peerOf.set(beat.machine, from);
     this.#stepWitness({ kind: "beat", nowMs: this.#nowMs(), beat });
+  }
+
+  /** A bucket of so many, filled again as time passes. */
+  #mayBeat(machine: Hex): boolean {
+    const nowMs = this.#nowMs();
+    const rate = this.#rates.get(machine) ?? { left: BEATS_BURST, atMs: nowMs };
+    rate.left = Math.min(BEATS_BURST, rate.left + (Number(nowMs - rate.atMs) * BEATS_PER_SECOND) / 1_000);
+    rate.atMs = nowMs;
+    this.#rates.set(machine, rate);
+    if (rate.left < 1) return false;
+    rate.left -= 1;
+    return true;
   }
 
   #takeAcknowledgement(from: Hex, acknowledgement: Acknowledgement): void {
@@ -175,13 +198,18 @@ export class Beats {
     const { witness, machine, beat, base } = opened.statement;
     const key = this.#keys.get(witness);
     const watched = this.#parts.view().machine(address(fromHex(machine)));
-    const before = this.#held.get(`${machine}/${witness}`);
-    if (key === undefined || watched === null || watched.state === "down" || hex(watched.bootId) !== opened.statement.bootId) return;
+    const before = this.#held.get(machine)?.get(witness);
+    if (key === undefined || watched === null || !this.#maySpeak(witness, machine) || base > this.#liveness!.height + SUSPICION_BLOCKS_AHEAD_MAX) return;
+    if (watched.state === "down" || hex(watched.bootId) !== opened.statement.bootId) return;
     if (before && before.suspicion.base >= base) return;
     if (!suspicionHolds(opened, key) || (beat !== null && !beatHolds(chainId, beat, watched.key))) return transport.report(from, "forged");
     this.#hold({ bytes, suspicion: opened.statement });
     this.#stepWitness({ kind: "suspicion", nowMs: this.#nowMs(), suspicion: opened.statement });
-    this.#review();
+  }
+  /** L7. */
+  #maySpeak(witness: Hex, machine: Hex): boolean {
+    const watched = this.#liveness?.machines.get(machine);
+    return watched !== undefined && competentSets(this.#liveness!.sets, this.#liveness!.timeMs, watched.validator).some((set) => set.has(witness));
   }
 
   #takeUp(from: PeerId, bytes: Uint8Array): void {
@@ -223,12 +251,16 @@ export class Beats {
     if (this.#witness === null || this.#isStopped) return;
     const [, effects] = step(this.#witness, event);
     for (const effect of effects) this.#carryOut(effect);
-    for (const [machine, validator] of this.#hosted) {
-      const isSuspected = suspects(this.#witness, machine);
-      if (isSuspected === this.#suspected.has(validator)) continue;
-      if (isSuspected) this.#suspected.add(validator);
-      else this.#suspected.delete(validator);
-      this.#parts.onSuspected(validator, isSuspected);
+    const witness = this.#witness;
+    for (const validator of this.#suspected) {
+      if (this.#hosts.get(validator)?.every((machine) => suspects(witness, machine))) continue;
+      this.#suspected.delete(validator);
+      this.#parts.onSuspected(validator, false);
+    }
+    for (const [validator, machines] of this.#hosts) {
+      if (this.#suspected.has(validator) || !machines.every((machine) => suspects(witness, machine))) continue;
+      this.#suspected.add(validator);
+      this.#parts.onSuspected(validator, true);
     }
   }
 
@@ -246,7 +278,6 @@ export class Beats {
         return this.#logged(effect.suspicion.machine, effect.signed, () => {
           this.#parts.transport.broadcast("beats", encodeLivenessMessage({ kind: "suspicion", bytes }));
           this.#hold({ bytes, suspicion: effect.suspicion });
-          this.#review();
         });
       }
       default: effect satisfies never;
@@ -299,35 +330,60 @@ export class Beats {
 
   #hold(held: Held): void {
     const { machine, witness } = held.suspicion;
-    const name = `${machine}/${witness}`;
-    this.#held.delete(name);
-    this.#held.set(name, held);
-    if (this.#held.size > SUSPICIONS_HELD_MAX) this.#held.delete(this.#held.keys().next().value!);
+    const of = getOr(this.#heldOf, witness, () => new Set<Hex>());
+    of.delete(machine);
+    of.add(machine);
+    getOr(this.#held, machine, () => new Map<Hex, Held>()).set(witness, held);
+    if (of.size <= SUSPICIONS_PER_WITNESS_MAX) return this.#review([machine]);
+    const oldest = of.values().next().value!;
+    this.#letGo(oldest, witness);
+    this.#review([machine, oldest]);
+  }
+  #letGo(machine: Hex, witness: Hex): void {
+    const held = this.#held.get(machine);
+    held?.delete(witness);
+    if (held?.size === 0) this.#held.delete(machine);
+    const of = this.#heldOf.get(witness);
+    of?.delete(machine);
+    if (of?.size === 0) this.#heldOf.delete(witness);
   }
 
-  /** What is over goes; what takes somebody down waits for a block. */
-  #review(): void {
-    if (this.#liveness === null || (this.#held.size === 0 && this.#candidates.length === 0)) return;
+  /** Of these machines: what is over goes, and what takes one down waits for a block. */
+  #review(ids: readonly Hex[]): void {
+    if (this.#liveness === null || ids.length === 0) return;
     const view = this.#parts.view();
     const court = view.court();
-    const { machines } = this.#liveness;
     const bases = new Map(court.blocks.map(({ height, timeMs }) => [height, timeMs]));
-    const bytesOf = new Map<Suspicion, Uint8Array>();
-    for (const [name, { suspicion, bytes }] of this.#held) {
-      const watched = machines.get(suspicion.machine);
-      const baseMs = bases.get(suspicion.base);
-      const isOver = !watched || watched.isDown || watched.bootId !== suspicion.bootId
-        || (baseMs === undefined ? suspicion.base <= view.height : view.timeMs > baseMs + BigInt(VOID_MS));
-      if (isOver) this.#held.delete(name);
-      else bytesOf.set(suspicion, bytes);
+    for (const id of ids) {
+      const watched = this.#liveness.machines.get(id);
+      const bytesOf = new Map<Suspicion, Uint8Array>();
+      for (const [witness, { suspicion, bytes }] of this.#held.get(id) ?? []) {
+        const baseMs = bases.get(suspicion.base);
+        const isOver = !watched || watched.isDown || watched.bootId !== suspicion.bootId
+          || (baseMs === undefined ? suspicion.base <= view.height : view.timeMs > baseMs + BigInt(VOID_MS));
+        if (isOver) this.#letGo(id, witness);
+        else bytesOf.set(suspicion, bytes);
+      }
+      const verdict = watched && downOf(court, id, watched, bytesOf.keys());
+      if (verdict) this.#downs.set(id, verdict.by.map((suspicion) => bytesOf.get(suspicion)!));
+      else this.#downs.delete(id);
     }
     const candidates: Uint8Array[] = [];
-    for (const id of new Set([...bytesOf.keys()].map(({ machine }) => machine))) {
-      const verdict = downOf(court, id, machines.get(id)!, bytesOf.keys());
-      if (verdict && candidates.length + verdict.by.length <= SUSPICIONS_PER_BLOCK_MAX) candidates.push(...verdict.by.map((suspicion) => bytesOf.get(suspicion)!));
-    }
+    for (const by of this.#downs.values()) if (candidates.length + by.length <= SUSPICIONS_PER_BLOCK_MAX) candidates.push(...by);
     const isChanged = candidates.length !== this.#candidates.length;
     this.#candidates = candidates;
     if (isChanged) this.#parts.onWaiting();
   }
+}
+
+function hostsOf({ machines }: LivenessView): Map<Hex, Hex[]> {
+  const hosts = new Map<Hex, Hex[]>();
+  for (const [id, { validator }] of machines) if (validator !== null) getOr(hosts, validator, () => []).push(id);
+  return hosts;
+}
+
+function getOr<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const value = map.get(key) ?? make();
+  map.set(key, value);
+  return value;
 }

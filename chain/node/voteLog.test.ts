@@ -217,3 +217,16 @@ test("R14: views begin again with an epoch: what is final in one forgets the one
   assert.equal(log.refusal({ ...vote(41, NOTARIZE), epoch: 1 }), "vote_below_floor");
   await log.close();
 });
+
+test("liveness L11: what was said already is not written a second time", async (t) => {
+  const log = await VoteLog.open(await logPath(t), OPTIONS);
+  const machine = "11".repeat(20) as Hex;
+  const signed = { bootId: "22".repeat(16) as Hex, baseMs: 1_000n };
+  await log.recordSilence(machine, signed);
+  const { size } = await stat(log.path);
+  await log.recordSilence(machine, { ...signed });
+  assert.equal((await stat(log.path)).size, size);
+  await log.recordSilence(machine, { ...signed, baseMs: 1_001n });
+  assert((await stat(log.path)).size > size);
+  await log.close();
+});

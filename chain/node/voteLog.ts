@@ -130,7 +130,10 @@ export class VoteLog {
   }
   /** Resolves when it is on the disk; only then may what says so leave. */
   recordSilence(machine: Hex, signed: Signed): Promise<void> {
-    if (this.#silences.has(machine)) this.#droppedBytes += SILENCE_BYTES;
+    const known = this.#silences.get(machine);
+    // Said before: on the disk once what is under way is.
+    if (known?.bootId === signed.bootId && known.baseMs === signed.baseMs) return this.#turn;
+    if (known) this.#droppedBytes += SILENCE_BYTES;
     this.#silences.set(machine, signed);
     return this.#next(() => this.#append([encodeSilence(machine, signed)]));
   }
