@@ -6,7 +6,7 @@
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
 import { dueSecond, isFunded, open, touch } from "#chain/ledger/escrow.ts";
-import { cancelSuccessor, closeDry, endLease, finishClosing, paySegments } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, closeDry, endLease, finishClosing, paySegments, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import type { Lease, Machine } from "#chain/ledger/model.ts";
 import { predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
@@ -67,7 +67,7 @@ function notReady(context: BlockContext, lease: Lease): number {
     return 1;
   }
   strike(context, machine);
-  endLease(context, lease, second, "not_ready", deployment.state === "active" ? "pending" : "waiting");
+  endLease(context, lease, second, "not_ready", stateAfterLoss(deployment, lease));
   return 1;
 }
 

@@ -7,11 +7,19 @@
 import assert from "node:assert";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
 import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
-import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
+import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
 import { type Address, hex } from "#chain/types.ts";
+
+/** Whether the lease belongs to a revision that has not been promoted. */
+export const isOfRollout = (deployment: Deployment, index: number): boolean => deployment.rollout !== null && slotOf(index) !== deployment.slot;
+export const slotOf = (index: number): number => Math.floor(index / REVISION_SLOT);
+/** Whether a machine is looked for: a pause is of what serves, and does not keep out the revision that may mend it. */
+export const mayPlace = (deployment: Deployment, index: number): boolean => deployment.state === "active" || (deployment.state === "paused" && isOfRollout(deployment, index));
+/** What becomes of a lease that lost its machine. */
+export const stateAfterLoss = (deployment: Deployment, { index }: Lease): "pending" | "waiting" => (mayPlace(deployment, index) ? "pending" : "waiting");
 
 export const isPaused = (deployment: Deployment): boolean =>
   deployment.failedMachines.length >= FAILED_MACHINES_MAX || deployment.failures >= FAILED_MACHINES_MAX * Math.max(1, deployment.replicas);
@@ -144,9 +152,9 @@ export function releaseDry(context: BlockContext): void {
   for (const name of [...context.dry].sort()) {
     const deployment = state.deployment(parseId(name));
     if (!deployment) continue;
-    const mayRun = deployment.state === "active" && isFunded(deployment.escrow, 1n, rules);
+    const isFundedNow = isFunded(deployment.escrow, 1n, rules);
     for (const lease of state.leasesOf(deployment.id)) {
-      if (lease.state === "dry") endLease(context, lease, context.second, "dry", mayRun ? "pending" : "waiting");
+      if (lease.state === "dry") endLease(context, lease, context.second, "dry", isFundedNow ? stateAfterLoss(deployment, lease) : "waiting");
     }
   }
 }
@@ -156,23 +164,22 @@ export function wake(context: BlockContext, id: Address): void {
   const { state } = context;
   const deployment = mustGet(state.deployment(id));
   if (deployment.state === "closing") return;
-  const paused = isPaused(deployment);
-  state.put({ ...deployment, state: paused ? "paused" : "active" });
-  if (paused) return;
+  const woken: Deployment = { ...deployment, state: isPaused(deployment) ? "paused" : "active" };
+  state.put(woken);
   for (const lease of state.leasesOf(id)) {
-    if (lease.state !== "waiting") continue;
+    if (lease.state !== "waiting" || !mayPlace(woken, lease.index)) continue;
     state.spend(LEASE_WORK);
     state.put({ ...lease, state: "pending", triedHeight: 0 });
   }
 }
 
-/** Three machines failed: nothing is placed before the owner acts. What runs, runs on. */
+/** Three machines failed: nothing of what serves is placed before the owner acts. What runs, runs on, and so does a rollout. */
 export function pause(context: BlockContext, id: Address): void {
   const { state } = context;
   const deployment = mustGet(state.deployment(id));
   state.put({ ...deployment, state: "paused" });
   context.events.push({ kind: "paused", deploymentId: id });
-  for (const lease of state.leasesOf(id)) {
+  for (const lease of state.leasesIn(id, deployment.slot, deployment.replicas)) {
     if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
     else if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready" });
   }

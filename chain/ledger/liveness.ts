@@ -14,7 +14,7 @@ import type { Operation } from "#chain/codec/transaction.ts";
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, sameBytes } from "#chain/ledger/block.ts";
 import { down } from "#chain/ledger/escrow.ts";
-import { endLease, finishClosing } from "#chain/ledger/leases.ts";
+import { endLease, finishClosing, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { CLOCKS_KEPT_MIN, CLOCKS_KEPT_MS, DOWNS_KEPT_MS, LEASES_DOWN_PER_BLOCK_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import type { Deployment, Machine, Member } from "#chain/ledger/model.ts";
 import { forgetBeside } from "#chain/ledger/moves.ts";
@@ -156,7 +156,7 @@ function endRun(context: BlockContext, { id }: Machine, end: bigint, why: "down"
   }
   for (const lease of held) {
     const deployment = state.deployment(lease.deploymentId) as Deployment;
-    endLease(context, lease, end, why, deployment.state === "active" ? "pending" : "waiting");
+    endLease(context, lease, end, why, stateAfterLoss(deployment, lease));
   }
   forgetBeside(context, id);
   for (const name of names) finishClosing(context, parseId(name));

@@ -9,7 +9,7 @@
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type BlockContext, OK, type Origin, type Result, credit, sameBytes } from "#chain/ledger/block.ts";
 import { open, stop } from "#chain/ledger/escrow.ts";
-import { cancelSuccessor, dropPredecessor, endLease, extraOf } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, dropPredecessor, endLease, extraOf, mayPlace, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { type Deployment, type Lease, type Machine, unhealthyUntil } from "#chain/ledger/model.ts";
 import { noteHealth } from "#chain/ledger/rollout.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
@@ -18,8 +18,9 @@ type Op<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
 
 /** From here it looks for another machine; false when it does not run, or nothing is placed for its deployment now. */
 export function startMove({ state, events }: BlockContext, lease: Lease, why: "drained" | "unhealthy" | "asked"): boolean {
-  if (lease.state !== "ready" || state.deployment(lease.deploymentId)?.state !== "active") return false;
   const { deploymentId, index, machine } = lease;
+  const deployment = state.deployment(deploymentId);
+  if (lease.state !== "ready" || !deployment || !mayPlace(deployment, index)) return false;
   state.put({ ...lease, state: "moving", triedHeight: 0, avoid: machine, moves: why === "unhealthy" ? lease.moves + 1 : lease.moves });
   events.push({ kind: "moving", deploymentId, index, machine: machine as Address, why });
   return true;
@@ -90,7 +91,7 @@ export function drain(context: BlockContext, op: Op<"drain">, { sender }: Origin
   for (const lease of state.leasesOn(machine.id)) {
     if (!isDraining) {
       if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready", triedHeight: 0 });
-    } else if (lease.state === "placed") endLease(context, lease, second, "drained", state.deployment(lease.deploymentId)?.state === "active" ? "pending" : "waiting");
+    } else if (lease.state === "placed") endLease(context, lease, second, "drained", stateAfterLoss(state.deployment(lease.deploymentId) as Deployment, lease));
     else startMove(context, lease, "drained");
   }
   if (!isDraining) return OK;

@@ -13,7 +13,7 @@ import assert from "node:assert";
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type BlockContext, OK, type Origin, type Result, sameBytes } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
-import { endLease, isOn, isOpen, wake } from "#chain/ledger/leases.ts";
+import { endLease, isOfRollout, isOn, isOpen, wake } from "#chain/ledger/leases.ts";
 import { DEADLINE_SECONDS_MAX, HEALTHY_SECONDS_MAX, HISTORY_MAX, LEASE_WORK, REVISION_SLOT, ROLLOUT_FAILURES_MAX, WEIGHT_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Rollout, type Version, rolloutDue } from "#chain/ledger/model.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
@@ -91,10 +91,6 @@ export function health(context: BlockContext, { deploymentId, index, healthy, ca
   return OK;
 }
 
-/** Whether the lease belongs to a revision that has not been promoted: its failures count against that. */
-export const isOfRollout = (deployment: Deployment, index: number): boolean => deployment.rollout !== null && slotOf(index) !== deployment.slot;
-export const slotOf = (index: number): number => Math.floor(index / REVISION_SLOT);
-
 /** Counts a failure against a rollout; false when the lease is none of one. */
 export function noteFailure(context: BlockContext, { deploymentId, index }: Lease, cause: string): boolean {
   const { state } = context;
@@ -146,6 +142,8 @@ function goOn(context: BlockContext, id: Address): void {
   const history = [past, ...now.history.filter((version) => !sameVersion(version, past) && !sameVersion(version, rollout))].slice(0, HISTORY_MAX);
   state.put({ ...now, revision, componentDigest, configurationDigest, slot: now.slot === 0 ? 1 : 0, rollout: null, history, failures: 0, failedMachines: [], lastFailure: "" });
   context.events.push({ kind: "promoted", deploymentId: id, revision });
+  // What it was paused for is gone.
+  if (now.state === "paused") wake(context, id);
 }
 
 /** Ends a rollout: what served serves on. */

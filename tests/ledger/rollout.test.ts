@@ -215,3 +215,32 @@ test("operations of a deployment that is not there are refused", () => {
   world.block(0);
   assert.strictEqual(codeOf(world), "unknown_deployment");
 });
+
+test("a revision that fails until it is paused does not keep out the one that mends it: that is placed, again where it is lost, and promoted, and nothing is paused any more", async () => {
+  const { world, machines } = running(1, { memoryMib: 3000 });
+  const [old] = leases(world, 1);
+  const here = machineOf(old);
+  // There is room for one lease: the new one waits for it.
+  for (const machine of machines.filter((one) => one !== here)) world.send(operator, [{ kind: "drain", machine: machine.id, draining: 1 }]);
+  world.send(tenant, [update()]);
+  world.block(0);
+  assert.deepStrictEqual(leases(world, 2).map(({ state }) => state), ["pending"]);
+  for (let k = 0; k < 3; k++) {
+    world.send(here, [{ kind: "failed", deploymentId: id, index: old!.index, cause: "trap" }]);
+    world.block(0);
+  }
+  assert.deepStrictEqual([now(world).state, leases(world, 1)[0]!.state, leases(world, 2)[0]!.state], ["paused", "waiting", "placed"]);
+  world.ready(here);
+  world.block(1);
+  world.send(here, [comesUp(world.ledger, here, bootId(9, 9))]);
+  world.block(0);
+  assert.deepStrictEqual([now(world).state, leases(world, 1)[0]!.state, leases(world, 2)[0]!.state], ["paused", "waiting", "placed"]);
+  world.ready(here);
+  world.block(1);
+  world.block(10);
+  assert.deepStrictEqual([now(world).state, now(world).revision, leases(world, 2)[0]!.state], ["active", 2, "ready"]);
+  world.send(here, [comesUp(world.ledger, here, bootId(9, 10))]);
+  world.block(0);
+  assert.strictEqual(leases(world, 2)[0]!.state, "placed");
+  await auditHolds(world);
+});
