@@ -161,6 +161,7 @@ fn run_node(signals: &libc::sigset_t) -> i32 {
         return 127 << 8;
     }
     let mut deadline: Option<Instant> = None;
+    let mut way = POWER_OFF;
     loop {
         let mut status = 0;
         loop {
@@ -174,12 +175,14 @@ fn run_node(signals: &libc::sigset_t) -> i32 {
         }
         if deadline.is_some_and(|at| Instant::now() >= at) {
             say(&format!("the agent has not stopped within {STOP_SECONDS_MAX} s: going on without it"));
-            return POWER_OFF << 8;
+            return way << 8;
         }
         let second = libc::timespec { tv_sec: 1, tv_nsec: 0 };
         let signal = unsafe { libc::sigtimedwait(signals, ptr::null_mut(), &second) };
         if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGPWR | libc::SIGUSR2) {
             unsafe { libc::kill(node, signal) };
+            // Ctrl-Alt-Del asks for a restart: a machine that hangs comes back by it.
+            way = if signal == libc::SIGINT { RESTART } else { POWER_OFF };
             deadline.get_or_insert(Instant::now() + Duration::from_secs(STOP_SECONDS_MAX));
         }
     }
