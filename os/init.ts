@@ -18,7 +18,7 @@ import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
 import { remoteControl } from "./boot/remote.ts";
-import { completedLine, fetchWords } from "./boot/words.ts";
+import { completedLine, fetchWords, wordsFrom } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
 import { takeInventory } from "./inventory.ts";
 import type { KeyPair } from "./keys.ts";
@@ -128,10 +128,10 @@ async function awaitAddress({ network }: Machine): Promise<string> {
 /** An image that was loaded as one file has its own words only; the server that it came from has the others. */
 async function takeWords(machine: Machine): Promise<string> {
   const { network, settings } = machine;
-  const from = network!.current().find(({ lease }) => (lease?.bootServer ?? null) !== null);
-  const bootServer = from?.lease?.bootServer ?? null;
+  const from = wordsFrom(settings, network!.current());
   const mac = parseMac(readLinks().find(({ name }) => name === from?.name)?.mac ?? "");
-  if (settings.bootServer !== null || bootServer === null || mac === null) return "";
+  if (from === null || mac === null) return "";
+  const { bootServer } = from;
   const line = completedLine(machine.line, await fetchWords(bootServer, mac));
   const parsed = parseCmdline(line);
   if (!parsed.ok) throw new AgentError("words_wrong", `the words of ${bootServer}: ${parsed.errors.map(({ message }) => message).join("; ")}`);

@@ -83,6 +83,6 @@ test("an image with a changed, longer, shorter or missing part, by another signe
 });
 
 test("the next kernel gets this machine's own words, and that it is on trial, once", () => {
-  const line = trialCommandLine("BOOT_IMAGE=/VMLINUZ console=ttyS0 godwit.region=oslo godwit.trial=1\n");
-  assert.equal(line, "console=ttyS0 godwit.region=oslo godwit.trial=1");
+  const line = trialCommandLine("BOOT_IMAGE=/VMLINUZ console=ttyS0 godwit.join=spent-already-this godwit.boot=http://10.0.0.1 godwit.region=oslo godwit.trial=1\n");
+  assert.equal(line, "console=ttyS0 godwit.boot=http://10.0.0.1 godwit.region=oslo godwit.trial=1", "and not its join token, which is used up");
 });

@@ -48,8 +48,11 @@ export async function fetchImage(url: string, directory: string, identity: Ident
   return { manifest, kernel: handles[0]!, initramfs: handles[1]!, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
+/** What the next boot gets anew: a join token is good once. */
+const PASSING_WORDS = [TRIAL_WORD, "BOOT_IMAGE=", "godwit.join="];
+
 /** This machine's own words again, once on trial. */
-export const trialCommandLine = (line: string): string => [...line.trim().split(/\s+/).filter((word) => word !== TRIAL_WORD && !word.startsWith("BOOT_IMAGE=")), TRIAL_WORD].join(" ");
+export const trialCommandLine = (line: string): string => [...line.trim().split(/\s+/).filter((word) => !PASSING_WORDS.some((start) => word.startsWith(start))), TRIAL_WORD].join(" ");
 
 async function* body(url: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const response = await fetch(url, { signal, redirect: "error" }).catch((cause: unknown) => {

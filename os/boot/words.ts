@@ -6,9 +6,20 @@
  * belongs to that chain on any network; one that names none goes where the network sends it.
  */
 import type { Mac } from "./addresses.ts";
-import { CMDLINE_BYTES_MAX, PREFIX } from "./cmdline.ts";
+import { CMDLINE_BYTES_MAX, PREFIX, type Settings } from "./cmdline.ts";
+import type { Interface } from "./network.ts";
 
 const FETCH_MS_MAX = 5_000;
+
+/**
+ * Whom to ask for words, and the interface to speak of; null: nobody. A machine that was told its boot server but has no token, as after an upgrade,
+ * asks that one for another.
+ */
+export function wordsFrom({ bootServer, joinToken }: Pick<Settings, "bootServer" | "joinToken">, interfaces: readonly Pick<Interface, "name" | "lease">[]): { readonly bootServer: string; readonly name: string } | null {
+  const leased = interfaces.find(({ lease }) => (lease?.bootServer ?? null) !== null);
+  const [from, server] = bootServer === null ? [leased, leased?.lease?.bootServer ?? null] : [leased ?? interfaces[0], joinToken === null ? bootServer : null];
+  return from === undefined || server === null ? null : { bootServer: server, name: from.name };
+}
 
 /** The command line with the words that it does not have. */
 export function completedLine(line: string, words: string): string {

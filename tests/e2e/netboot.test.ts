@@ -133,7 +133,8 @@ test("a machine boots from our own server over the network", { timeout: 90_000 }
     token = /godwit\.join=(\S+)/.exec(script.text!)?.[1] ?? "";
     const words = (await fetched(`/v1/arguments?mac=${BOOT_MAC}`))!;
     assert.match(words.text!, /^godwit\.operator=gw1\w+ godwit\.region=oslo godwit\.zone=grid\.example godwit\.hostname=kitchen godwit\.boot=http:\/\/10\.77\.0\.1 godwit\.join=/);
-    assert.doesNotMatch((await fetched("/v1/arguments?mac=52-54-00-00-00-99"))!.text!, /godwit\.join=/, "another machine's token is for that machine");
+    // Twice: the first time does not make it the one that is asked for.
+    for (const path of ["/v1/arguments", "/v1/arguments", "/boot.ipxe", "/boot.ipxe"]) assert.doesNotMatch((await fetched(`${path}?mac=52-54-00-00-00-99`))!.text!, /godwit\.join=/, "another machine's token is for that machine");
     assert.equal((await fetched("/godwit.efi"))!.sha256, sha256(uki));
     const part = (await fetched("/godwit.efi", { headers: { range: "bytes=1000-1999" } }))!;
     assert.deepEqual([part.status, part.range, part.sha256], [206, `bytes 1000-1999/${uki.length}`, sha256(uki.subarray(1000, 2000))]);

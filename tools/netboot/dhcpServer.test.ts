@@ -118,7 +118,7 @@ test("a declined address rests; only who was offered it can decline it", () => {
 
 test("a fixed address is its machine's alone", () => {
   const fixed = "10.0.0.10" as Ipv4;
-  const pool = new AddressPool(NETWORK, { first: fixed, last: "10.0.0.11" as Ipv4 }, new Map([[mac(9), fixed]]));
+  const pool = new AddressPool(NETWORK, { first: fixed, last: "10.0.0.11" as Ipv4 }, () => new Map([[mac(9), fixed]]));
   assert.equal(pool.offer(mac(9), 0), fixed);
   assert.equal(pool.take(mac(9), "10.0.0.11" as Ipv4, 0), false);
   assert.equal(pool.offer(mac(1), 0), "10.0.0.11");

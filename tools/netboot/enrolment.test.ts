@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type TestContext, test } from "node:test";
+import { signMachineProof } from "#chain/codec/transaction.ts";
 import { chainId, hex } from "#chain/types.ts";
 import type { Mac } from "#os/boot/addresses.ts";
 import { enrol } from "#os/boot/enrolment.ts";
@@ -17,13 +18,13 @@ const MAC = "52:54:00:00:00:01" as Mac;
 const OTHER_MAC = "52:54:00:00:00:02" as Mac;
 const OFFER = { memoryMib: 512, cpuMillis: 2_000, region: "oslo" };
 
-type World = { readonly url: string; readonly tokens: JoinTokens; readonly named: Set<Mac>; readonly lines: string[]; nowMs: number; fail: string | null; join(request: JoinRequest): Promise<JoinAnswer>; enrol(seed: number, token: string, mac?: Mac): Promise<JoinAnswer | null> };
+type World = { readonly url: string; readonly tokens: JoinTokens; readonly named: Set<Mac>; readonly lines: string[]; nowMs: number; fail: string | null; failRetire: string | null; join(request: JoinRequest): Promise<JoinAnswer>; enrol(seed: number, token: string, mac?: Mac): Promise<JoinAnswer | null> };
 
 /** A boot server's join route over real HTTP; the chain is a list of what was done. */
 async function world(t: TestContext, countMax = 8): Promise<World> {
   const gone = new AbortController();
   const one: World = {
-    url: "", tokens: new JoinTokens(), named: new Set([MAC]), lines: [], nowMs: 0, fail: null,
+    url: "", tokens: new JoinTokens(), named: new Set([MAC]), lines: [], nowMs: 0, fail: null, failRetire: null,
     join: (request) => enrolment.join(request),
     enrol: (seed, token, mac = MAC) => enrol({ bootServer: one.url, token, mac, machine: keyPair(new Uint8Array(32).fill(seed)), operator: OPERATOR, chainId: CHAIN, offer: OFFER, onLine: (line) => void one.lines.push(line), signal: gone.signal, againMs: 20 }),
   };
@@ -35,7 +36,8 @@ async function world(t: TestContext, countMax = 8): Promise<World> {
         one.lines.push(`+${machineKey.slice(0, 4)}`);
       },
       retire: async (key) => {
-        if (one.fail !== null) throw Object.assign(new Error("as the test says"), { code: one.fail });
+        const code = one.failRetire ?? one.fail;
+        if (code !== null) throw Object.assign(new Error("as the test says"), { code });
         one.lines.push(`-${key.slice(0, 4)}`);
       },
     },
@@ -108,6 +110,26 @@ test("a machine that lost its key comes back as the same one: the one before is 
   one.fail = null;
   assert.deepEqual(await again, { state: "registered" });
   assert.deepEqual(done(one.lines), [`+${keyOf(1)}`, `-${keyOf(1)}`, `+${keyOf(2)}`]);
+});
+
+test("a machine whose answer was lost shows its token again and is what it was: registered, or pending", async (t) => {
+  const one = await world(t);
+  const { machineKey, proof } = signMachineProof(new Uint8Array(32).fill(1), CHAIN, OPERATOR);
+  for (const mac of [OTHER_MAC, MAC]) {
+    const request: JoinRequest = { mac, token: one.tokens.make(mac, 0), machineKey: hex(machineKey), proof: hex(proof), ...OFFER };
+    const first = await one.join(request);
+    assert.notEqual(first.state, "refused");
+    assert.deepEqual(await one.join(request), first);
+  }
+  assert.deepEqual(done(one.lines), [`+${keyOf(1)}`]);
+});
+
+test("a machine that comes back with another key is registered though the one before is retired already", async (t) => {
+  const one = await world(t);
+  await one.enrol(1, one.tokens.make(MAC, 0));
+  one.failRetire = "machine_unknown";
+  assert.deepEqual(await one.enrol(2, one.tokens.make(MAC, 0)), { state: "registered" });
+  assert.deepEqual(done(one.lines), [`+${keyOf(1)}`, `+${keyOf(2)}`]);
 });
 
 test("an API that starts, as that of the machine itself may, is asked again", async (t) => {

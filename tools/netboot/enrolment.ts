@@ -35,6 +35,9 @@ const PASSING: ReadonlySet<string> = new Set(["machine_in_use", "not_final", "ou
 const isPassing = (error: unknown, code: string): boolean =>
   PASSING.has(code) || (error instanceof Error && "status" in error && typeof error.status === "number" && (error.status === 0 || error.status >= 500));
 
+const GONE = "machine_unknown";
+const codeOf = (error: unknown): string => (typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code.toLowerCase() : "internal");
+
 const refused = (code: string): JoinAnswer => ({ state: "refused", code });
 
 export class Enrolment {
@@ -53,7 +56,8 @@ export class Enrolment {
     const { tokens, now, isNamed, onLine } = this.#options;
     const { mac, machineKey } = request;
     if (!this.#proves(request)) return refused("bad_proof");
-    if (request.token !== null) {
+    // Its proof is the same as when it showed its token: an answer that was lost costs it nothing.
+    if (request.token !== null && this.#admitted.get(machineKey) !== mac) {
       const verdict = tokens.spend(request.token, mac, now());
       if (verdict !== "good") return refused(`token_${verdict}`);
       const [oldest] = this.#admitted.keys();
@@ -83,12 +87,15 @@ export class Enrolment {
     if (before === undefined && this.#registered.size >= countMax) return refused("machines_full");
     try {
       if (before !== undefined) {
-        await hands.retire(before);
+        await hands.retire(before).catch((error: unknown) => {
+          // Retired already: by the operator, or by us, whose answer was lost.
+          if (codeOf(error) !== GONE) throw error;
+        });
         this.#registered.delete(request.mac);
       }
       await hands.register(request);
     } catch (error) {
-      const code = typeof error === "object" && error !== null && "code" in error && typeof error.code === "string" ? error.code.toLowerCase() : "internal";
+      const code = codeOf(error);
       onLine(`${request.mac} cannot be registered: ${error instanceof Error ? error.message : String(error)}`);
       if (isPassing(error, code)) return { state: "pending" };
       return refused(/^[a-z0-9_]{1,64}$/.test(code) ? code : "internal");

@@ -19,6 +19,8 @@ export const TFTP_WINDOW_BLOCKS_MAX = 32;
 /** The first wait for an acknowledgement; each further one is twice as long. */
 export const TFTP_RETRY_MS = 700;
 export const TFTP_RETRIES_MAX = 6;
+/** A wait that a client asks for stays as it is: with six of this one its session is gone after a minute, not after hours. */
+export const TFTP_TIMEOUT_SECONDS_MAX = 10;
 export const TFTP_REQUEST_BYTES_MAX = 512;
 /** Clients of the HTTP server: a rack's worth. */
 export const HTTP_CONNECTIONS_MAX = 512;

@@ -14,18 +14,21 @@ const LEASE_MS = LEASE_SECONDS * 1_000;
 const FIRST_DEFAULT = 100;
 const COUNT_DEFAULT = 100;
 
+const NONE: ReadonlyMap<Mac, Ipv4> = new Map();
+
 export class AddressPool {
   readonly #first: number;
   readonly #count: number;
-  readonly #fixed: ReadonlyMap<Mac, Ipv4>;
+  readonly #fixedNow: () => ReadonlyMap<Mac, Ipv4>;
   readonly #own: Network;
   readonly #held = new Map<Ipv4, Holding>();
 
-  constructor(own: Network, range: PoolRange, fixed: ReadonlyMap<Mac, Ipv4> = new Map()) {
+  /** `fixed` is asked each time: the operator may have named more machines since. */
+  constructor(own: Network, range: PoolRange, fixed: () => ReadonlyMap<Mac, Ipv4> = () => NONE) {
     this.#own = own;
     this.#first = ipv4Number(range.first);
     this.#count = Math.min(ipv4Number(range.last) - this.#first + 1, POOL_ADDRESSES_MAX);
-    this.#fixed = fixed;
+    this.#fixedNow = fixed;
   }
 
   /** An address for this machine, kept for it until the offer is over; null when all are given. */
@@ -50,6 +53,16 @@ export class AddressPool {
   /** Somebody else uses it; only who was given it can say so. */
   decline(mac: Mac, address: Ipv4, nowMs: number): void {
     if (this.#held.get(address)?.mac === mac) this.#hold(address, { mac: null, untilMs: nowMs + DECLINED_MS });
+  }
+
+  /** Whose address it is now, or will be when it takes the offer. */
+  holder(address: string, nowMs: number): Mac | null {
+    const holding = [...this.#held].find(([held]) => held === address)?.[1];
+    return holding !== undefined && holding.untilMs > nowMs ? holding.mac : null;
+  }
+
+  get #fixed(): ReadonlyMap<Mac, Ipv4> {
+    return this.#fixedNow();
   }
 
   #isFor(mac: Mac, address: Ipv4): boolean {

@@ -68,7 +68,7 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
   const { table, tokens, now } = options;
   const network = networkOf(name);
   const url = `http://${network.address}${options.httpPort === 80 ? "" : `:${options.httpPort}`}`;
-  const fixed = new Map([...options.parameters().machines].flatMap(([mac, { address }]) => (address === null ? [] : [[mac, address] as const])));
+  const fixed = fixedOf(options.parameters);
   const site: DhcpSite = {
     network, place: { address: network.address, url }, router: options.router, dns: options.dns,
     pool: options.isProxy ? null : new AddressPool(network, options.range ?? defaultRange(network), fixed),
@@ -124,12 +124,14 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
   const http = await startHttp({ interfaceName: name, address: network.address, port: options.httpPort, catalogue: options.catalogue, route: (call) => routed(call), onFile: reached, onFault });
   started.defer(() => http.stop());
 
+  /** Where this server gives the addresses it knows them; who asks over HTTP may name any machine as its own. */
+  const told = (call: HttpCall): Ipv4 | null => (site.pool === null ? parseIpv4(call.client) : null);
   const join = async (call: HttpCall): Promise<HttpAnswer> => {
     const request = call.method === "POST" ? parseJoinRequest(call.body) : null;
     if (request === null || options.enrolment === null) return { status: 400, type: "text/plain", body: "no join request\n" };
     const answer = await options.enrolment.join(request);
-    if (answer.state === "registered") table.reached(request.mac, "joined", now(), "", call.client);
-    else table.reached(request.mac, "running", now(), answer.state === "refused" ? answer.code : "waits to be named", call.client);
+    if (answer.state === "registered") table.reached(request.mac, "joined", now(), "", told(call));
+    else table.reached(request.mac, "running", now(), answer.state === "refused" ? answer.code : "waits to be named", told(call));
     return { status: 200, type: "application/json", body: JSON.stringify(answer) };
   };
   const routed = async (call: HttpCall): Promise<HttpAnswer | null> => {
@@ -140,12 +142,22 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     const isScript = call.path === "/boot.ipxe";
     if (!isServed(mac)) return { status: isScript ? 200 : 403, type: "text/plain", body: isScript ? REFUSAL_SCRIPT : "this machine is not known here\n" };
     // Where this server gives the addresses, a token goes to nobody but the machine that it is for.
-    const isItself = site.pool === null || table.row(mac)?.address === call.client;
-    table.reached(mac, isScript ? "loading" : "running", now(), "", call.client);
+    const isItself = site.pool === null || site.pool.holder(call.client, now()) === mac;
+    table.reached(mac, isScript ? "loading" : "running", now(), "", told(call));
     const words = wordsFor(options.parameters(), mac, url, options.givesTokens && isItself ? tokens.make(mac, now()) : null);
     return { status: 200, type: "text/plain", body: isScript ? scriptText(url, [options.kernelArguments, options.serverWords, words].filter((one) => one !== "").join(" ")) : `${[options.serverWords, words].filter((one) => one !== "").join(" ")}\n` };
   };
   options.onLine(`${name}: ${site.pool === null ? "proxy DHCP" : "DHCP"}, TFTP and HTTP on ${url}`);
+}
+
+/** The machines' fixed addresses, made anew when the parameters are others. */
+function fixedOf(parameters: () => Parameters): () => ReadonlyMap<Mac, Ipv4> {
+  let [of, fixed]: [Parameters | null, ReadonlyMap<Mac, Ipv4>] = [null, new Map()];
+  return () => {
+    const now = parameters();
+    if (now !== of) [of, fixed] = [now, new Map([...now.machines].flatMap(([mac, { address }]) => (address === null ? [] : [[mac, address] as const])))];
+    return fixed;
+  };
 }
 
 /** Null where the computer has no IPv6. */

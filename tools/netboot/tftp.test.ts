@@ -49,7 +49,7 @@ test("options are taken within their bounds, and only those that were asked for 
   const [transfer, effects] = beginTransfer(options({ blksize: "9000", windowsize: "64", tsize: "0", timeout: "3", colour: "blue" }), 43_000_000, 0);
   assert.deepEqual([transfer.blockBytes, transfer.windowBlocks, transfer.retryMs], [1468, 32, 3000]);
   assert.deepEqual(effects, [{ kind: "options", packet: Uint8Array.of(0, 6, ...ascii("blksize\u00001468\0tsize\u000043000000\0timeout\u00003\0windowsize\u000032\0")) }]);
-  for (const given of [{}, { blksize: "7" }, { blksize: "1e3" }, { blksize: "-1" }, { windowsize: "0" }, { timeout: "256" }] as Record<string, string>[]) {
+  for (const given of [{}, { blksize: "7" }, { blksize: "1e3" }, { blksize: "-1" }, { windowsize: "0" }, { timeout: "256" }, { timeout: "11" }] as Record<string, string>[]) {
     const [plain, sent] = beginTransfer(options(given), 100, 0);
     assert.equal(plain.accepted, null, JSON.stringify(given));
     assert.deepEqual(sent, [{ kind: "blocks", first: 1, last: 1 }]);
@@ -102,6 +102,12 @@ test("a client that falls silent is asked a few times with longer and longer wai
   }
   assert.equal(waits.length, TFTP_RETRIES_MAX + 1);
   for (const [index, wait] of waits.entries()) assert.equal(wait, (waits[0] ?? 0) * 2 ** index);
+});
+
+test("a wait that the client asked for is kept as it is: who asks for the longest and falls silent is left after 70 s", () => {
+  let [transfer, effects] = beginTransfer(options({ timeout: "10" }), 5_000, 0);
+  while (effects[0]?.kind !== "end") [transfer, effects] = stepTransfer(transfer, { kind: "time" }, transfer.wakeMs);
+  assert.equal(transfer.wakeMs, 10_000 * (TFTP_RETRIES_MAX + 1));
 });
 
 test("a block is its number's low 16 bits and its bytes", () => {

@@ -5,7 +5,7 @@
  * sorcerer's apprentice would double every packet for ever); silence is, with longer and longer waits, a few times. A client that aborts with an
  * error packet (EDK2 does after it has asked for the size) ends its transfer, and nothing else.
  */
-import { TFTP_BLOCK_BYTES_MAX, TFTP_BLOCK_BYTES_MIN, TFTP_REQUEST_BYTES_MAX, TFTP_RETRIES_MAX, TFTP_RETRY_MS, TFTP_WINDOW_BLOCKS_MAX } from "./limits.ts";
+import { TFTP_BLOCK_BYTES_MAX, TFTP_BLOCK_BYTES_MIN, TFTP_REQUEST_BYTES_MAX, TFTP_RETRIES_MAX, TFTP_RETRY_MS, TFTP_TIMEOUT_SECONDS_MAX, TFTP_WINDOW_BLOCKS_MAX } from "./limits.ts";
 
 export const TFTP_PORT = 69;
 const OPCODE = { read: 1, data: 3, acknowledge: 4, error: 5, options: 6 } as const;
@@ -64,6 +64,8 @@ export type Transfer = {
   readonly blockBytes: number;
   readonly windowBlocks: number;
   readonly retryMs: number;
+  /** Twice as long each time; not when the client said how long. */
+  readonly isDoubled: boolean;
   /** The options in force, to be acknowledged with block 0 before the first block; null when none were asked for. */
   readonly accepted: ReadonlyMap<string, string> | null;
   /** Blocks that have arrived; -1: the options have not. */
@@ -86,14 +88,14 @@ export function beginTransfer(asked: ReadonlyMap<string, string>, fileBytes: num
   };
   const blockBytes = count("blksize", TFTP_BLOCK_BYTES_MIN, TFTP_BLOCK_BYTES_MAX);
   const windowBlocks = count("windowsize", 1, TFTP_WINDOW_BLOCKS_MAX);
-  const timeoutSeconds = count("timeout", 1, 255);
+  const timeoutSeconds = count("timeout", 1, TFTP_TIMEOUT_SECONDS_MAX);
   if (blockBytes !== null) accepted.set("blksize", String(blockBytes));
   if (asked.has("tsize")) accepted.set("tsize", String(fileBytes));
   // RFC 2349: a timeout is taken as it is or not at all.
   if (timeoutSeconds !== null && timeoutSeconds === Number(asked.get("timeout"))) accepted.set("timeout", String(timeoutSeconds));
   if (windowBlocks !== null) accepted.set("windowsize", String(windowBlocks));
   const transfer: Transfer = {
-    fileBytes, blockBytes: blockBytes ?? BLOCK_BYTES_DEFAULT, windowBlocks: windowBlocks ?? 1, retryMs: accepted.has("timeout") ? (timeoutSeconds ?? 1) * 1_000 : TFTP_RETRY_MS,
+    fileBytes, blockBytes: blockBytes ?? BLOCK_BYTES_DEFAULT, windowBlocks: windowBlocks ?? 1, retryMs: accepted.has("timeout") ? (timeoutSeconds ?? 1) * 1_000 : TFTP_RETRY_MS, isDoubled: !accepted.has("timeout"),
     accepted: accepted.size > 0 ? accepted : null, arrived: accepted.size > 0 ? -1 : 0, retries: 0, wakeMs: 0,
   };
   return sendFrom(transfer, nowMs);
@@ -123,7 +125,7 @@ export function stepTransfer(transfer: Transfer, event: TftpPacket | { readonly 
 }
 
 function sendFrom(transfer: Transfer, nowMs: number): Step {
-  const next = { ...transfer, wakeMs: nowMs + transfer.retryMs * 2 ** transfer.retries };
+  const next = { ...transfer, wakeMs: nowMs + transfer.retryMs * (transfer.isDoubled ? 2 ** transfer.retries : 1) };
   if (transfer.arrived < 0) return [next, [{ kind: "options", packet: encodeOptions(transfer.accepted ?? new Map()) }]];
   return [next, [{ kind: "blocks", first: transfer.arrived + 1, last: Math.min(transfer.arrived + transfer.windowBlocks, blockCount(transfer)) }]];
 }
