@@ -5,11 +5,11 @@
  * first one whole whatever its size; the rest is due still, and comes first in the next block, which follows at once.
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
-import { dueSecond, isFunded, open, touch } from "#chain/ledger/escrow.ts";
+import { dueSecond, open, touch } from "#chain/ledger/escrow.ts";
 import { cancelSuccessor, closeDry, endLease, finishClosing, paySegments, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import type { Lease, Machine } from "#chain/ledger/model.ts";
-import { predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
+import { openAnew, predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
 import { rolloutIsDue } from "#chain/ledger/rollout.ts";
 import { parseId, parseLease } from "#chain/ledger/state.ts";
 import type { Address } from "#chain/types.ts";
@@ -71,15 +71,14 @@ function notReady(context: BlockContext, lease: Lease): number {
   return 1;
 }
 
-/** The machine that a lease moves to was not ready in time: it looks for another one, and serves where it is. */
+/** The machine that a lease moves to was not ready in time: it looks for another one, and serves where it is. A strike as with `notReady`. */
 function successorNotReady(context: BlockContext, lease: Lease): number {
   const { state, second, rules } = context;
   const { next, deploymentId } = lease;
   if (next === null || next.placedAt + rules.readySecondsMax > second) return 1;
   const alone = cancelSuccessor(context, lease);
   const [machine, deployment] = [state.machine(next.machine), state.deployment(deploymentId)];
-  const isFundedNow = next.rate <= lease.rate || (deployment !== undefined && isFunded(touch(deployment.escrow, second), next.rate - lease.rate, rules));
-  if (machine && isFundedNow) strike(context, machine);
+  if (machine && deployment && openAnew(context, deployment, alone, machine, next.rate).ok) strike(context, machine);
   state.put({ ...alone, avoid: next.machine });
   return 1;
 }

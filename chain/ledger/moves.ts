@@ -8,9 +8,10 @@
  */
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type BlockContext, OK, type Origin, type Result, credit, sameBytes } from "#chain/ledger/block.ts";
-import { open, stop } from "#chain/ledger/escrow.ts";
+import { type EscrowResult, open, stop } from "#chain/ledger/escrow.ts";
 import { cancelSuccessor, dropPredecessor, endLease, extraOf, mayPlace, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { type Deployment, type Lease, type Machine, unhealthyUntil } from "#chain/ledger/model.ts";
+import { DOWNS_KEPT_MS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import { noteHealth } from "#chain/ledger/rollout.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
@@ -32,10 +33,7 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
   const { deploymentId, index, next } = lease;
   if (next === null || next.rate !== rate) return refuse("wrong_rate", `Cannot be ready at a rate of ${rate} as the lease has ${next?.rate}`);
   const deployment = state.deployment(deploymentId) as Deployment;
-  const opening = { index, machine: machine.id, operator: machine.operator, rate };
-  // What costs no more needs nothing, as with a resize.
-  const runwaySecondsMin = rate <= lease.rate ? 0n : rules.runwaySecondsMin;
-  const opened = open(stop(deployment.escrow, second, index, second), second, [opening], { ...rules, runwaySecondsMin });
+  const opened = openAnew(context, deployment, lease, machine, rate);
   if (!opened.ok) return opened;
   state.put({ ...deployment, escrow: opened.escrow, reservedRate: deployment.reservedRate - extraOf(lease, next) });
   dropPredecessor(context, lease);
@@ -47,6 +45,12 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
   context.events.push({ kind: "ended", deploymentId, index, machine: last.machine, end: second, why: "moved" }, { kind: "opened", deploymentId, index, machine: machine.id, rate, second });
   noteHealth(context, deploymentId);
   return OK;
+}
+
+/** One stream for the other, in this second. What costs no more needs nothing, as with a resize. */
+export function openAnew({ second, rules }: BlockContext, { escrow }: Deployment, lease: Lease, { id, operator }: Machine, rate: bigint): EscrowResult {
+  const runwaySecondsMin = rate <= lease.rate ? 0n : rules.runwaySecondsMin;
+  return open(stop(escrow, second, lease.index, second), second, [{ index: lease.index, machine: id, operator, rate }], { ...rules, runwaySecondsMin });
 }
 
 /** What a machine that is gone, or boots anew, held beside: leases on their way to it, or away from it. */
@@ -107,6 +111,7 @@ export function retire(context: BlockContext, op: Op<"retire">, { sender }: Orig
   const found = ownMachine(context, op.machine, sender);
   if (!found.ok) return found;
   const { machine } = found;
+  if (isResting(context, machine)) return refuse("machine_resting", "Cannot retire the machine yet as it rests after strikes or downs, which a new registration would forget");
   if (machine.leases > 0 || state.lists.first(`u${machine.id.toHex()}`) !== undefined) {
     return refuse("machine_in_use", `Cannot retire the machine as it holds ${machine.leases} leases, or segments of some are not paid: drain it first`);
   }
@@ -114,6 +119,15 @@ export function retire(context: BlockContext, op: Op<"retire">, { sender }: Orig
   credit(state, sender, machine.bond);
   context.events.push({ kind: "retired", machine: machine.id, operator: sender, bond: machine.bond });
   return OK;
+}
+
+/**
+ * Whether it has strikes or downs that retiring would wipe out to its gain. One down of the hour is none, once its rest is over: the next would count as the first, ten seconds
+ * less; and a machine that lost its key went down for that, and must come back under another.
+ */
+function isResting({ second, timeMs }: BlockContext, { strikes, placeableFrom, downs }: Machine): boolean {
+  const forgotten = strikes > 0 ? placeableFrom + STRIKE_SECONDS_MAX : placeableFrom;
+  return second < forgotten || downs.filter((one) => one > timeMs - DOWNS_KEPT_MS).length > 1;
 }
 
 /** Sender = who owns the deployment, or the machine that the lease is on. */

@@ -5,19 +5,21 @@
  * room that its bond covers, not resting after a strike, not above the deployment's maximum rate), the one that comes first by
  *   where it failed last · leases of the same deployment there · and of its operator's · rate · free memory · sha256(previous id ‖ lease ‖ machine)
  * (`offer.ts`). A lease that moves never goes where it is, nor back where it is ending what it had begun.
- * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a
- * block; the rest follows in the next blocks.
+ * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a block, and of those tried before 32
+ * and 4,096 in vain; the rest follows in the next blocks.
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { place, placeSuccessor } from "#chain/ledger/leases.ts";
-import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN } from "#chain/ledger/limits.ts";
-import { type Deployment, type Lease, type Machine, leaseKey } from "#chain/ledger/model.ts";
+import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN, VAIN_PLACEMENTS_MAX, VAIN_VISITS_MAX } from "#chain/ledger/limits.ts";
+import { type Deployment, type Lease, type Machine, hex8, leaseKey } from "#chain/ledger/model.ts";
 import { type Need, type Rank, compareRanks, hasRoom, obstacleOf, rateOf } from "#chain/ledger/offer.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { DOMAINS, sha256Hex } from "#chain/crypto.ts";
 import { type Hex, hex } from "#chain/types.ts";
 
+/** The height at which a lease was tried that nobody looked at yet. */
+const UNTRIED = hex8(0);
 type Candidate = Rank & { readonly machine: Machine; readonly id: Hex; tie: Hex | null };
 /** Leases of one deployment on each machine, and on those of each operator. */
 type Spread = { readonly machines: Map<Hex, number>; readonly operators: Map<Hex, number> };
@@ -25,29 +27,56 @@ type Spread = { readonly machines: Map<Hex, number>; readonly operators: Map<Hex
 export function placePending(context: BlockContext): void {
   const { state, rules } = context;
   const spreads = new Map<Hex, Spread>();
+  // Both before anything is placed: what is tried in vain now is tried again in a later block.
+  const untried = state.listed(`p${UNTRIED}`, rules.placementsPerBlockMax);
+  const tried = listedFrom(state, `p${hex8(1)}`, Math.max(rules.placementsPerBlockMax - untried.length, VAIN_PLACEMENTS_MAX));
   let visits = 0;
-  for (const rest of state.listed("p", rules.placementsPerBlockMax)) {
-    if (visits >= PLACEMENT_VISITS_MAX) return;
-    const lease = state.lease(...parseLease(rest.slice(8))) as Lease;
-    const deployment = state.deployment(lease.deploymentId) as Deployment;
-    const spread = spreadOf(spreads, state, deployment);
-    const found = candidatesFor(context, deployment, lease, spread);
-    visits += found.visits;
-    const tieOf = tiesOf(context, lease);
-    const best = found.candidates.length === 0 ? undefined : found.candidates.reduce((a, b) => (compare(tieOf, a, b) <= 0 ? a : b));
-    const isMove = lease.state === "moving";
-    if (best === undefined || (isMove && !isAffordable(context, deployment, best.rate > lease.rate ? best.rate - lease.rate : 0n))) {
-      state.put({ ...lease, triedHeight: context.height });
-    } else if (isMove) {
-      placeSuccessor(context, lease, best.machine, best.rate);
-      count(spread, best.machine);
-    } else if (!isAffordable(context, deployment, best.rate)) {
-      state.put({ ...lease, state: "waiting", lastEnd: "unfunded" });
-    } else {
-      place(context, lease, best.machine, best.rate);
-      count(spread, best.machine);
-    }
+  for (const rest of untried) {
+    if (visits >= PLACEMENT_VISITS_MAX) break;
+    visits += placeOne(context, spreads, rest).visits;
   }
+  // Whatever comes new, a block has room for some that wait.
+  const visitsMax = Math.max(PLACEMENT_VISITS_MAX, visits + VAIN_VISITS_MAX);
+  let [vain, vainVisits] = [0, 0];
+  for (const rest of tried) {
+    if (visits >= visitsMax || vain >= VAIN_PLACEMENTS_MAX || vainVisits >= VAIN_VISITS_MAX) return;
+    const one = placeOne(context, spreads, rest);
+    visits += one.visits;
+    if (!one.isPlaced) [vain, vainVisits] = [vain + 1, vainVisits + one.visits];
+  }
+}
+
+/** Leases in line from an entry on, without the height at which they were tried. */
+function listedFrom({ lists }: State, start: string, countMax: number): string[] {
+  const found: string[] = [];
+  for (const entry of lists.from(start, "p")) {
+    if (found.length >= countMax) break;
+    found.push(entry.slice(9));
+  }
+  return found;
+}
+
+function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string): { readonly visits: number; readonly isPlaced: boolean } {
+  const { state } = context;
+  const lease = state.lease(...parseLease(rest)) as Lease;
+  const deployment = state.deployment(lease.deploymentId) as Deployment;
+  const spread = spreadOf(spreads, state, deployment);
+  const { candidates, visits } = candidatesFor(context, deployment, lease, spread);
+  const tieOf = tiesOf(context, lease);
+  const best = candidates.length === 0 ? undefined : candidates.reduce((a, b) => (compare(tieOf, a, b) <= 0 ? a : b));
+  const isMove = lease.state === "moving";
+  if (best === undefined || (isMove && !isAffordable(context, deployment, best.rate > lease.rate ? best.rate - lease.rate : 0n))) {
+    state.put({ ...lease, triedHeight: context.height });
+    return { visits, isPlaced: false };
+  }
+  if (!isMove && !isAffordable(context, deployment, best.rate)) {
+    state.put({ ...lease, state: "waiting", lastEnd: "unfunded" });
+    return { visits, isPlaced: false };
+  }
+  if (isMove) placeSuccessor(context, lease, best.machine, best.rate);
+  else place(context, lease, best.machine, best.rate);
+  count(spread, best.machine);
+  return { visits, isPlaced: true };
 }
 
 /** The rule of raising, checked at placement with what other placed leases will take. */

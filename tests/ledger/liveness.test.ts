@@ -125,6 +125,21 @@ test("after the first down of an hour nothing is placed there for ten seconds, a
     world.send(machine, [wordsFor(world, machine, boot, WITNESSES)]);
     world.block(1);
   }
+  // A new registration would forget them; that of a machine that went down once is let go when it has rested.
+  for (let k = 0; k < 5; k++) world.block(10);
+  world.send(operator, [{ kind: "retire", machine: machine.id }]);
+  assert.strictEqual(world.block(0).outcomes[0]!.code, "machine_resting");
+});
+
+test("a machine that went down once, as one that lost its key, is retired once it has rested", () => {
+  const { world, machine, boot } = running();
+  world.block(2);
+  world.block(1, { suspicions: [0, 1, 2].map((witness) => suspicion(world, witness, machine, { beat: beatOf(world, machine, boot) })) });
+  world.block(9);
+  for (const code of ["machine_resting", undefined]) {
+    world.send(operator, [{ kind: "retire", machine: machine.id }]);
+    assert.strictEqual(world.block(code === undefined ? 1 : 0).outcomes[0]!.code, code);
+  }
 });
 
 test("the validator that a machine hosts is no witness of it: all of three others must be silent", () => {

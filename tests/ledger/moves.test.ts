@@ -2,6 +2,7 @@
 import assert from "node:assert";
 import { test } from "node:test";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
+import { runDueEvents } from "#chain/ledger/due.ts";
 import { faultOfLedger } from "#chain/ledger/ledger.ts";
 import { listEntries } from "#chain/ledger/model.ts";
 import { imageOf, ledgerFrom } from "#chain/ledger/snapshot.ts";
@@ -249,4 +250,40 @@ test("what leads from a lease to a machine is one entry, also where it moves to 
   const held = world.ledger.state.lease(id, 0)!;
   const entries = listEntries({ ...held, next: { machine: one.id, rate: 164n, placedAt: world.second } }, world.ledger.rules);
   assert.strictEqual(new Set(entries).size, entries.length);
+});
+
+test("a successor that could not say ready as the tenant changed its lease too often gets no strike", () => {
+  for (const [unpaidSegmentsMax, strikes] of [[2, 1], [1, 0]] as const) {
+    const { world, two } = running();
+    world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
+    world.block(0);
+    const { ledger: { state, rules, chainId }, second } = world;
+    const then = second + rules.readySecondsMax;
+    runDueEvents({
+      state, rules: { ...rules, unpaidSegmentsMax }, chainId, height: world.view.height + 1, timeMs: world.view.timeMs, second: then, parentSecond: second,
+      previousId: new Uint8Array(32), events: [], dry: new Set(), freeOperations: new Map(), keysBefore: new Map(),
+    });
+    assert.strictEqual(state.machine(two.id)!.strikes, strikes);
+    assert.strictEqual(state.lease(id, 0)!.next, null);
+  }
+});
+
+test("a machine is not retired while a new registration would forget its strikes or its downs; one down, once it has rested, does not keep it", () => {
+  const { world, two } = running();
+  const retireTwo = (seconds: number): string => {
+    world.send(stranger, [{ kind: "retire", machine: two.id }]);
+    world.block(seconds);
+    return codeOf(world);
+  };
+  world.send(stranger, [drain(two, 0)]);
+  world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
+  world.block(0);
+  world.block(5);
+  assert.strictEqual(world.view.machine(two.id)!.strikes, 1);
+  world.send(stranger, [drain(two)]);
+  world.block(0);
+  assert.strictEqual(retireTwo(0), "machine_resting");
+  for (let k = 0; k < 60; k++) world.block(10);
+  assert.strictEqual(retireTwo(9), "machine_resting");
+  assert.strictEqual(retireTwo(1), "ok");
 });

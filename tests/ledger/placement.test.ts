@@ -3,6 +3,7 @@ import assert from "node:assert";
 import { test } from "node:test";
 import { type DecodedTransaction, deploymentIdOf } from "#chain/codec/transaction.ts";
 import { applyBlock, nextMoneySecond, openLedger } from "#chain/ledger/ledger.ts";
+import { VAIN_PLACEMENTS_MAX } from "#chain/ledger/limits.ts";
 import { viewOf } from "#chain/ledger/view.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Actor, TOKEN, World, actor, bootId, comesUp, deployment, genesisFor, random, registration } from "./world.ts";
@@ -108,4 +109,28 @@ test("nothing is placed on a machine before it is up", () => {
   world.send(actor(1001), [comesUp(world.ledger, actor(1001), bootId(1, 0))]);
   world.block();
   assert.strictEqual(world.view.leasesOfDeployment(deploymentIdOf(tenant.id, 0n, 0))[0]!.state, "placed");
+});
+
+test("of leases that find no machine a block looks at a few again, each in its turn, whatever comes new; and as soon as there is room all are placed", () => {
+  const world = new World({ balance: 10_000n * TOKEN });
+  world.machine(1, actor(2));
+  world.block();
+  // 4,096 MiB and no more: none of these fits.
+  for (let k = 0; k < 10; k++) world.send(tenant, Array.from({ length: 10 }, (_, i) => deployment(`d${10 * k + i}`, { memoryMib: 5000 })));
+  world.block();
+  const waiting = (): readonly string[] => world.ledger.state.listed("p");
+  const tried = (): number => waiting().filter((entry) => Number.parseInt(entry.slice(0, 8), 16) === world.view.height).length;
+  assert.deepStrictEqual([waiting().length, tried()], [100, 100]);
+  const from = world.view.height;
+  for (let k = 0; k < 4; k++) {
+    world.send(actor(3), [deployment(`new${k}`, { memoryMib: 64 })]);
+    world.block();
+    assert.strictEqual(world.view.leasesOfDeployment(deploymentIdOf(actor(3).id, BigInt(k), 0))[0]!.state, "placed");
+    assert.strictEqual(tried(), VAIN_PLACEMENTS_MAX);
+  }
+  assert(waiting().every((entry) => Number.parseInt(entry.slice(0, 8), 16) > from), "four blocks come round to all");
+  world.machine(2, actor(2), { memoryMib: 2 ** 20, cpuMillis: 2 ** 20, bond: 3_000n * TOKEN });
+  world.block();
+  if (waiting().length > 0) world.block();
+  assert.strictEqual(waiting().length, 0);
 });

@@ -43,6 +43,7 @@ const SENTENCES: Readonly<Record<string, string>> = {
   insufficient_funds: "there is too little money: an escrow must hold at least 60 seconds of its rate, and an account what it pays",
   bad_health_rule: "the deadline must lie behind the seconds of health",
   bad_weight: "a weight is 0 to 1000",
+  machine_resting: "it rests after strikes, or went down more than once this hour: a new registration would forget that. Try again later",
   machine_in_use: "it holds leases, or some of its seconds are not paid yet: drain it first",
   not_ready: "that replica is not running, or is on its way already",
   no_rollout: "no other version is on its way",

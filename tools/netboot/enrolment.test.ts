@@ -107,6 +107,8 @@ test("a machine that lost its key comes back as the same one: the one before is 
   one.fail = "machine_in_use";
   const again = one.enrol(2, one.tokens.make(MAC, 0));
   await new Promise((resolve) => setTimeout(resolve, 100));
+  one.fail = "machine_resting";
+  await new Promise((resolve) => setTimeout(resolve, 100));
   one.fail = null;
   assert.deepEqual(await again, { state: "registered" });
   assert.deepEqual(done(one.lines), [`+${keyOf(1)}`, `-${keyOf(1)}`, `+${keyOf(2)}`]);
