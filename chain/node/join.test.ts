@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -10,6 +10,7 @@ import type { Transport } from "#chain/network/transport.ts";
 import { hex } from "#chain/types.ts";
 import { chainRig } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
+import { joinFromSnapshot } from "./join.ts";
 import { type ChainNode, openNode, peerIdOf } from "./node.ts";
 import { decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
@@ -83,6 +84,31 @@ test("a chunk that was changed on the way is refused, its sender let go of, and 
   node.start();
   await run(() => node.head().height >= 200, 500);
   assert.equal(hex(node.block(1)!.id), hex(validator.block(1)!.id));
+});
+
+test("of a snapshot whose header is not final no chunk is asked for", async (t) => {
+  let chunks = 0;
+  const { validator, run, newcomer } = await world(t, (bytes) => {
+    const message = decodeSnapshotMessage(bytes);
+    if (message?.kind === "chunk") chunks += 1;
+    if (message?.kind !== "snapshot") return bytes;
+    const signatures = message.finalization.signatures.with(0, message.finalization.signatures[0]! ^ 1);
+    return encodeSnapshotMessage({ ...message, finalization: { ...message.finalization, signatures } });
+  });
+  await run(() => validator.head().height >= 200);
+  const node = await newcomer();
+  assert.deepEqual([node.head().height, node.status().peers, chunks], [0, 0, 0]);
+});
+
+test("a snapshot of more bytes than are held is left, and the folder as it was", async (t) => {
+  const { validator, run, network, rig, directory, clock } = await world(t);
+  await run(() => validator.head().height >= 200);
+  let joinedAt: number | null | undefined;
+  const joining = joinFromSnapshot({ directory: join(directory, "small"), genesis: rig.genesis, transport: network.join(peerIdOf(STRANGER)), clock, bytesMax: 100 }).then((at) => { joinedAt = at; });
+  await run(() => joinedAt !== undefined, 5);
+  await joining;
+  assert.equal(joinedAt, null);
+  await assert.rejects(stat(join(directory, "small")), { code: "ENOENT" });
 });
 
 test("below 128 blocks, and where nobody has a snapshot, a new node fetches blocks", async (t) => {

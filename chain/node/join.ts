@@ -2,9 +2,9 @@
  * A new machine takes the state from its peers, instead of executing the chain from genesis: seconds instead of hours.
  *
  *   1  one peer after the other is asked for its newest snapshot, until one has it
- *   2  its chunks come from that peer, several at a time; each proves itself against the header's state root
- *   3  the sets of validators are followed from genesis: a final block of each epoch, finalized by its set, names the next one. So a
- *      snapshot is as good as the genesis file
+ *   2  the sets of validators are followed from genesis: a final block of each epoch, finalized by its set, names the next one. So a
+ *      snapshot is as good as the genesis file. Nothing of its state is taken before its header is known to be final
+ *   3  its chunks come from that peer, several at a time; each proves itself against the header's state root
  *   4  the block and the snapshot are written to the data folder as if this node had made them; openNode goes on from there
  *
  * Whatever fails leaves the folder as it was: the next peer is tried, and without any the chain is fetched block by block.
@@ -23,12 +23,12 @@ import { type ChainId, epoch, hex } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
-import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
+import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_BYTES_MAX, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
 import { writeChunks } from "./snapshotFile.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
-export type JoinOptions = { readonly directory: string; readonly genesis: Uint8Array; readonly transport: Transport; readonly clock?: Clock };
+export type JoinOptions = { readonly directory: string; readonly genesis: Uint8Array; readonly transport: Transport; readonly clock?: Clock; /** For tests. */ readonly bytesMax?: number };
 type Offer = { readonly peer: PeerId; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number };
 
 /** The height at which the folder begins now; null: nothing was done. */
@@ -47,7 +47,7 @@ export async function joinFromSnapshot(options: JoinOptions): Promise<number | n
   }
 }
 
-async function take({ directory, genesis: genesisBytes, transport }: JoinOptions, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
+async function take({ directory, genesis: genesisBytes, transport, bytesMax = JOIN_BYTES_MAX }: JoinOptions, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
   const genesis = decodeGenesis(genesisBytes);
   const chainId = chainIdOf(genesisBytes);
   const { header } = held.block;
@@ -55,8 +55,6 @@ async function take({ directory, genesis: genesisBytes, transport }: JoinOptions
     transport.report(peer, "forged");
     return false;
   }
-  const chunks = await asking.chunks(peer, header, count);
-  if (chunks === null) return false;
   const set = await setOf(genesis.validators, chainId, header, asking, peer);
   // One that joined itself cannot show what was before it: that is no fault.
   if (set === null) return false;
@@ -64,6 +62,8 @@ async function take({ directory, genesis: genesisBytes, transport }: JoinOptions
     transport.report(peer, "forged");
     return false;
   }
+  const chunks = await asking.chunks(peer, header, count, bytesMax);
+  if (chunks === null) return false;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const blocks = await BlockStore.open(join(directory, "blocks"));
   try {
@@ -125,16 +125,17 @@ class Asking {
     return this.#offers;
   }
   /** All of them as they came; each was verified, and so was that they are all. */
-  async chunks(peer: PeerId, header: BlockHeader, count: number): Promise<Uint8Array[] | null> {
+  async chunks(peer: PeerId, header: BlockHeader, count: number, bytesMax: number): Promise<Uint8Array[] | null> {
     const found: Uint8Array[] = [];
     const parts: Part[] = [];
-    let [next, isWrong] = [0, false];
+    let [next, bytesTotal, isWrong] = [0, 0, false];
     const work = async (): Promise<void> => {
       while (next < count && !isWrong) {
         const index = next++;
         const answer = await this.#ask(peer, `chunk ${header.height} ${index}`, { kind: "wantChunk", height: header.height, index });
         const verdict = answer?.kind === "chunk" ? verifyChunk(header.stateRoot, answer.bytes) : null;
-        if (answer?.kind === "chunk" && verdict?.ok) {
+        if (answer?.kind === "chunk") bytesTotal += answer.bytes.length;
+        if (answer?.kind === "chunk" && verdict?.ok && bytesTotal <= bytesMax) {
           found[index] = answer.bytes;
           parts[index] = verdict.part;
         } else isWrong = true;

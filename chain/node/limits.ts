@@ -77,6 +77,8 @@ export const SYNC_ANSWERS_PER_SECOND: number = 64;
 export const SYNC_ANSWERS_BURST: number = 256;
 /** Chunks of 64 KiB that one snapshot may have: 4 GiB of state. */
 export const SNAPSHOT_CHUNKS_MAX: number = 65_536;
+/** Bytes of all chunks that one who joins takes: it holds them until the last has come. */
+export const JOIN_BYTES_MAX: number = 1024 ** 3;
 /** Snapshots kept open for those who read them, and for how long after the last question. */
 export const SNAPSHOTS_OPEN_MAX: number = 2;
 export const SNAPSHOT_SERVED_MS: number = 60_000;
