@@ -12,8 +12,9 @@ import { type Door, bindDoor } from "./api/door.ts";
 import { parseMac } from "./boot/addresses.ts";
 import { followChain, setByNtp } from "./boot/clock.ts";
 import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
-import { EXIT_CODES, Way } from "./boot/ending.ts";
+import { EXIT_CODES, Way, restartWhenEnded } from "./boot/ending.ts";
 import { enrol } from "./boot/enrolment.ts";
+import { IDENTITY_FILE, releasedMsIn } from "./boot/identity.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
@@ -142,12 +143,12 @@ async function takeWords(machine: Machine): Promise<string> {
 }
 
 async function askTime({ network, settings }: Machine): Promise<string> {
-  return (await setByNtp(settings.ntp ?? network!.current().flatMap(({ lease }) => lease?.ntp ?? []))).text;
+  return (await setByNtp(settings.ntp ?? network!.current().flatMap(({ lease }) => lease?.ntp ?? []), releasedMsIn(IDENTITY_FILE))).text;
 }
 
 /** The chain is open: its time counts from now on, and the boot server is asked to take this machine in. */
 function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
-  const clock = followChain((line) => say(`time      ${line}`));
+  const clock = followChain(releasedMsIn(IDENTITY_FILE), (line) => say(`time      ${line}`));
   node.onFinal(({ header }) => clock.final(Number(header.timeMs)));
   const { bootServer, joinToken, operator, region } = machine.settings;
   const [first] = machine.network!.current();
@@ -168,6 +169,7 @@ async function beginAgent(machine: Machine): Promise<string> {
     machineLog: log, control: remoteControl(way, DIRECTORY, say), onNode: (node, key) => begunWith(machine, node, key),
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
+  restartWhenEnded(machine.agent, way);
   return `accepts work on port ${machine.agent.httpPort}`;
 }
 

@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
-import { followChain } from "./clock.ts";
+import { followChain, setByNtp } from "./clock.ts";
+import { releasedMsIn } from "./identity.ts";
 
 const YEAR_MS = 365 * 86_400_000;
 const NOW_MS = Date.UTC(2026, 10, 26);
 
 /** A machine whose clock is off, and the blocks that reach it. */
-function world(offMs: number): { clockMs: () => number; pass(ms: number): void; final(headerMs: number): void; nowMs: () => number } {
+function world(offMs: number, builtMs = 0): { clockMs: () => number; pass(ms: number): void; final(headerMs: number): void; nowMs: () => number } {
   let [monotonicMs, offset] = [0, offMs];
   const nowMs = (): number => NOW_MS + monotonicMs;
   const clockMs = (): number => nowMs() + offset;
-  const chain = followChain(() => {}, (toMs) => { offset = toMs - nowMs(); }, clockMs, () => monotonicMs);
+  const chain = followChain(builtMs, () => {}, (toMs) => { offset = toMs - nowMs(); }, clockMs, () => monotonicMs);
   return { clockMs, nowMs, pass: (ms) => { monotonicMs += ms; }, final: (headerMs) => chain.final(headerMs) };
 }
 
@@ -46,4 +50,36 @@ test("a clock that is right is left alone", () => {
     one.final(one.nowMs() - 200);
   }
   assert.equal(one.clockMs() - one.nowMs(), 300);
+});
+
+test("a chain that makes many blocks a second is seen to go on as time does", () => {
+  const one = world(3 * YEAR_MS);
+  for (let block = 0; block < 200; block++) {
+    one.pass(100);
+    one.final(one.nowMs() - 200);
+  }
+  assert(Math.abs(one.clockMs() - one.nowMs()) < 16_000, String(one.clockMs() - one.nowMs()));
+});
+
+test("no clock stays before the day of the image, with a time server or without one", async () => {
+  const released = Date.UTC(2026, 10, 1);
+  let clockMs = Date.UTC(1980, 0, 1);
+  const { text } = await setByNtp([], released, (toMs) => { clockMs = toMs; }, () => clockMs);
+  assert.equal(clockMs, released);
+  assert.match(text, /image/);
+  await setByNtp([], released, () => assert.fail("a clock that may be right is left alone"), () => released + 1);
+  const one = world(-20 * YEAR_MS, released);
+  one.final(released - YEAR_MS);
+  assert.equal(one.clockMs(), released, "an old block is no later than the image");
+});
+
+test("the image says when it was released; a description without a day says nothing", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-identity-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, "image.json");
+  writeFileSync(file, JSON.stringify({ signer: null, release: 3, releasedAt: "2026-11-26T00:00:00Z" }));
+  assert.equal(releasedMsIn(file), Date.UTC(2026, 10, 26));
+  writeFileSync(file, JSON.stringify({ signer: null, release: 3 }));
+  assert.equal(releasedMsIn(file), 0);
+  assert.equal(releasedMsIn(join(folder, "none")), 0);
 });

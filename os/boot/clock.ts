@@ -10,34 +10,35 @@ import { askNtp, decideTime } from "./time.ts";
 
 const LIVE_AFTER_MS = 10_000;
 const LIVE_DIFFERENCE_MS = 5_000;
-const SEEN_MAX = 64;
-/** While a chain is caught up with, each block is newer: the clock need not follow every one. */
+/** While a chain is caught up with, each block is newer: the clock need not follow every one, nor are all remembered. */
 const LOOK_MS = 2_000;
+/** Two minutes of looks, however fast blocks come. */
+const SEEN_MAX = 64;
 
 export type ChainClock = { /** A final block has come. */ final(headerMs: number): void };
 
-/** What NTP says at the start, applied; the line for the screen. */
-export async function setByNtp(servers: readonly string[]): Promise<{ readonly sample: NtpSample | null; readonly text: string }> {
-  if (servers.length === 0) return { sample: null, text: "no time server is named" };
-  const sample = await askNtp(servers);
-  if (sample === null) return { sample, text: `${servers.join(", ")} did not answer` };
-  const decision = decideTime({ clockMs: Date.now(), builtMs: 0, ntp: sample, chain: null });
-  if (decision.kind === "set") setClock(decision.toMs);
-  return { sample, text: `${new Date().toISOString()}, set by ${Math.round(sample.offsetMs)} ms` };
+/** What NTP says at the start, within what can be, applied; the line for the screen. `builtMs`: when the image was made. */
+export async function setByNtp(servers: readonly string[], builtMs: number, set: (toMs: number) => void = setClock, clockMs: () => number = Date.now): Promise<{ readonly sample: NtpSample | null; readonly text: string }> {
+  const sample = servers.length === 0 ? null : await askNtp(servers);
+  const beforeMs = clockMs();
+  const decision = decideTime({ clockMs: beforeMs, builtMs, ntp: sample, chain: null });
+  if (decision.kind === "set") set(decision.toMs);
+  const heard = servers.length === 0 ? "no time server is named" : sample === null ? `${servers.join(", ")} did not answer` : `${servers.join(", ")} answered`;
+  return { sample, text: decision.kind === "keep" ? heard : `${heard}; set by ${Math.round(decision.toMs - beforeMs)} ms to the time of the ${decision.source}` };
 }
 
-export function followChain(say: (line: string) => void, set: (toMs: number) => void = setClock, clockMs: () => number = Date.now, monotonicMs: () => number = () => performance.now()): ChainClock {
+export function followChain(builtMs: number, say: (line: string) => void, set: (toMs: number) => void = setClock, clockMs: () => number = Date.now, monotonicMs: () => number = () => performance.now()): ChainClock {
   const seen: { readonly atMs: number; readonly headerMs: number }[] = [];
   let lookedMs = Number.NEGATIVE_INFINITY;
   return {
     final: (headerMs) => {
       const atMs = monotonicMs();
-      seen.push({ atMs, headerMs });
-      if (seen.length > SEEN_MAX) seen.shift();
       if (atMs - lookedMs < LOOK_MS) return;
       lookedMs = atMs;
+      seen.push({ atMs, headerMs });
+      if (seen.length > SEEN_MAX) seen.shift();
       const isLive = seen.some((one) => atMs - one.atMs >= LIVE_AFTER_MS && Math.abs(headerMs - one.headerMs - (atMs - one.atMs)) <= LIVE_DIFFERENCE_MS);
-      const decision = decideTime({ clockMs: clockMs(), builtMs: 0, ntp: null, chain: { headerMs, ageMs: 0, isLive } });
+      const decision = decideTime({ clockMs: clockMs(), builtMs, ntp: null, chain: { headerMs, ageMs: 0, isLive } });
       if (decision.kind === "keep") return;
       const offMs = decision.toMs - clockMs();
       set(decision.toMs);

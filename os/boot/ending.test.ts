@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Way } from "./ending.ts";
+import { Way, restartWhenEnded } from "./ending.ts";
 
 test("every way out passes one door: steps in order, then the code that tells PID 1 what to do, once", async () => {
   const lines: string[] = [];
@@ -28,4 +28,11 @@ test("a step that never ends is left behind after 25 s", async (t) => {
   assert.deepEqual(codes, []);
   t.mock.timers.tick(1);
   assert.deepEqual(codes, [64]);
+});
+
+test("an agent that ends by itself restarts the machine", async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const way = new Way([], () => {}, resolve);
+  restartWhenEnded({ ended: Promise.resolve("machine_key_in_use") }, way);
+  assert.equal(await promise, 65);
 });

@@ -44,3 +44,8 @@ export class Way {
     this.#exit(EXIT_CODES[how]);
   }
 }
+
+/** An agent that ends by itself, as when its key is in use elsewhere, ends the machine: nobody else would start it again. */
+export function restartWhenEnded({ ended }: { readonly ended: Promise<string> }, way: Pick<Way, "leave">): void {
+  void ended.then((why) => way.leave("restart", `the agent ended: ${why}`));
+}

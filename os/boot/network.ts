@@ -8,7 +8,7 @@
 import { writeFile } from "node:fs/promises";
 import { messageOf } from "../error.ts";
 import { LINK_ETHERNET, LINK_LOOPBACK, type Link, addAddress, readLinks, removeAddress, removeDefaultRoute, setDefaultRoute, setLinkUp } from "../linux/netlink.ts";
-import { type Ipv4, parseMac } from "./addresses.ts";
+import { type Ipv4, isWithin, parseMac } from "./addresses.ts";
 import type { Addressing, InterfaceName, Settings } from "./cmdline.ts";
 import type { Lease } from "./dhcp.ts";
 import { DhcpClient } from "./dhcpClient.ts";
@@ -60,9 +60,10 @@ export function startNetwork(options: NetworkOptions): Network {
     if (given?.address !== next.address || given.prefix !== next.prefix) options.onLine(`${name}: ${next.address}/${next.prefix}${next.router === null ? "" : ` by ${next.router}`}${next.lease === null ? "" : ` from ${next.lease.server}`}`);
     addAddress(index, next.address, next.prefix);
     if (given?.router !== undefined && given.router !== null && given.router !== next.router) removeDefaultRoute(index, given.router, metric);
-    if (next.router !== null) setDefaultRoute(index, next.router, metric);
+    // Before its way out: a machine whose router cannot be taken is reached on its own network, and goes on.
     entry.given = next;
     changed();
+    if (next.router !== null) setDefaultRoute(index, next.router, metric, !isWithin(next.router, next));
   };
   const take = (entry: Entry, why: string): void => {
     if (entry.given === null) return;

@@ -3,10 +3,9 @@ import { readFile, rm } from "node:fs/promises";
 import { messageOf } from "../error.ts";
 import type { MachineControl } from "../machineControl.ts";
 import type { Way } from "./ending.ts";
+import { IDENTITY_FILE, readIdentity } from "./identity.ts";
 
 const DOWNLOADS = "/tmp";
-/** What the image knows of itself (tools/image/root.ts). */
-const IDENTITY_FILE = "/godwit/image.json";
 
 export function remoteControl(way: Way, directory: string, say: (line: string) => void, begin: typeof upgrade = upgrade): MachineControl {
   /** Until it fails, or the machine ends by it. */
@@ -37,8 +36,8 @@ export function remoteControl(way: Way, directory: string, say: (line: string) =
 /** The machine goes on as it was when anything is wrong with the image. */
 async function upgrade(way: Way, url: string, say: (line: string) => void): Promise<void> {
   say(`upgrade   fetching ${url}`);
-  const [{ fetchImage, readIdentity, trialCommandLine }, { loadNextKernel }] = await Promise.all([import("./upgrade.ts"), import("../linux/power.ts")]);
-  await using next = await fetchImage(url, DOWNLOADS, await readIdentity(IDENTITY_FILE), Date.now());
+  const [{ fetchImage, trialCommandLine }, { loadNextKernel }] = await Promise.all([import("./upgrade.ts"), import("../linux/power.ts")]);
+  await using next = await fetchImage(url, DOWNLOADS, readIdentity(IDENTITY_FILE), Date.now());
   loadNextKernel(next.kernel.fd, next.initramfs.fd, trialCommandLine(await readFile("/proc/cmdline", "utf8")));
   await way.leave("kexec", `upgrade to ${next.manifest.version}, release ${next.manifest.release}`);
 }

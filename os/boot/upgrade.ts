@@ -6,14 +6,14 @@
  * only (stick, boot server): that is the way back, and nothing has to be undone.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, publicKey } from "#chain/types.ts";
 import { AgentError } from "../error.ts";
 import { IMAGE_FETCH_MS_MAX, IMAGE_PART_BYTES_MAX } from "../limits.ts";
+import type { Identity } from "./identity.ts";
 import { type ImagePart, type Manifest, readManifest } from "./manifest.ts";
 
-export type Identity = { readonly signer: string | null; readonly release: number };
 /** Open for reading, and without a name: what was written and hashed is what is read, whoever writes beside it. */
 export type NextImage = AsyncDisposable & { readonly manifest: Manifest; readonly kernel: FileHandle; readonly initramfs: FileHandle };
 
@@ -22,13 +22,8 @@ const TRIAL_WORD = "godwit.trial=1";
 /** The kernel, then its initramfs. */
 const PARTS = ["vmlinuz", "initramfs"] as const;
 
-export async function readIdentity(file: string): Promise<Identity> {
-  const { signer, release } = JSON.parse(await readFile(file, "utf8")) as Identity;
-  return { signer, release };
-}
-
 /** Fetches and checks the image in the folder `url`. Its parts take room in `directory` until they are closed, and have no names there. */
-export async function fetchImage(url: string, directory: string, identity: Identity, nowMs: number): Promise<NextImage> {
+export async function fetchImage(url: string, directory: string, identity: Pick<Identity, "signer" | "release">, nowMs: number): Promise<NextImage> {
   if (identity.signer === null) throw new AgentError("image_unsigned", "Cannot upgrade this machine: its image was built without a signing key, so it knows nobody whose images it may take");
   const signal = AbortSignal.timeout(IMAGE_FETCH_MS_MAX);
   const base = url.replace(/\/?$/, "/");

@@ -32,6 +32,7 @@ const TYPE = { error: 2, done: 3, newLink: 16, getLink: 18, newAddress: 20, dele
 const FLAG = { request: 1, acknowledge: 4, dump: 0x300, create: 0x400, replace: 0x100, exclusive: 0x200 } as const;
 const IFF_UP = 1;
 const IFF_LOWER_UP = 0x10000;
+const RTNH_F_ONLINK = 4;
 
 export function readLinks(): Link[] {
   return request("list the interfaces", TYPE.getLink, FLAG.dump, new Uint8Array(16)).map(parseLink);
@@ -68,9 +69,9 @@ export function removeAddress(index: number, address: string, prefix: number): v
   request(`take the address ${address}/${prefix} from interface ${index}`, TYPE.deleteAddress, FLAG.acknowledge, addressBody(index, address, prefix));
 }
 
-/** The way to everywhere through `router`. With several interfaces the lowest metric is taken. */
-export function setDefaultRoute(index: number, router: string, metric = 0): void {
-  request(`route through ${router} on interface ${index}`, TYPE.newRoute, FLAG.acknowledge | FLAG.create | FLAG.replace, routeBody(index, router, metric));
+/** The way to everywhere through `router`. With several interfaces the lowest metric is taken. `isOnLink`: it is on this wire though not within the interface's network. */
+export function setDefaultRoute(index: number, router: string, metric = 0, isOnLink = false): void {
+  request(`route through ${router} on interface ${index}`, TYPE.newRoute, FLAG.acknowledge | FLAG.create | FLAG.replace, routeBody(index, router, metric, isOnLink ? RTNH_F_ONLINK : 0));
 }
 
 export function removeDefaultRoute(index: number, router: string, metric = 0): void {
@@ -92,9 +93,10 @@ function addressBody(index: number, address: string, prefix: number): Uint8Array
   return joined([head, attribute(2, ipv4Bytes(address)), attribute(1, ipv4Bytes(address))]);
 }
 
-function routeBody(index: number, router: string, metric: number): Uint8Array {
-  // Family, two prefixes, type of service, table main, made at boot, scope universe, unicast, no flags.
+function routeBody(index: number, router: string, metric: number, flags = 0): Uint8Array {
+  // Family, two prefixes, type of service, table main, made at boot, scope universe, unicast, flags.
   const head = new Uint8Array([AF_INET, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]);
+  new DataView(head.buffer).setUint32(8, flags, true);
   return joined([head, attribute(5, ipv4Bytes(router)), attribute(4, u32(index)), ...(metric === 0 ? [] : [attribute(6, u32(metric))])]);
 }
 

@@ -34,6 +34,8 @@ export type ImageOptions = {
   readonly words?: readonly string[];
   readonly effort?: Effort;
   readonly release?: number;
+  /** No machine's clock is before it. */
+  readonly releasedAt?: string;
   readonly expiresAt?: string;
   /** Signs the manifest; without one the image has none. */
   readonly signingSeed?: Uint8Array;
@@ -43,6 +45,8 @@ export type ImageOptions = {
 };
 export type Image = { readonly out: string; readonly bytes: number; readonly pcr11: string; readonly sha256: string };
 
+/** A day and not the time of the build: the same sources make the same bytes. It goes on with the version. */
+const RELEASED_AT = "2026-11-26T00:00:00Z";
 /** Serial line and screen both; a panic restarts; the lines of PID 1 and the agent come through the kernel's log. */
 export const KERNEL_WORDS: readonly string[] = ["console=ttyS0,115200", "console=tty0", "panic=10", "loglevel=4", "printk.devkmsg=on", "rdinit=/init"];
 export const UKI_FILE = "godwit.efi";
@@ -62,8 +66,8 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
   try {
     const init = await buildInit(cache);
     step.done("PID 1");
-    const { release = 1, expiresAt = "2027-12-31T00:00:00Z" } = options;
-    const root = await buildRoot(cache, work, effort, { signer: options.signingSeed === undefined ? null : hex(publicKeyOf(options.signingSeed)), release });
+    const { release = 1, releasedAt = RELEASED_AT, expiresAt = "2027-12-31T00:00:00Z" } = options;
+    const root = await buildRoot(cache, work, effort, { signer: options.signingSeed === undefined ? null : hex(publicKeyOf(options.signingSeed)), release, releasedAt });
     step.done("root file system");
     const initramfs = writeCpio([
       { kind: "device", path: "dev/console", major: 5, minor: 1, mode: 0o600 }, { kind: "folder", path: "root" },

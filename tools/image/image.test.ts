@@ -1,14 +1,19 @@
 /** The writers of an image's files: their bytes, and what they refuse. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import test from "node:test";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { AgentError } from "#os/error.ts";
 import { type Manifest, partOf, readManifest, signManifest } from "#os/boot/manifest.ts";
 import { writeCpio } from "./cpio.ts";
 import { stripElf } from "./elf.ts";
 import { ImageError } from "./errors.ts";
+import { openFolders } from "./root.ts";
 import { predictPcr11, writeUki } from "./uki.ts";
+import { writeAndVerify } from "./write.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const refusedWith = (code: string) => (error: unknown): boolean => (error instanceof ImageError || error instanceof AgentError) && error.code === code;
@@ -83,4 +88,31 @@ test("a manifest is taken by its signer's key only, whole, before its end, and n
     changed[at]! ^= 1;
     assert.throws(() => readManifest(changed, [signer], now), refused, `byte ${at}`);
   }
+});
+
+function temporaryFolder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-image-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+test("a stick is read back after it was closed: one that kept something else is found out", async (t) => {
+  const folder = temporaryFolder(t);
+  const [image, stick, kept] = ["image", "stick", "kept"].map((name) => join(folder, name)) as [string, string, string];
+  writeFileSync(image, new Uint8Array(5_000_000).fill(7));
+  writeFileSync(stick, new Uint8Array(6_000_000));
+  writeFileSync(kept, new Uint8Array(6_000_000).fill(7).fill(8, 4_999_999));
+  const opened = (...files: string[]) => (flags: number) => open(files.shift() ?? "", flags);
+  const sha256 = await writeAndVerify(image, 5_000_000, stick, opened(stick, stick), () => {});
+  assert.match(sha256, /^[0-9a-f]{64}$/);
+  assert.deepEqual(new Uint8Array(readFileSync(stick)).subarray(0, 5_000_000), new Uint8Array(readFileSync(image)));
+  await assert.rejects(writeAndVerify(image, 5_000_000, stick, opened(stick, kept), () => {}), refusedWith("verification_failed"));
+});
+
+test("folders of the root file system are open to all, whoever's umask they were made under", async (t) => {
+  const folder = temporaryFolder(t);
+  for (const path of ["a", "a/b", "a/b/c"]) mkdirSync(join(folder, path), { mode: 0o700 });
+  writeFileSync(join(folder, "a", "file"), "", { mode: 0o600 });
+  await openFolders(folder);
+  assert.deepEqual(["", "a", "a/b", "a/b/c", "a/file"].map((path) => statSync(join(folder, path)).mode & 0o777), [0o755, 0o755, 0o755, 0o755, 0o600]);
 });

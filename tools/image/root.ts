@@ -23,6 +23,7 @@ const SHARED_OBJECTS: readonly (readonly [library: string, file: string])[] = [
   ["libgcc-s1", "lib/x86_64-linux-gnu/libgcc_s.so.1"], ["libatomic1", "usr/lib/x86_64-linux-gnu/libatomic.so.1"],
 ];
 const EMPTY_FOLDERS = ["dev", "proc", "sys", "run", "tmp", "var", "root"];
+const FOLDER_MODE = 0o755;
 const EPOCH = new Date(0);
 /** Level 19 takes a minute and saves a tenth; 15 is what a build on the way to a test uses. */
 export type Effort = "quick" | "small";
@@ -34,8 +35,8 @@ const ROOTS_KEPT = 4;
 export type Part = { readonly path: string; readonly origin: string; readonly sha256: string; readonly bytes: number };
 export type RootImage = { readonly file: string; readonly parts: readonly Part[] };
 
-/** What a machine knows of its own image: whose signature the next one must have, and below which release it is refused. */
-export type Identity = { readonly signer: string | null; readonly release: number };
+/** What a machine knows of its own image: whose signature the next one must have, and below which release it is refused; when it was made. */
+export type Identity = { readonly signer: string | null; readonly release: number; /** RFC 3339; no clock is before it. */ readonly releasedAt: string };
 
 export async function buildRoot(cache: string, work: string, effort: Effort, identity: Identity): Promise<RootImage> {
   const tree = join(work, "root");
@@ -67,9 +68,16 @@ export async function buildRoot(cache: string, work: string, effort: Effort, ide
   await put("etc/hosts", "tools/image", new TextEncoder().encode("127.0.0.1 localhost\n::1 localhost\n"));
   await put("etc/nsswitch.conf", "tools/image", new TextEncoder().encode("hosts: files dns\n"));
   await symlink("/run/resolv.conf", join(tree, "etc/resolv.conf"));
+  await openFolders(tree);
   const file = join(work, "root.squashfs");
   await squash(cache, tree, file, effort, parts);
   return { file, parts: parts.toSorted((a, b) => (a.path < b.path ? -1 : 1)) };
+}
+
+/** The modes of folders are ours, whatever the umask of who builds: the machine's processes that are not root go through them, and the bytes are the same. */
+export async function openFolders(tree: string): Promise<void> {
+  await chmod(tree, FOLDER_MODE);
+  for (const entry of await readdir(tree, { withFileTypes: true })) if (entry.isDirectory()) await openFolders(join(tree, entry.name));
 }
 
 /** The name and version that the API tells, and how Node reads `.js`. */
@@ -80,7 +88,7 @@ async function packageFile(): Promise<Uint8Array> {
 
 /** The same tree at the same effort was compressed once. */
 async function squash(cache: string, tree: string, file: string, effort: Effort, parts: readonly Part[]): Promise<void> {
-  const key = createHash("sha256").update(JSON.stringify([effort, parts, TOOLS])).digest("hex").slice(0, 16);
+  const key = createHash("sha256").update(JSON.stringify([effort, parts, TOOLS, FOLDER_MODE])).digest("hex").slice(0, 16);
   const kept = join(cache, "root", `${key}.squashfs`);
   if (!existsSync(kept)) {
     const folders = await Promise.all([...TOOLS, ...LIBRARIES].map((pin) => unpacked(pin, cache)));

@@ -1,11 +1,11 @@
 /**
  * Puts an image on a stick: refuses what is mounted, in use as swap or part of a volume, or not removable; reads it back after.
  *
- * The device is opened with O_EXCL, so that the kernel itself refuses one that somebody uses.
+ * The device is opened for writing with O_EXCL, so that the kernel itself refuses one that somebody uses.
  */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { open, readFile, readdir, readlink, stat } from "node:fs/promises";
+import { type FileHandle, open, readFile, readdir, readlink, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { codeOf } from "#os/error.ts";
 import { ImageError } from "./errors.ts";
@@ -18,14 +18,19 @@ export type WriteOptions = { readonly allowFixedDisk?: boolean; readonly onProgr
 export async function writeImage(imageFile: string, device: string, { allowFixedDisk = false, onProgress = () => {} }: WriteOptions = {}): Promise<string> {
   const { size } = await stat(imageFile);
   await checkDevice(device, size, allowFixedDisk);
-  const image = await open(imageFile, "r");
-  const target = await open(device, constants.O_RDWR | constants.O_EXCL | constants.O_SYNC).catch((cause: unknown) => {
+  const openDevice = (flags: number): Promise<FileHandle> => open(device, flags).catch((cause: unknown) => {
     throw new ImageError(codeOf(cause) === "EBUSY" ? "device_in_use" : "device_unusable", `Cannot write to ${device}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   });
-  try {
-    const wanted = createHash("sha256");
-    const found = createHash("sha256");
-    const chunk = new Uint8Array(CHUNK_BYTES);
+  return await writeAndVerify(imageFile, size, device, openDevice, onProgress);
+}
+
+/** The device is closed in between: with its last user the kernel forgets what it has of it, and what is read then is what the device has. */
+export async function writeAndVerify(imageFile: string, size: number, device: string, openDevice: (flags: number) => Promise<FileHandle>, onProgress: NonNullable<WriteOptions["onProgress"]>): Promise<string> {
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  const wanted = createHash("sha256");
+  {
+    await using image = await open(imageFile, "r");
+    await using target = await openDevice(constants.O_RDWR | constants.O_EXCL | constants.O_SYNC);
     for (let at = 0; at < size; at += chunk.length) {
       const { bytesRead } = await image.read(chunk, 0, Math.min(chunk.length, size - at), at);
       if (bytesRead === 0) throw new ImageError("image_changed", `Cannot write ${imageFile}: it became shorter meanwhile`);
@@ -34,19 +39,19 @@ export async function writeImage(imageFile: string, device: string, { allowFixed
       onProgress("written", at + bytesRead, size);
     }
     await target.sync();
-    for (let at = 0; at < size; at += chunk.length) {
-      const { bytesRead } = await target.read(chunk, 0, Math.min(chunk.length, size - at), at);
-      found.update(chunk.subarray(0, bytesRead));
-      onProgress("verified", at + bytesRead, size);
-      if (bytesRead === 0) break;
-    }
-    const [digest, read] = [wanted.digest("hex"), found.digest("hex")];
-    if (digest !== read) throw new ImageError("verification_failed", `Cannot trust ${device}: what it gives back is not what was written (${read.slice(0, 16)}… and not ${digest.slice(0, 16)}…)`);
-    return digest;
-  } finally {
-    await target.close();
-    await image.close();
   }
+  // Not alone any more: a desktop may have mounted what it found on it.
+  await using target = await openDevice(constants.O_RDONLY);
+  const found = createHash("sha256");
+  for (let at = 0; at < size; at += chunk.length) {
+    const { bytesRead } = await target.read(chunk, 0, Math.min(chunk.length, size - at), at);
+    found.update(chunk.subarray(0, bytesRead));
+    onProgress("verified", at + bytesRead, size);
+    if (bytesRead === 0) break;
+  }
+  const [digest, read] = [wanted.digest("hex"), found.digest("hex")];
+  if (digest !== read) throw new ImageError("verification_failed", `Cannot trust ${device}: what it gives back is not what was written (${read.slice(0, 16)}… and not ${digest.slice(0, 16)}…)`);
+  return digest;
 }
 
 async function checkDevice(device: string, bytes: number, allowFixedDisk: boolean): Promise<void> {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type IncomingMessage, type RequestListener, type RequestOptions, createServer, request } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import test, { type TestContext } from "node:test";
 import { Front } from "./front.ts";
 
@@ -94,4 +94,17 @@ test("pages load again when another version serves", async (t) => {
   front.serve({ address: "127.0.0.1", port: 1 });
   assert.deepEqual([answer.headers["content-type"], await told], ["text/event-stream", ["data: reload\n\n"]]);
   answer.on("error", () => undefined);
+});
+
+test("an answer that cannot be handed on ends its own connection and nothing else", async (t) => {
+  const { ask, front } = await fronted(t, (_asked, response) => void response.end("well"));
+  // A status line that Node reads and does not write.
+  const odd = createTcpServer((socket) => void socket.on("data", () => socket.write("HTTP/1.1 200 O\u0001K\r\ncontent-length: 2\r\n\r\nhi"))).listen(0, "127.0.0.1");
+  t.after(() => void odd.close());
+  await once(odd, "listening");
+  const { body } = await ask({ path: "/" });
+  assert.equal(body, "well");
+  front.serve({ address: "127.0.0.1", port: (odd.address() as AddressInfo).port });
+  await assert.rejects(ask({ path: "/" }), (error: NodeJS.ErrnoException) => error.code === "ECONNRESET");
+  await assert.rejects(ask({ path: "/" }), (error: NodeJS.ErrnoException) => error.code === "ECONNRESET", "the front is still there");
 });

@@ -55,7 +55,7 @@ export class Front {
 
   private constructor(options: FrontOptions) {
     this.#options = options;
-    this.#server = createServer({ requestTimeout: 0, maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => void this.#answer(request, response));
+    this.#server = createServer({ requestTimeout: 0, maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => void this.#answer(request, response).catch(() => response.destroy()));
     this.#server.maxHeadersCount = 0;
   }
 
@@ -115,7 +115,7 @@ export class Front {
       if (response.headersSent) response.destroy();
       else response.writeHead(502, { "content-type": "text/plain; charset=utf-8" }).end(`The sandbox did not answer: ${error.message}\n`);
     });
-    onward.on("response", (answer) => void this.#deliver(request, answer, response));
+    onward.on("response", (answer) => void this.#deliver(request, answer, response).catch(() => response.destroy()));
   }
 
   async #deliver(request: IncomingMessage, answer: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { needs } from "#tests/require.ts";
+
+test("a machine whose router is not within its network has its address and a way out by it; one whose router cannot be has its address", (t) => {
+  if (!needs(t, "root")) return;
+  const name = `godwit-${randomBytes(4).toString("hex")}`;
+  const resolver = join(tmpdir(), `${name}.resolv`);
+  const ip = (...words: string[]): string => {
+    const { status, stdout, stderr } = spawnSync("ip", words, { encoding: "utf8" });
+    assert.equal(status, 0, stderr);
+    return stdout;
+  };
+  ip("netns", "add", name);
+  t.after(() => {
+    ip("netns", "del", name);
+    rmSync(resolver, { force: true });
+  });
+  for (const [left, right] of [["left0", "right0"], ["left1", "right1"]] as const) ip("-n", name, "link", "add", left, "type", "veth", "peer", "name", right);
+  const code = `
+    const { startNetwork } = await import(${JSON.stringify(join(import.meta.dirname, "network.ts"))});
+    const given = (name, address, gateway) => ({ interface: { kind: "name", name }, kind: "static", network: { address, prefix: 32 }, gateway });
+    // The second router is none that any kernel takes.
+    const addressing = [given("left0", "10.91.0.2", "172.31.1.1"), given("left1", "10.92.0.2", "224.0.0.1")];
+    const network = startNetwork({ settings: { addressing, dns: [], hostName: null }, onLine: (line) => console.error(line), resolverFile: ${JSON.stringify(resolver)} });
+    await network.ready;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    console.log(network.current().map(({ address }) => address).join(" "));
+    network.stop();`;
+  const { status, stdout, stderr } = spawnSync("ip", ["netns", "exec", name, process.execPath, "--input-type=module", "-e", code], { encoding: "utf8", timeout: 20_000 });
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(stdout.trim().split(" ").toSorted(), ["10.91.0.2", "10.92.0.2"]);
+  assert.match(ip("-n", name, "route"), /default via 172\.31\.1\.1 dev left0 .*onlink/);
+});
