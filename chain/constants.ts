@@ -176,16 +176,17 @@ export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
 
 /**
  * What validators may change by votes, with numbers that are never given twice and bounds that no vote leaves. Not here: what lists of the state are ordered
- * by (hold, ready), and what light clients and nodes reckon with beforehand (unbonding, epochs, times of blocks).
+ * by (hold, ready), what light clients and nodes reckon with beforehand (unbonding, epochs, times of blocks), and the chain's share, which was number 3: a segment's is
+ * counted from its opening, so that a vote would change what was earned before it, by as much as nobody happened to claim.
  */
-export type VotableName = "feeBase" | "feePerByte" | "shareBps" | "validatorsMax" | "transactionsPerBlockMax" | "nameRentPerYear";
+export type VotableName = "feeBase" | "feePerByte" | "validatorsMax" | "transactionsPerBlockMax" | "nameRentPerYear";
 export const VOTABLE: Readonly<Record<VotableName, { readonly number: number; readonly min: bigint; readonly max: bigint }>> = {
   feeBase: { number: 1, min: 1_000n, max: 1_000_000_000n },
   feePerByte: { number: 2, min: 0n, max: 1_000_000n },
-  shareBps: { number: 3, min: 0n, max: 5_000n },
   validatorsMax: { number: 4, min: 4n, max: BigInt(VALIDATORS_MAX) },
   transactionsPerBlockMax: { number: 5, min: 100n, max: BigInt(TRANSACTIONS_PER_BLOCK_MAX) },
-  nameRentPerYear: { number: 6, min: 0n, max: 1_000_000_000_000n },
+  /** For nothing, whoever comes first would have every name. */
+  nameRentPerYear: { number: 6, min: 1_000_000n, max: 1_000_000_000_000n },
 };
 export const votableOf = (number: number): VotableName | null => (Object.keys(VOTABLE) as VotableName[]).find((name) => VOTABLE[name].number === number) ?? null;
 /** Parameters with some of them changed. */

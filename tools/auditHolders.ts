@@ -43,6 +43,8 @@ export class HolderBook {
       this.#names.set(op.name, { owner: name(sender), until: timeMs + BigInt(op.years) * 365n * DAY_MS });
       return BigInt(op.years) * this.#rules.nameRentPerYear;
     }
+    // What nobody has, anybody may take off the state.
+    if (isOver && held !== undefined && op.kind === "releaseName") return (this.#names.delete(op.name), 0n);
     if (isOver) return (this.#check(false, `${op.kind} of name ${op.name}, which nobody has, is said to have worked`), 0n);
     if (op.kind === "renewName") {
       held.until += BigInt(op.years) * 365n * DAY_MS;

@@ -2,7 +2,6 @@
 import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { type Parameters, type VotableName, votableOf } from "#chain/constants.ts";
 import type { LockHeld, NameHeld, ProposalHeld } from "#chain/ledger/holdings.ts";
-import { NAMES_PER_DEPLOYMENT_MAX } from "#chain/ledger/limits.ts";
 import { isFree } from "#chain/ledger/names.ts";
 import { EMPTY_POOL, unitsFor } from "#chain/ledger/pools.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
@@ -77,7 +76,7 @@ export const holdingsView = (state: State, pageOf: PageOf): HoldingsView => ({
     return held === undefined || isFree(held, state.totals.timeMs) ? null : nameView(held);
   },
   namesOf: (owner, page = {}) => pageOf(`O${owner.toHex()}`, page, (id) => nameView(state.named(id) as NameHeld)),
-  namesTo: (deployment) => state.listed(`N${deployment.toHex()}`, NAMES_PER_DEPLOYMENT_MAX).map((id) => state.named(parseId(id)) as NameHeld)
+  namesTo: (deployment) => state.listed(`N${deployment.toHex()}`).map((id) => state.named(parseId(id)) as NameHeld)
     .filter(({ expiryMs }) => state.totals.timeMs < expiryMs).map(({ name }) => name),
   lock: (id) => lockView(state.lock(id)),
   locksOf: (account, page = {}) => pageOf(`L${account.toHex()}`, page, (id) => lockView(state.lock(id)) as LockView),

@@ -3,12 +3,13 @@
  *
  * A label (`shop`) is a host under the grid's zone, a name with dots (`shop.example`) is a host as it is. The rent is a token a year, in advance, into
  * the fee pool: without one, whoever comes first would keep every good name for a fee of a hundred-thousandth. When the time is over
- * a name points nowhere, for 30 days only its owner may renew it, and then it is anybody's. What is given up is not paid back.
+ * a name points nowhere, for 30 days only its owner may renew it, and then it is anybody's: to register, or to take off the state. What is given up is not paid back.
  */
 import { type PointName, type RegisterName, type ReleaseName, type RenewName, type TransferName, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { type BlockContext, OK, type Origin, type Result, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import type { NameHeld } from "#chain/ledger/holdings.ts";
-import { NAMES_PER_DEPLOYMENT_MAX, NAME_GRACE_MS, NAME_YEARS_MAX, NAME_YEAR_MS } from "#chain/ledger/limits.ts";
+import { LOOKUPS_PER_WORK, NAMES_PER_DEPLOYMENT_MAX, NAME_GRACE_MS, NAME_YEARS_MAX, NAME_YEAR_MS } from "#chain/ledger/limits.ts";
+import { parseId } from "#chain/ledger/state.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -66,11 +67,14 @@ export function transferName(context: BlockContext, { name, to }: TransferName, 
   return OK;
 }
 
+/** One that is nobody's: by anybody, who takes its leaf off the state. */
 export function releaseName(context: BlockContext, { name }: ReleaseName, { sender }: Origin): Result {
-  const owned = ownedBy(context, name, sender);
-  if (!owned.ok) return owned;
-  context.state.remove(owned.held);
-  context.events.push({ kind: "nameReleased", name, owner: sender });
+  const { state, timeMs, events } = context;
+  const held = state.named(nameIdOf(name));
+  if (!held) return unknown(name);
+  if (!isFree(held, timeMs) && !sameBytes(held.owner, sender)) return anothers(name);
+  state.remove(held);
+  events.push({ kind: "nameReleased", name, owner: held.owner });
   return OK;
 }
 
@@ -84,18 +88,21 @@ function payRent({ state, timeMs, rules }: BlockContext, sender: Address, name: 
   return { ok: true, expiryMs };
 }
 
-function refusalOfPointing({ state }: BlockContext, sender: Address, deployment: Address | null): Refusal | null {
+function refusalOfPointing({ state, timeMs }: BlockContext, sender: Address, deployment: Address | null): Refusal | null {
   if (deployment === null) return null;
   const known = state.deployment(deployment);
   if (!known || known.state === "closing") return refuse("unknown_deployment", `Cannot point a name to deployment ${deployment.toHex()} as there is none`);
   if (!sameBytes(known.owner, sender)) return refuse("not_owner", "Cannot point a name to another's deployment");
-  const many = state.listed(`N${deployment.toHex()}`, NAMES_PER_DEPLOYMENT_MAX).length >= NAMES_PER_DEPLOYMENT_MAX;
-  return many ? refuse("too_many_names", `Cannot point another name to deployment ${deployment.toHex()} as it has ${NAMES_PER_DEPLOYMENT_MAX}`) : null;
+  const ids = state.listed(`N${deployment.toHex()}`);
+  state.spend(ids.length / LOOKUPS_PER_WORK);
+  const count = ids.filter((id) => !isFree(state.named(parseId(id)) as NameHeld, timeMs)).length;
+  return count >= NAMES_PER_DEPLOYMENT_MAX ? refuse("too_many_names", `Cannot point another name to deployment ${deployment.toHex()} as it has ${NAMES_PER_DEPLOYMENT_MAX}`) : null;
 }
 
 function ownedBy({ state, timeMs }: BlockContext, name: string, sender: Address): { readonly ok: true; readonly held: NameHeld } | Refusal {
   const held = state.named(nameIdOf(name));
   if (!held || isFree(held, timeMs)) return unknown(name);
-  return sameBytes(held.owner, sender) ? { ok: true, held } : refuse("not_owner", `Cannot change name "${name}" as it is another's`);
+  return sameBytes(held.owner, sender) ? { ok: true, held } : anothers(name);
 }
+const anothers = (name: string): Refusal => refuse("not_owner", `Cannot change name "${name}" as it is another's`);
 const unknown = (name: string): Refusal => refuse("name_unknown", `Cannot find name "${name}": nobody has it`);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Operation, decodeTransaction, signTransaction } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
-import { type Address, address, chainId, hex, refuse } from "#chain/types.ts";
+import { type Address, address, chainId, digest, hex, refuse } from "#chain/types.ts";
 import { CHECKS_AT_ONCE, CHECKS_QUEUED_MAX, MEMPOOL_COUNT_MAX, PENDING_PER_PEER_MAX } from "./limits.ts";
 import { LOCAL, Mempool, type MempoolOptions, PENDING_PER_ACCOUNT_MAX } from "./mempool.ts";
 
@@ -134,6 +134,17 @@ test("what can change all leases of a deployment stands behind what changes two 
   assert.equal(await codeOf(pool, sent({ who: 1, fee: 2_000n, ops: Array.from({ length: 16 }, (): Operation => ({ kind: "resize", deploymentId: id, memoryMib: 1, cpuMillis: 0 })) })), "ok");
   assert.equal(await codeOf(pool, sent({ who: 2, fee: 500n })), "ok");
   assert.deepEqual(pool.select(10, 100_000).map(({ body }) => body.fee), [500n, 2_000n]);
+});
+
+test("what makes and takes back all leases of a revision stands behind, however short it is", async () => {
+  const deploymentId = senderOf(9);
+  const update: Operation = { kind: "update", deploymentId, componentDigest: digest(new Uint8Array(32)), configurationDigest: null, weight: 1000, healthySeconds: 1, deadlineSeconds: 2, failuresMax: 0 };
+  for (const ops of [[update], [{ kind: "promote", deploymentId }], [{ kind: "rollBack", deploymentId }], [{ kind: "drain", machine: deploymentId, draining: 1 }]] as Operation[][]) {
+    const { pool } = rig();
+    assert.equal(await codeOf(pool, sent({ who: 1, fee: 2_000n, ops })), "ok");
+    assert.equal(await codeOf(pool, sent({ who: 2, fee: 500n })), "ok");
+    assert.deepEqual(pool.select(10, 100_000).map(({ body }) => body.fee), [500n, 2_000n], ops[0]!.kind);
+  }
 });
 
 test("free operations fill half a block where others wait for it, and all of it where nobody does", async () => {

@@ -16,7 +16,8 @@
  */
 import { TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
-import { type DecodedTransaction, decodeTransaction } from "#chain/codec/transaction.ts";
+import { type DecodedTransaction, type Operation, decodeTransaction } from "#chain/codec/transaction.ts";
+import { REVISION_SLOT } from "#chain/ledger/limits.ts";
 import { type Address, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
 import { Heap } from "./heap.ts";
 import { MEMPOOL_BYTES_MAX, MEMPOOL_COUNT_MAX, PENDING_PER_PEER_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
@@ -351,15 +352,17 @@ function tailOf(bytes: Uint8Array): string {
 
 /**
  * A block has room for bytes and for work. What looks at all leases of a deployment can do 850 changes, where a transfer does 2: for the
- * same fee it would keep 300 of them out of a block, so it stands behind them.
+ * same fee it would keep 300 of them out of a block, so it stands behind them. A revision makes leases, as many as its deployment has, which is not known here: 256.
  */
 const WIDE_OPERATION_BYTES = 4_096;
 const BYTES_PER_LEASE = 64;
+const WIDE: ReadonlySet<Operation["kind"]> = new Set(["scale", "resize", "close", "rollBack", "drain"] as const);
 function feeRateOf({ body: { fee, ops }, sizeBytes }: DecodedTransaction): bigint {
   let room = sizeBytes;
   for (const op of ops) {
     if (op.kind === "deploy") room += op.replicas * BYTES_PER_LEASE;
-    else if (op.kind === "scale" || op.kind === "resize" || op.kind === "close") room += WIDE_OPERATION_BYTES;
+    else if (op.kind === "update" || op.kind === "promote") room += REVISION_SLOT * BYTES_PER_LEASE;
+    else if (WIDE.has(op.kind)) room += WIDE_OPERATION_BYTES;
   }
   return (fee * 1024n) / BigInt(room);
 }

@@ -113,3 +113,23 @@ test("what cannot be registered, pointed, renewed or given on is refused by code
   const proven = verifyProof(world.view.stateRoot, nameKey(nameIdOf("shop")), world.ledger.state.prove(nameKey(nameIdOf("shop"))));
   assert(proven.ok && proven.value !== null && proven.value.length < 80);
 });
+
+test("a name that is nobody's any more is taken off the state by anybody, and counts for nothing of what it pointed to", async () => {
+  const world = new World({ signed: true });
+  world.send(alice, [deployment("a")]);
+  world.block();
+  const a = deploymentIdOf(alice.id, 0n, 0);
+  for (let k = 0; k < NAMES_PER_DEPLOYMENT_MAX; k++) world.send(alice, [register(`n${k}`, { deployment: a })]);
+  world.block();
+  world.block(YEAR);
+  assert.strictEqual(done(world, alice, register("more", { deployment: a })), "too_many_names", "she can renew them still");
+  assert.strictEqual(done(world, bob, { kind: "releaseName", name: "n0" }), "not_owner");
+  world.block(GRACE);
+  assert.strictEqual(done(world, alice, register("more", { deployment: a })), undefined);
+  assert.deepStrictEqual(world.view.namesTo(a), ["more"]);
+  assert.strictEqual(done(world, bob, { kind: "releaseName", name: "n0" }), undefined);
+  assert.strictEqual(world.ledger.state.named(nameIdOf("n0")), undefined);
+  assert.strictEqual(done(world, bob, { kind: "releaseName", name: "n0" }), "name_unknown");
+  assert.strictEqual(done(world, bob, { kind: "releaseName", name: "more" }), "not_owner");
+  await agrees(world);
+});

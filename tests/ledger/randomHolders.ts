@@ -18,7 +18,7 @@ export function holdAtRandom(r: Random, world: World, holders: readonly Actor[])
   const validator = r.pick(holders).id;
   const name = r.pick(["a", "b", "c.example"]);
   switch (r.int(16)) {
-    case 14: return void world.send(who, [{ kind: "propose", validator: who.id, parameter: VOTABLE.nameRentPerYear.number, value: BigInt(r.int(3)) * TOKEN }]);
+    case 14: return void world.send(who, [{ kind: "propose", validator: who.id, parameter: VOTABLE.nameRentPerYear.number, value: BigInt(1 + r.int(3)) * TOKEN }]);
     case 15: {
       const [open] = world.view.proposals();
       return void (open && world.send(who, [{ kind: "vote", validator: who.id, proposal: open.id }]));

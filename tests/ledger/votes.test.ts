@@ -84,7 +84,7 @@ test("what cannot be proposed or voted is refused by code", () => {
   world.block();
   for (const [code, sender, op] of [
     ["too_many_proposals", alice, propose(alice, FEE, 30_000n)], ["parameter_unknown", bob, propose(bob, 99, 1n)], ["bad_value", bob, propose(bob, FEE, 999n)],
-    ["bad_value", bob, propose(bob, VOTABLE.validatorsMax.number, 201n)], ["not_owner", bob, propose(carol, FEE, 20_000n)], ["not_in_set", dave, propose(dave, FEE, 20_000n)],
+    ["bad_value", bob, propose(bob, VOTABLE.validatorsMax.number, 201n)], ["bad_value", bob, propose(bob, VOTABLE.nameRentPerYear.number, 0n)], ["parameter_unknown", bob, propose(bob, 3, 0n)], ["not_owner", bob, propose(carol, FEE, 20_000n)], ["not_in_set", dave, propose(dave, FEE, 20_000n)],
     ["validator_unknown", bob, { kind: "vote", validator: address(new Uint8Array(20)), proposal: open }], ["proposal_unknown", bob, { kind: "vote", validator: idOf(bob), proposal: idOf(bob) }],
     ["voted_already", alice, { kind: "vote", validator: idOf(alice), proposal: open }],
   ] as [string, Actor, Operation][]) {
