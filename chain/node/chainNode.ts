@@ -38,8 +38,8 @@ export interface ChainNode {
   /** The final state; a live view, not a copy. */
   view(): LedgerView;
   block(height: number): BlockRecord | null;
-  /** An encoded answer (`codec/proof.ts`) about a leaf of the newest final state; null while no certificate is of its very block. */
-  prove(key: string): Uint8Array | null;
+  /** An encoded answer (`codec/proof.ts`) about a leaf of the newest final state; null while no certificate is of its very block. Throws NodeError: `overloaded`, `node_stopped`. */
+  prove(key: string): Promise<Uint8Array | null>;
   /** One that leads from the validators of an epoch to those of the next; null when no such block is kept, or there is none yet. */
   proveEpoch(epoch: number): Uint8Array | null;
   transaction(txid: Uint8Array): TransactionStatus | null;

@@ -92,9 +92,9 @@ export class Executor {
   image(): Image {
     return this.#atFinal(() => this.#tipLedger.state.image());
   }
-  /** Of the final state. */
-  prove(key: string): Proof {
-    return this.#atFinal(() => this.#tipLedger.state.prove(key));
+  /** Of the final state; all in one go, as the path is taken back for it. */
+  prove(keys: readonly string[]): Proof[] {
+    return this.#atFinal(() => keys.map((key) => this.#tipLedger.state.prove(key)));
   }
   get finalFacts(): ParentFacts {
     return this.#finalFacts;

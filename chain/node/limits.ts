@@ -95,6 +95,12 @@ export const NEXT_PEER_MS: number = 5_000;
 /** Chunks asked of one peer at a time, and how long one may take. */
 export const CHUNKS_ASKED_AT_ONCE: number = 4;
 export const CHUNK_TIMEOUT_MS: number = 5_000;
+/** Between two rounds of proofs: a round takes the speculative blocks back and does them again, milliseconds of the thread that votes. */
+export const PROOF_ROUND_MS: number = 50;
+/** Callers who wait for the next round, a proof each, 100 µs; who comes beyond is refused. */
+export const PROOFS_WAITING_MAX: number = 128;
+/** Proofs of the final block that are kept, some 2 KB each. */
+export const PROOFS_KEPT_MAX: number = 1_024;
 /** Headers of epochs that are kept however old they are: 400 KB at 16 validators. */
 export const EPOCH_HEADERS_MIN: number = 256;
 

@@ -58,7 +58,7 @@ test("one validator: a machine comes up, a deployment is placed, gets ready and 
   assert.equal(node.view().account(tenant!.address)!.balance, 1_000n * TOKEN - TOKEN - FEE);
   const set = validatorSet(rig.chainId, epoch(0), node.genesis.validators);
   for (const key of [stateKey("account", tenant!.address), stateKey("lease", id, 0), stateKey("deployment", id), stateKey("lease", id, 9)]) {
-    const proven = verifyAnswer(set, key, decodeAnswer(node.prove(key)!));
+    const proven = verifyAnswer(set, key, decodeAnswer((await node.prove(key))!));
     assert.ok(proven.ok && (proven.value === null) === key.endsWith("9"), "what the node says is proven to who knows the genesis");
   }
   assert.ok(verifyEpoch(set, decodeEpochAnswer(node.proveEpoch(0)!)).ok);

@@ -35,6 +35,7 @@ import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX } f
 import { Intake } from "./intake.ts";
 import { joinFromSnapshot } from "./join.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
+import { Proofs } from "./proofs.ts";
 import { restoreBlocks } from "./restore.ts";
 import { type Snapshot, type StoredSnapshot, readSnapshot } from "./snapshotFile.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -106,6 +107,7 @@ class Node implements ChainNode {
   readonly #work: BlockWork;
   readonly #beats: Beats;
   readonly #gossip: Gossip;
+  readonly #proofs: Proofs;
   readonly #intake: Intake;
   readonly #sync: Sync;
   readonly #snapshotServer: SnapshotServer;
@@ -162,6 +164,7 @@ class Node implements ChainNode {
       facts: () => this.#facts, finalRef: () => this.#finalRef, suspicions: () => this.#beats.candidates(), onTipMoved: () => this.#tellWaiting(),
     });
     this.#host = this.#createHost();
+    this.#proofs = new Proofs({ clock: this.#clock, finalId: () => hex(this.#finalRef.id), read: (keys) => this.#proofsOf(keys) });
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
@@ -264,6 +267,7 @@ class Node implements ChainNode {
     this.#stopping ??= (async () => {
       this.#host.stop();
       this.#beats.stop();
+      this.#proofs.stop();
       this.#gossip.stop();
       this.#sync.stop();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -313,10 +317,13 @@ class Node implements ChainNode {
   block(at: number): BlockRecord | null {
     return this.#final.record(at);
   }
-  prove(key: string): Uint8Array | null {
+  prove(key: string): Promise<Uint8Array | null> {
+    return this.#proofs.prove(key);
+  }
+  #proofsOf(keys: readonly string[]): Uint8Array[] | null {
     const [header, finalization] = [this.#finalHeader, this.#finalization];
     if (header === null || finalization?.id == null || hex(finalization.id) !== hex(this.#finalRef.id)) return null;
-    return encodeAnswer({ header, finalization, proof: this.#executor.prove(key) });
+    return this.#executor.prove(keys).map((proof) => encodeAnswer({ header, finalization, proof }));
   }
   proveEpoch(of: number): Uint8Array | null {
     const members = this.#executor.final.validatorsOf(of + 1);

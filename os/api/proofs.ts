@@ -17,12 +17,12 @@ const answers = PROOF_ANSWERS;
 const bytes = (found: Uint8Array | null, code: string, why: string): Answer => ({ kind: "bytes", type: TYPE, bytes: found ?? refuseWith(code, why) });
 
 /** That a key of the state has its value, or that there is no such key. */
-export const proofOf = ({ node }: Context, key: string): Answer =>
-  bytes(node.prove(key), "proof_unavailable", "Cannot prove anything of this block, as its certificate is that of another: try again after the next one");
+export const proofOf = async ({ node }: Context, key: string): Promise<Answer> =>
+  bytes(await node.prove(key), "proof_unavailable", "Cannot prove anything of this block, as its certificate is that of another: try again after the next one");
 
 export function proofRoutes(context: Context): readonly Route[] {
   const { node } = context;
-  const prove = (key: string): Answer => proofOf(context, key);
+  const prove = (key: string): Promise<Answer> => proofOf(context, key);
   const addressIn = (text: string): Uint8Array => parseAddress(text) ?? refuseWith("parameter_invalid", `Cannot read "${text}" as an address: its checksum is wrong`);
   return [
     {
