@@ -62,6 +62,17 @@ export const LOG_QUIET_MS = 1_000;
 /** And at most so long after the close: a request runs 30 s at most. */
 export const LOG_LAST_LINES_MS_MAX = 35_000;
 
+/**
+ * Blocks that one request for events reads, so many in one turn of the event loop, and such requests at once: each block is a
+ * read of the disk, and the chain's own work goes between.
+ */
+export const EVENT_BLOCKS_MAX = 512;
+export const EVENT_BLOCKS_PER_TURN = 16;
+export const EVENT_REQUESTS_MAX = 8;
+/** Clients that follow events at once, each with at most so many bytes unsent: the rest waits on the disk. */
+export const EVENT_FOLLOWERS_MAX = 64;
+export const EVENT_FOLLOWER_BYTES_MAX: number = 256 * 1024;
+
 /** A repeated failure waits 250 ms, 500 ms, … and at most this. */
 export const RETRY_MS_FIRST = 250;
 export const RETRY_MS_MAX = 30_000;

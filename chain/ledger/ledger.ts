@@ -226,6 +226,7 @@ function applyTransaction(ledger: Ledger, context: BlockContext, transaction: De
     outcomes.push({ txid, ok: false, code: result.code, message: result.message });
     return null;
   }
+  for (let i = eventCount; i < context.events.length; i++) context.events[i] = { ...context.events[i]!, transaction: outcomes.length };
   outcomes.push({ txid, ok: true });
   return null;
 }

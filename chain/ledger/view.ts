@@ -210,7 +210,11 @@ export type PageRequest = { readonly after?: Hex; readonly limit?: number };
 /** Why a lease left a machine. */
 export type LeaseEnd = "moved" | "drained" | "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded";
 /** What a block did, for logs and subscribers: not part of the state. Seconds are money seconds. */
-export type LedgerEvent =
+export type LedgerEvent = Happening & {
+  /** Which of the block's transactions did it, by index; left out: the block itself (placement, what was due, suspicions). */
+  readonly transaction?: number;
+};
+type Happening =
   | HoldingEvent
   | { readonly kind: "deployed"; readonly deploymentId: Address; readonly owner: Address; readonly name: string }
   | { readonly kind: "placed"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint }

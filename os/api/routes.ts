@@ -15,6 +15,7 @@ import { SETTINGS_DEFAULT, settingsFor } from "../configuration.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
 import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson, validatorJson } from "./json.ts";
+import { eventRoute } from "./events.ts";
 import { holdingRoutes } from "./holdings.ts";
 import { logRoute } from "./logs.ts";
 import { machineRoutes } from "./machine.ts";
@@ -74,6 +75,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       run: (call) => json(billJson(view().bill(idOf(call), context.node.moneySecondNow()) ?? deploymentUnknown(hex(idOf(call))))),
     },
     logRoute(context),
+    eventRoute(context),
     {
       id: "getUsage", method: "GET", path: "/v1/deployments/{id}/usage", auth: "owner", summary: "Requests, fuel, CPU time and memory of a deployment on this machine, to its owner",
       parameters: byId, answers: answers(ref("Usage")),

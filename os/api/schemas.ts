@@ -111,6 +111,13 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     height: number, id: hexOf(32), bytes: { ...base64, description: "The block; of height 0, the genesis." }, certificate: base64, header: { ...open, type: ["object", "null"] },
     outcomes: listOf(outcome), events: listOf(open),
   }),
+  Event: object({
+    cursor: { ...text, description: "`after` this one." }, height: number, block: { ...hexOf(32), description: "The block's id: what proves the event is in it." }, timeMs: decimal, second: decimal,
+    kind: { ...text, description: "placed, ready, failed, ended, moving, draining, updated, promoted, rolledBack, health, up, down, closed, …" },
+    transaction: { ...textOrNull, pattern: "^[0-9a-f]{64}$", description: "The one that did it; null: the block itself (placement, what was due, silence)." },
+    deployment: { ...textOrNull, pattern: "^[0-9a-f]{40}$" }, name: { ...textOrNull, description: "The deployment's, as long as the ledger knows it." },
+    lease: { type: ["integer", "null"], minimum: 0 }, machine: addressOrNull, cause: textOrNull, details: { ...open, description: "The ledger's own words." },
+  }),
   Transaction: object({ txid: hexOf(32), height: number, index: number, ok: { type: "boolean" }, code: text }, ["code"]),
   Submitted: object({ txid: hexOf(32), height: number, ok: { type: "boolean" }, code: text }, ["height", "ok", "code"]),
   Upload: object({ digest, bytes: number, kind: { enum: ["service", "task", "configuration"] }, imports: listOf(text), expiresAtMs: number }, ["imports"]),

@@ -194,6 +194,30 @@ test("logs -f goes on until the deployment is closed, which is no failure, and s
   assert.equal((await terminal.run("logs", "hello")).stderr, "");
 });
 
+test("events: a line for each, page after page, with its block and the transaction that did it; -f ends with the deployment", async (t) => {
+  const { machine, terminal, id } = await world(t);
+  machine.events = [
+    { height: 2, kind: "deployed", deployment: id, name: "hello", transaction: "ab".repeat(32) }, { height: 3, kind: "placed", deployment: id, name: "hello", lease: 0, machine: `gw1${"q".repeat(38)}` },
+    { height: 4, kind: "down", machine: `gw1${"p".repeat(38)}` }, { height: 5, kind: "failed", deployment: id, name: "hello", lease: 0, cause: "trap\u001b[2J" }, { height: 6, kind: "closed", deployment: id, name: "hello" },
+  ];
+  const lines = async (...words: string[]): Promise<string[]> => (await terminal.run("events", ...words)).stdout.trimEnd().split("\n");
+  const [header, ...rows] = await lines("hello");
+  assert.match(header!, /^ +BLOCK +TIME +SECOND +EVENT +DEPLOYMENT +LEASE +MACHINE +TRANSACTION +BLOCK ID +CAUSE$/);
+  assert.equal(rows.length, 4);
+  assert.match(rows[0]!, /^ +2 +1970-01-01T00:00:02\.000Z +2 +deployed +hello +abababababab +000000000000$/);
+  assert.match(rows[1]!, /^ +3 +\S+ +3 +placed +hello +0 +gw1qqqqqqqqq… +000000000000$/);
+  assert(rows[2]!.endsWith("trap\\x1b[2J"));
+  assert.equal(rows[1]!.indexOf("gw1"), header!.indexOf("MACHINE"));
+  assert.deepEqual((await lines()).length, 6);
+  assert.deepEqual((await lines("hello", "-f", "--since", "5")).slice(1).map((line) => line.trim().split(/ +/)[3]), ["failed", "closed"]);
+  const json = (await lines("hello", "--json")).map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.deepEqual(json.map(({ height, kind }) => [height, kind]), [[2, "deployed"], [3, "placed"], [5, "failed"], [6, "closed"]]);
+  machine.events = [];
+  assert.deepEqual(await lines("hello"), ["Nothing happened"]);
+  assert.deepEqual(await terminal.errorOf("events", "nothing"), { exit: 1, code: "deployment_unknown" });
+  assert.equal((await terminal.errorOf("events", "--since", "x")).exit, 2);
+});
+
 test("bill --watch prints until it is stopped, and that is no failure", async (t) => {
   const { terminal } = await world(t);
   const stop = new AbortController();

@@ -42,6 +42,8 @@ export type FakeMachine = {
   replicas: "ready" | "failed" | "slow";
   /** Lines of every log; a follower gets one more after each, and then the end. */
   logLines: { stream: string; line: string; requestId?: string }[];
+  /** What happened; a follower gets all that is after its cursor's block, and then the end. */
+  events: { height: number; kind: string; deployment?: string; name?: string; lease?: number; machine?: string; transaction?: string; cause?: string }[];
   readonly keys: Map<string, { key: Uint8Array; scopes: number; limit: bigint; expiryMs: bigint }[]>;
   readonly thresholds: Map<string, number>;
   readonly validators: Map<string, { id: string; key: string; operator: string; state: string; stake: bigint; unbonding: bigint[]; weight: number; weightNext: number }>;
@@ -58,7 +60,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    cutNext: false, replicas: "ready", logLines: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
+    cutNext: false, replicas: "ready", logLines: [], events: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
   };
   let height = 1;
 
@@ -94,6 +96,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       case "GET accounts": return json(response, 200, { address: name, balance: String(machine.balances.get(name) ?? 0n), nonce: String(machine.nonces.get(name) ?? 0n), threshold: machine.thresholds.get(name) ?? 1, keys: (machine.keys.get(name) ?? []).map((one) => ({ ...one, key: hex(one.key), limit: String(one.limit), expiryMs: String(one.expiryMs) })) });
       case "GET validators": return json(response, 200, { validators: [...machine.validators.values()].map((one) => ({ commissionBps: 1_000, delegated: "0", delegatedShares: "0", leaving: "0", ...one, stake: String(one.stake), unbonding: one.unbonding.map((left) => ({ amount: String(left), releaseMs: "1700000000000", releaseEpoch: 4 })) })), next: null });
       case "GET locks": case "GET names": case "GET delegations": case "GET parameters": return holdings(response, kind, name);
+      case "GET events": return events(response, query);
       case "GET machines": return json(response, 200, { machines: [offer()], next: null });
       case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
@@ -168,6 +171,18 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     response.write(": still here\n\n");
     for (const [i, line] of machine.logLines.entries()) response.write(`id: ${i}\nevent: line\ndata: ${JSON.stringify({ sequence: i, timeMs: 1_000 + i, requestId: null, ...line })}\n\n`);
     response.write('event: skipped\ndata: {"lines":3}\n\n');
+    response.end("event: end\ndata: {}\n\n");
+  }
+
+  /** Pages of two. */
+  function events(response: ServerResponse, query: URLSearchParams): void {
+    const after = Number(query.get("after") ?? 0);
+    const rows = machine.events.filter(({ height: at, deployment }) => at > after && (query.get("deployment") ?? deployment) === deployment).map((event, i) => ({
+      cursor: `${event.height}.${i}`, block: "00".repeat(31) + String(event.height).padStart(2, "0"), timeMs: String(1_000 * event.height), second: String(event.height), transaction: null, deployment: null, name: null, lease: null, machine: null, cause: null, details: {}, ...event,
+    }));
+    if (query.get("follow") !== "true") return json(response, 200, { events: rows.slice(0, 2), next: rows.length > 2 ? String(rows[1]!.height) : null });
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    for (const row of rows) response.write(`id: ${row.cursor}\nevent: event\ndata: ${JSON.stringify(row)}\n\n`);
     response.end("event: end\ndata: {}\n\n");
   }
 

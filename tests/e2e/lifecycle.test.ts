@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import test from "node:test";
 import { needs } from "../require.ts";
-import { cliJson, eventually, http, root, startMachine, temporaryFolder } from "./stage.ts";
+import { cli, cliJson, eventually, http, root, startMachine, temporaryFolder } from "./stage.ts";
 
 type Bill = { total: string; paid: string; closed: boolean; refunded: string; segments: { rate: string; seconds: string; amount: string; index: number }[] };
 
@@ -56,6 +56,21 @@ test("deploy, request, resize, scale to two, top up, remove: the tenant paid Σ 
   assert.ok(bill.segments.length >= 3, "one segment before the resize, one after it, one of the second replica, at least");
   assert.ok(BigInt(bill.total) > 0n);
   assert.deepEqual(new Set(bill.segments.map(({ index }) => index)), new Set([0, 1]));
+
+  // What happened is in the blocks, each event with the transaction that did it or none.
+  const { stdout } = await cli(machine, ["events", deployed.id, "--json"]);
+  type Happened = { kind: string; height: number; block: string; transaction: string | null; name: string; lease: number | null };
+  const happened = stdout.trim().split("\n").map((line) => JSON.parse(line) as Happened);
+  const first = (kind: string): Happened => happened.find((event) => event.kind === kind) ?? assert.fail(`nothing was ${kind}: ${stdout}`);
+  const [placed, ready, closed] = [first("placed"), first("ready"), first("closed")];
+  assert.deepEqual([placed.name, placed.lease, placed.transaction, closed.lease], ["hello", 0, null, null]);
+  assert.ok(placed.height < ready.height && ready.height < closed.height);
+  for (const { height, block, transaction } of [placed, ready, closed]) {
+    const kept = (await (await fetch(`${machine.api}/v1/blocks/${height}`)).json()) as { id: string; outcomes: { txid: string }[] };
+    assert.equal(kept.id, block);
+    assert.ok(transaction === null || kept.outcomes.some(({ txid }) => txid === transaction));
+  }
+  assert.notEqual(ready.transaction, null, "a machine said so");
 
   const { code, report } = await audit(machine.api);
   assert.equal(code, 0, JSON.stringify(report));

@@ -38,7 +38,8 @@ test("money that is locked is the recipient's when anybody shows the secret in t
   assert.strictEqual(balanceOf(world, carol), 1_000n * TOKEN - claim.body.fee);
   assert.deepStrictEqual([world.view.lock(id), world.view.supply().locked], [null, 0n]);
   const [event] = world.history.at(-1)!.applied.events;
-  assert(event?.kind === "lockClaimed" && event.preimage.toHex() === secret.toHex(), "who waits for the secret elsewhere reads it here");
+  assert.strictEqual(event?.transaction, 0, "what a transaction did names it");
+  assert(event.kind === "lockClaimed" && event.preimage.toHex() === secret.toHex(), "who waits for the secret elsewhere reads it here");
   await agrees(world);
 });
 

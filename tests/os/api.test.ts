@@ -6,9 +6,10 @@ import type { TestContext } from "node:test";
 import { stateKey } from "#chain/codec/proof.ts";
 import { addressText } from "#chain/codec/address.ts";
 import { encode } from "#chain/codec/cbor.ts";
+import { encodeBlock } from "#chain/codec/schema.ts";
 import { signTransaction } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
-import type { BillView, DeploymentView, LeaseView } from "#chain/ledger/view.ts";
+import type { BillView, DeploymentView, LeaseView, LedgerEvent } from "#chain/ledger/view.ts";
 import { type Hex, hex } from "#chain/types.ts";
 import { checkOwner } from "#os/api/context.ts";
 import type { Context } from "#os/api/context.ts";
@@ -19,10 +20,11 @@ import type { Route } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi, uploadMsMax } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
-import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_LAST_LINES_MS_MAX, LOG_QUIET_MS, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
+import { EVENT_BLOCKS_MAX, EVENT_FOLLOWERS_MAX, LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_LAST_LINES_MS_MAX, LOG_QUIET_MS, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
 import { LogStore } from "#os/logs.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { SandboxError } from "#sandbox/sandbox.ts";
+import { BLOCK } from "../golden/consensus.ts";
 import { type FakeNode, accountOf, fakeNode, idOf, seedOf } from "./fakeNode.ts";
 import { validate } from "./jsonSchema.ts";
 import { type Call, type HttpAnswer, type Signer, authorization, http, signed, temporaryFolder } from "./stage.ts";
@@ -98,7 +100,7 @@ test("every public route answers in the shape that the document promises", async
   const paths: Readonly<Record<string, string>> = {
     getStatus: "/v1/status", getSupply: "/v1/supply", getValidators: "/v1/validators", getMachines: "/v1/machines", getDeployments: "/v1/deployments", getDeployment: `/v1/deployments/${ID}`, getBill: `/v1/deployments/${ID}/bill`,
     getAccount: `/v1/accounts/${addressText(accountOf(OWNER))}`, getBlock: "/v1/blocks/latest", getTransaction: `/v1/transactions/${txid}`, getOpenapi: "/openapi.json", getHealth: "/healthz",
-    getParameters: "/v1/parameters",
+    getParameters: "/v1/parameters", getEvents: `/v1/events?deployment=${ID}`,
     getNames: `/v1/names?account=${addressText(accountOf(OWNER))}`, getName: "/v1/names/shop",
     getDelegations: `/v1/delegations?account=${addressText(accountOf(OWNER))}`,
     getLocks: `/v1/locks?account=${addressText(accountOf(OWNER))}`, getLock: `/v1/locks/${ID}`,
@@ -113,6 +115,83 @@ test("every public route answers in the shape that the document promises", async
     assert.equal(answer.status, 200, answer.text);
     assert.deepEqual(validate(route.answers[200]?.schema ?? {}, answer.json, SCHEMAS), [], route.id);
   }
+});
+
+const BLOCK_BYTES = encodeBlock(BLOCK);
+/** The chain goes on by a block that did this; its one transaction is its height's. */
+const goOn = (node: FakeNode, ...events: LedgerEvent[]): void => {
+  const at = node.blocks.length;
+  const txid = sha256(Uint8Array.of(at % 256, at >> 8));
+  node.blocks.push({ height: at as never, id: sha256(Uint8Array.of(at % 256, at >> 8, 1)), bytes: at === 0 ? Uint8Array.of(1) : BLOCK_BYTES, certificate: new Uint8Array(0), outcomes: [{ txid, ok: true }], events });
+  for (const told of node.finalListeners) told();
+};
+const placed = (n: number, machine = MACHINE): LedgerEvent => ({ kind: "placed", deploymentId: idOf(n), index: 0, machine, rate: 1250n });
+
+test("events: each once, with its block, its time and what did it; of one deployment or machine, and in pages that end inside a block", async (t) => {
+  const { node, get, routes } = await world(t);
+  goOn(node);
+  goOn(node, { kind: "deployed", deploymentId: idOf(1), owner: accountOf(OWNER), name: "d1", transaction: 0 }, placed(1));
+  for (let n = 0; n < EVENT_BLOCKS_MAX + 5; n += 1) goOn(node);
+  goOn(node, { kind: "opened", deploymentId: idOf(1), index: 0, machine: MACHINE, rate: 1250n, second: 9n, transaction: 0 }, placed(2, accountOf(4)), { kind: "machine", machine: accountOf(4), operator: accountOf(2), state: "down" });
+  const last = node.blocks.length - 1;
+  const all = async (query: string, limit: number): Promise<Record<string, any>[]> => { // oxlint-disable-line typescript/no-explicit-any
+    const rows = [];
+    for (let after: string | null = "0"; after !== null;) {
+      const { status, json, text } = await get(`/v1/events?after=${after}&limit=${limit}${query}`);
+      assert.equal(status, 200, text);
+      assert.deepEqual(validate(routes.find(({ id }) => id === "getEvents")!.answers[200]!.schema!, json, SCHEMAS), []);
+      assert(json.events.length <= limit);
+      rows.push(...json.events);
+      after = json.next;
+    }
+    return rows;
+  };
+  for (const limit of [1, 2, 3, 100]) assert.deepEqual((await all("", limit)).map(({ cursor, kind }) => `${cursor} ${kind}`), ["1.0 deployed", "1.1 placed", `${last}.0 ready`, `${last}.1 placed`, `${last}.2 down`]);
+  const [deployed, waiting, ready] = await all(`&deployment=${ID}`, 100);
+  const txid = (at: number): string => hex(node.blocks[at]!.outcomes[0]!.txid);
+  assert.deepEqual([deployed!["transaction"], waiting!["transaction"], ready!["transaction"]], [txid(1), null, txid(last)]);
+  assert.deepEqual([ready!["block"], ready!["name"], ready!["lease"], ready!["machine"], ready!["timeMs"], ready!["second"]], [hex(node.blocks[last]!.id), "d1", 0, addressText(MACHINE), String(BLOCK.header.timeMs), String(BLOCK.header.moneySecond)]);
+  assert.deepEqual((await all(`&machine=${addressText(accountOf(4))}`, 100)).map(({ kind }) => kind), ["placed", "down"]);
+  // Of the newest blocks when nothing is said; nothing after the last; from the first kept one where older ones are gone.
+  assert.deepEqual((await get("/v1/events")).json.events.length, 3);
+  assert.deepEqual((await get(`/v1/events?after=${last}`)).json, { events: [], next: null });
+  for (let at = 1; at < last - 2; at += 1) node.blocks[at] = null as never;
+  assert.deepEqual((await all("", 100)).map(({ kind }) => kind), ["ready", "placed", "down"]);
+  for (const query of ["after=x", "after=-1", "after=1.", "after=01", "limit=0", "limit=501", "machine=gw1", "deployment=xyz"]) refused(await get(`/v1/events?${query}`), 400, "parameter_invalid");
+});
+
+test("the stream of events begins where it is asked to, misses none, and ends when its deployment is gone; so many may follow and no more", async (t) => {
+  const { node, port, get } = await world(t);
+  goOn(node);
+  goOn(node, placed(1), placed(2));
+  const open = async (query: string): Promise<{ sees: (marker: string) => Promise<void>; text: () => string; close: () => void }> => {
+    const socket = connect(port, "127.0.0.1");
+    t.after(() => socket.destroy());
+    let text = "";
+    socket.on("data", (chunk) => (text += chunk.toString()));
+    socket.write(`GET /v1/events?follow=true${query} HTTP/1.1\r\nhost: x\r\n\r\n`);
+    const sees = async (marker: string): Promise<void> => {
+      while (!text.includes(marker)) await once(socket, "data");
+    };
+    await sees("\r\n\r\n");
+    return { sees, text: () => text, close: () => void socket.destroy() };
+  };
+  const [whole, one] = [await open("&after=1.0"), await open(`&after=0&deployment=${ID}`)];
+  await Promise.all([whole.sees("id: 1.1"), one.sees("id: 1.0")]);
+  for (let n = 0; n < 40; n += 1) goOn(node, placed(2));
+  goOn(node, placed(1));
+  node.deploymentMap.delete(ID);
+  goOn(node, { kind: "closed", deploymentId: idOf(1), owner: accountOf(OWNER), refunded: 5n });
+  await Promise.all([whole.sees("id: 43.0"), one.sees("event: end\ndata: {}\n\n\r\n0\r\n\r\n")]);
+  const cursors = (text: string): string[] => [...text.matchAll(/^id: (.*)$/gm)].map((match) => match[1]!);
+  assert.deepEqual(cursors(whole.text()), ["1.1", ...Array.from({ length: 42 }, (_, n) => `${n + 2}.0`)]);
+  assert.deepEqual(cursors(one.text()), ["1.0", "42.0", "43.0"]);
+  assert.match(one.text(), /"kind":"closed"/);
+  const others = await Promise.all(Array.from({ length: EVENT_FOLLOWERS_MAX - 1 }, () => open("")));
+  refused(await get("/v1/events?follow=true"), 503, "busy");
+  for (const other of [whole, ...others]) other.close();
+  while (node.finalListeners.size > 0) await new Promise((resolve) => setImmediate(resolve));
+  await open("");
 });
 
 test("proofs come as CBOR; of what has no certificate of its own, or no such epoch, there is none", async (t) => {

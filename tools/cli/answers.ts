@@ -106,6 +106,7 @@ export type Deployment = {
   readonly concurrency: number;
   readonly isolation: string;
   readonly replicas: number;
+  readonly createdHeight: number;
   /** Cause of the last failure since the owner acted. */
   readonly failure: string | null;
   readonly host: string;
@@ -157,6 +158,23 @@ export type Bill = {
   readonly refunded: bigint;
 };
 export type LogLine = { readonly sequence: number; readonly timeMs: bigint; readonly stream: string; readonly requestId: string | null; readonly line: string };
+export type EventAnswer = {
+  /** Ask for what came after it. */
+  readonly cursor: string;
+  readonly height: number;
+  /** The id of the block. */
+  readonly block: string;
+  readonly timeMs: bigint;
+  readonly second: bigint;
+  readonly kind: string;
+  /** null: the block itself did it. */
+  readonly transaction: string | null;
+  readonly deployment: string | null;
+  readonly name: string | null;
+  readonly lease: number | null;
+  readonly machine: string | null;
+  readonly cause: string | null;
+};
 export type Submitted = { readonly txid: string; readonly height?: number | null; readonly ok?: boolean | null; readonly code?: string | null };
 export type Uploaded = { readonly digest: string; readonly kind: string; readonly bytes: number };
 export type Block = { readonly height: number; readonly id: string; readonly bytes: string; readonly certificate: string | null };
@@ -248,7 +266,7 @@ const readRollout: Reader<Rollout> = object<Rollout>({
   ...VERSION, weight: count, weightNow: count, replicas: count, healthySeconds: count, failuresMax: count, failures: count, deadline: u64, healthyFrom: orNull(u64),
 });
 export const readDeployment: Reader<Deployment> = object<Deployment>({
-  id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, failure: orNull(text), host: text, url: text,
+  id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, createdHeight: orElse(count, 1), failure: orNull(text), host: text, url: text,
   leases: listOf(readLease), configuration: orNull(text), rateMax: orElse(u64, 0n), revision: orElse(count, 1), rollout: orNull(readRollout), history: orElse(listOf(object<Version>(VERSION)), []), rolledBack: orNull(text),
   constraints: orElse(object<Constraints>({ regions: listOf(text), operators: listOf(text), labels: listOf(text) }), { regions: [], operators: [], labels: [] }),
 });
@@ -261,6 +279,9 @@ export const readBill: Reader<Bill> = object<Bill>({
 });
 export const readLogLine: Reader<LogLine> = object<LogLine>({ sequence: count, timeMs: u64, stream: text, requestId: orNull(text), line: text });
 export const readSkipped: Reader<{ readonly lines: number }> = object<{ readonly lines: number }>({ lines: count });
+export const readEvent: Reader<EventAnswer> = object<EventAnswer>({
+  cursor: text, height: count, block: text, timeMs: u64, second: u64, kind: text, transaction: orNull(text), deployment: orNull(text), name: orNull(text), lease: orNull(count), machine: orNull(text), cause: orNull(text),
+});
 export const readSubmitted: Reader<Submitted> = object<Submitted>({ txid: text, height: orNull(count), ok: orNull(flag), code: orNull(text) });
 export const readUploaded: Reader<Uploaded> = object<Uploaded>({ digest: text, kind: text, bytes: count });
 export const readBlock: Reader<Block> = object<Block>({ height: count, id: text, bytes: text, certificate: orNull(text) });

@@ -13,8 +13,8 @@ import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.t
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { CommandName } from "#os/machineControl.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type DelegationAnswer, type Deployment, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDelegation, readDeployment, readLock, readName, readParameters, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -47,6 +47,8 @@ const SIGNATURE_LIFETIME_MS = 120_000;
 const COMMAND_LIFETIME_MS = 45_000;
 const PAGE_ROWS = 100;
 const PAGES_MAX = 100;
+/** A page of events looks through a bounded number of blocks, of which most did nothing. */
+const EVENT_PAGES_MAX = 1_000;
 
 /** A refusal by the machine, or that none answered: then `status` is 0, and `reached` says whether the call may have come through. */
 export class ApiError extends CliError {
@@ -60,6 +62,8 @@ export class ApiError extends CliError {
 }
 
 export type LogOptions = { readonly follow?: boolean; readonly tail?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void; readonly onEnd?: () => void };
+
+export type EventFilter = { readonly deployment?: string | undefined; readonly machine?: string | undefined; readonly after?: string | undefined; readonly follow?: boolean; readonly signal?: AbortSignal };
 
 type Call = {
   readonly method: "GET" | "PUT" | "POST";
@@ -212,6 +216,36 @@ export class ApiClient {
       }
     } catch (error) {
       if (!(options.signal?.aborted ?? false)) throw this.#failure(call, error);
+    } finally {
+      answer.body.destroy();
+    }
+  }
+
+  /** Events of final blocks, page after page to a bound; with `follow` those that come, too, until the signal, or the deployment asked for is gone. */
+  async *events({ follow, signal, ...filter }: EventFilter): AsyncGenerator<EventAnswer, void, undefined> {
+    if (follow !== true) {
+      let { after } = filter;
+      for (let pages = 0; pages < EVENT_PAGES_MAX; pages++) {
+        const call: Call = { method: "GET", path: `/v1/events${query({ ...filter, after, limit: PAGE_ROWS })}`, timeoutMs: this.#timeouts.readMs, signal };
+        const { items, next } = readPage("events", readEvent)(await this.#json(call), "answer");
+        yield* items;
+        if (next === null) return;
+        after = next;
+      }
+      throw new CliError("too_many_pages", `There are more events after block ${after?.split(".")[0]}: begin there with --since`);
+    }
+    yield* this.#stream({ method: "GET", path: `/v1/events${query({ ...filter, follow: "true" })}`, timeoutMs: this.#timeouts.readMs, accept: "text/event-stream", signal }, readEvent);
+  }
+
+  async *#stream<T>(call: Call, read: Reader<T>): AsyncGenerator<T, void, undefined> {
+    const answer = await this.#open(call);
+    try {
+      for await (const { event, data } of serverSentEvents(answer.body, { silenceMs: this.#timeouts.silenceMs })) {
+        if (event === "end") return;
+        yield read(parseJson(data), event);
+      }
+    } catch (error) {
+      if (!(call.signal?.aborted ?? false)) throw this.#failure(call, error);
     } finally {
       answer.body.destroy();
     }

@@ -18,6 +18,7 @@ import { deploy } from "./commands/deploy.ts";
 import { dev } from "./commands/dev.ts";
 import { devnet } from "./commands/devnet.ts";
 import { doctor } from "./commands/doctor.ts";
+import { events } from "./commands/events.ts";
 import { image } from "./commands/image.ts";
 import { lock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
@@ -48,7 +49,7 @@ import { jsonText, paint, plain } from "./table.ts";
 /** In the order in which they are listed: to begin, to author, to look, to pay, to hold, to run alone, to operate. */
 export const COMMANDS: readonly (readonly [group: string, commands: readonly Command[]])[] = [
   ["Begin", [newProject, dev, test]],
-  ["Deploy", [build, plan, deploy, ps, logs, bill]],
+  ["Deploy", [build, plan, deploy, ps, events, logs, bill]],
   ["Change", [scale, resize, topup, move, promote, rollback, rm]],
   ["Hold", [account, transfer, lock, name, stake, claim, tx, status]],
   ["Without a chain", [run, serve, bindgen, doctor]],
