@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "chain/node": ["chain"],
   sandbox: ["sandbox"],
   "workloads/manifest": ["chain/types", "sandbox/limits", "sandbox/outgoing", "workloads/tomlPlaces"],
+  "workloads/blueprint": ["workloads/manifest", "workloads/tomlPlaces"],
   "workloads/tomlPlaces": [],
   "workloads/sdk": ["sandbox/wit", "workloads/manifest", "workloads/sdk"],
   "workloads/sdk/testing": ["sandbox", "workloads"],
@@ -48,7 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Pure code: imports `node:assert` at most, reads no clock, draws no random number, awaits nothing. */
-const PURE = ["chain/consensus", "chain/ledger", "chain/liveness", "chain/codec", "os/supervisor/plan.ts", "os/boot/cmdline.ts", "tools/devnet/schedule.ts", "workloads/manifest.ts", "workloads/tomlPlaces.ts", "sandbox/limits.ts", "sandbox/outgoing.ts"];
+const PURE = ["chain/consensus", "chain/ledger", "chain/liveness", "chain/codec", "os/supervisor/plan.ts", "os/boot/cmdline.ts", "tools/devnet/schedule.ts", "workloads/manifest.ts", "workloads/blueprint.ts", "workloads/tomlPlaces.ts", "sandbox/limits.ts", "sandbox/outgoing.ts"];
 const IMPURE: readonly (readonly [RegExp, string])[] = [
   [/\bDate\b/, "reads a clock"], [/\bMath\.(random|pow|exp|log\w*|sqrt|sin|cos)\b/, "is not the same on every computer"], [/\bsetTimeout\b|\bsetInterval\b|\bsetImmediate\b/, "sets a timer"],
   [/\bawait\b|\basync\b/, "awaits"], [/\bfetch\(/, "does I/O"], [/\bperformance\b/, "reads a clock"], [/\bprocess\./, "reads the process"], [/[^\w.$]\d+\.\d+\b/, "has a float"],

@@ -53,7 +53,9 @@ export type Manifest = {
 
 export type ManifestErrorCode =
   | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
-  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "path_invalid" | "placement_invalid" | "secrets_refused";
+  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "path_invalid" | "placement_invalid" | "secrets_refused"
+  // Of an app (blueprint.ts).
+  | "needs_invalid" | "need_unknown" | "need_circular" | "name_taken" | "app_empty";
 
 export type ManifestError = {
   readonly file: string;
@@ -84,8 +86,8 @@ const SECONDS_PER_HOUR = 3_600n;
 const DEPOSIT_DEFAULT: bigint = UNITS_PER_TOKEN;
 
 type Reading<T> = { readonly value: T } | { readonly code: ManifestErrorCode };
-type Field<T> = { readonly expected: string; readonly read: (value: TomlValue) => Reading<T> };
-type Table = { readonly [key: string]: TomlValue };
+export type Field<T> = { readonly expected: string; readonly read: (value: TomlValue) => Reading<T> };
+export type Table = { readonly [key: string]: TomlValue };
 
 const name: Field<string> = {
   expected: `a DNS label: a to z, 0 to 9 and inner hyphens, at most ${NAME_LENGTH_MAX} characters`,
@@ -211,20 +213,33 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
   placement: ["regions", "operators", "labels"],
 };
 
-/** Parses and checks a manifest. `fileName` is only what errors call the file. */
-export function parseManifest(text: string, fileName: string): Parsed {
+/** Fields that a blueprint has too. */
+export const FIELDS: {
+  readonly name: Field<string>; readonly path: Field<string>; readonly replicas: Field<number>; readonly tokens: Field<bigint>; readonly variable: Field<string>;
+} = { name, path: assets, replicas, tokens, variable };
+
+export const isVariableName = (key: string): boolean => /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(key);
+
+/** The tables of a manifest, with nothing of them checked. */
+export function readToml(text: string, fileName: string): { readonly root: Table } | { readonly error: ManifestError } {
   if (text.length > MANIFEST_CHARACTERS_MAX) {
     const expected = `at most ${MANIFEST_CHARACTERS_MAX} characters`;
-    return { ok: false, errors: [{ file: fileName, line: 1, column: 1, code: "manifest_too_large", expected, message: `the manifest has ${text.length} characters; expected ${expected}` }] };
+    return { error: { file: fileName, line: 1, column: 1, code: "manifest_too_large", expected, message: `the manifest has ${text.length} characters; expected ${expected}` } };
   }
-  let root: Table;
   try {
-    root = parse(text, { integersAsBigInt: true, unsafeKeyBehaviour: "throw" });
+    return { root: parse(text, { integersAsBigInt: true, unsafeKeyBehaviour: "throw" }) };
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const reason = (error.message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
-    return { ok: false, errors: [{ file: fileName, line: error.line, column: error.column, code: "toml_syntax", expected: "TOML 1.0", message: `this is not TOML: ${reason}` }] };
+    return { error: { file: fileName, line: error.line, column: error.column, code: "toml_syntax", expected: "TOML 1.0", message: `this is not TOML: ${reason}` } };
   }
+}
+
+/** Parses and checks a manifest. `fileName` is only what errors call the file. */
+export function parseManifest(text: string, fileName: string): Parsed {
+  const read = readToml(text, fileName);
+  if ("error" in read) return { ok: false, errors: [read.error] };
+  const { root } = read;
   const reader = new Reader(root, fileName, locate(text));
   const manifest = readFields(reader);
   return reader.errors.length > 0 ? { ok: false, errors: reader.inOrder() } : { ok: true, manifest };
@@ -336,7 +351,7 @@ class Reader {
     let characters = 0;
     for (const key of Object.keys(table).sort()) {
       const path = `environment.${key}`;
-      if (!/^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(key)) this.refuse(path, "variable_invalid", variable.expected, `"${key}" cannot be the name of a variable`);
+      if (!isVariableName(key)) this.refuse(path, "variable_invalid", variable.expected, `"${key}" cannot be the name of a variable`);
       const value = this.optional(path, variable, "");
       characters += key.length + value.length;
       found.push([key, value]);
@@ -387,9 +402,9 @@ class Reader {
   }
 }
 
-const own = (table: Table, key: string): TomlValue | undefined => (Object.hasOwn(table, key) ? table[key] : undefined);
+export const own = (table: Table, key: string): TomlValue | undefined => (Object.hasOwn(table, key) ? table[key] : undefined);
 
-const isTable = (value: TomlValue): value is Extract<TomlValue, Table> =>
+export const isTable = (value: TomlValue): value is Extract<TomlValue, Table> =>
   typeof value === "object" && !Array.isArray(value) && !(value instanceof TomlDate);
 
 function ofText(value: TomlValue, valid: (text: string) => boolean, code: ManifestErrorCode): Reading<string> {
@@ -418,14 +433,14 @@ function choice<T extends string>(...words: readonly T[]): Field<T> {
   };
 }
 
-function shown(value: TomlValue): string {
+export function shown(value: TomlValue): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
   if (typeof value === "bigint" || typeof value === "boolean" || typeof value === "number") return String(value);
   return Array.isArray(value) ? "a list" : isTable(value) ? "a table" : "a date";
 }
 
 /** The key that was probably meant: at most two letters away, or of that name in another table. */
-function nearest(key: string, known: readonly (readonly [name: string, path: string])[]): string | null {
+export function nearest(key: string, known: readonly (readonly [name: string, path: string])[]): string | null {
   let best: string | null = null;
   let bestDistance = 3;
   for (const [candidate, path] of known) {

@@ -153,7 +153,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
   function describe(held: Held): object {
     const state = machine.replicas === "ready" ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
     return {
-      id: held.id, name: held.name, owner: held.owner, component: `sha256:${hex(held.componentDigest)}`, state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
+      id: held.id, name: held.name, owner: held.owner, component: `sha256:${hex(held.componentDigest)}`, configuration: held.configurationDigest === null ? null : `sha256:${hex(held.configurationDigest)}`, rateMax: String(held.rateMax), state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
       memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
       leases: Array.from({ length: held.replicas }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
     };
@@ -235,6 +235,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       one.stake -= op.amount;
       one.unbonding.push(op.amount);
     } else if (held !== undefined && op.kind === "scale") machine.deployments.set(held.id, { ...held, replicas: op.replicas });
+    else if (held !== undefined && op.kind === "update") machine.deployments.set(held.id, { ...held, componentDigest: op.componentDigest, configurationDigest: op.configurationDigest });
     else if (held !== undefined && op.kind === "resize") machine.deployments.set(held.id, { ...held, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis });
     else if (held !== undefined && op.kind === "topUp") held.balance += op.amount;
     else if (held !== undefined && op.kind === "close") held.state = "closing";

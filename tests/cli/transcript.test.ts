@@ -5,7 +5,7 @@
  * A change of words is made in that file by hand.
  */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import { startFakeMachine } from "./fakeMachine.ts";
@@ -16,6 +16,10 @@ test("the transcript holds, word for word", async (t) => {
   const terminal = openTerminal(t, { GODWIT_API: machine.url });
   writeFileSync(join(terminal.home, "greeter.wasm"), Uint8Array.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]));
   writeFileSync(join(terminal.home, "godwit.toml"), 'name = "greeter"\nkind = "service"\n\n[budget]\ndeposit = "2.5"\n');
+  mkdirSync(join(terminal.home, "bazaar", "parts"), { recursive: true });
+  writeFileSync(join(terminal.home, "bazaar", "godwit.toml"), '[app]\nname = "bazaar"\n[workloads]\nstore = "parts/one.wasm"\n[workloads.front]\npath = "parts/one.wasm"\nneeds = ["store"]\nreplicas = 2\n[env.staging]\nreplicas = 1\n');
+  writeFileSync(join(terminal.home, "bazaar", "parts", "godwit.toml"), 'name = "one"\nkind = "service"\n');
+  writeFileSync(join(terminal.home, "bazaar", "parts", "one.wasm"), Uint8Array.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]));
   writeFileSync(join(terminal.home, "wrong.toml"), 'name = "Greeter"\nkind = "service"\n\n[budget]\ndeposit = 2.5\n');
   writeFileSync(join(terminal.home, "consensus"), `${"5".repeat(64)}\n`);
   machine.logLines = [{ stream: "system", line: "Loaded: 64 MiB, 16 requests at once" }, { stream: "stdout", line: "GET / 200" }];

@@ -4,6 +4,9 @@
  * `godwit plan` prints it, and `godwit deploy` before it signs. Prices are those of this moment: what is opened later has the rate of then.
  */
 import { PRESETS } from "#chain/constants.ts";
+import { sha256 } from "#chain/crypto.ts";
+import { type Address, hex } from "#chain/types.ts";
+import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Deployment } from "./answers.ts";
 import type { Shell } from "./command.ts";
@@ -16,7 +19,7 @@ const SECONDS_PER_MONTH = 30n * 86_400n;
 /** The chain opens nothing that its escrow cannot pay for a minute. */
 const RUNWAY_SECONDS_MIN: bigint = PRESETS.default.runwaySecondsMin;
 
-export type PlanWanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation">;
+export type PlanWanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation"> & Settings;
 export type Change = { readonly what: string; readonly now: string; readonly wanted: string; /** The command that makes it; null when none can while it runs. */ readonly by: string | null };
 export type Plan = {
   readonly name: string;
@@ -40,16 +43,18 @@ export async function makePlan({ client, account }: Pick<Session, "client" | "ac
   const ratePerSecond = held + seen.placed.reduce((sum, { rate }) => sum + rate, 0n);
   const deposit = running === undefined ? wanted.depositAmount : 0n;
   return {
-    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: changesOf(wanted, digest, running), forecast: seen, ratePerSecond, deposit,
+    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: changesOf(wanted, digest, running, account.address), forecast: seen, ratePerSecond, deposit,
     runwaySeconds: deposit === 0n || ratePerSecond === 0n ? null : deposit / ratePerSecond, problems: problemsOf(seen, deposit, ratePerSecond, balance),
   };
 }
 
-function changesOf(wanted: PlanWanted, digest: string, running: Deployment | undefined): Change[] {
+function changesOf(wanted: PlanWanted, digest: string, running: Deployment | undefined, owner: Address): Change[] {
   const { memoryMib, cpuMillis, replicas } = wanted;
+  const settings = encodeConfiguration(owner, wanted);
   if (running === undefined) return [{ what: "deployment", now: "none", wanted: wanted.name, by: "godwit deploy" }];
   const rows: readonly (readonly [what: string, now: string, wanted: string, by: string | null])[] = [
     ["component", running.component, `sha256:${digest}`, "godwit deploy"],
+    ["settings", running.configuration ?? "none", settings === null ? "none" : `sha256:${hex(sha256(settings))}`, "godwit deploy"],
     ["memory", `${running.memoryMib} MiB`, `${memoryMib} MiB`, "godwit deploy"],
     ["CPU", `${running.cpuMillis}m`, `${cpuMillis}m`, "godwit deploy"],
     ["replicas", String(running.replicas), String(replicas), "godwit deploy"],
@@ -71,8 +76,8 @@ export function planText(shell: Shell, plan: Plan): string {
   const parts = [
     changes.length === 0 ? `${plan.name} is as it should be` : tableText(changes, [
       { title: "CHANGE", cell: ({ what }) => what },
-      { title: "NOW", cell: ({ now }) => short(now) },
-      { title: "WANTED", cell: ({ wanted }) => short(wanted) },
+      { title: "NOW", cell: ({ now }) => shortDigest(now) },
+      { title: "WANTED", cell: ({ wanted }) => shortDigest(wanted) },
       { title: "BY", cell: ({ by }) => by ?? `godwit rm ${plan.name}, then deploy` },
     ]),
     ...(placed.length === 0 ? [] : [tableText(placed, [
@@ -91,4 +96,4 @@ export function planText(shell: Shell, plan: Plan): string {
 }
 
 /** `sha256:0123456789ab…`. */
-const short = (text: string): string => text.replace(/^(sha256:[0-9a-f]{12})[0-9a-f]+$/, "$1…");
+export const shortDigest = (text: string): string => text.replace(/^(sha256:[0-9a-f]{12})[0-9a-f]+$/, "$1…");

@@ -5,7 +5,9 @@
  * and expires by itself, the transaction is all or nothing.
  */
 import { hex } from "#chain/types.ts";
+import type { App } from "#workloads/blueprint.ts";
 import type { Bill, Deployment } from "../answers.ts";
+import { ENVIRONMENT_OPTION, appText, buildApp, deployApp, loadApp, planApp } from "../app.ts";
 import { type Wanted, bring, newGate, taskRefusal, upload } from "../bring.ts";
 import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell } from "../command.ts";
 import { loadComponent, loadManifest } from "../component.ts";
@@ -27,18 +29,23 @@ export const DEPLOY_OPTIONS: Options = {
   deposit: { type: "string", value: "TOKENS", summary: "another deposit than the manifest's" },
 };
 
+/** They mean one workload, not an app. */
+export const SINGLE_OPTIONS: readonly string[] = Object.keys(DEPLOY_OPTIONS);
+
 export const deploy: Command = {
   name: "deploy",
   summary: "Build, upload and deploy a project, and wait until it serves",
-  usage: ["[DIR]", "FILE [--manifest FILE]"],
+  usage: ["[DIR] [--env NAME]", "FILE [--manifest FILE]"],
   options: {
-    ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...WAIT_OPTIONS, ...DEPLOY_OPTIONS,
+    ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...WAIT_OPTIONS, ...DEPLOY_OPTIONS, ...ENVIRONMENT_OPTION,
   },
   arguments: [0, 1],
-  details: "DIR has a godwit.toml and is built first. A component FILE of any language is deployed as it is.",
+  details: "DIR has a godwit.toml and is built first. A component FILE of any language is deployed as it is.\nA godwit.toml with [app] is deployed in the order of its needs; what is there already is left alone.",
   async run(input, shell) {
     const timeoutMs = waitMs(input);
     const path = input.positionals[0] ?? ".";
+    const app = await loadApp(input, shell, path, SINGLE_OPTIONS);
+    if (app !== null) return runApp(input, shell, app, path, timeoutMs);
     const wanted = await wantedOf(input, shell, path);
     await using session = await openSession(input, shell);
     const { component, digest, build } = await loadComponent(path, shell);
@@ -59,6 +66,17 @@ export const deploy: Command = {
     }, () => summaryText(deployment, bill));
   },
 };
+
+async function runApp(input: Input, shell: Shell, app: App, folder: string, timeoutMs: number): Promise<void> {
+  const built = await buildApp(app, folder, shell);
+  await using session = await openSession(input, shell);
+  for (const problem of (await planApp(session, app, built)).problems) warn(shell, problem);
+  const brought = await deployApp(session, shell, app, built, timeoutMs);
+  print(shell, input.json, {
+    app: app.name, environment: app.environment,
+    members: brought.map(({ wave, brought: { did, deployment, done } }) => ({ wave, name: deployment.name, did, id: deployment.id, url: deployment.url, revision: deployment.revision, replicas: deployment.replicas, txid: done?.txid ?? null, height: done?.height ?? null })),
+  }, () => appText(brought));
+}
 
 /** The manifest of what is at `path`, with what the options say; refuses what no deployment can be. */
 export async function wantedOf(input: Input, shell: Shell, path: string): Promise<Wanted> {
