@@ -142,7 +142,7 @@ function registerMachine(context: BlockContext, op: RegisterMachine, { sender }:
   const machine: Machine = { kind: "machine", id, key: op.machineKey, operator: sender, ...fresh, ...known, memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond };
   state.put(machine);
   if (!state.account(id)) state.put(accountOf(state, id));
-  context.events.push({ kind: "machine", machine: id, operator: sender, state: machine.up ? "up" : "down" });
+  context.events.push({ kind: "registered", machine: id, operator: sender });
   return OK;
 }
 

@@ -239,6 +239,8 @@ type Happening =
   | { readonly kind: "rolledBack"; readonly deploymentId: Address; readonly revision: number; readonly cause: string }
   | { readonly kind: "paused"; readonly deploymentId: Address }
   | { readonly kind: "strike"; readonly machine: Address; readonly strikes: number }
+  /** Or registered anew, with other prices or resources. */
+  | { readonly kind: "registered"; readonly machine: Address; readonly operator: Address }
   | { readonly kind: "machine"; readonly machine: Address; readonly operator: Address; readonly state: "up" | "down" }
   | { readonly kind: "bonded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint }
   | { readonly kind: "unbonding"; readonly validator: Address; readonly operator: Address; readonly amount: bigint; readonly releaseMs: bigint }

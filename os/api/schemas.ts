@@ -112,7 +112,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     outcomes: listOf(outcome), events: listOf(open),
   }),
   Event: object({
-    cursor: { ...text, description: "`after` this one." }, height: number, block: { ...hexOf(32), description: "The block's id: what proves the event is in it." }, timeMs: decimal, second: decimal,
+    cursor: { ...text, description: "`after` this one." }, height: number, block: { ...hexOf(32), description: "The id of the final block from which it follows: whoever executes it finds the same." }, timeMs: decimal, second: decimal,
     kind: { ...text, description: "placed, ready, failed, ended, moving, draining, updated, promoted, rolledBack, health, up, down, closed, …" },
     transaction: { ...textOrNull, pattern: "^[0-9a-f]{64}$", description: "The one that did it; null: the block itself (placement, what was due, silence)." },
     deployment: { ...textOrNull, pattern: "^[0-9a-f]{40}$" }, name: { ...textOrNull, description: "The deployment's, as long as the ledger knows it." },

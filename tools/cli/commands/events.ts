@@ -1,4 +1,5 @@
 /** `godwit events`: what final blocks did to deployments, leases and machines, each with its block and the transaction that did it. */
+import { EVENT_BLOCKS_MAX } from "#os/limits.ts";
 import type { EventAnswer } from "../answers.ts";
 import { type Command, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
@@ -11,7 +12,7 @@ export const events: Command = {
   name: "events",
   summary: "List what happened to deployments and machines, block by block",
   usage: ["[NAME|ID] [-f] [--since HEIGHT] [--machine ADDRESS]"],
-  details: "Without NAME those of the whole grid, of the newest 512 blocks.\nBLOCK is final and its id proves the event (godwit audit folds it); TRANSACTION is empty where the block itself did it.",
+  details: `Without NAME those of the whole grid, of the newest ${EVENT_BLOCKS_MAX} blocks.\nEach follows from the final block that BLOCK ID names: whoever executes it finds the same.\nTRANSACTION is empty where the block itself did it.`,
   options: {
     ...OPTIONS_API, ...OPTIONS_ACCOUNT,
     follow: { type: "boolean", short: "f", summary: "go on with those that come, until the deployment is paid off or Ctrl-C" },
