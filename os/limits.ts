@@ -63,11 +63,11 @@ export const LOG_QUIET_MS = 1_000;
 export const LOG_LAST_LINES_MS_MAX = 35_000;
 
 /**
- * Blocks that one request for events reads, so many in one turn of the event loop, and such requests at once: each block is a
- * read of the disk, and the chain's own work goes between.
+ * Blocks that one request for events reads, how many all of them and all followers read in a turn of the event loop, and such
+ * requests at once: each block is a read of the disk, and the chain's own work goes between.
  */
 export const EVENT_BLOCKS_MAX = 512;
-export const EVENT_BLOCKS_PER_TURN = 16;
+export const EVENT_BLOCKS_PER_TURN = 8;
 export const EVENT_REQUESTS_MAX = 8;
 /** Clients that follow events at once, each with at most so many bytes unsent: the rest waits on the disk. */
 export const EVENT_FOLLOWERS_MAX = 64;

@@ -27,7 +27,15 @@ type Scan = { readonly rows: Row[]; readonly cursor: Cursor; readonly isAtHead: 
 
 const END_OF_BLOCK: number = Number.MAX_SAFE_INTEGER;
 
+/** Resolves in a later turn of the event loop than that of anybody who asked before: all who read blocks together get one part a turn. */
+type Turns = () => Promise<void>;
+function oneByOne(): Turns {
+  let last = Promise.resolve();
+  return () => (last = last.then(() => new Promise<void>((resolve) => setImmediate(resolve))));
+}
+
 export function eventRoute(context: Context): Route {
+  const turns = oneByOne();
   let requests = 0;
   let followers = 0;
   return {
@@ -47,12 +55,12 @@ export function eventRoute(context: Context): Route {
         if (followers >= EVENT_FOLLOWERS_MAX) refuseWith("busy", `Cannot follow events as ${EVENT_FOLLOWERS_MAX} clients do`);
         followers += 1;
         signal.addEventListener("abort", () => (followers -= 1), { once: true });
-        return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, filter, from, response, signal) };
+        return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, turns, filter, from, response, signal) };
       }
       if (requests >= EVENT_REQUESTS_MAX) refuseWith("busy", `Cannot read events for more than ${EVENT_REQUESTS_MAX} clients at once: try again`);
       requests += 1;
       try {
-        const { rows, cursor, isAtHead } = await scan(context, filter, from, query["limit"] as number, signal);
+        const { rows, cursor, isAtHead } = await scan(context, turns, filter, from, query["limit"] as number, signal);
         return json({ events: rows, next: isAtHead ? null : cursorText(cursor) });
       } finally {
         requests -= 1;
@@ -74,7 +82,7 @@ function cursorOf({ node }: Context, after: Call["query"][string] | undefined): 
 }
 
 /** Reads on from a cursor, to `limit` rows, EVENT_BLOCKS_MAX blocks or the head. */
-async function scan(context: Context, filter: Filter, from: Cursor, limit: number, signal: AbortSignal): Promise<Scan> {
+async function scan(context: Context, turns: Turns, filter: Filter, from: Cursor, limit: number, signal: AbortSignal): Promise<Scan> {
   const { node } = context;
   const rows: Row[] = [];
   let at = from.index === END_OF_BLOCK ? from.height + 1 : from.height;
@@ -84,7 +92,7 @@ async function scan(context: Context, filter: Filter, from: Cursor, limit: numbe
   for (let blocks = 0; at <= node.head().height; at += 1, index = -1) {
     if (blocks === EVENT_BLOCKS_MAX || signal.aborted) return { rows, cursor: before(at, index + 1), isAtHead: false };
     blocks += 1;
-    if (blocks % EVENT_BLOCKS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (blocks % EVENT_BLOCKS_PER_TURN === 0) await turns();
     const block = node.block(at);
     if (block === null) continue;
     let header: ReturnType<typeof decodeBlock>["header"] | null = null;
@@ -138,7 +146,7 @@ function nameOf({ node }: Context, event: LedgerEvent, id: Uint8Array): string |
   return view.deployment(address(id))?.name ?? view.bill(address(id), view.moneySecond)?.name ?? null;
 }
 
-async function follow(context: Context, filter: Filter, from: Cursor, response: ServerResponse, signal: AbortSignal): Promise<void> {
+async function follow(context: Context, turns: Turns, filter: Filter, from: Cursor, response: ServerResponse, signal: AbortSignal): Promise<void> {
   const { node } = context;
   let wake = (): void => {};
   const unsubscribe = node.onFinal(() => wake());
@@ -149,7 +157,7 @@ async function follow(context: Context, filter: Filter, from: Cursor, response: 
     for (let cursor = from; !signal.aborted;) {
       // Made before the blocks are read: one that comes meanwhile is not slept through.
       const more = new Promise<void>((resolve) => (wake = resolve));
-      const read = await scan(context, filter, cursor, PAGE_ROWS_DEFAULT, signal);
+      const read = await scan(context, turns, filter, cursor, PAGE_ROWS_DEFAULT, signal);
       for (const row of read.rows) response.write(`id: ${row.cursor}\nevent: event\ndata: ${JSON.stringify(row)}\n\n`);
       cursor = read.cursor;
       if (response.writableLength > EVENT_FOLLOWER_BYTES_MAX) await once(response, "drain", { signal }).catch(() => {});
