@@ -63,6 +63,7 @@ function note(turn: Turn, event: Event): void {
     case "status": return noteStatus(turn, event);
     case "synced":
       if (event.final.view <= state.final.view) return;
+      assert(event.finalization.view >= event.final.view);
       state.final = event.final;
       if (!state.finalization || state.finalization.view < event.finalization.view) state.finalization = event.finalization;
       if (state.highest < event.finalization.view) state.highest = event.finalization.view;

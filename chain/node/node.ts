@@ -425,7 +425,8 @@ class Node implements ChainNode {
     const facts = finalization.epoch === this.#facts.epoch ? this.#facts : epochFacts(this.#executor.final, this.chainId, this.#rules.epochBlocks, this.#key, finalization.epoch);
     if (!(await this.#work.takeRange(blocks, finalization, facts, (held) => this.#commit(held, finalization)))) return false;
     if (this.#host.epoch !== this.#facts.epoch) this.#changeEpoch();
-    else if (finalization.epoch === this.#facts.epoch) this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), finalization);
+    // Not the one taken here: another range, asked for as this one was slow, may have come further, and a final block above what finalized it is nonsense.
+    else if (this.#finalization?.epoch === this.#facts.epoch) this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), this.#finalization);
     return true;
   }
 
