@@ -33,7 +33,8 @@ export const machine: Command = {
     yes: { type: "boolean", summary: "wipe: it is meant" },
   },
   arguments: [1, 2],
-  details: "The machine is the one behind --api. Only its operator's account is answered; a key of it for machines may read, and not reboot, power off, wipe or upgrade.\n" +
+  details: "The machine is the one behind --api. Only its operator's account is answered; a key of it\n" +
+    "for machines may read, and not reboot, power off, wipe or upgrade.\n" +
     "A command is signed for this machine and this boot of it, holds for less than a minute and is taken once.\n" +
     "drain: its leases move away and none come, by a transaction; undrain ends that.\n" +
     "retire: an empty machine leaves the grid, and its bond comes back.\n" +
