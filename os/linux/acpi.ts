@@ -5,6 +5,7 @@
  */
 import { closeSync } from "node:fs";
 import { calls, checked, lastErrno, systemCallError } from "./calls.ts";
+import { readAttributes } from "./netlink.ts";
 import { AF_NETLINK, SOCK_RAW, openSocket, setReceiveTimeout, setSocketOption } from "./sockets.ts";
 
 const GENERIC = 16;
@@ -62,9 +63,9 @@ function findGroup(descriptor: number): number {
   const length = checked("read the family of ACPI events", calls().recv(descriptor, answer, BigInt(answer.length), 0));
   const type = new DataView(answer.buffer).getUint16(4, true);
   if (type !== CONTROL_FAMILY) throw systemCallError("find the family of ACPI events", 2);
-  const groups = attributes(answer.subarray(HEADERS_BYTES, length)).get(MULTICAST_GROUPS);
-  const first = groups === undefined ? undefined : [...attributes(groups).values()][0];
-  const id = first === undefined ? undefined : attributes(first).get(2);
+  const groups = readAttributes(answer.subarray(HEADERS_BYTES, length)).get(MULTICAST_GROUPS);
+  const first = groups === undefined ? undefined : [...readAttributes(groups).values()][0];
+  const id = first === undefined ? undefined : readAttributes(first).get(2);
   if (id === undefined || id.length < 4) throw systemCallError("find the group of ACPI events", 2);
   return new DataView(id.buffer, id.byteOffset).getUint32(0, true);
 }
@@ -77,20 +78,8 @@ function events(descriptor: number): string[] {
     const length = Number(calls().recv(descriptor, buffer, BigInt(buffer.length), MSG_DONTWAIT));
     if (length < 0 && lastErrno() === EAGAIN) break;
     if (length < HEADERS_BYTES) break;
-    const event = attributes(buffer.subarray(HEADERS_BYTES, length)).get(EVENT_ATTRIBUTE);
+    const event = readAttributes(buffer.subarray(HEADERS_BYTES, length)).get(EVENT_ATTRIBUTE);
     if (event !== undefined) names.push(new TextDecoder().decode(event.subarray(0, CLASS_BYTES)).replace(/\0.*$/s, ""));
   }
   return names;
-}
-
-function attributes(bytes: Uint8Array): Map<number, Uint8Array> {
-  const found = new Map<number, Uint8Array>();
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + 4 <= bytes.length;) {
-    const length = view.getUint16(at, true);
-    if (length < 4 || at + length > bytes.length) break;
-    found.set(view.getUint16(at + 2, true) & 0x3fff, bytes.subarray(at + 4, at + length));
-    at += (length + 3) & ~3;
-  }
-  return found;
 }

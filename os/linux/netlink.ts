@@ -111,7 +111,8 @@ function parseLink(message: Uint8Array): Link {
   };
 }
 
-function readAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
+/** Attributes of a netlink message by their type; what does not hold its length ends them. */
+export function readAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
   const found = new Map<number, Uint8Array>();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at + 4 <= bytes.length;) {

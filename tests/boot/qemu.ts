@@ -7,11 +7,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
-import { createConnection, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "#tools/chain/machines.ts";
 
 const LOOK_MS = 50;
 const ANSWER_MS_MAX = 2_000;
@@ -102,13 +102,4 @@ function tellMonitor(path: string, command: string): Promise<void> {
     const socket = createConnection(path, () => socket.write(`${command}\n`, () => setTimeout(() => socket.end(() => resolve()), 200)));
     socket.on("error", reject).resume();
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

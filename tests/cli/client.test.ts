@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
 import { addressOf } from "#chain/codec/address.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
 import { SETTINGS_DEFAULT } from "#os/configuration.ts";
+import { freePort } from "#tools/chain/machines.ts";
 import { ApiClient, type Timeouts } from "#tools/cli/client.ts";
 import { startFakeMachine } from "./fakeMachine.ts";
 
@@ -30,15 +31,6 @@ function clientFor(t: TestContext, url: string, timeouts: Partial<Timeouts> = {}
   const client = new ApiClient({ url, signer, timeouts });
   t.after(() => client.close());
   return client;
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 const account = (response: ServerResponse): void => void response.end('{"address":"gw1x","balance":"1","nonce":"2","threshold":1,"keys":[]}');

@@ -1,20 +1,10 @@
 /** Two machines of one chain on this computer: what is deployed through one is placed on the other, which fetches its bytes and serves it. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
+import { freePort } from "#tools/chain/machines.ts";
 import { needs } from "../require.ts";
 import { cliJson, eventually, http, root, startMachine, temporaryFolder } from "./stage.ts";
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 test("two machines form one chain, and a deployment made on one is placed on both and served by both", async (t) => {
   if (!needs(t, "cargo")) return;
