@@ -14,6 +14,7 @@ import { type Scope, keysThatMay } from "#chain/codec/scopes.ts";
 import { signBinding } from "#chain/codec/hello.ts";
 import { type Operation, signMachineProof } from "#chain/codec/transaction.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
+import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type ChainNode, openNode } from "#chain/node/node.ts";
 import { giveSpareMemoryBack } from "#chain/node/spareMemory.ts";
@@ -53,6 +54,8 @@ export type Membership = {
   readonly transport: Transport;
   /** An empty folder begins with a snapshot of other machines. */
   readonly joins?: boolean;
+  /** Where that begins to believe, instead of at genesis. */
+  readonly checkpoint?: Checkpoint;
 };
 export type Offer = {
   readonly region: string;
@@ -256,6 +259,7 @@ async function openParts(
       },
     },
     joins: membership.joins === true,
+    ...(membership.checkpoint === undefined ? {} : { checkpoint: membership.checkpoint }),
     // Of a chain on one machine nobody else has the history.
     archive: decodeGenesis(membership.genesis).validators.length === 1,
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),

@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeBlock } from "#chain/codec/schema.ts";
+import { PRESETS } from "#chain/constants.ts";
+import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import type { Transport } from "#chain/network/transport.ts";
-import { hex } from "#chain/types.ts";
+import { digest, epoch, hex } from "#chain/types.ts";
 import { chainRig } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { joinFromSnapshot } from "./join.ts";
@@ -35,12 +37,16 @@ async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array =
     }
     assert.ok(until(), "it came to that");
   };
-  const open = async (name: string, key: Uint8Array, transport: Transport, joins: boolean): Promise<ChainNode> => {
-    let node: ChainNode | null = null;
-    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, archive: true, snapshotBlocks: 64, onHalt: (error) => { throw error; } })
+  const open = async (name: string, key: Uint8Array, transport: Transport, joins: boolean, checkpoint?: Checkpoint): Promise<ChainNode> => {
+    let [node, failed]: [ChainNode | null, boolean] = [null, false];
+    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, archive: true, snapshotBlocks: 64, ...(checkpoint ? { checkpoint } : {}), onHalt: (error) => { throw error; } })
       .then((opened) => { node = opened; });
-    await run(() => node !== null, 5);
-    await opening;
+    opening.catch(() => { failed = true; });
+    await run(() => node !== null || failed, 5);
+    await opening.catch(async (error: unknown) => {
+      await transport.close();
+      throw error;
+    });
     nodes.push(node!);
     return node!;
   };
@@ -49,7 +55,7 @@ async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array =
   transport.send = (to, channel, bytes) => send(to, channel, channel === "sync" ? change(bytes) : bytes);
   const validator = await open("validator", seed, transport, false);
   validator.start();
-  return { rig, clock, network, validator, run, directory, newcomer: (name = "newcomer") => open(name, STRANGER, network.join(peerIdOf(STRANGER)), true) };
+  return { rig, clock, network, validator, run, directory, newcomer: (name = "newcomer", checkpoint?: Checkpoint) => open(name, STRANGER, network.join(peerIdOf(STRANGER)), true, checkpoint) };
 }
 
 test("a new node takes a snapshot of its peers, begins there with the same state, follows, and opens again without them", async (t) => {
@@ -69,6 +75,27 @@ test("a new node takes a snapshot of its peers, begins there with the same state
   const again = await openNode({ directory: join(directory, "newcomer"), genesis: rig.genesis, validatorSeed: STRANGER, transport: new MemoryNetwork().join(peerIdOf(STRANGER)) });
   t.after(() => again.stop());
   assert.deepEqual(again.head(), before);
+});
+
+/** Of the epoch of the validator's newest final block. */
+const checkpointNow = (validator: ChainNode): Checkpoint => {
+  const { header } = decodeBlock(validator.block(validator.head().height)!.bytes);
+  return { epoch: header.epoch, timeMs: header.timeMs, validatorsHash: header.validatorsHash };
+};
+
+test("a join begins at the checkpoint that it is given; one that its peers do not know, or too old a one, begins nothing, not at genesis either", async (t) => {
+  const { validator, run, newcomer, clock, directory } = await world(t);
+  await run(() => validator.head().height >= 200);
+  // Time goes on with each: a new one for each.
+  await assert.rejects(newcomer("wrong", { ...checkpointNow(validator), validatorsHash: digest(new Uint8Array(32).fill(1)) }), { code: "checkpoint_unknown" });
+  await assert.rejects(newcomer("later", { ...checkpointNow(validator), epoch: epoch(99) }), { code: "checkpoint_unknown" });
+  await assert.rejects(newcomer("old", { ...checkpointNow(validator), timeMs: BigInt(clock.nowMs()) - PRESETS.minimal.unbondingMs / 2n - 1n }), { code: "checkpoint_old" });
+  for (const name of ["wrong", "later", "old"]) await assert.rejects(stat(join(directory, name, "blocks")), { code: "ENOENT" });
+  const checkpoint = checkpointNow(validator);
+  assert.ok(checkpoint.epoch >= 3);
+  const node = await newcomer("right", checkpoint);
+  assert.ok(node.head().height > 180, `it begins at ${node.head().height}`);
+  assert.equal(hex(node.head().stateRoot), hex(decodeBlock(validator.block(node.head().height)!.bytes).header.stateRoot));
 });
 
 test("a chunk that was changed on the way is refused, its sender let go of, and the chain fetched block by block", async (t) => {

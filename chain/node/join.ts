@@ -2,52 +2,70 @@
  * A new machine takes the state from its peers, instead of executing the chain from genesis: seconds instead of hours.
  *
  *   1  one peer after the other is asked for its newest snapshot, until one has it
- *   2  the sets of validators are followed from genesis: a final block of each epoch, finalized by its set, names the next one. So a
- *      snapshot is as good as the genesis file. Nothing of its state is taken before its header is known to be final
+ *   2  the sets of validators are followed from genesis, or from the checkpoint that an operator gave: a final block of each epoch, finalized by
+ *      its set, names the next one. So a snapshot is as good as that beginning. Nothing of its state is taken before its header is known to be final
  *   3  its chunks come from that peer, several at a time; each proves itself against the header's state root
  *   4  the block and the snapshot are written to the data folder as if this node had made them; openNode goes on from there
  *
- * Whatever fails leaves the folder as it was: the next peer is tried, and without any the chain is fetched block by block.
+ * Whatever fails leaves the folder as it was: the next peer is tried, and without any the chain is fetched block by block. Not so with a checkpoint:
+ * from genesis on would be to believe those whom the checkpoint is there to doubt.
  */
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Validator, type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
+import { type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
 import { type BlockHeader, type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
+import { PRESETS } from "#chain/constants.ts";
 import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
+import { type Checkpoint, checkCheckpoint, checkpointText, setAt } from "#chain/light/checkpoint.ts";
+import { limitsOf } from "#chain/light/light.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
-import { type ChainId, epoch, hex } from "#chain/types.ts";
+import { epoch, hex } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
+import { NodeError } from "./errors.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
 import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_BYTES_MAX, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
 import { writeChunks } from "./snapshotFile.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
-export type JoinOptions = { readonly directory: string; readonly genesis: Uint8Array; readonly transport: Transport; readonly clock?: Clock; /** For tests. */ readonly bytesMax?: number };
+export type JoinOptions = {
+  readonly directory: string;
+  readonly genesis: Uint8Array;
+  readonly transport: Transport;
+  readonly clock?: Clock;
+  /** Where to begin to believe, instead of at genesis. */
+  readonly checkpoint?: Checkpoint;
+  /** For tests. */
+  readonly bytesMax?: number;
+};
 type Offer = { readonly peer: PeerId; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number };
 
-/** The height at which the folder begins now; null: nothing was done. */
+/** The height at which the folder begins now; null: nothing was done. Throws checkpoint_old, and checkpoint_unknown when no peer leads from the checkpoint to a snapshot. */
 export async function joinFromSnapshot(options: JoinOptions): Promise<number | null> {
   const present = await readdir(join(options.directory, "blocks")).catch((): string[] => []);
   if (present.length > 0) return null;
-  const asking = new Asking(options.transport, options.clock ?? systemClock);
+  const { checkpoint, clock = systemClock } = options;
+  const old = checkpoint && checkCheckpoint(checkpoint, limitsOf(PRESETS[decodeGenesis(options.genesis).parameters].unbondingMs), BigInt(clock.nowMs()));
+  if (old) throw new NodeError(old.code, old.message);
+  const asking = new Asking(options.transport, clock);
   try {
     for (const offer of (await asking.offers()).toSorted((a, b) => b.block.ref.height - a.block.ref.height)) {
       if (offer.block.ref.height < JOIN_BLOCKS_MIN) break;
       if (await take(options, asking, offer)) return offer.block.ref.height;
     }
+    if (checkpoint) throw new NodeError("checkpoint_unknown", `Cannot begin at the checkpoint ${checkpointText(checkpoint)}: no peer has a snapshot and the validators that lead there from it`);
     return null;
   } finally {
     asking.stop();
   }
 }
 
-async function take({ directory, genesis: genesisBytes, transport, bytesMax = JOIN_BYTES_MAX }: JoinOptions, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
+async function take({ directory, genesis: genesisBytes, transport, checkpoint, bytesMax = JOIN_BYTES_MAX }: JoinOptions, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
   const genesis = decodeGenesis(genesisBytes);
   const chainId = chainIdOf(genesisBytes);
   const { header } = held.block;
@@ -55,7 +73,9 @@ async function take({ directory, genesis: genesisBytes, transport, bytesMax = JO
     transport.report(peer, "forged");
     return false;
   }
-  const set = await setOf(genesis.validators, chainId, header, asking, peer);
+  const founders = validatorSet(chainId, epoch(0), genesis.validators);
+  const begin = checkpoint === undefined ? founders : setAt(checkpoint, chainId, checkpoint.epoch === 0 ? founders.validators : ((await asking.epochEnd(peer, checkpoint.epoch - 1))?.next ?? []));
+  const set = begin && (await setOf(begin, header, asking, peer));
   // One that joined itself cannot show what was before it: that is no fault.
   if (set === null) return false;
   if (!(await new CertificateChecks(set).holds(finalization))) {
@@ -75,16 +95,16 @@ async function take({ directory, genesis: genesisBytes, transport, bytesMax = JO
   return true;
 }
 
-/** The validators of an epoch, followed from those of genesis; null when the peer cannot show how they came about. */
-async function setOf(founders: readonly Validator[], chainId: ChainId, header: BlockHeader, asking: Asking, peer: PeerId): Promise<ValidatorSet | null> {
-  let set = validatorSet(chainId, epoch(0), founders);
+/** The validators of a header's epoch, followed from those of an earlier one; null when the peer cannot show how they came about. */
+async function setOf(begin: ValidatorSet, header: BlockHeader, asking: Asking, peer: PeerId): Promise<ValidatorSet | null> {
+  let set = begin;
   while (set.epoch < header.epoch) {
     const answer = await asking.epochEnd(peer, set.epoch);
     const verdict = answer && verifyEpoch(set, answer);
     if (!verdict?.ok) return null;
     set = verdict.next;
   }
-  return hex(validatorsHash(set.validators)) === hex(header.validatorsHash) ? set : null;
+  return set.epoch === header.epoch && hex(validatorsHash(set.validators)) === hex(header.validatorsHash) ? set : null;
 }
 
 const POLL_MS = 50;

@@ -15,6 +15,7 @@ import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
 import { type BlockHeader, type Certificate, NONCE_BYTES, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
 import type { BlockRef, Memory } from "#chain/consensus/events.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
+import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
@@ -59,6 +60,8 @@ export type NodeOptions = {
   readonly transport: Transport;
   /** An empty folder begins with a snapshot of the peers, if they have one (join.ts); it costs a wait for them. */
   readonly joins?: boolean;
+  /** Where a join begins to believe, instead of at genesis; a folder that holds a chain already does not need it. */
+  readonly checkpoint?: Checkpoint;
   readonly clock?: Clock;
   /** A snapshot of the state every so many final blocks. */
   readonly snapshotBlocks?: number;

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { addressText } from "#chain/codec/address.ts";
-import { address } from "#chain/types.ts";
+import { address, fromHex } from "#chain/types.ts";
 import { type CmdlineError, KEYS, PREFIX, parseCmdline } from "./cmdline.ts";
 
 const DIGEST = "ab".repeat(32);
 const OPERATOR = address(new Uint8Array(20).fill(7));
 const settings = (line: string) => {
   const result = parseCmdline(line);
-  assert(result.ok, JSON.stringify(result));
+  assert(result.ok, result.ok ? "" : JSON.stringify(result));
   return result.settings;
 };
 const errors = (line: string): readonly CmdlineError[] => {
@@ -20,7 +20,7 @@ const errors = (line: string): readonly CmdlineError[] => {
 test("every word of the command line becomes a setting", () => {
   const got = settings(
     `console=tty0 console=ttyS0 panic=-1 quiet godwit.hostname=kitchen godwit.address=eth0,10.0.0.2/24,10.0.0.1 godwit.address=52:54:00:12:34:56,dhcp godwit.dns=10.0.0.1,9.9.9.9 ` +
-    `godwit.ntp=10.0.0.1,time.example godwit.genesis=sha256:${DIGEST}@http://10.0.0.1/genesis godwit.peer=10.0.0.1:7482,seed.example:7000 godwit.peer=10.0.0.3:7482 ` +
+    `godwit.ntp=10.0.0.1,time.example godwit.genesis=sha256:${DIGEST}@http://10.0.0.1/genesis godwit.checkpoint=7-1800000000-${DIGEST} godwit.peer=10.0.0.1:7482,seed.example:7000 godwit.peer=10.0.0.3:7482 ` +
     `godwit.operator=${addressText(OPERATOR)} godwit.region=oslo godwit.zone=grid.example godwit.boot=http://10.0.0.1:8080/ godwit.join=abcdefghijklmnop_-1 godwit.api-port=80 godwit.http-port=8080`,
   );
   assert.deepEqual(got, {
@@ -30,6 +30,7 @@ test("every word of the command line becomes a setting", () => {
       { interface: { kind: "mac", mac: "52:54:00:12:34:56" }, kind: "dhcp" },
     ],
     alone: null, isTrial: false, genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
+    checkpoint: { epoch: 7, timeMs: 1_800_000_000_000n, validatorsHash: fromHex(DIGEST) },
     peers: [{ host: "10.0.0.1", port: 7482 }, { host: "seed.example", port: 7000 }, { host: "10.0.0.3", port: 7482 }],
     operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", apiPort: 80, httpPort: 8080, console: "ttyS0",
   });
@@ -56,7 +57,7 @@ test("what is wrong is told for every word at once, with its form", () => {
     ["godwit.address=eth0,10.0.0.2/24,10.0.0.1,10.0.0.3", "malformed"], ["godwit.address=eth0", "malformed"], ["godwit.address=0123456789abcdef,dhcp", "malformed"],
     ["godwit.address=eth0,dhcp godwit.address=eth0,10.0.0.2/24", "contradiction"], ["godwit.address=dhcp godwit.address=dhcp", "contradiction"],
     ["godwit.dns=10.0.0.1,", "malformed"], ["godwit.dns=1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4", "malformed"], ["godwit.ntp=1.2.3", "malformed"],
-    ["godwit.genesis=sha256:abcd@http://x/", "malformed"], [`godwit.genesis=sha256:${DIGEST}@ftp://x/`, "malformed"], [`godwit.genesis=sha256:${DIGEST}`, "contradiction"],
+    ["godwit.genesis=sha256:abcd@http://x/", "malformed"], ["godwit.checkpoint=7", "malformed"], [`godwit.genesis=sha256:${DIGEST}@ftp://x/`, "malformed"], [`godwit.genesis=sha256:${DIGEST}`, "contradiction"],
     [`godwit.boot=http://b godwit.genesis=sha256:${DIGEST} godwit.peer=10.0.0.1`, "malformed"], [`godwit.boot=http://b godwit.genesis=sha256:${DIGEST} godwit.peer=a:0`, "malformed"],
     [`godwit.boot=http://b godwit.genesis=sha256:${DIGEST} godwit.peer=${Array.from({ length: 17 }, () => "a:1").join(",")}`, "malformed"],
     [`godwit.alone=${addressText(OPERATOR)} godwit.genesis=sha256:${DIGEST}@http://x/`, "contradiction"],

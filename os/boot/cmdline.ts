@@ -7,6 +7,7 @@
  * cut at its first `=`; the kernel lets double quotes keep blanks together.
  */
 import { parseAddress } from "#chain/codec/address.ts";
+import { CHECKPOINT_FORM, type Checkpoint, parseCheckpoint } from "#chain/light/checkpoint.ts";
 import type { Address } from "#chain/types.ts";
 import { type Ipv4, type Mac, type Network, isHostAddress, isWithin, parseIpv4, parseMac, parseNetwork } from "./addresses.ts";
 
@@ -24,6 +25,8 @@ export type Settings = {
   /** Time servers; null: those of the lease; none: no NTP. */
   readonly ntp: readonly string[] | null;
   readonly genesis: GenesisSource | null;
+  /** Where joining the chain begins to believe, instead of at its genesis. */
+  readonly checkpoint: Checkpoint | null;
   /** Instead of a chain with others: one of its own, whose money is this account's. For trying out. */
   readonly alone: Address | null;
   /** This kernel was started by an upgrade: it has to be healthy soon, or the one before is started again. */
@@ -70,6 +73,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
   dns: { form: "A.B.C.D[,…]", take: (value, draft) => listOf(value, SERVERS_MAX, parseIpv4, (all) => { draft.dns = all; }) },
   ntp: { form: "HOST[,…] or off", take: (value, draft) => (value === "off" ? set(() => { draft.ntp = []; }) : listOf(value, SERVERS_MAX, hostOrNull, (all) => { draft.ntp = all; })) },
   genesis: { form: "sha256:DIGEST[@URL]", take: takeGenesis },
+  checkpoint: { form: CHECKPOINT_FORM, take: (value, draft) => { const checkpoint = parseCheckpoint(value); return checkpoint === null ? "godwit status --verify prints one" : set(() => { draft.checkpoint = checkpoint; }); } },
   peer: { form: "HOST:PORT[,…]", many: true, take: takePeers },
   operator: { form: "gw1…", take: (value, draft) => { const operator = parseAddress(value); return operator === null ? "it is not an address of this kind" : set(() => { draft.operator = operator; }); } },
   alone: { form: "gw1…", take: (value, draft) => { const account = parseAddress(value); return account === null ? "it is not an address of this kind" : set(() => { draft.alone = account; }); } },
@@ -85,7 +89,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
 export function parseCmdline(line: string): CmdlineResult {
   const errors: CmdlineError[] = [];
   const draft: Draft = {
-    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
+    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, checkpoint: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
   };
   const seen = new Set<string>();
   for (const word of wordsOf(line.slice(0, CMDLINE_BYTES_MAX))) {

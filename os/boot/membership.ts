@@ -31,7 +31,7 @@ export async function joinAsTold(directory: string, settings: Settings): Promise
     chainId: chainIdOf(genesis), machineSeed: machine.seed, listen: [multiaddressOf(LISTEN)!], validators,
     peers: settings.peers.flatMap(({ host, port }) => multiaddressOf(`${host}:${port}`) ?? []), mdns: true, floods: validators.length > CERTIFICATE_FLOOD_VALIDATORS_MAX,
   });
-  return { genesis, operator: { address: operator }, transport, joins: true };
+  return { genesis, operator: { address: operator }, transport, joins: true, ...(settings.checkpoint === null ? {} : { checkpoint: settings.checkpoint }) };
 }
 
 /** Whoever serves it: its bytes have the digest, or they are nothing. After a crash of the agent the folder has it. */

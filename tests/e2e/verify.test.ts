@@ -45,6 +45,16 @@ test("ps --verify and account show --verify hold for a real machine, and find ea
   const [told, proven] = [await cliJson(machine, ["account", "show"]), await cliJson(machine, ["account", "show", "--verify"], { environment })];
   assert.equal(proven.balance, told.balance);
 
+  // What this one has followed to another may begin with, who then needs no genesis.
+  const { checkpoint } = await cliJson(machine, ["status", "--verify"], { environment }) as { checkpoint: string };
+  const other = { XDG_CONFIG_HOME: join(folder, "other") };
+  const begun = await cliJson(machine, ["status", "--verify", "--checkpoint", checkpoint], { environment: other }) as { verifiedHeight: number };
+  assert.ok(begun.verifiedHeight > 0);
+  for (const [wrong, code] of [[checkpoint.replace(/.{64}$/, "0".repeat(64)), "checkpoint_wrong"], [checkpoint.replace(/-\d+-/, "-1700000000-"), "checkpoint_old"]] as const) {
+    const { code: exit, stderr } = await cli(machine, ["status", "--verify", "--checkpoint", wrong, "--json"], { environment: other });
+    assert.deepEqual([exit, (JSON.parse(stderr.trim().split("\n").at(-1) ?? "") as { error: { code: string } }).error.code], [1, code]);
+  }
+
   const lies: readonly (readonly [string, (path: string, text: string) => string])[] = [
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"replicas":1/g, '"replicas":2') : text)],
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"rate":"\d+"/g, '"rate":"1"') : text)],

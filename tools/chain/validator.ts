@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { CERTIFICATE_FLOOD_VALIDATORS_MAX } from "#chain/constants.ts";
 import { isLoopback } from "#chain/network/addresses.ts";
+import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type StreamTransport, openStreams } from "#chain/network/streams.ts";
 import { peerId } from "#chain/network/transport.ts";
@@ -26,6 +27,10 @@ export type ValidatorOptions = {
   /** How far this node's clock is off, for tests. */
   readonly clockOffsetMs?: number;
   readonly snapshotBlocks?: number;
+  /** Where a join begins to believe, instead of at genesis. */
+  readonly checkpoint?: Checkpoint;
+  /** Keeps every block. */
+  readonly archive?: boolean;
   /** R12: this key may have voted, and its vote log is gone. */
   readonly votesLost?: boolean;
   /** Hears of every step of consensus, a line each. */
@@ -34,7 +39,7 @@ export type ValidatorOptions = {
 };
 export type RunningValidator = { readonly node: ChainNode; readonly transport: StreamTransport; stop(): Promise<void> };
 
-export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, votesLost = false, trace, onHalt }: ValidatorOptions): Promise<RunningValidator> {
+export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, checkpoint, archive = false, votesLost = false, trace, onHalt }: ValidatorOptions): Promise<RunningValidator> {
   await mkdir(join(directory, "chain"), { recursive: true, mode: 0o700 });
   const [machine, validator] = await Promise.all(["machine", "validator"].map((name) => openKey(join(directory, "keys", name))));
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
@@ -44,7 +49,8 @@ export async function startValidator({ directory, genesis, listen, peers, clockO
   const clock: Clock = clockOffsetMs === 0 ? systemClock : { ...systemClock, nowMs: () => Date.now() + clockOffsetMs };
   try {
     const node = await openNode({
-      directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, votesLost, joins: !votes || votesLost,
+      directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, votesLost, joins: !votes || votesLost || checkpoint !== undefined, archive,
+      ...(checkpoint === undefined ? {} : { checkpoint }),
       ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(trace === undefined ? {} : { trace }), ...(onHalt === undefined ? {} : { onHalt }),
     });
     node.start();

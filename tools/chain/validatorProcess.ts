@@ -14,7 +14,7 @@ import { hex } from "#chain/types.ts";
 import { type ValidatorOptions, startValidator } from "./validator.ts";
 
 /** What of a validator's options crosses a process boundary, and what its parent wants to hear. */
-export type ProcessOptions = Omit<ValidatorOptions, "genesis" | "trace" | "onHalt"> & { readonly genesisFile: string; readonly tellsFinal: boolean };
+export type ProcessOptions = Omit<ValidatorOptions, "genesis" | "checkpoint" | "trace" | "onHalt"> & { readonly genesisFile: string; readonly tellsFinal: boolean };
 export type Ask =
   | { readonly kind: "submit"; readonly call: number; readonly transactions: readonly Uint8Array[] }
   | { readonly kind: "status"; readonly call: number }

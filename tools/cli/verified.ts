@@ -3,26 +3,28 @@
  *
  * The checkpoint lies beside the accounts, one for each chain, and moves on with each use. The first use of a chain takes its genesis from
  * the machine, which proves itself by the chain's id; that id is the one thing that is believed then, so it is told, and
- * `--chain ID` says which one is meant.
+ * `--chain ID` says which one is meant. `--checkpoint TEXT` begins with validators that somebody vouches for, where genesis is too old to.
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
 import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
-import { stateKey } from "#chain/codec/proof.ts";
+import { decodeEpochAnswer, stateKey } from "#chain/codec/proof.ts";
 import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
 import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
+import { CHECKPOINT_FORM, type Checkpoint, checkCheckpoint, checkpointOf, checkpointText, parseCheckpoint, setAt } from "#chain/light/checkpoint.ts";
 import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
 import { writeWhole } from "#os/keys.ts";
 import type { Deployment } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
-import { CliError, type Input, type Options, type Shell } from "./command.ts";
+import { CliError, type Input, type Options, type Shell, UsageError } from "./command.ts";
 import { accountsFolder } from "./keys.ts";
 import { warn } from "./table.ts";
 
 export const OPTIONS_VERIFY: Options = {
   verify: { type: "boolean", summary: "take nothing on the machine's word: check it against what the validators signed" },
+  checkpoint: { type: "string", value: "TEXT", summary: `with --verify: begin with these validators (${CHECKPOINT_FORM}, from somebody you trust)` },
   chain: { type: "string", value: "ID", summary: "the chain that is meant, for the first --verify of it (the machine's)" },
 };
 
@@ -45,9 +47,12 @@ export class Verifier {
     if (!begun.ok) throw new CliError(begun.code, begun.message);
     const kept = await readFile(file).catch(() => null);
     if (kept === null && input.text("chain") === undefined) warn(shell, `chain ${wanted} is new here: its id is believed as the machine says it (--chain ID says which is meant)`);
+    const nowMs = BigInt(shell.nowMs());
+    const given = input.text("checkpoint");
+    if (given !== undefined) return new Verifier(client, file, begun.limits, await beginAt(client, given, begun, nowMs));
     const state = kept === null ? begun.state : decodeCheckpoint(new Uint8Array(kept));
-    const old = checkAge(state, begun.limits, BigInt(shell.nowMs()));
-    if (old !== null) throw new CliError(old.code, `${old.message} (${file})`);
+    const old = checkAge(state, begun.limits, nowMs);
+    if (old !== null) throw new CliError(old.code, `${old.message} (${kept === null ? "--checkpoint TEXT" : file})`);
     return new Verifier(client, file, begun.limits, state);
   }
 
@@ -61,6 +66,11 @@ export class Verifier {
   /** Height of the newest block that was verified. */
   get height(): number {
     return this.#state.height;
+  }
+
+  /** What another may begin with: the validators of the newest epoch that was followed, and when they were seen. */
+  get checkpoint(): string {
+    return checkpointText(checkpointOf(this.#state));
   }
 
   /** Balance and nonce; null when nobody has paid to it. */
@@ -144,6 +154,18 @@ export class Verifier {
     await mkdir(dirname(this.#file), { recursive: true, mode: 0o700 });
     await writeWhole(this.#file, encodeCheckpoint(this.#state));
   }
+}
+
+/** The validators of a checkpoint that was given, which come from the machine: they have its hash, or they are refused. */
+async function beginAt(client: ApiClient, text: string, { state, limits }: { readonly state: LightState; readonly limits: Limits }, nowMs: bigint): Promise<LightState> {
+  const checkpoint: Checkpoint | null = parseCheckpoint(text);
+  if (checkpoint === null) throw new UsageError(`--checkpoint must be ${CHECKPOINT_FORM}, not "${text}"`);
+  const old = checkCheckpoint(checkpoint, limits, nowMs);
+  if (old !== null) throw new CliError(old.code, old.message);
+  const said = checkpoint.epoch === 0 ? state.set.validators : decodeEpochAnswer(await client.proof(`epochs/${checkpoint.epoch - 1}`)).next;
+  const set = setAt(checkpoint, state.set.chainId, said);
+  if (set === null) throw new CliError("checkpoint_wrong", `Cannot begin at the checkpoint ${text}: the machine's chain had other validators in epoch ${checkpoint.epoch}`);
+  return { set, timeMs: checkpoint.timeMs, height: 0 };
 }
 
 const amount = (item: Cbor | undefined): bigint => (typeof item === "bigint" || typeof item === "number" ? BigInt(item) : 0n);

@@ -6,6 +6,7 @@ import { addressOf, addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { PRESETS, type PresetName } from "#chain/constants.ts";
 import { multiaddressOf } from "#chain/network/addresses.ts";
+import { CHECKPOINT_FORM, type Checkpoint, parseCheckpoint } from "#chain/light/checkpoint.ts";
 import { fromHex, hex, publicKey, timeMs } from "#chain/types.ts";
 import { openKey, writeWhole } from "#os/keys.ts";
 import { CliError, type Command, type Input, type Shell, UsageError, parseCount } from "../command.ts";
@@ -23,7 +24,7 @@ export const chain: Command = {
   summary: "Make a chain, run a validator, check a folder",
   usage: [
     "keys DIR", "genesis FILE --name NAME --validator KEY[=WEIGHT] … --account ADDRESS=TOKENS …",
-    "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …] [--votes-lost] [--trace FILE]", "replay DIR",
+    "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …] [--checkpoint TEXT] [--archive] [--votes-lost] [--trace FILE]", "replay DIR",
     "restart DIR --era N [--height H]",
   ],
   options: {
@@ -38,6 +39,8 @@ export const chain: Command = {
     height: { type: "string", value: "H", summary: "restart: the final block that all begin with (the newest one here)" },
     peer: { type: "string", multiple: true, value: "HOST:PORT", summary: "validator: nodes to begin with; they tell of the others" },
     "votes-lost": { type: "boolean", summary: "validator: its vote log is gone; signs nothing until the others told it where they are" },
+    checkpoint: { type: "string", value: "TEXT", summary: `validator: an empty DIR begins with the state of peers, and believes these validators (${CHECKPOINT_FORM}; "godwit status --verify" prints the newest)` },
+    archive: { type: "boolean", summary: "validator: keeps every block, for replay and audit" },
     trace: { type: "string", value: "FILE", summary: "validator: appends every step of consensus, for tools/trace.ts" },
   },
   arguments: [1, 2],
@@ -97,13 +100,14 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
   const file = resolve(shell.currentDirectory, input.text("genesis") ?? join(folder, "chain", "genesis"));
   const bytes = await readFile(file).catch(() => { throw new CliError("genesis_missing", `Cannot read the genesis file ${file}`); });
   const listen = input.texts("listen").length > 0 ? input.texts("listen") : [LISTEN_DEFAULT];
+  const checkpoint = checkpointFrom(input);
   const { startValidator } = await import("#tools/chain/validator.ts");
   const halted = Promise.withResolvers<never>();
   halted.promise.catch(() => {});
   const traceFile = input.text("trace");
   const trace = traceFile === undefined ? null : createWriteStream(resolve(shell.currentDirectory, traceFile), { flags: "a" });
   const running = await startValidator({
-    votesLost: input.flag("votes-lost"), ...(trace ? { trace: (line) => void trace.write(`${line}\n`) } : {}),
+    votesLost: input.flag("votes-lost"), archive: input.flag("archive"), ...(checkpoint ? { checkpoint } : {}), ...(trace ? { trace: (line) => void trace.write(`${line}\n`) } : {}),
     directory: folder, genesis: bytes, listen: multiaddresses("--listen", listen), peers: multiaddresses("--peer", input.texts("peer")),
     onHalt: ({ code, message }) => halted.reject(new CliError(code, message)),
   });
@@ -118,6 +122,13 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
     await running.stop();
     trace?.end();
   }
+}
+function checkpointFrom(input: Input): Checkpoint | null {
+  const text = input.text("checkpoint");
+  if (text === undefined) return null;
+  const checkpoint = parseCheckpoint(text);
+  if (checkpoint === null) throw new UsageError(`--checkpoint must be ${CHECKPOINT_FORM}, not "${text}"`);
+  return checkpoint;
 }
 function multiaddresses(option: string, written: readonly string[]): string[] {
   return written.map((text) => {

@@ -1,18 +1,21 @@
 /** `godwit status`: how a machine and its chain are. */
-import { type Command, OPTIONS_API } from "../command.ts";
+import type { ApiClient } from "../client.ts";
+import { type Command, type Input, OPTIONS_API, type Shell } from "../command.ts";
 import { openReader } from "../session.ts";
 import { pairsText, print } from "../table.ts";
+import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 
 export const status: Command = {
   name: "status",
   summary: "Show how a machine and its chain are",
-  usage: [""],
-  options: OPTIONS_API,
+  usage: ["[--verify [--chain ID] [--checkpoint TEXT]]"],
+  options: { ...OPTIONS_API, ...OPTIONS_VERIFY },
   arguments: [0, 0],
   async run(input, shell) {
     await using client = await openReader(input, shell);
     const now = await client.status();
-    print(shell, input.json, now, () => pairsText([
+    const verified = input.flag("verify") ? await verify(client, input, shell, now.operator) : null;
+    print(shell, input.json, { ...now, ...verified }, () => pairsText([
       ["machine", now.machine],
       ["operator", now.operator],
       ["version", now.version],
@@ -24,6 +27,15 @@ export const status: Command = {
       ["block time", new Date(Number(now.head.timeMs)).toISOString()],
       ["money second", String(now.head.moneySecond)],
       ["runner", `${now.runner.state}${now.runner.pid === null ? "" : `, process ${now.runner.pid}`}`],
+      ...(verified === null ? [] : [["verified", `up to block ${verified.verifiedHeight}`], ["checkpoint", verified.checkpoint]] as const),
     ]));
   },
 };
+
+/** Any proof of now leads to the validators of now: the operator's account is one that there is. */
+async function verify(client: ApiClient, input: Input, shell: Shell, operator: string): Promise<{ readonly verifiedHeight: number; readonly checkpoint: string }> {
+  const verifier = await Verifier.open(client, input, shell);
+  await verifier.account(operator, shell.nowMs());
+  await verifier.keep();
+  return { verifiedHeight: verifier.height, checkpoint: verifier.checkpoint };
+}
