@@ -8,9 +8,10 @@ import { needs } from "#tests/require.ts";
 import { imageForTests } from "./image.ts";
 import { NETBOOT_WAYS, addressOfGuest, macOf, openNetbootLab } from "./netbootLab.ts";
 
-const ANSWER_MS_MAX = 120_000;
+/** A computer that is busy and slow takes ten times as long as one that is not. */
+const ANSWER_MS_MAX = 300_000;
 
-test("a machine netboots by iPXE from our own server, and answers", { timeout: 300_000 }, async (t) => {
+test("a machine netboots by iPXE from our own server, and answers", { timeout: 900_000 }, async (t) => {
   if (!needs(t, "root", "qemu")) return;
   const image = await imageForTests(t, { target: "netboot" });
   if (image === null) return;

@@ -13,7 +13,7 @@ import { createInterface } from "node:readline";
 const MAIN = join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts");
 export const SERVER_ADDRESS = "10.78.0.1";
 const OVMF = { code: "/usr/share/OVMF/OVMF_CODE_4M.fd", variables: "/usr/share/OVMF/OVMF_VARS_4M.fd" } as const;
-const SERVER_READY_MS = 20_000;
+const SERVER_READY_MS = 120_000;
 const MEMORY_MIB = 1024;
 const LINES_MAX = 5_000;
 

@@ -11,7 +11,13 @@ import { DHCP_SERVER_PORT, type DhcpMessage, OPTION, decodeDhcp, encodeDhcp, mes
 import { startNetwork } from "#os/boot/network.ts";
 import { udpOnInterface } from "#os/linux/sockets.ts";
 
-const WAIT_MS = 700;
+/** For what must come: a busy computer is no error. Who expects that nothing comes says how long to wait for it. */
+const WAIT_MS = 60_000;
+const waitOf = (value: unknown): number => Number(value ?? WAIT_MS);
+/** A datagram that finds the server's queue full is gone: firmware asks again, too. */
+const ASK_AGAIN_MS = 1_000;
+/** A stream that says nothing more: the server would keep it for a minute. */
+const NOISE_STREAM_MS = 300;
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 type Step = (given: Readonly<Record<string, unknown>>) => Promise<unknown>;
 
@@ -19,13 +25,13 @@ const steps: Readonly<Record<string, Step>> = {
   /** The client of the image: its address, with everything that came along. */
   async lease({ hostName }) {
     const network = startNetwork({ settings: { addressing: [], dns: [], hostName: textOf(hostName) ?? "guest" }, onLine: (line) => void process.stderr.write(`${line}\n`), resolverFile: "/dev/null" });
-    await Promise.race([network.ready, new Promise((resolve) => setTimeout(resolve, 6_000))]);
+    await Promise.race([network.ready, new Promise((resolve) => setTimeout(resolve, WAIT_MS))]);
     const current = network.current();
     network.stop();
     return current;
   },
   /** One DISCOVER as a firmware of that kind sends it, and the first offer. */
-  async discover({ on, mac, vendor, architecture, ipxe }) {
+  async discover({ on, mac, vendor, architecture, ipxe, waitMs }) {
     const socket = createSocket("udp4");
     await new Promise<void>((resolve) => socket.bind({ fd: udpOnInterface(String(on), 68) }, resolve));
     socket.setBroadcast(true);
@@ -33,25 +39,29 @@ const steps: Readonly<Record<string, Step>> = {
       op: "request", xid: 77, seconds: 0, broadcast: true, client: ANY_ADDRESS, your: ANY_ADDRESS, next: ANY_ADDRESS, relay: ANY_ADDRESS, mac: String(mac) as Mac, bootFile: "",
       options: new Map([messageTypeOption("discover"), ...(textOf(vendor) === null ? [] : [[OPTION.vendorClass, textBytes(textOf(vendor) ?? "")] as const]), ...(architecture === undefined ? [] : [[OPTION.architecture, Uint8Array.of(0, Number(architecture))] as const]), ...(ipxe === true ? [[OPTION.ipxe, Uint8Array.of(1, 1, 0)] as const] : [])]),
     };
+    let again: NodeJS.Timeout | undefined;
     try {
       return await new Promise((resolve) => {
-        const timer = setTimeout(() => resolve(null), WAIT_MS);
+        const timer = setTimeout(() => resolve(null), waitOf(waitMs));
         socket.on("message", (bytes) => {
           const answer = decodeDhcp(bytes);
           if (answer?.op !== "reply" || answer.mac !== mac || messageType(answer) !== "offer") return;
           clearTimeout(timer);
           resolve({ address: answer.your, file: textOption(answer, OPTION.bootFile), vendorClass: textOption(answer, OPTION.vendorClass) });
         });
-        socket.send(encodeDhcp(message), DHCP_SERVER_PORT, "255.255.255.255");
+        const ask = (): void => socket.send(encodeDhcp(message), DHCP_SERVER_PORT, "255.255.255.255");
+        ask();
+        again = setInterval(ask, ASK_AGAIN_MS);
       });
     } finally {
+      clearInterval(again);
       socket.close();
     }
   },
-  tftp: ({ host, file, options, abort, lose, waitMs }) => readTftp(String(host), String(file), (options ?? {}) as Record<string, string>, abort === true, Number(lose ?? 0), Number(waitMs ?? 4_000)),
-  async http({ url, method, headers, body }) {
+  tftp: ({ host, file, options, abort, lose, waitMs }) => readTftp(String(host), String(file), (options ?? {}) as Record<string, string>, abort === true, Number(lose ?? 0), waitOf(waitMs)),
+  async http({ url, method, headers, body, waitMs }) {
     try {
-      const response = await fetch(String(url), { method: textOf(method) ?? "GET", headers: (headers ?? {}) as Record<string, string>, ...(body === undefined ? {} : { body: JSON.stringify(body) }), signal: AbortSignal.timeout(WAIT_MS) });
+      const response = await fetch(String(url), { method: textOf(method) ?? "GET", headers: (headers ?? {}) as Record<string, string>, ...(body === undefined ? {} : { body: JSON.stringify(body) }), signal: AbortSignal.timeout(waitOf(waitMs)) });
       const bytes = new Uint8Array(await response.arrayBuffer());
       return { status: response.status, length: response.headers.get("content-length"), range: response.headers.get("content-range"), sha256: createHash("sha256").update(bytes).digest("hex"), text: bytes.length < 2_000 ? new TextDecoder().decode(bytes) : null };
     } catch {
@@ -89,7 +99,7 @@ const steps: Readonly<Record<string, Step>> = {
       await new Promise<void>((resolve) => {
         const stream = createConnection(80, String(host), () => stream.end(text));
         stream.on("error", () => resolve()).on("close", () => resolve()).resume();
-        setTimeout(() => stream.destroy(), 300);
+        setTimeout(() => stream.destroy(), NOISE_STREAM_MS);
       });
     }
     return "sent";
@@ -104,10 +114,13 @@ async function readTftp(host: string, file: string, options: Readonly<Record<str
   const text = [file, "octet", ...Object.entries(options).flat(), ""].join("\0");
   let [blockBytes, windowBlocks, arrived, sinceAck, draw] = [512, 1, 0, 0, 5];
   let agreed: Record<string, string> | null = null;
+  const ask = (): void => socket.send(Buffer.from(`\0\x01${text}`, "latin1"), 69, host);
+  const again = setInterval(ask, ASK_AGAIN_MS);
   try {
     return await new Promise((resolve) => {
       let timer = setTimeout(() => resolve(null), waitMs);
       socket.on("message", (bytes, from) => {
+        clearInterval(again);
         clearTimeout(timer);
         timer = setTimeout(() => resolve(null), waitMs);
         const done = (answer: unknown): void => {
@@ -138,9 +151,10 @@ async function readTftp(host: string, file: string, options: Readonly<Record<str
         if (++sinceAck >= windowBlocks || isLast) acknowledge();
         if (isLast) done({ agreed, bytes: parts.reduce((sum, { length }) => sum + length, 0), sha256: createHash("sha256").update(Buffer.concat(parts)).digest("hex") });
       });
-      socket.send(Buffer.from(`\0\x01${text}`, "latin1"), 69, host);
+      ask();
     });
   } finally {
+    clearInterval(again);
     socket.close();
   }
 }

@@ -19,6 +19,7 @@ import { type HttpAnswer, type HttpCall, startHttp } from "./httpServer.ts";
 import { type Parameters, wordsFor } from "./parameters.ts";
 import { AddressPool, type PoolRange, defaultRange } from "./pool.ts";
 import { REFUSAL_SCRIPT, scriptText } from "./script.ts";
+import { TFTP_PORT } from "./tftp.ts";
 import { bound, startTftp } from "./tftpServer.ts";
 import type { JoinTokens } from "./tokens.ts";
 import { FILES, wayOf } from "./way.ts";
@@ -114,7 +115,7 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     if (mac !== null) table.reached(mac, isWhole && isLast ? "loaded" : "loading", now(), file);
   };
   const tftp = await startTftp({
-    interfaceName: name, address: network.address, catalogue: options.catalogue, onFault,
+    interfaceName: name, address: network.address, port: TFTP_PORT, catalogue: options.catalogue, now: () => performance.now(), onFault,
     onEnd: (client, file, why) => {
       if (why === "done") reached(client, file, true);
       else if (why !== "aborted") options.onLine(`${name}: TFTP of ${file} to ${client}: ${why}`);

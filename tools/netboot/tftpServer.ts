@@ -8,20 +8,24 @@ import type { Ipv4 } from "#os/boot/addresses.ts";
 import { udpOnInterface } from "#os/linux/sockets.ts";
 import type { Catalogue, CatalogueFile } from "./catalogue.ts";
 import { TFTP_SESSIONS_MAX, TFTP_SESSIONS_OF_ONE_MAX } from "./limits.ts";
-import { TFTP_ERROR, TFTP_PORT, type TftpPacket, type Transfer, type TransferEffect, beginTransfer, decodeTftp, encodeBlock, encodeError, stepTransfer } from "./tftp.ts";
+import { TFTP_ERROR, type TftpPacket, type Transfer, type TransferEffect, beginTransfer, decodeTftp, encodeBlock, encodeError, stepTransfer } from "./tftp.ts";
 
 export type TftpOptions = {
   readonly interfaceName: string;
   readonly address: Ipv4;
+  /** 0: any free one. */
+  readonly port: number;
   readonly catalogue: Catalogue;
+  /** Milliseconds that only grow; timers may run ahead of it or behind. */
+  readonly now: () => number;
   readonly onEnd: (client: string, file: string, why: "done" | "aborted" | "silent" | "not_found") => void;
   readonly onFault: (error: Error) => void;
 };
-export type TftpServer = { stop(): void; readonly sessions: () => number };
+export type TftpServer = { readonly port: number; stop(): void; readonly sessions: () => number };
 
 export async function startTftp(options: TftpOptions): Promise<TftpServer> {
   const sessions = new Set<Session>();
-  const socket = await bound(options.interfaceName, TFTP_PORT, options.address);
+  const socket = await bound(options.interfaceName, options.port, options.address);
   socket.on("error", options.onFault);
   socket.on("message", (bytes, from) => {
     const packet = decodeTftp(bytes);
@@ -39,6 +43,7 @@ export async function startTftp(options: TftpOptions): Promise<TftpServer> {
     void session.run(packet);
   });
   return {
+    port: socket.address().port,
     sessions: () => sessions.size,
     stop: () => {
       socket.close();
@@ -79,9 +84,9 @@ class Session {
       this.#socket.on("message", (bytes, from) => {
         // Another's packet does not end somebody's transfer.
         const packet = from.address === this.client.address && from.port === this.client.port ? decodeTftp(bytes) : null;
-        if (packet !== null && this.#transfer !== null) this.#go(stepTransfer(this.#transfer, packet, performance.now()));
+        if (packet !== null && this.#transfer !== null) this.#go(stepTransfer(this.#transfer, packet, this.#options.now()));
       });
-      this.#go(beginTransfer(question.options, this.#file.bytes, performance.now()));
+      this.#go(beginTransfer(question.options, this.#file.bytes, this.#options.now()));
     } catch (error) {
       this.#options.onFault(error instanceof Error ? error : new Error(String(error)));
       this.end();
@@ -107,9 +112,9 @@ class Session {
         return this.end();
       }
     }
-    if (effects.length === 0) return;
+    // After every step: a timer counts from the turn of the event loop in which it was made, so that on a busy computer it comes before its time, and its step does nothing.
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { if (this.#transfer !== null) this.#go(stepTransfer(this.#transfer, { kind: "time" }, performance.now())); }, Math.max(1, Math.ceil(transfer.wakeMs - performance.now())));
+    this.#timer = setTimeout(() => { if (this.#transfer !== null) this.#go(stepTransfer(this.#transfer, { kind: "time" }, this.#options.now())); }, Math.max(1, Math.ceil(transfer.wakeMs - this.#options.now())));
   }
 
   /** One read for a whole window. */
