@@ -251,7 +251,7 @@ function refusalOfEnvelope(ledger: Ledger, transaction: DecodedTransaction, time
 /** What pays nothing is free, or not in a block. */
 const purseOf = ({ body }: DecodedTransaction): "paid" | "free" => (body.fee === 0n ? "free" : "paid");
 
-/** A bonded machine says up, ready and failed for nothing. */
+/** What a bonded machine says of itself and its leases costs nothing. */
 function isFree(state: State, { body }: DecodedTransaction): boolean {
   return body.fee === 0n && body.ops.every(isFreeOperation) && (state.machine(body.sender)?.bond ?? 0n) >= BOND_MIN;
 }

@@ -183,7 +183,8 @@ export function bringUp(context: BlockContext, op: Extract<Operation, { kind: "u
   // Of a machine that is down nothing runs.
   if (machine.up) endRun(context, machine, end, "rebooted");
   const now = state.machine(sender) as Machine;
-  state.put({ ...now, up: true, bootId: op.bootId, validator, sinceHeight: height });
+  state.put({ ...now, up: true, bootId: op.bootId, validator, sinceHeight: height, ...(now.isLeaving ? { draining: false, isLeaving: false } : {}) });
+  if (now.isLeaving) context.events.push({ kind: "draining", machine: sender, operator: now.operator, draining: false });
   context.events.push({ kind: "machine", machine: sender, operator: now.operator, state: "up" });
   return OK;
 }

@@ -124,8 +124,10 @@ export type Machine = {
   readonly bond: bigint;
   readonly strikes: number;
   readonly placeableFrom: bigint;
-  /** Its operator wants it empty: what runs here moves away, nothing comes. */
+  /** Its operator wants it empty, or it is about to go: what runs here moves away, nothing comes. */
   readonly draining: boolean;
+  /** By its own word, which is over when it comes up again; its operator's stands. */
+  readonly isLeaving: boolean;
   readonly labels: readonly string[];
   /** The validator that it hosts, as its last `up` showed. */
   readonly validator: Address | null;
@@ -252,7 +254,7 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
       return [
         entity.id, entity.key, entity.operator, entity.up ? 1 : 0, entity.bootId, entity.memoryMib, entity.cpuMillis, entity.memoryMibUsed, entity.cpuMillisUsed,
         entity.leases, entity.pricePerGibSecond, entity.pricePerCoreSecond, entity.region, entity.bond, entity.strikes, entity.placeableFrom,
-        entity.draining ? 1 : 0, entity.labels,
+        entity.isLeaving ? 2 : entity.draining ? 1 : 0, entity.labels,
         entity.validator ?? NONE, entity.sinceHeight, entity.downs,
       ];
     case "totals":

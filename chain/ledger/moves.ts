@@ -83,15 +83,21 @@ export function predecessorIsDue(context: BlockContext, lease: Lease | undefined
 
 // ---- Operations ------------------------------------------------------------------------------------------------------------
 
-/** Sender = the operator: nothing comes any more, what runs moves away; or what is still here stays. */
+/**
+ * Sender = the operator, or the machine itself that is about to go: nothing comes any more, what runs moves away; or what is still here stays.
+ * The machine's own word ends when it comes up again, and changes nothing while its operator's stands.
+ */
 export function drain(context: BlockContext, op: Op<"drain">, { sender }: Origin): Result {
   const { state, second } = context;
-  const found = ownMachine(context, op.machine, sender);
+  const isItself = sameBytes(op.machine, sender);
+  const known = isItself ? state.machine(sender) : undefined;
+  const found = known === undefined ? ownMachine(context, op.machine, sender) : { ok: true as const, machine: known };
   if (!found.ok) return found;
   const { machine } = found;
+  if (isItself && machine.draining && !machine.isLeaving) return OK;
   const isDraining = op.draining === 1;
-  state.put({ ...machine, draining: isDraining });
-  if (machine.draining !== isDraining) context.events.push({ kind: "draining", machine: machine.id, operator: sender, draining: isDraining });
+  state.put({ ...machine, draining: isDraining, isLeaving: isDraining && isItself });
+  if (machine.draining !== isDraining) context.events.push({ kind: "draining", machine: machine.id, operator: machine.operator, draining: isDraining });
   for (const lease of state.leasesOn(machine.id)) {
     if (!isDraining) {
       if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready", triedHeight: 0 });

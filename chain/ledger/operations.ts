@@ -117,7 +117,7 @@ export const applyOperation = (context: BlockContext, op: Operation, origin: Ori
   (TABLE[op.kind] as Apply<OperationKind>)(context, op, origin);
 
 /** Operations of machines that cost nothing, within a share. */
-export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health";
+export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "drain";
 
 // ---- Machines --------------------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ function registerMachine(context: BlockContext, op: RegisterMachine, { sender }:
   const bondBefore = known?.bond ?? 0n;
   if (!debit(state, sender, op.bond > bondBefore ? op.bond - bondBefore : 0n)) return unfunded(`bond ${op.bond}`);
   if (op.bond < bondBefore) credit(state, sender, bondBefore - op.bond);
-  const fresh = { draining: false, labels: [], up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n, validator: null, sinceHeight: context.height, downs: [] };
+  const fresh = { draining: false, isLeaving: false, labels: [], up: false, bootId: new Uint8Array(16), memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0, strikes: 0, placeableFrom: 0n, validator: null, sinceHeight: context.height, downs: [] };
   const { memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond } = op;
   const machine: Machine = { kind: "machine", id, key: op.machineKey, operator: sender, ...fresh, ...known, memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond };
   state.put(machine);

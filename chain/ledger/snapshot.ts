@@ -207,7 +207,7 @@ const FROM: { readonly [K in Exclude<Hashed["kind"], HoldingKind>]: (leaf: Cbor 
       kind: "machine", id: id20(id), key: publicKey(bytes(key, 32)), operator: id20(operator), up: oneOf([0, 1] as const, up) === 1, bootId: bytes(boot, 16), memoryMib: u32(memory),
       cpuMillis: u32(cpu), memoryMibUsed: u32(memoryUsed), cpuMillisUsed: u32(cpuUsed), leases: u32(leases), pricePerGibSecond: u64(gib), pricePerCoreSecond: u64(core),
       region: text(region, TEXT_BYTES_MAX), bond: u64(bond), strikes: u32(strikes), placeableFrom: u64(from),
-      draining: oneOf([0, 1] as const, draining) === 1, labels: textsFrom(labels),
+      draining: oneOf([0, 1, 2] as const, draining) !== 0, isLeaving: draining === 2, labels: textsFrom(labels),
       validator: id20OrNone(validator), sinceHeight: u32(since), downs: list(downs, ITEMS_MAX).map(u64),
     };
   },

@@ -99,6 +99,39 @@ test("a drain that is taken back leaves everything where it is", () => {
   assert(isOn(world.view.leasesOfDeployment(deploymentIdOf(tenant.id, 1n, 0))[0]!, one));
 });
 
+test("a machine that is about to go empties itself for nothing, and takes leases again when it comes up; its operator's word stands above its own", async () => {
+  const { world, one, two } = running();
+  world.send(one, [drain(one)]);
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world), world.history.at(-1)!.transactions[0]!.body.fee, lease(world).state, world.view.machine(one.id)!.draining], ["ok", 0n, "moving", true]);
+  restores(world);
+  world.ready(two);
+  world.block(1);
+  assert(isOn(lease(world), two));
+  world.send(one, [comesUp(world.ledger, one, bootId(1, 7))]);
+  world.block(1);
+  assert.strictEqual(world.view.machine(one.id)!.draining, false);
+  world.send(operator, [drain(one)]);
+  world.block(0);
+  world.send(one, [drain(one, 0)]);
+  world.block(0);
+  world.send(one, [comesUp(world.ledger, one, bootId(1, 8))]);
+  world.block(1);
+  assert.strictEqual(world.view.machine(one.id)!.draining, true);
+  world.send(two, [drain(one, 0)], { fee: 0n });
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world), world.view.machine(one.id)!.draining], ["not_owner", true]);
+  await auditHolds(world);
+});
+
+test("a machine that stays after all takes its own drain back", () => {
+  const { world, one } = running();
+  world.send(one, [drain(one)]);
+  world.send(one, [drain(one, 0)]);
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world, 1), lease(world).state, world.view.machine(one.id)!.draining], ["ok", "ready", false]);
+});
+
 test("a successor that does not get ready is a strike for its machine, and costs the tenant nothing: the lease runs on and looks again", async () => {
   const { world, one, two } = running();
   world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
@@ -172,7 +205,7 @@ test("who may move a lease: its owner and its machine's operator, and only one t
     assert.strictEqual(codeOf(world), code);
   }
   world.send(stranger, [{ kind: "label", machine: one.id, labels: ["ssd"] }]);
-  world.send(tenant, [drain({ id: tenant.id })]);
+  world.send(tenant, [drain({ id: tenant.id })], { fee: 20_000n });
   world.block(0);
   assert.deepStrictEqual([codeOf(world), codeOf(world, 1)].sort(), ["machine_unknown", "not_owner"]);
 });

@@ -60,7 +60,7 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
     case 21: {
       const ops: readonly Operation[] = [{ kind: "retire", machine: machine.id }, { kind: "constrain", deploymentId: target, regions: r.pick([[], ["test"], ["moon"]]), operators: [], labels: r.pick([[], ["ssd"]]) }, { kind: "label", machine: machine.id, labels: r.pick([[], ["ssd"]]) }];
       const op: Operation = r.int(3) === 0 ? r.pick(ops) : { kind: "drain", machine: machine.id, draining: r.pick([0, 1]) };
-      world.send(op.kind === "constrain" ? owner : operatorOf(machine), [op]);
+      world.send(op.kind === "constrain" ? owner : op.kind === "drain" && isKnown && r.int(3) === 0 ? machine : operatorOf(machine), [op]);
       // What a machine that is gone says for nothing would make the block invalid.
       if (op.kind === "retire") world.block(0);
       return;

@@ -47,7 +47,7 @@ function withStreams(count: number): Ledger {
   for (const id of machines) {
     slots.push({
       kind: "machine", id, key: publicKeyOf(seed), operator, up: true, bootId: new Uint8Array(16), memoryMib: 2 ** 20, cpuMillis: 2 ** 20, memoryMibUsed: LEASES_PER_MACHINE * 64, cpuMillisUsed: 0,
-      leases: LEASES_PER_MACHINE, pricePerGibSecond: 1_000n, pricePerCoreSecond: 1_000n, region: "", bond: 10n ** 15n, strikes: 0, placeableFrom: 0n, draining: false, labels: [], validator: null, sinceHeight: 1, downs: [],
+      leases: LEASES_PER_MACHINE, pricePerGibSecond: 1_000n, pricePerCoreSecond: 1_000n, region: "", bond: 10n ** 15n, strikes: 0, placeableFrom: 0n, draining: false, isLeaving: false, labels: [], validator: null, sinceHeight: 1, downs: [],
     });
   }
   for (let first = 0; first < count; first += REPLICAS) {
