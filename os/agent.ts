@@ -37,6 +37,7 @@ import { openExchange } from "./exchange.ts";
 import { HealthChecks } from "./health.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
+import { type Left, handLeasesOver } from "./leaving.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
@@ -99,6 +100,8 @@ export type RunningAgent = {
   readonly runnerPid: () => number | null;
   /** Resolves with a code when it had to stop by itself. */
   readonly ended: Promise<string>;
+  /** Before a stop after which this machine is gone for a while: other machines take its leases, where there are others. */
+  handLeasesOver(): Promise<Left>;
   stop(): Promise<void>;
 };
 
@@ -195,6 +198,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   return {
     api: `http://${address}:${door.port}`, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
     runnerPid: () => runner.pid, ended: ended.promise,
+    handLeasesOver: () => handLeasesOver({ node, machine: machine.address, submit: (operation) => machineSender.submit(operation) }),
     stop: () => up.disposeAsync(),
   };
 }

@@ -173,6 +173,12 @@ async function beginAgent(machine: Machine): Promise<string> {
   return `accepts work on port ${machine.agent.httpPort}`;
 }
 
+/** A machine that a chain knows empties itself before it goes. */
+async function handOver({ agent }: Machine): Promise<void> {
+  const { before, left } = (await agent?.handLeasesOver()) ?? { before: 0, left: 0 };
+  if (before > 0) say(`stopping  ${before - left} of ${before} leases are on other machines now`);
+}
+
 /** An image on trial that is not there in time gives way to the one that the firmware starts. */
 function watchTrial(machine: Machine): void {
   setTimeout(() => {
@@ -183,6 +189,7 @@ function watchTrial(machine: Machine): void {
 async function main(): Promise<void> {
   const way: Way = new Way([
     { name: "joining stopped", run: async () => ending.abort() },
+    { name: "leases handed over", run: async () => handOver(machine) },
     { name: "agent stopped", run: async () => machine.agent?.stop() },
     { name: "network stopped", run: async () => machine.network?.stop() },
   ], say, (code) => process.exit(code));

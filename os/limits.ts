@@ -92,6 +92,9 @@ export const UP_WAIT_MS_MAX = 5_000;
 /** A start keeps clients waiting this long for what was served before it; what takes longer is unknown until it is loaded. */
 export const LOAD_WAIT_MS_MAX = 2_000;
 
+/** A machine that goes waits so long for others to take its leases: of PID 1's 30 s, the rest is for its stop. */
+export const DRAIN_MS_MAX = 15_000;
+
 /** Each of the three steps of a stop gets at most this, so that all of it ends within 2 s. */
 export const STOP_STEP_MS_MAX = 600;
 
