@@ -55,6 +55,11 @@ test("ps --verify and account show --verify hold for a real machine, and find ea
     assert.deepEqual([exit, (JSON.parse(stderr.trim().split("\n").at(-1) ?? "") as { error: { code: string } }).error.code], [1, code]);
   }
 
+  const [believed, checked] = [await cliJson(machine, ["stake", "parameters"]), await cliJson(machine, ["stake", "parameters", "--verify"], { environment })];
+  assert.deepEqual(checked, believed);
+  const forged = await liar(t, machine.api, (path, text) => (path === "/v1/parameters" ? text.replace(/"value":"\d+"/g, '"value":"1"') : text));
+  assert.deepEqual(await cliJson(machine, ["stake", "parameters", "--verify"], { environment: { ...environment, GODWIT_API: forged } }), believed);
+
   const lies: readonly (readonly [string, (path: string, text: string) => string])[] = [
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"replicas":1/g, '"replicas":2') : text)],
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"rate":"\d+"/g, '"rate":"1"') : text)],

@@ -9,14 +9,17 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
+import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { decodeEpochAnswer, stateKey } from "#chain/codec/proof.ts";
+import { PRESETS, type Parameters, VOTABLE, type VotableName, votableOf, withValues } from "#chain/constants.ts";
+import { type ProposalHeld, type SettingsHeld, holdingFrom } from "#chain/ledger/holdings.ts";
 import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
 import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
 import { CHECKPOINT_FORM, type Checkpoint, checkCheckpoint, checkpointOf, checkpointText, parseCheckpoint, setAt } from "#chain/light/checkpoint.ts";
 import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
 import { writeWhole } from "#os/keys.ts";
-import type { Deployment } from "./answers.ts";
+import type { Deployment, ParametersAnswer } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell, UsageError } from "./command.ts";
 import { accountsFolder } from "./keys.ts";
@@ -35,6 +38,7 @@ export class Verifier {
   readonly #client: ApiClient;
   readonly #file: string;
   readonly #limits: Limits;
+  readonly #preset: Parameters;
   #state: LightState;
 
   static async open(client: ApiClient, input: Input, shell: Shell): Promise<Verifier> {
@@ -47,19 +51,21 @@ export class Verifier {
     if (!begun.ok) throw new CliError(begun.code, begun.message);
     const kept = await readFile(file).catch(() => null);
     if (kept === null && input.text("chain") === undefined) warn(shell, `chain ${wanted} is new here: its id is believed as the machine says it (--chain ID says which is meant)`);
+    const preset = PRESETS[decodeGenesis(genesis).parameters];
     const nowMs = BigInt(shell.nowMs());
     const given = input.text("checkpoint");
-    if (given !== undefined) return new Verifier(client, file, begun.limits, await beginAt(client, given, begun, nowMs));
+    if (given !== undefined) return new Verifier(client, file, begun.limits, preset, await beginAt(client, given, begun, nowMs));
     const state = kept === null ? begun.state : decodeCheckpoint(new Uint8Array(kept));
     const old = checkAge(state, begun.limits, nowMs);
     if (old !== null) throw new CliError(old.code, `${old.message} (${kept === null ? "--checkpoint TEXT" : file})`);
-    return new Verifier(client, file, begun.limits, state);
+    return new Verifier(client, file, begun.limits, preset, state);
   }
 
-  private constructor(client: ApiClient, file: string, limits: Limits, state: LightState) {
+  private constructor(client: ApiClient, file: string, limits: Limits, preset: Parameters, state: LightState) {
     this.#client = client;
     this.#file = file;
     this.#limits = limits;
+    this.#preset = preset;
     this.#state = state;
   }
 
@@ -99,6 +105,25 @@ export class Verifier {
     if (held === null || pool === null) return null;
     const [shares, units, all] = [amount(held[3]), amount(pool[8]), amount(pool[9])];
     return { shares, amount: all === 0n ? 0n : (units * shares) / all };
+  }
+
+  /** What votes decided, as the state has it, and each proposal that the machine told of; that it told of all of them is its word. */
+  async parameters(said: ParametersAnswer, nowMs: number): Promise<ParametersAnswer> {
+    const leaf = await this.#leaf("parameters", stateKey("settings"), nowMs);
+    const settings = leaf === null ? { values: [], scheduled: [] } : (holdingFrom("settings", leaf) as SettingsHeld);
+    const values = withValues(this.#preset, settings.values);
+    const nameOf = (parameter: number): string => votableOf(parameter) ?? String(parameter);
+    const proposals = [];
+    for (const { id } of said.proposals) {
+      const proven = await this.#leaf(`proposals/${id}`, stateKey("proposal", fromHex(id)), nowMs);
+      if (proven === null) continue;
+      const { parameter, value, validator, epoch, votes } = holdingFrom("proposal", proven) as ProposalHeld;
+      proposals.push({ id, name: nameOf(parameter), value, validator: addressText(validator), epoch, votes: votes.map(addressText) });
+    }
+    return {
+      parameters: (Object.keys(VOTABLE) as VotableName[]).map((name) => ({ name, value: BigInt(values[name]), min: VOTABLE[name].min, max: VOTABLE[name].max })),
+      scheduled: settings.scheduled.map(({ parameter, value, epoch }) => ({ name: nameOf(parameter), value, epoch })), proposals,
+    };
   }
 
   /** Throws answer_false when the deployment, or one of its leases, is not as the machine says. */

@@ -24,7 +24,7 @@ export const chain: Command = {
   summary: "Make a chain, run a validator, check a folder",
   usage: [
     "keys DIR", "genesis FILE --name NAME --validator KEY[=WEIGHT] … --account ADDRESS=TOKENS …",
-    "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …] [--checkpoint TEXT] [--archive] [--votes-lost] [--trace FILE]", "replay DIR",
+    "validator DIR --genesis FILE [--listen HOST:PORT] [--peer HOST:PORT …] …", "replay DIR",
     "restart DIR --era N [--height H]",
   ],
   options: {

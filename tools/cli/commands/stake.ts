@@ -21,7 +21,7 @@ export const stake: Command = {
   summary: "Put stake behind a validator, take it back, see who has how much",
   usage: ["list", "status VALIDATOR", "bond TOKENS --key FILE", "unbond TOKENS VALIDATOR", "unjail VALIDATOR",
     "delegate TOKENS VALIDATOR [--commission-max PERCENT]", "undelegate TOKENS|all VALIDATOR", "delegations [ADDRESS|NAME] [--verify]", "commission PERCENT VALIDATOR",
-    "parameters", "propose PARAMETER VALUE --validator VALIDATOR", "vote PROPOSAL --validator VALIDATOR"],
+    "parameters [--verify]", "propose PARAMETER VALUE --validator VALIDATOR", "vote PROPOSAL --validator VALIDATOR"],
   options: { ...OPTIONS_API, ...OPTIONS_SIGN, ...OPTIONS_VERIFY, validator: { type: "string", value: "VALIDATOR", summary: "propose, vote: in whose name" }, "commission-max": { type: "string", value: "PERCENT", summary: "delegate: not if the validator keeps more of what you earn (what it keeps now)" }, key: { type: "string", value: "FILE", summary: "bond: the consensus key that godwit chain keys made (DIR/keys/validator)" } },
   arguments: [1, 3],
   details: "A VALIDATOR is its id (gw1…) or its consensus key in hex.\n" +
@@ -172,7 +172,12 @@ async function delegations(input: Input, shell: Shell): Promise<void> {
 
 async function parameters(input: Input, shell: Shell): Promise<void> {
   await using client = await openReader(input, shell);
-  const found = await client.parameters();
+  let found = await client.parameters();
+  if (input.flag("verify")) {
+    const verifier = await Verifier.open(client, input, shell);
+    found = await verifier.parameters(found, shell.nowMs());
+    await verifier.keep();
+  }
   print(shell, input.json, found, () => [
     tableText(found.parameters, [
       { title: "PARAMETER", cell: ({ name }) => name }, { title: "VALUE", align: "right", cell: ({ value }) => String(value) },
