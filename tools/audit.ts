@@ -15,9 +15,10 @@ import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollo
 import { HolderBook, type Origin } from "./auditHolders.ts";
 import { WitnessBook } from "./auditLiveness.ts";
 import { StakeBook } from "./auditStake.ts";
+import { type Task, isForgotten, isGivenUp, newTask, operateTask, overdueAt, runFailed, runLost } from "./auditTasks.ts";
 
 type Segment = { index: number; machine: string; operator: string; rate: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
-type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; revisions: Revisions; segments: Segment[]; dry: Segment[]; past: Segment[] };
+type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; task: Task | null; revisions: Revisions; segments: Segment[]; dry: Segment[]; past: Segment[] };
 type ApiBlock = { height: number; id: string; bytes: string; certificate: string; outcomes: { txid: string; ok: boolean }[] };
 export type Report = { ok: boolean; height: number; supply: bigint; lines: Record<string, string | bigint>[]; findings: string[] };
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
@@ -61,17 +62,32 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   });
   /** Runs a book to second t, one second after the other; an escrow that cannot pay a whole second ends everything there. */
   function walk(book: Book, t: bigint): void {
+    // Of a task that nobody paid for again no run is under way any more.
+    if (book.task !== null && book.dry.length > 0) book.task.since = null;
     book.dry = [];
     let ranDry: bigint | null = null;
+    // What a block ends as its own event is paid by a later one.
+    let overdue: Segment[] = [];
     for (let s = second; s <= t; s++) {
       const running = book.segments.filter(({ runs }) => runs);
+      const isOverdue = book.task !== null && s === overdueAt(book.task);
       if (rateOf(book) > book.free) {
         ranDry = s;
         for (const segment of running) end(book, book.dry[book.dry.push(segment) - 1]!, s);
       }
-      else if (s < t) for (const segment of running) [book.free, segment.to] = [book.free - segment.rate, s + 1n];
+      else if (s < t && !isOverdue) for (const segment of running) [book.free, segment.to] = [book.free - segment.rate, s + 1n];
+      if (isOverdue) {
+        overdue = running.filter(({ runs }) => runs);
+        for (const segment of overdue) end(book, segment, s);
+        book.dry = [];
+        runFailed(book.task!, t);
+      }
     }
-    const over = book.segments.filter(({ runs, to }) => !runs && to + rules.holdSeconds <= t);
+    if (book.task !== null && (isGivenUp(book.task, t) || isForgotten(book.task, t))) {
+      for (const segment of book.segments.filter(({ runs }) => runs)) end(book, segment, t);
+      book.closing ||= isForgotten(book.task, t);
+    }
+    const over = book.segments.filter((one) => !one.runs && one.to + rules.holdSeconds <= t && !overdue.includes(one));
     for (const segment of over) pay(book, segment, segment.to);
     [book.past, book.segments] = [[...book.past, ...over], book.segments.filter((segment) => !over.includes(segment))];
     passTime(book.revisions, leasesOf(book, t), t, ranDry);
@@ -82,7 +98,9 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   /** Everything that ran on a machine, or is not paid yet of it, is over since that second. */
   function endRun(machine: string, last: bigint, t: bigint): void {
     for (const each of books.values()) {
+      const before = each.segments.filter(({ runs }) => runs);
       for (const segment of each.segments.filter((one) => one.machine === machine && (one.runs || one.to > last))) end(each, segment, last);
+      if (each.task !== null && [...before, ...each.dry].some((lease) => lease.machine === machine)) runLost(each.task);
       each.dry = each.dry.filter((lease) => lease.machine !== machine);
       look(each.revisions, leasesOf(each, t), t);
     }
@@ -111,15 +129,15 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     } else if (op.kind === "up") {
       const last = witnesses.up(op, origin.sender, () => check(false, `block ${height}: a machine is said to have come up, and its witnesses say no such thing`));
       if (last !== null) endRun(sender, last, t);
-    } else if (op.kind === "deploy") {
+    } else if (op.kind === "deploy" || op.kind === "runTask") {
       add(sender, -op.deposit);
-      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, revisions: newRevisions(op.replicas), segments: [], dry: [], past: [] });
+      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, task: op.kind === "runTask" ? newTask(op) : null, revisions: newRevisions(op.kind === "runTask" ? 1 : op.replicas), segments: [], dry: [], past: [] });
     } else if (op.kind === "ready") {
       // A lease that moved here: where it was it ends in this second.
       for (const segment of running) end(book, segment, t);
       start(book, t, { index: op.index, machine: sender, operator: machine.operator, rate: op.rate });
     }
-    else if (op.kind === "failed") for (const segment of running) end(book, segment, t);
+    else if (op.kind === "failed" || op.kind === "taskEnded") for (const segment of running) end(book, segment, t);
     else if (op.kind === "scale" || op.kind === "close") {
       const isOver = ({ index }: Segment): boolean => op.kind === "close" || isBeyond(book.revisions, index, op.replicas);
       for (const segment of running) if (isOver(segment)) end(book, segment, t);
@@ -136,6 +154,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       const hasRoom = book.dry.every((lease) => book.segments.filter(({ index, runs }) => !runs && index === lease.index).length < rules.unpaidSegmentsMax);
       if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ rate }) => rate)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, lease);
     } else if (op.kind === "claim") for (const segment of running) pay(book, segment, least(t - rules.holdSeconds, t < stallUntil ? stallUpTo : t));
+    if (book?.task) operateTask(op, book.task, t);
     if (book) operateRollout(op, book.revisions, leasesOf(book, t), t);
   }
   function fold({ bytes, certificate: proof, outcomes, id: named }: ApiBlock): void {
@@ -165,7 +184,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     }
     for (const { machine, end: last } of witnesses.silence(body.suspicions, () => check(false, `block ${height}: a suspicion in it does not hold, or takes nobody down`))) endRun(name(address(Uint8Array.fromHex(machine))), last, t);
     for (const one of body.evidence) punish(one, stakes.operatorOf(header.proposer));
-    for (const book of books.values()) if (book.closing && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
+    for (const book of books.values()) if ((book.closing || (book.task !== null && book.task.ended !== null)) && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }
     const [endsAt, weights] = [stakes.epoch, stakes.weights];
     if (header.height % rules.epochBlocks === 0) holders.count(endsAt, weights);
     const { paid, fromPool } = stakes.end(header.height, timeMs, pool);

@@ -1,7 +1,7 @@
 /**
  * Step 2 of a block: what happens by itself because its second has come (design 4, order inside a block).
  *
- * In (second, kind, id) order; escrows before leases, leases before rollouts. A block takes events until they made up 256 leases or segments, the
+ * In (second, kind, id) order; escrows before leases, leases before rollouts, tasks last. A block takes events until they made up 256 leases or segments, the
  * first one whole whatever its size; the rest is due still, and comes first in the next block, which follows at once.
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
@@ -12,6 +12,7 @@ import type { Lease, Machine } from "#chain/ledger/model.ts";
 import { openAnew, predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
 import { rolloutIsDue } from "#chain/ledger/rollout.ts";
 import { parseId, parseLease } from "#chain/ledger/state.ts";
+import { taskIsDue } from "#chain/ledger/tasks.ts";
 import type { Address } from "#chain/types.ts";
 
 export function runDueEvents(context: BlockContext): void {
@@ -25,6 +26,7 @@ export function runDueEvents(context: BlockContext): void {
     if (entry[20] === "0") work += escrowDue(context, parseId(rest));
     else if (entry[20] === "2") work += rolloutIsDue(context, parseId(rest));
     else if (entry[20] === "3") work += unhealthyIsDue(context, state.lease(...parseLease(rest)));
+    else if (entry[20] === "7") work += taskIsDue(context, parseId(rest));
     else if (entry[20] === "4") work += predecessorIsDue(context, state.lease(...parseLease(rest)));
     else work += notReady(context, state.lease(...parseLease(rest)) as Lease);
   }

@@ -14,6 +14,7 @@ import { HOST_NAME_BYTES_MAX } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
+import { TASK_ROW, type TaskHeld } from "#chain/ledger/taskState.ts";
 import { type Address, type Digest, address, digest } from "#chain/types.ts";
 
 /** Money for who shows the preimage of a hash in time. */
@@ -64,7 +65,7 @@ export type ProposalHeld = {
   readonly epoch: number;
   readonly votes: readonly Address[];
 };
-export type Holding = LockHeld | DelegationHeld | NameHeld | SettingsHeld | ProposalHeld;
+export type Holding = LockHeld | DelegationHeld | NameHeld | SettingsHeld | ProposalHeld | TaskHeld;
 export type HoldingKind = Holding["kind"];
 
 /** Entries of one leaf: of a proposal the validators of all the sets it is open in. */
@@ -130,6 +131,7 @@ const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> 
     lists: ({ id, validator }) => [`P${validator.toHex()}${id.toHex()}`, `Q${id.toHex()}`],
     money: () => 0n,
   },
+  task: TASK_ROW,
   name: {
     key: ({ id }) => nameKey(id),
     leaf: ({ id, name, owner, deployment, expiryMs }) => [id, name, owner, deployment ?? new Uint8Array(0), expiryMs],

@@ -10,6 +10,7 @@ import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/led
 import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
+import { giveBack, isResting, noteTaskLost } from "#chain/ledger/taskRuns.ts";
 import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
 import { type Address, hex } from "#chain/types.ts";
 
@@ -69,6 +70,7 @@ export function endLease(context: BlockContext, ended: Lease, end: bigint, why: 
     // One of a revision that is not promoted: it is not whole any more, and what serves takes all requests.
     if (rollout !== null && lease.revision === rollout.revision) deployment = { ...deployment, rollout: { ...rollout, healthyFrom: null, weightNow: 0 } };
     state.put(deployment);
+    noteTaskLost(context, deploymentId, why);
     // The end of one that ran dry was told when it did.
     if (lease.state !== "dry") context.events.push({ kind: "ended", deploymentId, index, machine, end, why });
   }
@@ -163,11 +165,11 @@ export function releaseDry(context: BlockContext): void {
 export function wake(context: BlockContext, id: Address): void {
   const { state } = context;
   const deployment = mustGet(state.deployment(id));
-  if (deployment.state === "closing") return;
+  if (deployment.state === "closing" || deployment.state === "ended") return;
   const woken: Deployment = { ...deployment, state: isPaused(deployment) ? "paused" : "active" };
   state.put(woken);
   for (const lease of state.leasesOf(id)) {
-    if (lease.state !== "waiting" || !mayPlace(woken, lease.index)) continue;
+    if (lease.state !== "waiting" || !mayPlace(woken, lease.index) || isResting(context, lease)) continue;
     state.spend(LEASE_WORK);
     state.put({ ...lease, state: "pending", triedHeight: 0 });
   }
@@ -226,13 +228,17 @@ function archiveSegment({ state }: BlockContext, deploymentId: Address, payment:
 /** A closing deployment whose last segment is paid: the rest goes home, and the bill stays readable for a while. */
 export function finishClosing(context: BlockContext, id: Address): void {
   const { state } = context;
+  giveBack(context, id);
   const deployment = state.deployment(id);
   if (deployment?.state !== "closing" || deployment.escrow.ended.length > 0) return;
   const { escrow, amount } = takeFree(deployment.escrow, context.second);
   assert(escrow.balance === 0n, "a paid escrow is empty after its rest is taken");
   state.remove(deployment);
+  const task = state.task(id);
+  if (task) state.remove(task);
   credit(state, deployment.owner, amount);
-  const archive: Archive = { ...mustGet(state.archive(id)), closedHeight: context.height, refunded: amount };
+  const before = mustGet(state.archive(id));
+  const archive: Archive = { ...before, closedHeight: context.height, refunded: before.refunded + amount };
   state.put(archive);
   context.events.push({ kind: "closed", deploymentId: id, owner: deployment.owner, refunded: amount });
   if (state.sizeOf("z") > DEPLOYMENTS_ARCHIVED_MAX) state.remove(mustGet(state.archive(parseId((state.lists.first("z") as string).slice(9)))));

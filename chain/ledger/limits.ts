@@ -86,6 +86,16 @@ export const ROLLOUT_FAILURES_MAX = 1_000;
 export const UNHEALTHY_SECONDS = 30n;
 export const UNHEALTHY_MOVES_COUNTED_MAX = 10;
 
+/** Of a task: a day for one run, a hundred that fail, an hour between two; and machines that may go down under it, one after the other. */
+export const TASK_SECONDS_MAX = 86_400;
+export const TASK_ATTEMPTS_MAX = 100;
+export const TASK_BACK_OFF_SECONDS_MAX = 3_600;
+export const TASK_LOSSES_MAX = 16;
+/** Money seconds from the most that a run may take until its machine must have said how it ended: as long as it has to be ready. */
+export const TASK_REPORT_SECONDS = 30n;
+/** Money seconds for which a task that has ended can be read: a day. */
+export const TASK_KEPT_SECONDS = 86_400n;
+
 /** A gap of header time that is longer than an idle interval by this is a stall of the chain. */
 export const STALL_MARGIN_MS = 2_000n;
 /** Money seconds after a stall in which nobody can be proven gone (design 4.2), so that `claim` waits. */

@@ -282,7 +282,7 @@ export function valueOf(entity: Exclude<Entity, Archive>): Uint8Array {
 const memberLeaf = ({ key, weight, operator }: Member): Cbor => [key, weight, operator];
 export const VALIDATOR_STATES: readonly ValidatorState[] = ["active", "jailed", "tombstoned"];
 const NONE = new Uint8Array(0);
-export const DEPLOYMENT_STATES: readonly DeploymentState[] = ["active", "paused", "dry", "closing"];
+export const DEPLOYMENT_STATES: readonly DeploymentState[] = ["active", "paused", "dry", "closing", "ended"];
 export const LEASE_STATES: readonly Lease["state"][] = ["pending", "placed", "ready", "waiting", "dry", "moving"];
 const versionLeaf = ({ revision, componentDigest, configurationDigest }: Version): Cbor => [revision, componentDigest, configurationDigest ?? NONE];
 const rolloutLeaf = (rollout: Rollout): Cbor => [
@@ -319,13 +319,13 @@ export function moneyOf(entity: Entity | undefined): bigint {
 
 /**
  * The lists, as strings in one ordered set; the first letter says which:
- *   n owner:name:id   o owner id       deployments by name (not closing ones) and by owner
+ *   n owner:name:id   o owner id       deployments by name (none that is closing or has ended) and by owner
  *   m machine id index                 leases that a machine holds
  *   h machine id index                 leases that it holds beside: they move to it, or left it just now
  *   u machine id                       deployments with segments on a machine that are not paid
  *   p tried id index                   leases that look for a machine
  *   c price machine                    machines that are up and not being emptied, cheapest first
- *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left
+ *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left, 7 tasks (taskState.ts)
  *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake with what is delegated)
  *   b time id                          validators with unbonding stake, by when the first of it is released
  *   e last first                       sets of epochs that are over
@@ -352,7 +352,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "deployment": {
       const id = entity.id.toHex();
       const entries = [`d${id}`, `o${entity.owner.toHex()}${id}`];
-      if (entity.state !== "closing") entries.push(`n${entity.owner.toHex()}:${entity.name}:${id}`);
+      if (entity.state !== "closing" && entity.state !== "ended") entries.push(`n${entity.owner.toHex()}:${entity.name}:${id}`);
       const due = dueSecond(entity.escrow, rules);
       if (due !== null) entries.push(`t${hex20(due)}0${id}`);
       if (entity.rollout !== null) entries.push(`t${hex20(rolloutDue(entity.rollout))}2${id}`);

@@ -21,7 +21,8 @@ type Op<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
 export function startMove({ state, events }: BlockContext, lease: Lease, why: "drained" | "unhealthy" | "asked"): boolean {
   const { deploymentId, index, machine } = lease;
   const deployment = state.deployment(deploymentId);
-  if (lease.state !== "ready" || !deployment || !mayPlace(deployment, index)) return false;
+  // Two runs of a task would be on their way at once: it ends where it is.
+  if (lease.state !== "ready" || !deployment || !mayPlace(deployment, index) || state.task(deploymentId)) return false;
   state.put({ ...lease, state: "moving", triedHeight: 0, avoid: machine, moves: why === "unhealthy" ? lease.moves + 1 : lease.moves });
   events.push({ kind: "moving", deploymentId, index, machine: machine as Address, why });
   return true;

@@ -21,6 +21,8 @@ import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
 import { propose, vote } from "#chain/ledger/votes.ts";
 import { pointName, registerName, releaseName, renewName, transferName } from "#chain/ledger/names.ts";
+import { noteTaskRuns, refusalIfTask } from "#chain/ledger/taskRuns.ts";
+import { beginTask, refusalOfTask, taskEnded, taskFailed } from "#chain/ledger/tasks.ts";
 import { bond, report, setCommission, unbond, unjail } from "#chain/ledger/stake.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
@@ -54,6 +56,8 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   releaseName,
   propose,
   vote,
+  runTask,
+  taskEnded,
   registerMachine,
   up: bringUp,
   deploy,
@@ -67,7 +71,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   move,
   label,
   constrain: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => constrain(context, deployment, op)),
-  update: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => update(context, deployment, op)),
+  update: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => refusalIfTask(context, op.deploymentId, "update") ?? update(context, deployment, op)),
   promote: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => promote(context, deployment)),
   rollBack: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => rollBack(context, deployment)),
 
@@ -76,6 +80,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     const deployment = state.deployment(deploymentId);
     if (!deployment) return unknownDeployment(deploymentId);
     if (deployment.state === "closing") return closing(deploymentId);
+    if (deployment.state === "ended") return refuse("task_ended", "Cannot top up a task that has ended");
     if (amount === 0n) return refuse("bad_amount", "Cannot top up by nothing");
     if (!debit(state, sender, amount)) return unfunded(`top up ${amount}`);
     const escrow = topUp(deployment.escrow, second, amount);
@@ -117,7 +122,7 @@ export const applyOperation = (context: BlockContext, op: Operation, origin: Ori
   (TABLE[op.kind] as Apply<OperationKind>)(context, op, origin);
 
 /** Operations of machines that cost nothing, within a share. */
-export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "drain";
+export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "drain" || kind === "taskEnded";
 
 // ---- Machines --------------------------------------------------------------------------------------------------------------
 
@@ -165,6 +170,7 @@ function ready(context: BlockContext, { deploymentId, index, rate }: Extract<Ope
   if (machine.strikes > 0) state.put({ ...machine, strikes: 0 });
   context.events.push({ kind: "opened", deploymentId, index, machine: sender, rate, second });
   noteHealth(context, deploymentId);
+  noteTaskRuns(context, deploymentId);
   return OK;
 }
 
@@ -176,6 +182,7 @@ function failed(context: BlockContext, { deploymentId, index, cause }: Extract<O
   const lease = state.lease(deploymentId, index);
   const isSuccessor = sameBytes(lease?.next?.machine ?? null, sender);
   if (!lease || (!isSuccessor && (!isOn(lease, sender) || lease.state === "dry"))) return refuse("not_placed_here", `Cannot fail lease ${index} as it is not placed here`);
+  if (state.task(deploymentId)) return taskFailed(context, lease, cause);
   if (isSuccessor) state.put({ ...cancelSuccessor(context, lease), avoid: sender });
   else endLease(context, lease, second, "failed", "pending");
   const deployment = state.deployment(deploymentId) as Deployment;
@@ -223,6 +230,15 @@ function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }
   return OK;
 }
 
+/** A deployment of one lease, and how often it may run. */
+function runTask(context: BlockContext, op: Extract<Operation, { kind: "runTask" }>, origin: Origin): Result {
+  const { name, componentDigest, configurationDigest, memoryMib, cpuMillis, deposit, rateMax, isolation } = op;
+  const bad = refusalOfTask(op);
+  if (bad) return bad;
+  const made = deploy(context, { kind: "deploy", name, componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency: 1, replicas: 1, deposit, rateMax, isolation }, origin);
+  return made.ok ? beginTask(context, deploymentIdOf(origin.sender, origin.nonce, origin.opIndex), op) : made;
+}
+
 /**
  * A lease goes on at the level of price it has, or at its machine's present one where that is lower: a raise counts for new leases only,
  * and no operator can put one before a resize that is seen coming.
@@ -231,7 +247,7 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
   const { state, second, rules } = context;
   const owned = ownedBy(context, sender, deploymentId);
   if (!owned.ok) return owned;
-  const bad = badResources(memoryMib, cpuMillis);
+  const bad = refusalIfTask(context, deploymentId, "resize") ?? badResources(memoryMib, cpuMillis);
   if (bad) return bad;
   const before = owned.deployment;
   const rates = new Map<number, bigint>();
@@ -268,7 +284,7 @@ function scale(context: BlockContext, { deploymentId, replicas }: Extract<Operat
   const { state, second, rules } = context;
   const owned = ownedBy(context, sender, deploymentId);
   if (!owned.ok) return owned;
-  const bad = badReplicas(replicas, rules.replicasMax, 0);
+  const bad = refusalIfTask(context, deploymentId, "scale") ?? badReplicas(replicas, rules.replicasMax, 0);
   if (bad) return bad;
   const before = owned.deployment;
   if (before.rollout !== null) return refuse("rollout_under_way", `Cannot scale as revision ${before.rollout.revision} is on its way: promote it or roll it back`);

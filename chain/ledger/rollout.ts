@@ -81,7 +81,7 @@ export function rollBack(context: BlockContext, deployment: Deployment): Result 
 export function health(context: BlockContext, { deploymentId, index, healthy, cause }: Op<"health">, { sender }: Origin): Result {
   const { state, second } = context;
   const lease = state.lease(deploymentId, index);
-  if (!isOn(lease, sender) || !isOpen(lease)) return refuse("not_ready_here", `Cannot tell of the health of lease ${index} as it is not ready here`);
+  if (!isOn(lease, sender) || !isOpen(lease) || state.task(deploymentId)) return refuse("not_ready_here", `Cannot tell of the health of lease ${index} as it is not ready here`);
   if ((lease.unhealthyFrom === 0n) === (healthy === 1)) return refuse("health_known", `Cannot tell again of the health of lease ${index}`);
   // A second of money time can be 0; that of a fault is never.
   state.put({ ...lease, unhealthyFrom: healthy === 1 ? 0n : second > 0n ? second : 1n, moves: healthy === 1 ? 0 : lease.moves });

@@ -19,6 +19,7 @@ import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledge
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { Image } from "#chain/ledger/image.ts";
 import { type Hashed, Rows } from "#chain/ledger/rows.ts";
+import { type TaskHeld, taskKey } from "#chain/ledger/taskState.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
 import { type Address, type Digest, type Hex, address } from "#chain/types.ts";
 
@@ -41,7 +42,7 @@ export class State {
   readonly #rows = new Rows();
   readonly #archives = new Map<string, Archive>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, settings: 0n, proposal: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, settings: 0n, proposal: 0n, task: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
@@ -115,6 +116,9 @@ export class State {
   }
   named(id: Address): NameHeld | undefined {
     return this.entity(nameKey(id)) as NameHeld | undefined;
+  }
+  task(deploymentId: Address): TaskHeld | undefined {
+    return this.entity(taskKey(deploymentId)) as TaskHeld | undefined;
   }
   delegation(id: Address): DelegationHeld | undefined {
     return this.entity(delegationKey(id)) as DelegationHeld | undefined;

@@ -15,6 +15,7 @@ import { courtOf, livenessOf } from "#chain/ledger/liveness.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
 import type { Account, Constraints, Deployment, Lease, Machine, Member, Predecessor, Rollout, Successor, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
+import type { TaskHeld } from "#chain/ledger/taskState.ts";
 import type { Court } from "#chain/liveness/verdict.ts";
 import type { LivenessView } from "#chain/liveness/witnesses.ts";
 import type { Address, Digest, Hex, PublicKey } from "#chain/types.ts";
@@ -54,8 +55,8 @@ export type LeaseView = {
   /** Why it is not running, or why it ran last on another machine: a LeaseEnd, or empty. */
   readonly lastEnd: string;
 };
-/** active; paused: after three machines failed; dry: its escrow ran out; closing: waits for the last payment. */
-export type DeploymentState = "active" | "paused" | "dry" | "closing";
+/** active; paused: after three machines failed; dry: its escrow ran out; closing: waits for the last payment; ended: a task that ran to its end. */
+export type DeploymentState = "active" | "paused" | "dry" | "closing" | "ended";
 export type DeploymentView = {
   readonly id: Address;
   readonly owner: Address;
@@ -141,6 +142,7 @@ export type BillView = {
   readonly runwaySeconds: bigint | null;
   readonly refunded: bigint;
 };
+export type TaskView = Omit<TaskHeld, "kind" | "id">;
 /** One of an epoch's set; its place in the set is its index. */
 export type MemberView = { readonly id: Address; readonly key: PublicKey; readonly weight: number; readonly operator: Address };
 export type ValidatorView = {
@@ -193,6 +195,8 @@ export type LedgerView = HoldingsView & {
   validatorsOf(epoch: number): readonly MemberView[] | null;
   validator(id: Address): ValidatorView | null;
   validators(page?: PageRequest): Page<ValidatorView>;
+  /** null: the deployment is none, but a service. */
+  task(deploymentId: Address): TaskView | null;
   leasesOfDeployment(id: Address): readonly LeaseView[];
   /** Placed, ready, moving and leaving leases, as this machine has them: what it shall run. */
   leasesOfMachine(id: Address): readonly LeaseView[];
@@ -208,7 +212,7 @@ export type LedgerView = HoldingsView & {
 export type PageRequest = { readonly after?: Hex; readonly limit?: number };
 
 /** Why a lease left a machine. */
-export type LeaseEnd = "moved" | "drained" | "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded";
+export type LeaseEnd = "moved" | "drained" | "replaced" | "rolled_back" | "scaled" | "closed" | "dry" | "failed" | "not_ready" | "rebooted" | "down" | "unfunded" | "ended";
 /** What a block did, for logs and subscribers: not part of the state. Seconds are money seconds. */
 export type LedgerEvent = Happening & {
   /** Which of the block's transactions did it, by index; left out: the block itself (placement, what was due, suspicions). */
@@ -250,6 +254,9 @@ type Happening =
   | { readonly kind: "rewarded"; readonly validator: Address; readonly operator: Address; readonly amount: bigint; readonly delegators: bigint }
   /** The epoch that begins with the next block. */
   | { readonly kind: "epoch"; readonly epoch: number; readonly validators: number }
+  /** A run of a task: how it ended, and in which money second it is placed again; null: the task has ended with it. */
+  | { readonly kind: "taskEnded"; readonly deploymentId: Address; readonly machine: Address; readonly run: number; readonly exitCode: number; readonly reason: string; readonly retryAt: bigint | null }
+  | { readonly kind: "refunded"; readonly deploymentId: Address; readonly owner: Address; readonly amount: bigint }
   | { readonly kind: "closed"; readonly deploymentId: Address; readonly owner: Address; readonly refunded: bigint };
 
 export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
@@ -278,6 +285,7 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
     validatorsOf: (epoch) => membersOf(state, epoch)?.map(({ key, weight, operator }) => ({ id: addressOf(key), key, weight, operator })) ?? null,
     validator: (id) => mapped(state.validator(id), (one) => validatorView(state, one)),
     validators: (page = {}) => pageOf("v", page, (id) => validatorView(state, state.validator(id) as Validator)),
+    task: (id) => mapped(state.task(id), ({ kind: _kind, id: _id, ...task }) => task),
     leasesOfDeployment: (id) => state.leasesOf(id).map(leaseOf),
     leasesOfMachine: (id) => [...state.leasesOn(id).map(leaseOf), ...state.leasesBeside(id).map((lease) => besideView(leaseOf(lease), id))],
     bill: (id, at) => billView(state, id, at),

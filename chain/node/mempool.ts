@@ -361,6 +361,7 @@ function feeRateOf({ body: { fee, ops }, sizeBytes }: DecodedTransaction): bigin
   let room = sizeBytes;
   for (const op of ops) {
     if (op.kind === "deploy") room += op.replicas * BYTES_PER_LEASE;
+    else if (op.kind === "runTask") room += BYTES_PER_LEASE;
     else if (op.kind === "update" || op.kind === "promote") room += REVISION_SLOT * BYTES_PER_LEASE;
     else if (WIDE.has(op.kind)) room += WIDE_OPERATION_BYTES;
   }
@@ -371,7 +372,7 @@ function costOf(body: DecodedTransaction["body"]): bigint {
   let cost = body.fee;
   for (const op of body.ops) {
     if (op.kind === "transfer" || op.kind === "topUp") cost += op.amount;
-    else if (op.kind === "deploy") cost += op.deposit;
+    else if (op.kind === "deploy" || op.kind === "runTask") cost += op.deposit;
   }
   return cost;
 }

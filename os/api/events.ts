@@ -136,7 +136,7 @@ function rowOf(context: Context, block: BlockRecord, { timeMs, moneySecond }: { 
     kind: event.kind === "opened" ? "ready" : event.kind === "machine" ? event.state : event.kind,
     transaction: txid === undefined ? null : hex(txid), deployment: id === null ? null : hex(id), name: id === null ? null : nameOf(context, event, id),
     lease: fieldOf<number>(event, "index"), machine: machine === null ? null : addressText(address(machine)),
-    cause: fieldOf<string>(event, "cause") ?? fieldOf<string>(event, "why"), details,
+    cause: fieldOf<string>(event, "cause") ?? fieldOf<string>(event, "why") ?? fieldOf<string>(event, "reason"), details,
   };
 }
 

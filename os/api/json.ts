@@ -4,7 +4,7 @@
  */
 import { addressText } from "#chain/codec/address.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
-import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, SegmentView, SupplyView, ValidatorView } from "#chain/ledger/view.ts";
+import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, SegmentView, SupplyView, TaskView, ValidatorView } from "#chain/ledger/view.ts";
 import type { Rollout, Version } from "#chain/ledger/model.ts";
 import { hex } from "#chain/types.ts";
 import type { Json } from "./route.ts";
@@ -49,13 +49,17 @@ const rolloutJson = (rollout: Rollout): Json => ({
   failuresMax: rollout.failuresMax, failures: rollout.failures, deadline: decimal(rollout.deadline), healthyFrom: decimalOrNull(rollout.healthyFrom),
 });
 
-export const deploymentJson = (deployment: DeploymentView, leases: readonly LeaseView[], host: string, url: string): Json => ({
+const taskJson = ({ phase, at, runs, failures, losses, attemptsMax, backOffSeconds, secondsMax, exitCode, reason }: TaskView): Json => ({
+  phase, at: phase === "placing" ? null : decimal(at), runs, failures, losses, attemptsMax, backOffSeconds, secondsMax, exitCode: reason === "" ? null : exitCode, reason: reason === "" ? null : reason,
+});
+
+export const deploymentJson = (deployment: DeploymentView, leases: readonly LeaseView[], task: TaskView | null, host: string, url: string): Json => ({
   id: hex(deployment.id), owner: addressText(deployment.owner), name: deployment.name, state: deployment.state, host, url,
   component: digestText(deployment.componentDigest), configuration: deployment.configurationDigest === null ? null : digestText(deployment.configurationDigest),
   memoryMib: deployment.memoryMib, cpuMillis: deployment.cpuMillis, concurrency: deployment.concurrency, replicas: deployment.replicas,
   isolation: deployment.isolation === 1 ? "process" : "shared", rateMax: decimal(deployment.rateMax), createdHeight: deployment.createdHeight,
   failure: deployment.lastFailure === "" ? null : deployment.lastFailure, failedMachines: deployment.failedMachines.map(addressText),
-  leases: leases.map(leaseJson),
+  leases: leases.map(leaseJson), task: task === null ? null : taskJson(task),
   revision: deployment.revision, rollout: deployment.rollout === null ? null : rolloutJson(deployment.rollout), history: deployment.history.map(versionJson),
   rolledBack: deployment.rolledBack === "" ? null : deployment.rolledBack,
   constraints: { regions: deployment.constraints.regions, operators: deployment.constraints.operators.map(addressText), labels: deployment.constraints.labels },

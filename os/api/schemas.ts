@@ -36,6 +36,13 @@ const rollout = object({
   healthySeconds: number, deadlineSeconds: number, failuresMax: number, failures: number, deadline: decimal, healthyFrom: decimalOrNull,
 });
 
+const task = object({
+  phase: { enum: ["placing", "running", "resting", "ended"] }, at: { ...decimalOrNull, description: "Money second since which it runs, until which it rests after a failure, or in which it ended." },
+  runs: { ...number, description: "Runs that began." }, failures: number, losses: { ...number, description: "Runs that ended because their machine did." },
+  attemptsMax: number, backOffSeconds: number, secondsMax: number,
+  exitCode: { type: ["integer", "null"], minimum: 0, description: "Of the last run that ended; null: none has." }, reason: { ...textOrNull, description: "exit: it ended by itself; else what ended it." },
+});
+
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Problem: object({ type: text, title: text, status: number, detail: text, code: { ...text, description: "Stable: it never changes its meaning." } }),
   Status: object({
@@ -83,9 +90,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   }),
   Version: version,
   Deployment: object({
-    id: hexOf(20), owner: address, name: text, state: { enum: ["active", "paused", "dry", "closing"] }, host: text, url: text, component: digest, configuration: digestOrNull,
+    id: hexOf(20), owner: address, name: text, state: { enum: ["active", "paused", "dry", "closing", "ended"] }, host: text, url: text, component: digest, configuration: digestOrNull,
     memoryMib: number, cpuMillis: number, concurrency: number, replicas: number, isolation: { enum: ["shared", "process"] }, rateMax: decimal, createdHeight: number,
-    failure: textOrNull, failedMachines: listOf(address), leases: listOf(ref("Lease")),
+    failure: textOrNull, failedMachines: listOf(address), leases: listOf(ref("Lease")), task: { ...task, type: ["object", "null"], description: "null: a service." },
     revision: number, rollout: { ...rollout, type: ["object", "null"] }, history: listOf(ref("Version")), rolledBack: textOrNull,
     constraints: object({ regions: listOf(text), operators: listOf(address), labels: listOf(text) }),
   }),

@@ -4,12 +4,13 @@
  */
 import assert from "node:assert";
 import { test } from "node:test";
+import { encode } from "#chain/codec/cbor.ts";
 import { chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { delegationIdOf, lockIdOf, nameIdOf, proposalIdOf } from "#chain/codec/holderOperations.ts";
 import { encodeProof } from "#chain/codec/proof.ts";
 import { type Operation, deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
-import { accountKey } from "#chain/ledger/model.ts";
+import { accountKey, leafOf } from "#chain/ledger/model.ts";
 import { encodeChunks, imageOf } from "#chain/ledger/snapshot.ts";
 import { address, signature } from "#chain/types.ts";
 import { TOKEN, World, actor, bootId, comesUp, component, deployment } from "#tests/ledger/world.ts";
@@ -64,6 +65,14 @@ test("the operations of holders have the bytes they always had", () => {
   assert.strictEqual(opsAt([{ kind: "propose", validator: to, parameter: 1, value: 20_000n }, { kind: "vote", validator: to, proposal: to }]), "00828418295499b2f71f07dfbc504131573f72b1f4e160ec59f501194e2083182a5499b2f71f07dfbc504131573f72b1f4e160ec59f55499b2f71f07dfbc504131573f72b1f4e160ec59f5");
   assert.strictEqual(proposalIdOf(to, 1n, 0).toHex(), "e999ca87cf95072d35c6ea17be32017bc12a1b83");
   assert.strictEqual(lockIdOf(to, 2n ** 32n, 3).toHex(), "28f0ef668a0d40e0e1916e1b2453a88bc7092e46");
+});
+
+test("the operations of tasks, and a task's leaf, have the bytes they always had", () => {
+  const deploymentId = address(new Uint8Array(20).fill(2));
+  const task: Operation = { kind: "runTask", name: "job", componentDigest: component, configurationDigest: null, memoryMib: 64, cpuMillis: 100, deposit: TOKEN, rateMax: 0n, isolation: 0, secondsMax: 60, attemptsMax: 3, backOffSeconds: 5 };
+  assert.strictEqual(opsAt([task]), "00818c1846636a6f625820070707070707070707070707070707070707070707070707070707070707070740184018641a3b9aca000000183c0305");
+  assert.strictEqual(opsAt([{ kind: "taskEnded", deploymentId, run: 1, exitCode: 134, reason: "trap" }]), "00818518475402020202020202020202020202020202020202020118866474726170");
+  assert.strictEqual(encode(leafOf({ kind: "task", id: deploymentId, secondsMax: 60, attemptsMax: 3, backOffSeconds: 5, phase: "resting", at: 2n ** 53n + 1n, runs: 2, failures: 1, losses: 1, exitCode: 7, reason: "exit" })).toHex(), "8b540202020202020202020202020202020202020202183c0305021b0020000000000001020101076465786974");
 });
 
 test("a chunk of a state, and a proof, have the bytes they always had", () => {

@@ -15,7 +15,7 @@ import { MACHINES, TENANTS, actAtRandom, extremeOperation, operatorOf, preparePr
 import { holdAtRandom } from "./randomHolders.ts";
 import { type Random, TOKEN, World, random } from "./world.ts";
 
-const COUNTED = ["opened", "ended", "resized", "paid", "dry", "failed", "strike", "closed", "updated", "widened", "promoted", "rolledBack", "health", "moving", "draining", "retired", "locked", "lockClaimed", "lockRefunded"] as const;
+const COUNTED = ["opened", "ended", "resized", "paid", "dry", "failed", "strike", "closed", "updated", "widened", "promoted", "rolledBack", "health", "moving", "draining", "retired", "locked", "lockClaimed", "lockRefunded", "taskEnded", "refunded"] as const;
 
 /** What holders do is drawn from a sequence of its own. */
 function play(r: Random, world: World, blocks: number, seed: number): Address[] {
@@ -28,7 +28,7 @@ function play(r: Random, world: World, blocks: number, seed: number): Address[] 
     world.ready(...MACHINES.filter(() => r.int(3) > 0));
     world.block(r.pick([0, 1, 3, 9, 10, 10, 11, 40]));
     const { applied, transactions } = world.history.at(-1)!;
-    for (const [i, { body }] of transactions.entries()) if (applied.outcomes[i]!.ok) for (const [at, op] of body.ops.entries()) if (op.kind === "deploy") deployments.push(deploymentIdOf(body.sender, body.nonce, at));
+    for (const [i, { body }] of transactions.entries()) if (applied.outcomes[i]!.ok) for (const [at, op] of body.ops.entries()) if (op.kind === "deploy" || op.kind === "runTask") deployments.push(deploymentIdOf(body.sender, body.nonce, at));
   }
   return deployments;
 }
@@ -40,7 +40,7 @@ function putInto(world: World): Map<string, bigint> {
     for (const [i, { body }] of transactions.entries()) {
       if (!applied.outcomes[i]!.ok) continue;
       for (const [at, op] of body.ops.entries()) {
-        if (op.kind === "deploy") put.set(deploymentIdOf(body.sender, body.nonce, at).toHex(), op.deposit);
+        if (op.kind === "deploy" || op.kind === "runTask") put.set(deploymentIdOf(body.sender, body.nonce, at).toHex(), op.deposit);
         if (op.kind === "topUp") put.set(op.deploymentId.toHex(), put.get(op.deploymentId.toHex())! + op.amount);
       }
     }

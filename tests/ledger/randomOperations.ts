@@ -20,7 +20,7 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
   const index = r.int(3);
   const isKnown = world.view.machine(machine.id) !== null;
   const resources = { memoryMib: r.int(150) + 1, cpuMillis: r.int(300) };
-  switch (r.int(22)) {
+  switch (r.int(26)) {
     case 0: return void world.send(tenant, [{ kind: "transfer", to: r.pick([...TENANTS, ...MACHINES]).id, amount: BigInt(r.int(1e6)) * (r.int(9) === 0 ? TOKEN : 1n) }]);
     case 1:
     case 2:
@@ -65,6 +65,17 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
       if (op.kind === "retire") world.block(0);
       return;
     }
+    case 22: {
+      const deposit = cheapestRate(world.ledger.state, resources.memoryMib, resources.cpuMillis) * BigInt(55 + r.int(60));
+      return void world.send(tenant, [taskOf(r, { ...resources, deposit })]);
+    }
+    case 23:
+    case 24:
+    case 25: {
+      const lease = r.pick([...world.view.leasesOfMachine(machine.id).filter(({ deploymentId }) => world.view.task(deploymentId) !== null), undefined]);
+      const run = world.view.task(lease?.deploymentId ?? target)?.runs ?? r.int(3);
+      return void (isKnown && world.send(machine, [{ kind: "taskEnded", deploymentId: lease?.deploymentId ?? target, run: r.int(5) === 0 ? run + 1 : run, exitCode: r.int(3), reason: r.pick(["exit", "exit", "trap"]) }]));
+    }
     case 18: {
       const lease = r.pick([...world.view.leasesOfMachine(machine.id).filter(({ state }) => state === "ready"), undefined]);
       return void (isKnown && world.send(machine, [{ kind: "health", deploymentId: lease?.deploymentId ?? target, index: lease?.index ?? index, healthy: lease?.unhealthyFrom === null ? 0 : 1, cause: "status 500" }]));
@@ -72,6 +83,11 @@ export function actAtRandom(r: Random, world: World, deployments: readonly Addre
     default: return;
   }
 }
+
+const taskOf = (r: Random, changes: { readonly memoryMib: number; readonly cpuMillis: number; readonly deposit: bigint }): Operation => ({
+  kind: "runTask", name: r.pick(NAMES), componentDigest: component, configurationDigest: null, rateMax: r.int(3) === 0 ? BigInt(r.int(600)) : 0n, isolation: 0,
+  secondsMax: r.int(40) + 1, attemptsMax: r.int(3) + 1, backOffSeconds: r.int(20) + 1, ...changes,
+});
 
 const updateOf = (r: Random, deploymentId: Address): Operation => {
   const healthySeconds = r.int(8);
@@ -111,6 +127,11 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
       concurrency: u32(), replicas: u32(), deposit: u64(), rateMax: u64(), isolation: r.pick([0, 1]),
     }),
     () => ({ kind: "ready", deploymentId, index: u32(), rate: u64() }),
+    () => ({
+      kind: "runTask", name: r.pick([text(62), "a", "b"]), componentDigest: component, configurationDigest: null, memoryMib: u32(), cpuMillis: u32(), deposit: u64(), rateMax: u64(), isolation: 0,
+      secondsMax: u32(), attemptsMax: u32(), backOffSeconds: u32(),
+    }),
+    () => ({ kind: "taskEnded", deploymentId, run: u32(), exitCode: u32(), reason: text(64) }),
     () => ({ kind: "failed", deploymentId, index: u32(), cause: text(64) }),
     () => ({ kind: "resize", deploymentId, memoryMib: u32(), cpuMillis: u32() }),
     () => ({ kind: "scale", deploymentId, replicas: u32() }),

@@ -49,6 +49,7 @@ export function fakeNode(nowMs: number): FakeNode {
     deployments: (request) => page(node.deploymentMap, request),
     machine: (id) => node.machineMap.get(hex(id)) ?? null,
     machines: (request) => page(node.machineMap, request),
+    task: () => null,
     leasesOfDeployment: (id) => node.leases.filter((lease) => hex(lease.deploymentId) === hex(id)),
     leasesOfMachine: (id) => node.leases.filter((lease) => lease.machine !== null && hex(lease.machine) === hex(id)),
     bill: (id) => node.bills.get(hex(id)) ?? null,
