@@ -42,7 +42,8 @@ import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts"
 import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
-import { readDesired, readNamed } from "./supervisor/desired.ts";
+import { readDesired } from "./supervisor/desired.ts";
+import { Naming } from "./supervisor/naming.ts";
 import { besideOf, deploymentOf } from "./supervisor/plan.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 
@@ -106,9 +107,6 @@ export type RunningAgent = {
 };
 
 const LOOPBACK = "127.0.0.1";
-/** After these other blobs are named by deployments than before. */
-const NAMING: ReadonlySet<string> = new Set(["deployed", "closed", "updated", "promoted", "rolledBack"]);
-
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   // Beside the keys of a machine no guest runs.
   realSandbox.forbidTasks();
@@ -129,15 +127,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const stopping = new AbortController();
   const parts = await openParts(options, membership, { machine, bootId }, listener, started, stopping.signal, log);
-  const { node, runner, blobs, logs, named, alive } = parts;
+  const { node, runner, blobs, logs, naming, alive } = parts;
   options.onNode?.(node, machine);
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
-  const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, named.current()).deployments.map(({ id }) => id));
-  const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address });
+  const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, naming).deployments.map(({ id }) => id));
+  const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address, naming });
   started.defer(() => exchange.stop());
   const supervisor = new Supervisor({
     bootId, now: Date.now, blobs: () => blobs.observed(), mayComeUp: () => alive.acknowledgements !== null || isAlone(node, membership),
-    desired: () => readDesired(node.view(), machine.address, options.zone, named.current()),
+    desired: () => readDesired(node.view(), machine.address, options.zone, naming),
     hands: {
       up: (boot) => upOf(node, machine, membership, boot, alive.acknowledgements ?? []), submit: (operation) => machineSender.submit(operation), blobs,
       runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
@@ -164,7 +162,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     stopping.abort();
   });
   started.defer(node.onFinal(({ events }) => {
-    if (events.some(({ kind }) => NAMING.has(kind))) named.forget();
+    naming.turn(events);
     // Closing is no event of its own; what is closed when all is paid is.
     if (events.length > 0) closedLogs.look();
     supervisor.poke();
@@ -180,7 +178,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
-    apiPort: door.port, httpPort: listener.port, blobs, logs, runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
+    apiPort: door.port, httpPort: listener.port, blobs, logs, copiesOf: (digest) => exchange.copiesOf(digest), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
     machineLog, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();
@@ -229,7 +227,7 @@ type Parts = {
   readonly runner: Runner;
   readonly blobs: BlobStore;
   readonly logs: LogStore;
-  readonly named: { current(): ReadonlySet<Hex>; forget(): void };
+  readonly naming: Naming;
   /** What witnesses have said of this boot; null: not enough of them. */
   readonly alive: { acknowledgements: readonly Uint8Array[] | null };
   /** What the parts tell the supervisor, which is made after them. */
@@ -272,10 +270,9 @@ async function openParts(
   started.defer(() => node.stop());
   started.defer(giveSpareMemoryBack(node));
 
-  let names: ReadonlySet<Hex> | null = null;
-  const named: Parts["named"] = { current: () => (names ??= readNamed(node.view())), forget: () => void (names = null) };
+  const naming = new Naming(() => node.view(), life.machine.address);
   const blobs = await BlobStore.open({
-    directory, compiledDirectory: codeDirectory(cacheDirectory), now: Date.now, named: () => named.current(), onChange: () => events.onChange(),
+    directory, compiledDirectory: codeDirectory(cacheDirectory), now: Date.now, named: () => naming.named, onChange: () => events.onChange(),
     compile: (component, digest) => sandbox.compile(component, { digest, cacheDirectory, signal }),
   });
 
@@ -295,7 +292,7 @@ async function openParts(
     },
   });
   started.defer(() => runner.stop());
-  return { node, runner, blobs, logs, named, alive, events };
+  return { node, runner, blobs, logs, naming, alive, events };
 }
 
 /** Opens the runner to clients once each of the deployments was loaded or refused, or LOAD_WAIT_MS_MAX have passed. */

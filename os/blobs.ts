@@ -35,7 +35,7 @@ export type BlobStoreOptions = {
   /** Where the compiled code of component D is a file `D-…`: it goes with its component. */
   readonly compiledDirectory?: string;
   /** Digests that a deployment names: they cost no quota. */
-  readonly named: () => ReadonlySet<Hex>;
+  readonly named: () => { has(digest: Hex): boolean };
   readonly now: () => number;
   /** A component was compiled, or refused. */
   readonly onChange: () => void;

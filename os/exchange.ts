@@ -1,7 +1,9 @@
 /**
- * Blobs between machines: what a lease here needs is fetched from whoever has it, and others get from here what they may have.
+ * Blobs between machines: what a lease here needs, or this machine keeps for the grid, is fetched from whoever has it, and others get
+ * from here what they may have.
  *
- * A component is public. A configuration goes to a machine that holds a lease of a deployment that names it, and to nobody else.
+ * A component is public. A configuration goes to a machine that holds a lease of a deployment that names it or that keeps it
+ * (supervisor/naming.ts), and to nobody else. `blob_missing` is said only when every machine that the ledger calls up has been asked.
  */
 import { addressOf } from "#chain/codec/address.ts";
 import { BlobExchange } from "#chain/network/blobs.ts";
@@ -9,34 +11,68 @@ import type { PeerId, Transport } from "#chain/network/transport.ts";
 import type { ChainNode } from "#chain/node/node.ts";
 import { type Address, type Hex, digest as digestOf, fromHex, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
-import type { BlobStore } from "./blobs.ts";
+import type { BlobKind, BlobStore } from "./blobs.ts";
+import { AgentError, codeOf } from "./error.ts";
 import { CONFIGURATION_BYTES_MAX } from "./limits.ts";
-import { versionsOf } from "./supervisor/desired.ts";
+import { type Naming, versionsOf } from "./supervisor/naming.ts";
 
-export type ExchangeOptions = { readonly node: ChainNode; readonly blobs: BlobStore; readonly transport: Transport; readonly machine: Address };
+export type ExchangeOptions = { readonly node: ChainNode; readonly blobs: BlobStore; readonly transport: Transport; readonly machine: Address; readonly naming: Naming };
+/** A blob, who keeps it, and which of those say that they have it by now. */
+export type Copies = { readonly digest: Hex; readonly kind: BlobKind; readonly keepers: readonly Address[]; readonly holders: readonly Address[] };
 export type Exchange = {
-  /** Fetches, checks and keeps the blob. Throws with a stable code: `blob_missing`, `blob_too_large`, … */
+  /** Fetches, checks and keeps the blob. Throws with a stable code: `blob_missing`, `blob_unanswered`, `blob_too_large`, … */
   bring(digest: Hex): Promise<void>;
+  /** Of a blob that a deployment names. */
+  copiesOf(digest: Hex): Promise<Copies>;
   stop(): void;
 };
 
-export function openExchange({ node, blobs, transport, machine }: ExchangeOptions): Exchange {
+export function openExchange({ node, blobs, transport, machine, naming }: ExchangeOptions): Exchange {
+  const isKeeper = (who: Address, digest: Hex): boolean => naming.keepersOf(digest).some(({ id }) => hex(id) === hex(who));
   /** Whether a lease of that machine needs this configuration. */
-  const isConfigurationOf = (holder: Address, digest: Hex): boolean => node.view().leasesOfMachine(holder).some(({ deploymentId }) => {
+  const isNeededBy = (holder: Address, digest: Hex): boolean => node.view().leasesOfMachine(holder).some(({ deploymentId }) => {
     const deployment = node.view().deployment(deploymentId);
     return deployment !== null && versionsOf(deployment).some(({ configurationDigest }) => configurationDigest !== null && hex(configurationDigest) === digest);
   });
   const mayHave = (peer: PeerId, digest: Hex): boolean => {
     if (blobs.kindOf(digest) === "component") return true;
     const key = transport.machineOf(peer);
-    return key !== null && isConfigurationOf(addressOf(key), digest);
+    return key !== null && (isNeededBy(addressOf(key), digest) || isKeeper(addressOf(key), digest));
   };
-  const exchange = new BlobExchange({ transport, read: async (digest, peer) => (blobs.has(digest) && mayHave(peer, digest) ? blobs.read(digest) : null) });
+  /** Peers by their machine. */
+  const connected = (): ReadonlyMap<Hex, PeerId> => new Map(transport.peers().flatMap((peer) => {
+    const key = transport.machineOf(peer);
+    return key === null ? [] : [[hex(addressOf(key)), peer] as const];
+  }));
+  const peersOf = (machines: readonly { readonly id: Address }[]): PeerId[] => {
+    const known = connected();
+    return machines.flatMap(({ id }) => known.get(hex(id)) ?? []);
+  };
+  const isCutOff = (): boolean => {
+    const known = connected();
+    return naming.machines.some(({ id, state }) => state === "up" && hex(id) !== hex(machine) && !known.has(hex(id)));
+  };
+  const exchange = new BlobExchange({ transport, holds: (digest) => blobs.has(digest), read: async (digest, peer) => (!blobs.has(digest) ? null : mayHave(peer, digest) ? blobs.read(digest) : "withheld") });
   return {
     bring: async (digest) => {
-      const kind = isConfigurationOf(machine, digest) ? "configuration" : "component";
+      const kind = naming.named.get(digest)?.kind ?? "component";
       const bytesMax = kind === "component" ? LIMITS_DEFAULT.componentBytesMax : CONFIGURATION_BYTES_MAX;
-      await blobs.put(kind, digest, machine, await exchange.fetch(digestOf(fromHex(digest)), { bytesMax }));
+      const bytes = await exchange.fetch(digestOf(fromHex(digest)), { bytesMax, peers: peersOf(naming.keepersOf(digest)) }).catch((error: unknown) => {
+        if (codeOf(error) !== "blob_missing" || !isCutOff()) throw error;
+        throw new AgentError("blob_unanswered", `Cannot fetch ${digest} now: no peer has it, and not every machine that is up is a peer`);
+      });
+      await blobs.put(kind, digest, machine, bytes);
+    },
+    copiesOf: async (digest) => {
+      const keepers = naming.keepersOf(digest).map(({ id }) => id);
+      const known = connected();
+      const holds = async (id: Address): Promise<boolean> => {
+        if (hex(id) === hex(machine)) return blobs.has(digest);
+        const peer = known.get(hex(id));
+        return peer !== undefined && (await exchange.isAt(peer, digestOf(fromHex(digest)))) === true;
+      };
+      const held = await Promise.all(keepers.map(holds));
+      return { digest, kind: naming.named.get(digest)?.kind ?? "component", keepers, holders: keepers.filter((_, index) => held[index]) };
     },
     stop: () => exchange.stop(),
   };

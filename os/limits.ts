@@ -77,10 +77,18 @@ export const EVENT_FOLLOWER_BYTES_MAX: number = 256 * 1024;
 export const RETRY_MS_FIRST = 250;
 export const RETRY_MS_MAX = 30_000;
 /**
- * After so many failed tries (3.75 s) to find a component that no machine holds, its leases are failed: the protocol gives a
- * machine five seconds at least to be ready before it counts against the machine.
+ * After so many tries (3.75 s) to find a component of which every machine has just said again that it does not have it, its leases are
+ * failed: the protocol gives a machine five seconds at least to be ready before it counts against the machine.
  */
 export const FETCH_ATTEMPTS_MAX = 4;
+/** Who does not answer has not said so, but is waited for only so long: by default the protocol gives 30 s. */
+export const FETCH_UNANSWERED_MS_MAX = 20_000;
+/** Machines that keep the bytes that a deployment names, whether they run it or not: two may be lost at once. */
+export const COPIES = 3;
+/** Blobs that are fetched to be kept at once: what a lease waits for comes first. */
+export const KEEPS_AT_ONCE_MAX = 4;
+/** Deployments whose copies are being counted at once. */
+export const COPY_COUNTS_MAX = 32;
 /** Actions of one kind (loads, compiles, `ready`, …) under way at once: no kind waits for the slowness of another. */
 export const ACTIONS_OF_ONE_KIND_MAX = 16;
 /** The supervisor looks at least this often while something is due later: a clock that jumps makes no wait longer. */

@@ -152,6 +152,7 @@ export function move(context: BlockContext, { deploymentId, index }: Op<"move">,
 /** Sender = the owner: where its leases may be placed from now on. What runs stays where it is. */
 export function constrain(context: BlockContext, deployment: Deployment, { regions, operators, labels }: Op<"constrain">): Result {
   context.state.put({ ...deployment, constraints: { regions: unique(regions), operators, labels: unique(labels) } });
+  context.events.push({ kind: "constrained", deploymentId: deployment.id });
   return OK;
 }
 
@@ -160,6 +161,7 @@ export function label(context: BlockContext, op: Op<"label">, { sender }: Origin
   const found = ownMachine(context, op.machine, sender);
   if (!found.ok) return found;
   context.state.put({ ...found.machine, labels: unique(op.labels) });
+  context.events.push({ kind: "labelled", machine: op.machine, operator: sender });
   return OK;
 }
 

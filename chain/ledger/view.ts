@@ -234,6 +234,9 @@ type Happening =
   | { readonly kind: "failed"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly cause: string }
   | { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly healthy: boolean; readonly cause: string }
   | { readonly kind: "moving"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly why: "drained" | "unhealthy" | "asked" }
+  /** Where it may be placed from now on, and what it may be asked for. */
+  | { readonly kind: "constrained"; readonly deploymentId: Address }
+  | { readonly kind: "labelled"; readonly machine: Address; readonly operator: Address }
   | { readonly kind: "draining"; readonly machine: Address; readonly operator: Address; readonly draining: boolean }
   | { readonly kind: "retired"; readonly machine: Address; readonly operator: Address; readonly bond: bigint }
   | { readonly kind: "updated"; readonly deploymentId: Address; readonly revision: number }

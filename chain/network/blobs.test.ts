@@ -14,7 +14,7 @@ const [A, B, C] = [1, 2, 3].map((n) => peerId(Uint8Array.of(n))) as [ReturnType<
 const BLOB = Uint8Array.from({ length: 3 * BLOB_CHUNK_BYTES + 77 }, (_, n) => n % 251);
 const DIGEST = sha256(BLOB);
 
-function world(): { clock: ManualClock; join: (id: typeof A, blobs?: Map<string, Uint8Array>) => { exchange: BlobExchange; transport: Transport; reads: string[] }; settle: <T>(work: Promise<T>) => Promise<T> } {
+function world(): { clock: ManualClock; join: (id: typeof A, blobs?: Map<string, Uint8Array | "withheld">) => { exchange: BlobExchange; transport: Transport; reads: string[] }; settle: <T>(work: Promise<T>) => Promise<T> } {
   const clock = new ManualClock();
   const network = new MemoryNetwork({ clock });
   return {
@@ -22,7 +22,7 @@ function world(): { clock: ManualClock; join: (id: typeof A, blobs?: Map<string,
     join: (id, blobs = new Map()) => {
       const transport = network.join(id);
       const reads: string[] = [];
-      const exchange = new BlobExchange({ transport, clock, read: async (digest) => {
+      const exchange = new BlobExchange({ transport, clock, holds: (digest) => blobs.has(digest), read: async (digest) => {
         reads.push(digest);
         return blobs.get(digest) ?? null;
       } });
@@ -51,6 +51,26 @@ test("a blob comes from whoever has it, in parts, read once, and is what its nam
   await assert.rejects(settle(exchange.fetch(none, { bytesMax: 10 })), { code: "blob_missing" });
   await assert.rejects(settle(exchange.fetch(DIGEST, { bytesMax: BLOB.length - 1 })), { code: "blob_too_large" });
   await assert.rejects(settle(exchange.fetch(DIGEST, { bytesMax: BLOB.length, signal: AbortSignal.abort() })), { code: "aborted" });
+});
+
+test("a blob is missing only when every peer has said so: one that is silent, or may not give it yet, has not", async () => {
+  const { join, settle } = world();
+  const { exchange } = join(A);
+  const fetch = (): Promise<Uint8Array> => settle(exchange.fetch(DIGEST, { bytesMax: BLOB.length }));
+  await assert.rejects(fetch(), { code: "blob_missing" }, "nobody else is there");
+  join(B);
+  await assert.rejects(fetch(), { code: "blob_missing" });
+  const blobs = new Map<string, Uint8Array | "withheld">([[hex(DIGEST), "withheld"]]);
+  const { reads } = join(C, blobs);
+  await assert.rejects(fetch(), { code: "blob_unanswered" });
+  // It is a block further: no earlier answer is remembered.
+  blobs.set(hex(DIGEST), BLOB);
+  assert.deepEqual(await fetch(), BLOB);
+  assert.equal(reads.length, 2);
+  const silent = join(peerId(Uint8Array.of(9)));
+  silent.exchange.stop();
+  await assert.rejects(settle(exchange.fetch(sha256(new Uint8Array(0)), { bytesMax: 1 })), { code: "blob_unanswered" });
+  assert.deepEqual(await Promise.all([B, C, silent.transport.self].map((peer) => settle(exchange.isAt(peer, DIGEST)))), [false, true, null]);
 });
 
 test("an empty blob is one", async () => {

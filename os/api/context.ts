@@ -3,6 +3,7 @@ import type { ChainNode } from "#chain/node/node.ts";
 import { type Address, type Hex, fromHex, address as brand } from "#chain/types.ts";
 import type { Inspection, Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
+import type { Copies } from "../exchange.ts";
 import type { LogStore } from "../logs.ts";
 import type { MachineControl, MachineLog } from "../machineControl.ts";
 import { refuseWith } from "./problems.ts";
@@ -19,6 +20,8 @@ export type Context = {
   readonly httpPort: number;
   readonly blobs: BlobStore;
   readonly logs: LogStore;
+  /** Who keeps a blob that a deployment names, and has it by now. */
+  readonly copiesOf: (digest: Hex) => Promise<Copies>;
   readonly runner: Pick<Runner, "pid" | "usage">;
   /** Throws what is wrong with a component. */
   readonly inspect: (component: Uint8Array) => Promise<Inspection>;

@@ -15,6 +15,7 @@ import { SETTINGS_DEFAULT, settingsFor } from "../configuration.ts";
 import { FINAL_WAITS_MAX, FINAL_WAIT_MS_MAX, TRANSACTION_BODY_BYTES_MAX } from "../limits.ts";
 import { type Context, deploymentUnknown } from "./context.ts";
 import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, headerJson, machineJson, supplyJson, validatorJson } from "./json.ts";
+import { copiesRoute } from "./copies.ts";
 import { eventRoute } from "./events.ts";
 import { holdingRoutes } from "./holdings.ts";
 import { logRoute } from "./logs.ts";
@@ -74,6 +75,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
       id: "getBill", method: "GET", path: "/v1/deployments/{id}/bill", auth: "none", summary: "What a deployment has cost up to now, segment by segment", parameters: byId, answers: answers(ref("Bill")),
       run: (call) => json(billJson(view().bill(idOf(call), context.node.moneySecondNow()) ?? deploymentUnknown(hex(idOf(call))))),
     },
+    copiesRoute(context),
     logRoute(context),
     eventRoute(context),
     {

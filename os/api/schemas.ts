@@ -128,5 +128,8 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Transaction: object({ txid: hexOf(32), height: number, index: number, ok: { type: "boolean" }, code: text }, ["code"]),
   Submitted: object({ txid: hexOf(32), height: number, ok: { type: "boolean" }, code: text }, ["height", "ok", "code"]),
   Upload: object({ digest, bytes: number, kind: { enum: ["service", "task", "configuration"] }, imports: listOf(text), expiresAtMs: number }, ["imports"]),
+  Copies: object({ copies: listOf(object({
+    digest, kind: { enum: ["component", "configuration"] }, keepers: { ...listOf(address), description: "Those that shall have it: three, or as many as may." }, holders: { ...listOf(address), description: "Those of them that have it." },
+  })) }),
   Health: object({ state: { enum: ["ok", "stalled", "halted"] }, height: number }),
 };

@@ -7,12 +7,10 @@ import type { Version } from "#chain/ledger/model.ts";
 import type { DeploymentView, LeaseView, LedgerView } from "#chain/ledger/view.ts";
 import { type Address, type Hex, hex } from "#chain/types.ts";
 import { hostOfName } from "../hosts.ts";
+import type { Naming } from "./naming.ts";
 import { type DeploymentHere, type Desired, type Lease, besideOf } from "./plan.ts";
 
-/** Deployments read at once when the digests in use are collected. */
-const PAGE_ROWS = 500;
-
-export function readDesired(view: LedgerView, machine: Address, zone: string, named: ReadonlySet<Hex>): Desired {
+export function readDesired(view: LedgerView, machine: Address, zone: string, { named, kept }: Pick<Naming, "named" | "kept">): Desired {
   const held = new Map<Hex, { readonly deployment: DeploymentView; readonly leases: Lease[] }>();
   for (const lease of view.leasesOfMachine(machine)) {
     const id = hex(lease.deploymentId);
@@ -28,7 +26,7 @@ export function readDesired(view: LedgerView, machine: Address, zone: string, na
     isRegistered: registered !== null,
     bootId: registered === null || registered.state === "down" ? null : hex(registered.bootId),
     deployments: [...held.values()].flatMap(({ deployment, leases }) => revisionsHere(deployment, leases, zone, view.namesTo(deployment.id))),
-    named,
+    named, kept,
   };
 }
 
@@ -71,23 +69,3 @@ const deploymentHere = (deployment: DeploymentView, version: Version, leases: re
   concurrency: deployment.concurrency,
   isolation: deployment.isolation === 1 ? "process" : "shared",
 });
-
-/** What serves, what is rolled out, and what can be rolled back to. */
-export const versionsOf = (deployment: DeploymentView): readonly Version[] => [deployment, ...(deployment.rollout === null ? [] : [deployment.rollout]), ...deployment.history];
-
-/** Every digest that a deployment of the grid names: those blobs are kept. */
-export function readNamed(view: LedgerView): ReadonlySet<Hex> {
-  const named = new Set<Hex>();
-  let after: Hex | null = null;
-  do {
-    const page: { readonly items: readonly DeploymentView[]; readonly next: Hex | null } = view.deployments({ limit: PAGE_ROWS, ...(after === null ? {} : { after }) });
-    for (const deployment of page.items) {
-      for (const { componentDigest, configurationDigest } of versionsOf(deployment)) {
-        named.add(hex(componentDigest));
-        if (configurationDigest !== null) named.add(hex(configurationDigest));
-      }
-    }
-    after = page.next;
-  } while (after !== null);
-  return named;
-}

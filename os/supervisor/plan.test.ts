@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Hex } from "#chain/types.ts";
-import { FETCH_ATTEMPTS_MAX } from "../limits.ts";
+import { FETCH_ATTEMPTS_MAX, FETCH_UNANSWERED_MS_MAX, KEEPS_AT_ONCE_MAX } from "../limits.ts";
 import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Route, besideOf, plan, retryDelayMs, routeOf } from "./plan.ts";
 
 const BOOT = "b0".repeat(16) as Hex;
@@ -13,7 +13,7 @@ const LATER = NOW + 60_000;
 const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "placed", rate: 7n, revision: 1, isHealthy: true }], changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
   id: id(n), owner: id(900), hosts: [`d${n}.gw1.localhost`], component: digest(n), configuration: null, memoryMib: 64, cpuMillis: 250, concurrency: 4, isolation: "shared", leases, ...changes,
 });
-const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)) });
+const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)), kept: new Set() });
 
 type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; stale: Set<Hex>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
 const world = (changes: Partial<World> = {}): World => ({ health: new Map(), mayComeUp: true, blobs: new Map(), routes: new Map(), stale: new Set(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
@@ -53,12 +53,45 @@ test("plan() has one action for every difference, and none where there is none",
   for (const [name, want, have, expected] of cases) assert.deepEqual(keysFor(want, have), expected, name);
 });
 
-test("a component that nobody holds is asked for a few times, then its leases are failed; it is still asked for", () => {
+test("a component that every machine says it does not hold is asked for a few times, then its leases are failed; it is still asked for", () => {
   const key = `fetch/${digest(1)}`;
-  const after = (count: number, nowMs: number): string[] => keysFor(desired(one), { failures: new Map([[key, { count, retryAtMs: NOW }]]) }, nowMs);
+  const after = (count: number, nowMs: number): string[] => keysFor(desired(one), { failures: new Map([[key, { count, retryAtMs: NOW, code: "blob_missing", sinceMs: NOW }]]) }, nowMs);
   assert.deepEqual(after(FETCH_ATTEMPTS_MAX - 1, NOW), [key]);
   assert.deepEqual(after(FETCH_ATTEMPTS_MAX, NOW - 1), [`failed/${id(1)}/0`]);
   assert.deepEqual(after(FETCH_ATTEMPTS_MAX, NOW), [key, `failed/${id(1)}/0`]);
+});
+
+test("a machine that does not answer has not said that it lacks a component: no lease is failed for it before FETCH_UNANSWERED_MS_MAX", () => {
+  const key = `fetch/${digest(1)}`;
+  const after = (count: number, nowMs: number): string[] => keysFor(desired(one), { failures: new Map([[key, { count, retryAtMs: NOW, code: "blob_unanswered", sinceMs: NOW }]]) }, nowMs);
+  assert.deepEqual(after(50, NOW + FETCH_UNANSWERED_MS_MAX - 1), [key]);
+  assert.deepEqual(after(FETCH_ATTEMPTS_MAX - 1, NOW + FETCH_UNANSWERED_MS_MAX), [key]);
+  assert.deepEqual(after(FETCH_ATTEMPTS_MAX, NOW + FETCH_UNANSWERED_MS_MAX), [key, `failed/${id(1)}/0`]);
+});
+
+test("a fetch failure never deletes: whatever its code and however often, nothing is unloaded and nothing that is named is dropped", () => {
+  const running = deployment(2, [{ index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }], { component: digest(1), configuration: digest(8) });
+  const blobs = new Map([[digest(1), blob("compiled", NOW - 1)], [digest(9), blob("compiled", NOW - 1)]]);
+  for (const code of ["blob_missing", "blob_unanswered", "blob_too_large", "overloaded", "ENOSPC", "internal"]) {
+    for (const count of [1, FETCH_ATTEMPTS_MAX, 1_000]) {
+      const failures = new Map([`fetch/${digest(8)}`, `fetch/${digest(1)}`, `load/${id(2)}`, `compile/${digest(1)}`].map((key) => [key, { count, retryAtMs: NOW, code, sinceMs: 0 }] as const));
+      const { actions } = plan({ ...desired(running), named: new Set([digest(1), digest(8), digest(9)]), kept: new Set([digest(9)]) }, observed(world({ blobs, routes: new Map([[id(2), routeOf(running)]]), failures })), NOW + FETCH_UNANSWERED_MS_MAX);
+      assert.deepEqual(actions.filter(({ kind }) => kind === "unload" || kind === "drop"), []);
+    }
+  }
+});
+
+test("what this machine keeps is fetched after what its leases need, a few at once, and is not dropped", () => {
+  const kept = Array.from({ length: 9 }, (_, n) => digest(20 + n));
+  const want = (deployments: readonly DeploymentHere[]): Desired => ({ ...desired(...deployments), named: new Set(kept), kept: new Set(kept) });
+  const fetches = (at: number, count: number): string[] => kept.slice(at, at + count).map((one) => `fetch/${one}`);
+  assert.deepEqual(keysFor(want([one]), {}), [`fetch/${digest(1)}`, ...fetches(0, KEEPS_AT_ONCE_MAX)]);
+  assert.deepEqual(keysFor(want([]), { underWay: new Set(fetches(0, 3)) }), fetches(3, KEEPS_AT_ONCE_MAX - 3));
+  // Those that cannot be had now keep nobody waiting.
+  const failures = new Map(fetches(0, 5).map((key) => [key, { count: 9, retryAtMs: NOW + 700 }] as const));
+  const { actions, wakeAtMs } = plan(want([]), observed(world({ failures })), NOW);
+  assert.deepEqual([kinds(actions), wakeAtMs], [fetches(5, KEEPS_AT_ONCE_MAX), NOW + 700]);
+  assert.deepEqual(keysFor(want([]), { blobs: new Map(kept.map((one) => [one, blob("compiled", NOW - 1)])) }), []);
 });
 
 test("deployments of one component share its fetch and its compile", () => {

@@ -5,7 +5,9 @@
  * - Every action is idempotent, and carries the key under which it is under way or has failed: a plan made while it runs, or before
  *   its retry is due, leaves it out. After everything is carried out the next plan is empty.
  * - The order is total and does not depend on the order of the input: `up`, what frees memory, deployments by id, what frees disk.
- * - What no machine holds, after FETCH_ATTEMPTS_MAX tries, is its deployment's fault: who deploys uploads first.
+ * - What every machine says that it does not hold, after FETCH_ATTEMPTS_MAX tries, is its deployment's fault: who deploys uploads first.
+ *   A machine that does not answer has not said so.
+ * - What this machine keeps for the grid it fetches after what its own leases need, and drops as little as that.
  * - Only a lease that is gone unloads anything, and only an upload that expired and that no deployment names is dropped. An error
  *   never does.
  * - Replicas of one deployment on this machine are one route with the sum of their limits (design 5).
@@ -13,7 +15,7 @@
  */
 import assert from "node:assert";
 import type { Hex } from "#chain/types.ts";
-import { FETCH_ATTEMPTS_MAX } from "../limits.ts";
+import { FETCH_ATTEMPTS_MAX, FETCH_UNANSWERED_MS_MAX, KEEPS_AT_ONCE_MAX } from "../limits.ts";
 
 export type Lease = {
   readonly index: number;
@@ -51,7 +53,9 @@ export type Desired = {
   readonly bootId: Hex | null;
   readonly deployments: readonly DeploymentHere[];
   /** Digests that some deployment of the grid names. */
-  readonly named: ReadonlySet<Hex>;
+  readonly named: { has(digest: Hex): boolean };
+  /** Those of them that this machine keeps, whether it runs them or not. */
+  readonly kept: ReadonlySet<Hex>;
 };
 
 /** What the runner holds for one deployment: its replicas here, summed. */
@@ -75,7 +79,13 @@ export type Blob = {
   readonly cause?: string;
   readonly expiresAtMs: number;
 };
-export type Failure = { readonly count: number; readonly retryAtMs: number };
+export type Failure = {
+  readonly count: number;
+  readonly retryAtMs: number;
+  /** Of the last one; left out: it only rests. */
+  readonly code?: string;
+  readonly sinceMs?: number;
+};
 export type Observed = {
   readonly bootId: Hex;
   /** Its witnesses let it: else `up` would not be taken. */
@@ -117,7 +127,8 @@ export function plan(desired: Desired, observed: Observed, nowMs: number): Plan 
   const wanted: Action[] = [
     ...planUp(desired, observed),
     ...planUnload(desired, observed),
-    ...deployments.flatMap((deployment) => planDeployment(deployment, desired.bootId === observed.bootId, observed, holders)),
+    ...deployments.flatMap((deployment) => planDeployment(deployment, desired.bootId === observed.bootId, observed, holders, nowMs)),
+    ...planKeep(desired, observed, nowMs),
   ];
   const { actions: drops, wakeAtMs: expiryAtMs } = planDrop(desired, observed, nowMs);
   wanted.push(...drops);
@@ -152,7 +163,7 @@ function planUnload(desired: Desired, observed: Observed): Action[] {
     .map((id) => ({ kind: "unload", key: `load/${id}`, id }));
 }
 
-function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, observed: Observed, holders: ReadonlyMap<string, Hex>): Action[] {
+function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, observed: Observed, holders: ReadonlyMap<string, Hex>, nowMs: number): Action[] {
   assert(deployment.leases.length > 0);
   const { id, component, configuration } = deployment;
   const refused = (cause: string): Action[] => (bootRegistered ? failAll(deployment, cause) : []);
@@ -162,7 +173,7 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   if (configuration !== null && !observed.blobs.has(configuration)) {
     missing.push({ kind: "fetch", key: `fetch/${configuration}`, digest: configuration });
   }
-  if (missing.some(({ key }) => (observed.failures.get(key)?.count ?? 0) >= FETCH_ATTEMPTS_MAX)) return [...missing, ...refused("component_missing")];
+  if (missing.some(({ key }) => isNowhere(observed.failures.get(key), nowMs))) return [...missing, ...refused("component_missing")];
   if (blob?.state === "refused") return refused(blob.cause ?? "compile_failed");
   if (blob?.state === "present") return [{ kind: "compile", key: `compile/${component}`, digest: component }, ...missing];
   if (missing.length > 0 || blob?.state !== "compiled") return missing;
@@ -180,6 +191,20 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   if (!bootRegistered || !sameRoute({ ...loaded, hosts: [] }, { ...route, hosts: [] })) return changes;
   const cause = observed.health.get(id);
   return [...changes, ...tellOf(deployment, cause)];
+}
+
+/** Everybody has just said that they do not have it, or too long nobody has said that they do. */
+function isNowhere(failure: Failure | undefined, nowMs: number): boolean {
+  if (failure === undefined || failure.count < FETCH_ATTEMPTS_MAX) return false;
+  return failure.code === "blob_missing" || nowMs - (failure.sinceMs ?? nowMs) >= FETCH_UNANSWERED_MS_MAX;
+}
+
+/** Few at once: what a lease here waits for finds its way free. */
+function planKeep({ kept }: Desired, { blobs, underWay, failures }: Observed, nowMs: number): Action[] {
+  const lacking = [...kept].filter((digest) => !blobs.has(digest)).toSorted(byText).map((digest): Action => ({ kind: "fetch", key: `fetch/${digest}`, digest }));
+  const rests = ({ key }: Action): boolean => (failures.get(key)?.retryAtMs ?? nowMs) > nowMs;
+  const room = Math.max(0, KEEPS_AT_ONCE_MAX - [...underWay].filter((key) => key.startsWith("fetch/")).length);
+  return [...lacking.filter(rests), ...lacking.filter((action) => !rests(action) && !underWay.has(action.key)).slice(0, room)];
 }
 
 /** Which route has each host by now. */

@@ -23,7 +23,7 @@ type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sen
 function stage(t: TestContext): Stage {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
   const it: Omit<Stage, "supervisor"> = {
-    desired: { isRegistered: true, bootId: BOOT, deployments: [deployment], named: new Set([COMPONENT]) }, blobs: new Map([[COMPONENT, { state: "compiled", expiresAtMs: 0 }]]),
+    desired: { isRegistered: true, bootId: BOOT, deployments: [deployment], named: new Set([COMPONENT]), kept: new Set() }, blobs: new Map([[COMPONENT, { state: "compiled", expiresAtMs: 0 }]]),
     loads: [], sent: [], told: [], failures: [], errors: { load: null, submit: null }, compiles: async (digest) => ({ digest, path: "p", cached: true }),
   };
   const hands: Hands = {

@@ -121,7 +121,7 @@ export class Supervisor {
       this.#apply(await execute(action, this.#options.hands));
       this.#rest(action);
     } catch (error) {
-      this.#failed(action.key);
+      this.#failed(action.key, codeOf(error));
       if (!this.#stopped) this.#options.onFailure?.(action, codeOf(error), error);
     } finally {
       this.#underWay.delete(action.key);
@@ -149,16 +149,18 @@ export class Supervisor {
     else this.#failures.delete(action.key);
   }
 
-  #failed(key: string): void {
-    const count = (this.#failures.get(key)?.count ?? 0) + 1;
-    this.#failures.set(key, { count, retryAtMs: this.#options.now() + retryDelayMs(count, RETRY_MS_FIRST, RETRY_MS_MAX) });
+  #failed(key: string, code: string = ""): void {
+    const before = this.#failures.get(key);
+    const [count, nowMs] = [(before?.count ?? 0) + 1, this.#options.now()];
+    this.#failures.set(key, { count, code, sinceMs: before?.sinceMs ?? nowMs, retryAtMs: nowMs + retryDelayMs(count, RETRY_MS_FIRST, RETRY_MS_MAX) });
   }
 
   #forget(desired: Desired, nowMs: number): void {
-    for (const [key, { count, retryAtMs }] of this.#failures) {
+    for (const [key, failure] of this.#failures) {
+      const { retryAtMs } = failure;
       if (retryAtMs + FAILURE_FORGET_MS < nowMs) this.#failures.delete(key);
       // The clock was set back: no wait of ours is so long.
-      else if (retryAtMs > nowMs + RETRY_MS_MAX) this.#failures.set(key, { count, retryAtMs: nowMs });
+      else if (retryAtMs > nowMs + RETRY_MS_MAX) this.#failures.set(key, { ...failure, sinceMs: nowMs, retryAtMs: nowMs });
     }
     for (const digest of this.#options.blobs().keys()) this.#failures.delete(`fetch/${digest}`);
     const here = new Set(desired.deployments.map((deployment) => deployment.id));

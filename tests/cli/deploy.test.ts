@@ -75,7 +75,7 @@ test("for people it prints each step with its time, then URL, rate and runway", 
   write("godwit.toml", 'name = "plain"\nkind = "service"\n');
   const { code, stdout, stderr } = await terminal.run("deploy", write("plain.wasm", COMPONENT));
   assert.equal(code, 0);
-  assert.deepEqual(stderr.split("\n").map((line) => line.replace(/^ +\d+ ms  /, "").replace(/[ :].*/, "")), ["planned", "uploaded", "final", "placed", "ready", ""]);
+  assert.deepEqual(stderr.split("\n").map((line) => line.replace(/^ +\d+ ms  /, "").replace(/[ :].*/, "")), ["planned", "uploaded", "final", "placed", "ready", "copied", ""]);
   assert.match(stdout, /^deployed +plain \([0-9a-f]{40}\), revision 1$/m);
   assert(stdout.includes(`http://plain.${address}.localhost:7481/`));
   assert.match(stdout, /^replicas +1 of 1 ready$/m);

@@ -139,6 +139,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const held = machine.deployments.get(id);
     if (held === undefined) return problem(response, 404, "deployment_unknown", `no deployment ${id}`);
     if (part === "") return json(response, 200, describe(held));
+    if (part === "copies") return json(response, 200, { copies: [{ digest: `sha256:${hex(held.componentDigest)}`, kind: "component", keepers: [addressText(MACHINE)], holders: [addressText(MACHINE)] }] });
     if (part === "bill") return json(response, 200, bill(held));
     if (sender === held.owner && part === "configuration") {
       const { environment, limits, outgoing, reuse } = machine.configurations.get(`sha256:${hex(held.configurationDigest ?? new Uint8Array(32))}`) ?? SETTINGS_DEFAULT;

@@ -20,7 +20,8 @@ test("two machines form one chain, and a deployment made on one is placed on bot
   const account = ["--account", join(directories[0], "keys", "operator")];
   const machines = (api: string): Promise<number> => fetch(`${api}/v1/machines`).then(async (answer) => ((await answer.json()) as { machines: { state: string }[] }).machines.filter(({ state }) => state === "up").length);
   await eventually("each knows both", async () => (await Promise.all([a, b].map(({ api }) => machines(api)))).every((count) => count === 2));
-  const { url, id } = await cliJson(a, ["deploy", join(root, "workloads", "examples", "hello"), ...account]);
+  const { url, id, copies } = await cliJson(a, ["deploy", join(root, "workloads", "examples", "hello"), ...account]);
+  assert.equal(copies, 2, "as many machines as there are hold the component before the deploy is reported done");
   await cliJson(a, ["scale", "hello", "2", ...account]);
   const host = new URL(url).hostname;
   for (const machine of [a, b]) await eventually("it answers on both", async () => (await http(machine.httpPort, host)).status === 200);

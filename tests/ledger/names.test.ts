@@ -43,7 +43,7 @@ test("the first owner has a name, for a token a year into the fee pool; machines
   assert.deepStrictEqual(codes(world), [undefined, "name_taken", undefined]);
   assert.strictEqual(world.view.supply().feePool - pool, 3n * TOKEN + 3n * first.body.fee);
   assert.deepStrictEqual(world.view.name("shop"), { name: "shop", owner: alice.id, deployment: a, expiryMs: world.view.timeMs + 2n * NAME_YEAR_MS });
-  const hostsOf = (): Record<string, readonly string[]> => Object.fromEntries(readDesired(world.view, machine.id, "zone.test", new Set()).deployments.map(({ id, hosts }) => [id, hosts.toSorted()]));
+  const hostsOf = (): Record<string, readonly string[]> => Object.fromEntries(readDesired(world.view, machine.id, "zone.test", { named: new Map(), kept: new Set() }).deployments.map(({ id, hosts }) => [id, hosts.toSorted()]));
   const own = (name: string): string => `${name}.${addressText(alice.id)}.zone.test`;
   assert.deepStrictEqual(hostsOf(), { [a.toHex()]: [own("a"), "shop.example", "shop.zone.test"], [b.toHex()]: [own("b")] });
   assert.strictEqual(done(world, alice, { kind: "pointName", name: "shop", deployment: b }), undefined);

@@ -64,6 +64,7 @@ async function world(t: TestContext): Promise<World> {
   const context: Context = {
     version: "0.1.0", node, machine: MACHINE, operator: accountOf(2), bootId: "b0".repeat(16) as Hex, zone: "localhost", apiPort: door.port, httpPort: 8080, blobs, logs, now: Date.now, routeCount: () => 1,
     runner: { pid: 4242, usage: async () => ({ [ID]: { requests: 3, errors: 1, fuel: 2 ** 53, cpuNs: 1000, memoryBytes: 5, memoryBytesPeak: 6, running: 0, waiting: 0, logLinesDropped: 0 } }) },
+    copiesOf: async (digest) => ({ digest, kind: "component", keepers: [MACHINE, accountOf(2)], holders: [MACHINE] }),
     inspect: async (component) => {
       if (component[0] !== 0) throw new SandboxError("not_wasm", "as the test says");
       return { kind: "service", imports: ["wasi:http/types@0.2.12"], exports: [] };
@@ -98,7 +99,7 @@ test("every public route answers in the shape that the document promises", async
     pricePerGibSecond: 1n, pricePerCoreSecond: 2n, region: "local", bond: 5n, strikes: 0, placeableFrom: 0n, draining: false, labels: [],
   });
   const paths: Readonly<Record<string, string>> = {
-    getStatus: "/v1/status", getSupply: "/v1/supply", getValidators: "/v1/validators", getMachines: "/v1/machines", getDeployments: "/v1/deployments", getDeployment: `/v1/deployments/${ID}`, getBill: `/v1/deployments/${ID}/bill`,
+    getStatus: "/v1/status", getSupply: "/v1/supply", getValidators: "/v1/validators", getMachines: "/v1/machines", getDeployments: "/v1/deployments", getDeployment: `/v1/deployments/${ID}`, getBill: `/v1/deployments/${ID}/bill`, getCopies: `/v1/deployments/${ID}/copies`,
     getAccount: `/v1/accounts/${addressText(accountOf(OWNER))}`, getBlock: "/v1/blocks/latest", getTransaction: `/v1/transactions/${txid}`, getOpenapi: "/openapi.json", getHealth: "/healthz",
     getParameters: "/v1/parameters", getEvents: `/v1/events?deployment=${ID}`,
     getNames: `/v1/names?account=${addressText(accountOf(OWNER))}`, getName: "/v1/names/shop",

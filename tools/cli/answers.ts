@@ -54,6 +54,8 @@ export type DelegationAnswer = {
   readonly amount: bigint;
   readonly leaving: readonly { readonly amount: bigint; readonly releaseMs: bigint; readonly releaseEpoch: number }[];
 };
+/** Which machines keep the bytes of a deployment, and which of those have them. */
+export type CopiesAnswer = { readonly copies: readonly { readonly digest: string; readonly kind: string; readonly keepers: readonly string[]; readonly holders: readonly string[] }[] };
 export type LockAnswer = { readonly id: string; readonly sender: string; readonly recipient: string; readonly amount: bigint; readonly hash: string; readonly expiryMs: bigint };
 export type Lease = {
   readonly index: number;
@@ -277,6 +279,7 @@ export const readBill: Reader<Bill> = object<Bill>({
   earlier: object<Bill["earlier"]>({ segments: count, seconds: u64, amount: u64 }),
   segments: listOf(object<Segment>({ machine: text, index: count, rate: u64, openedAt: u64, end: orNull(u64), paidUntil: u64, seconds: u64, amount: u64 })),
 });
+export const readCopies: Reader<CopiesAnswer> = object<CopiesAnswer>({ copies: listOf(object<CopiesAnswer["copies"][number]>({ digest: text, kind: text, keepers: listOf(text), holders: listOf(text) })) });
 export const readLogLine: Reader<LogLine> = object<LogLine>({ sequence: count, timeMs: u64, stream: text, requestId: orNull(text), line: text });
 export const readSkipped: Reader<{ readonly lines: number }> = object<{ readonly lines: number }>({ lines: count });
 export const readEvent: Reader<EventAnswer> = object<EventAnswer>({

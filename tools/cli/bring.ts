@@ -12,7 +12,7 @@ import type { Manifest } from "#workloads/manifest.ts";
 import type { Deployment } from "./answers.ts";
 import { CliError, type Shell } from "./command.ts";
 import { pause } from "./pause.ts";
-import { type Onward, waitForReplicas } from "./ready.ts";
+import { type Onward, waitForCopies, waitForReplicas } from "./ready.ts";
 import { type Done, type Session, deploymentAddress, send } from "./session.ts";
 import { withProgress } from "./table.ts";
 
@@ -24,7 +24,7 @@ export type Wanted = Pick<
 >;
 export type Digests = { readonly component: Digest; readonly configuration: Digest | null };
 /** What was done: made, updated (a new version), changed (size, number, places), or nothing. */
-export type Brought = { readonly did: "made" | "updated" | "changed" | "nothing"; readonly deployment: Deployment; readonly done: Done | null };
+export type Brought = { readonly did: "made" | "updated" | "changed" | "nothing"; readonly deployment: Deployment; readonly done: Done | null; /** null: not waited for. */ readonly copies: number | null };
 /** What is told on the way. */
 export type Told = { readonly onFinal?: (done: Done) => void; readonly onward?: Onward };
 /** One transaction of an account after the other: nonces come in order. */
@@ -52,9 +52,13 @@ export async function upload({ client }: Session, shell: Shell, component: Uint8
 export const runningOf = async ({ client, account }: Session, name: string): Promise<Deployment | undefined> =>
   (await client.allDeployments(account.addressText)).find((deployment) => deployment.name === name && deployment.state !== "closing");
 
-/** Sends what is missing, and waits until it is there. */
+/** Sends what is missing, and waits until it is there: its replicas ready, and its bytes on as many machines as keep them. */
 export async function bring(session: Session, shell: Shell, wanted: Wanted, digests: Digests, timeoutMs: number, gate: Gate, told: Told = {}): Promise<Brought> {
-  const { onFinal = () => undefined, onward = () => undefined } = told;
+  const brought = await bringUp(session, shell, wanted, digests, timeoutMs, gate, told);
+  return { ...brought, copies: await waitForCopies(session.client, brought.deployment, shell, timeoutMs) };
+}
+
+async function bringUp(session: Session, shell: Shell, wanted: Wanted, digests: Digests, timeoutMs: number, gate: Gate, { onFinal = () => undefined, onward = () => undefined }: Told): Promise<Omit<Brought, "copies">> {
   const running = await runningOf(session, wanted.name);
   if (running === undefined) {
     const done = await gate(async () => {

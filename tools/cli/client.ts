@@ -13,8 +13,8 @@ import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.t
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { CommandName } from "#os/machineControl.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type CopiesAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -153,6 +153,9 @@ export class ApiClient {
   }
   bill(id: string): Promise<Bill> {
     return this.#read(`/v1/deployments/${encodeURIComponent(id)}/bill`, readBill);
+  }
+  copies(id: string): Promise<CopiesAnswer> {
+    return this.#read(`/v1/deployments/${encodeURIComponent(id)}/copies`, readCopies);
   }
   /** Signed: what the owner's replicas used. */
   usage(id: string): Promise<unknown> {

@@ -57,6 +57,25 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
   }
 }
 
+/**
+ * Until every machine that is to keep the bytes has them: three, or as many as there are. From then on the deployment outlives the machine
+ * that took the upload. Gives how many copies there are.
+ */
+export async function waitForCopies(client: ApiClient, { id, name }: Pick<Deployment, "id" | "name">, shell: Shell, timeoutMs: number): Promise<number | null> {
+  if (timeoutMs === 0) return null;
+  const poll = async (): Promise<number> => {
+    for (const endMs = performance.now() + timeoutMs; ; await pause(POLL_INTERVAL_MS, shell.signal)) {
+      const { copies } = await client.copies(id);
+      const lacking = copies.find(({ keepers, holders }) => holders.length < keepers.length || keepers.length === 0);
+      if (lacking === undefined) return Math.min(...copies.map(({ holders }) => holders.length));
+      if (performance.now() <= endMs) continue;
+      const { kind, keepers, holders } = lacking;
+      throw new CliError("not_copied", `${name} runs, but only ${holders.length} of ${keepers.length} machines have its ${kind} after ${timeoutMs / 1000} s: the others go on fetching it (godwit ps)`, { id, keepers, holders });
+    }
+  };
+  return withProgress(shell, "waiting for the copies", poll());
+}
+
 /** What no waiting will change: the component fails, or there is no money. */
 function refuseToWait({ id, name, state, leases, failure }: Deployment): void {
   if (failure !== null) throw new CliError("replica_failed", `A replica of ${name} failed: ${failure}; it stays deployed (godwit logs ${name}, godwit rm ${name})`, { id, cause: failure });

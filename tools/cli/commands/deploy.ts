@@ -56,13 +56,14 @@ export const deploy: Command = {
     for (const problem of planned.problems) warn(shell, problem);
     const digests = await upload(session, shell, component, wanted);
     steps.done(`uploaded ${component.length} bytes, inspected and compiled`);
-    const { did, deployment, done } = await bring(session, shell, wanted, digests, timeoutMs, newGate(), {
+    const { did, deployment, done, copies } = await bring(session, shell, wanted, digests, timeoutMs, newGate(), {
       onFinal: ({ height }) => steps.done(`final in block ${height}`), onward: (state, count) => steps.done(`${state}: ${count} of ${wanted.replicas}`),
     });
+    if (copies !== null) steps.done(`copied: on ${copies} ${copies === 1 ? "machine" : "machines"}`);
     const bill = await session.client.bill(deployment.id);
     print(shell, input.json, {
       id: deployment.id, name: deployment.name, did, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length, revision: deployment.revision,
-      replicas: deployment.replicas, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done?.txid ?? null, height: done?.height ?? null,
+      replicas: deployment.replicas, copies, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done?.txid ?? null, height: done?.height ?? null,
     }, () => summaryText(deployment, bill));
   },
 };
@@ -74,7 +75,7 @@ async function runApp(input: Input, shell: Shell, app: App, folder: string, time
   const brought = await deployApp(session, shell, app, built, timeoutMs);
   print(shell, input.json, {
     app: app.name, environment: app.environment,
-    members: brought.map(({ wave, brought: { did, deployment, done } }) => ({ wave, name: deployment.name, did, id: deployment.id, url: deployment.url, revision: deployment.revision, replicas: deployment.replicas, txid: done?.txid ?? null, height: done?.height ?? null })),
+    members: brought.map(({ wave, brought: { did, deployment, done, copies } }) => ({ wave, copies, name: deployment.name, did, id: deployment.id, url: deployment.url, revision: deployment.revision, replicas: deployment.replicas, txid: done?.txid ?? null, height: done?.height ?? null })),
   }, () => appText(brought));
 }
 
