@@ -126,6 +126,9 @@ export type Parameters = {
   readonly unpaidSegmentsMax: number;
   readonly dueEventsPerBlockMax: number;
   readonly placementsPerBlockMax: number;
+  /** How long the load of a deployment must have been too high, or too low, before a step, and between two (ledger/scaling.ts). */
+  readonly scaleUpSeconds: bigint;
+  readonly scaleDownSeconds: bigint;
   /** The chain's share of what operators are paid, in 1/10,000. */
   readonly shareBps: bigint;
   /** Base units a year that a name costs: enough that nobody keeps a thousand for nothing, and too little to matter to who uses one. */
@@ -162,6 +165,8 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
   unpaidSegmentsMax: 8,
   dueEventsPerBlockMax: 256,
   placementsPerBlockMax: 256,
+  scaleUpSeconds: 5n,
+  scaleDownSeconds: 60n,
   shareBps: 500n,
   nameRentPerYear: 1_000_000_000n,
   voteEpochs: 64,
@@ -171,7 +176,7 @@ const preset = (changes: Partial<Parameters>): Parameters => Object.freeze({
 
 export const PRESETS: Readonly<Record<PresetName, Parameters>> = Object.freeze({
   default: preset({}),
-  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, drainSecondsMax: 3n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n, voteEpochs: 4, delayEpochs: 2 }),
+  minimal: preset({ deltaMs: 100, holdSeconds: 2n, readySecondsMax: 5n, drainSecondsMax: 3n, scaleUpSeconds: 2n, scaleDownSeconds: 4n, epochBlocks: 60, validatorsMax: 16, unbondingMs: 120_000n, voteEpochs: 4, delayEpochs: 2 }),
 });
 
 /**
@@ -215,6 +220,8 @@ function assertParameters(p: Parameters): void {
   assert(p.holdSeconds < p.runwaySecondsMin);
   assert(p.shareBps <= 10_000n);
   assert(p.replicasMax <= p.placementsPerBlockMax);
+  // What came is seen to be too little before it is seen to be too much.
+  assert(p.scaleUpSeconds > 0n && p.scaleUpSeconds < p.scaleDownSeconds);
 }
 
 for (const name of Object.keys(PRESETS) as PresetName[]) assertParameters(PRESETS[name]);

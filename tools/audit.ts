@@ -12,13 +12,14 @@ import { type Operation, decodeTransaction, deploymentIdOf, verifySignatures } f
 import { PRESETS } from "#chain/constants.ts";
 import { address } from "#chain/types.ts";
 import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollout, passTime } from "./auditRollout.ts";
+import { type Hands, type Scaling, isBeforeRollout, operateScaling, passScaling } from "./auditScaling.ts";
 import { HolderBook, type Origin } from "./auditHolders.ts";
 import { WitnessBook } from "./auditLiveness.ts";
 import { StakeBook } from "./auditStake.ts";
 import { type Task, isForgotten, isGivenUp, newTask, operateTask, overdueAt, runFailed, runLost } from "./auditTasks.ts";
 
-type Segment = { index: number; machine: string; operator: string; rate: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
-type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; task: Task | null; revisions: Revisions; segments: Segment[]; dry: Segment[]; past: Segment[] };
+type Segment = { index: number; machine: string; operator: string; rate: bigint; full: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
+type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; task: Task | null; revisions: Revisions; scaling: Scaling | null; segments: Segment[]; dry: Segment[]; past: Segment[] };
 type ApiBlock = { height: number; id: string; bytes: string; certificate: string; outcomes: { txid: string; ok: boolean }[] };
 export type Report = { ok: boolean; height: number; supply: bigint; lines: Record<string, string | bigint>[]; findings: string[] };
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
@@ -41,7 +42,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   const check = (holds: boolean, what: string): void => void (holds || findings.push(what));
   const holders = new HolderBook(rules, (holds, what) => check(holds, `block ${height}: ${what}`));
   const add = (who: string, amount: bigint): void => void accounts.set(who, (accounts.get(who) ?? 0n) + amount);
-  const start = (book: Book, t: bigint, { index, machine, operator, rate }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, from: t, to: t, paidTo: t, runs: true });
+  const start = (book: Book, t: bigint, { index, machine, operator, rate, full }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, full, from: t, to: t, paidTo: t, runs: true });
   const end = (book: Book, segment: Segment, at: bigint): void => {
     const to = least(segment.to, at > segment.paidTo ? at : segment.paidTo);
     [book.free, segment.to, segment.runs] = [book.free + segment.rate * (segment.to - to), to, false];
@@ -59,6 +60,12 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       for (const segment of book.segments.filter(({ runs, index }) => runs && isOf(index))) end(book, segment, t);
       book.dry = book.dry.filter(({ index }) => !isOf(index));
     },
+  });
+  /** For what scaling ends, or lets go on at another rate. */
+  const handsOf = (book: Book, t: bigint): Hands<Segment> => ({
+    end: (segment, at) => end(book, segment, at),
+    goOn: (segment, rate) => { if (segment.runs) end(book, segment, t); start(book, t, { ...segment, rate }); },
+    forgetDry: (isOf) => { book.dry = book.dry.filter(({ index }) => !isOf(index)); },
   });
   /** Runs a book to second t, one second after the other; an escrow that cannot pay a whole second ends everything there. */
   function walk(book: Book, t: bigint): void {
@@ -90,7 +97,9 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     const over = book.segments.filter((one) => !one.runs && one.to + rules.holdSeconds <= t && !overdue.includes(one));
     for (const segment of over) pay(book, segment, segment.to);
     [book.past, book.segments] = [[...book.past, ...over], book.segments.filter((segment) => !over.includes(segment))];
+    if (isBeforeRollout(book)) passScaling(book, handsOf(book, t), rules, t);
     passTime(book.revisions, leasesOf(book, t), t, ranDry);
+    passScaling(book, handsOf(book, t), rules, t);
   }
   const punish = (evidence: Uint8Array, by: string | null): void => { const cost = stakes.punish(evidence, by); burnt += cost.burnt; if (cost.reporter !== null) add(cost.reporter, cost.reward); };
   const rateFor = ({ machine }: Segment, { memoryMib, cpuMillis }: Book, { gib, core } = machines.get(machine)!): bigint =>
@@ -131,11 +140,11 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       if (last !== null) endRun(sender, last, t);
     } else if (op.kind === "deploy" || op.kind === "runTask") {
       add(sender, -op.deposit);
-      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, task: op.kind === "runTask" ? newTask(op) : null, revisions: newRevisions(op.kind === "runTask" ? 1 : op.replicas), segments: [], dry: [], past: [] });
+      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, task: op.kind === "runTask" ? newTask(op) : null, revisions: newRevisions(op.kind === "runTask" ? 1 : op.replicas), scaling: null, segments: [], dry: [], past: [] });
     } else if (op.kind === "ready") {
       // A lease that moved here: where it was it ends in this second.
       for (const segment of running) end(book, segment, t);
-      start(book, t, { index: op.index, machine: sender, operator: machine.operator, rate: op.rate });
+      start(book, t, { index: op.index, machine: sender, operator: machine.operator, rate: op.rate, full: op.rate });
     }
     else if (op.kind === "failed" || op.kind === "taskEnded") for (const segment of running) end(book, segment, t);
     else if (op.kind === "scale" || op.kind === "close") {
@@ -146,16 +155,20 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       const before = { ...book };
       [book.memoryMib, book.cpuMillis] = [op.memoryMib, op.cpuMillis];
       // At the machine's prices now, or as much below them as it was.
-      const changed = (lease: Segment): bigint => least(rateFor(lease, book), (rateFor(lease, book) * lease.rate + rateFor(lease, before) - 1n) / rateFor(lease, before));
-      book.dry = book.dry.map((lease) => ({ ...lease, rate: changed(lease) }));
-      for (const segment of running) if (segment.rate !== changed(segment)) { end(book, segment, t); start(book, t, { ...segment, rate: changed(segment) }); }
+      const changed = (lease: Segment): bigint => least(rateFor(lease, book), (rateFor(lease, book) * lease.full + rateFor(lease, before) - 1n) / rateFor(lease, before));
+      book.dry = book.dry.map((lease) => ({ ...lease, full: changed(lease) }));
+      for (const segment of running) {
+        const rate = changed(segment);
+        if (segment.rate !== rate) { end(book, segment, t); start(book, t, { ...segment, rate, full: rate }); } else segment.full = rate;
+      }
     } else if (op.kind === "topUp") {
       [book.put, book.free] = [book.put + op.amount, book.free + op.amount]; add(sender, -op.amount);
       const hasRoom = book.dry.every((lease) => book.segments.filter(({ index, runs }) => !runs && index === lease.index).length < rules.unpaidSegmentsMax);
-      if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ rate }) => rate)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, lease);
+      if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ full }) => full)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, { ...lease, rate: lease.full });
     } else if (op.kind === "claim") for (const segment of running) pay(book, segment, least(t - rules.holdSeconds, t < stallUntil ? stallUpTo : t));
     if (book?.task) operateTask(op, book.task, t);
     if (book) operateRollout(op, book.revisions, leasesOf(book, t), t);
+    if (book) operateScaling(op, sender, book, handsOf(book, t), rules, t);
   }
   function fold({ bytes, certificate: proof, outcomes, id: named }: ApiBlock): void {
     const { header, body } = decodeBlock(Uint8Array.fromBase64(bytes));

@@ -17,11 +17,15 @@ const inSlot = (slot: number) => (index: number): boolean => Math.floor(index / 
 /** Whether a scale to so many replicas ends this lease. */
 export const isBeyond = ({ slot }: Revisions, index: number, replicas: number): boolean => !inSlot(slot)(index) || index - slot * SLOT >= replicas;
 
+/** When its turn comes; null where there is none. */
+export const rolloutDue = ({ rollout }: Revisions): bigint | null =>
+  rollout === null ? null : rollout.from !== null && rollout.from + rollout.healthy < rollout.deadline ? rollout.from + rollout.healthy : rollout.deadline;
+
 /** At the second of a block, before its transactions; `dry`: when the escrow ran dry since the last block. */
 export function passTime(revisions: Revisions, leases: Leases, t: bigint, dry: bigint | null): void {
   const { rollout } = revisions;
   if (rollout === null) return;
-  const due = (): bigint => (rollout.from !== null && rollout.from + rollout.healthy < rollout.deadline ? rollout.from + rollout.healthy : rollout.deadline);
+  const due = (): bigint => rolloutDue(revisions) as bigint;
   if (dry !== null && dry <= due()) rollout.from = null;
   if (due() <= t) {
     if (rollout.from !== null && rollout.from + rollout.healthy <= t) goOn(revisions, leases, t);

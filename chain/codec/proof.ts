@@ -24,7 +24,7 @@ export const DEPTH_MAX = 31;
 /** A deployment with the longest texts there are. */
 const VALUE_BYTES_MAX = 16_384;
 
-export const STATE_KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, totals: 5, validator: 6, sets: 7, presence: 8, span: 9, clocks: 10, lock: 30, delegation: 31, name: 32, settings: 33, proposal: 34, task: 70 } as const;
+export const STATE_KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, totals: 5, validator: 6, sets: 7, presence: 8, span: 9, clocks: 10, lock: 30, delegation: 31, name: 32, settings: 33, proposal: 34, task: 70, scaling: 80 } as const;
 export type StateKind = keyof typeof STATE_KINDS;
 
 /** The key of a leaf, as hex. */

@@ -30,6 +30,7 @@ const OF: Readonly<Record<Operation["kind"], Scope>> = {
   setThreshold: "account", update: "deploy", promote: "deploy", rollBack: "deploy", move: "deploy", constrain: "deploy", drain: "machine", retire: "machine", label: "machine", health: "machine",
   lock: "transfer", claimLock: "transfer", refundLock: "transfer", delegate: "stake", undelegate: "stake", setCommission: "stake",
   registerName: "deploy", renewName: "deploy", pointName: "deploy", transferName: "deploy", releaseName: "deploy", propose: "stake", vote: "stake", runTask: "deploy", taskEnded: "machine",
+  autoscale: "deploy", load: "machine", wake: "machine", standby: "machine",
 };
 export const scopeOf = ({ kind }: Pick<Operation, "kind">): Scope => OF[kind];
 

@@ -8,6 +8,7 @@ import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Envelope, type SignedBy, openEnvelope, seal, signaturesHold } from "#chain/codec/envelope.ts";
 import { ADDRESS, DIGEST, DIGEST_OR_NONE, FLAG, type Field, type Layout, PUBLIC_KEY, SIGNATURE, U32, U64, bytesOf, orNone, same, textOf } from "#chain/codec/fields.ts";
 import { HOLDER_LAYOUTS, type HolderOperation } from "#chain/codec/holderOperations.ts";
+import { SCALING_LAYOUTS, type ScalingOperation } from "#chain/codec/scalingOperations.ts";
 import { bytes, bytesUpTo, list, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { TASK_LAYOUTS, type TaskOperation } from "#chain/codec/taskOperations.ts";
 import { EVIDENCE_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, STATEMENT_BYTES_MAX, TRANSACTION_BYTES_MAX, UP_ACKNOWLEDGEMENTS_MAX } from "#chain/constants.ts";
@@ -114,7 +115,7 @@ export type Move = { readonly kind: "move"; readonly deploymentId: Address; read
 export type Constrain = { readonly kind: "constrain"; readonly deploymentId: Address; readonly regions: readonly string[]; readonly operators: readonly Address[]; readonly labels: readonly string[] };
 /** Sender = operator. */
 export type Label = { readonly kind: "label"; readonly machine: Address; readonly labels: readonly string[] };
-export type Operation = HolderOperation | TaskOperation | Drain | Retire | Move | Constrain | Label | Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+export type Operation = HolderOperation | TaskOperation | ScalingOperation | Drain | Retire | Move | Constrain | Label | Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -194,6 +195,7 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   health: { number: 53, fields: { deploymentId: ADDRESS, index: U32, healthy: FLAG, cause: textOf(CAUSE_BYTES_MAX) } },
   ...HOLDER_LAYOUTS,
   ...TASK_LAYOUTS,
+  ...SCALING_LAYOUTS,
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;

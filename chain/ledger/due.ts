@@ -11,6 +11,7 @@ import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/
 import type { Lease, Machine } from "#chain/ledger/model.ts";
 import { openAnew, predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
 import { rolloutIsDue } from "#chain/ledger/rollout.ts";
+import { scalingIsDue } from "#chain/ledger/scaling.ts";
 import { parseId, parseLease } from "#chain/ledger/state.ts";
 import { taskIsDue } from "#chain/ledger/tasks.ts";
 import type { Address } from "#chain/types.ts";
@@ -28,6 +29,7 @@ export function runDueEvents(context: BlockContext): void {
     else if (entry[20] === "3") work += unhealthyIsDue(context, state.lease(...parseLease(rest)));
     else if (entry[20] === "7") work += taskIsDue(context, parseId(rest));
     else if (entry[20] === "4") work += predecessorIsDue(context, state.lease(...parseLease(rest)));
+    else if (entry[20] === "8") work += scalingIsDue(context, parseId(rest));
     else work += notReady(context, state.lease(...parseLease(rest)) as Lease);
   }
 }

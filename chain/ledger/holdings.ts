@@ -14,6 +14,7 @@ import { HOST_NAME_BYTES_MAX } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
+import { SCALING_KIND, type ScalingHeld } from "#chain/ledger/scalingHeld.ts";
 import { TASK_ROW, type TaskHeld } from "#chain/ledger/taskState.ts";
 import { type Address, type Digest, address, digest } from "#chain/types.ts";
 
@@ -65,7 +66,7 @@ export type ProposalHeld = {
   readonly epoch: number;
   readonly votes: readonly Address[];
 };
-export type Holding = LockHeld | DelegationHeld | NameHeld | SettingsHeld | ProposalHeld | TaskHeld;
+export type Holding = LockHeld | DelegationHeld | NameHeld | SettingsHeld | ProposalHeld | TaskHeld | ScalingHeld;
 export type HoldingKind = Holding["kind"];
 
 /** Entries of one leaf: of a proposal the validators of all the sets it is open in. */
@@ -142,6 +143,7 @@ const KINDS: { readonly [K in HoldingKind]: Kind<Extract<Holding, { kind: K }>> 
     lists: ({ id, owner, deployment }) => [`O${owner.toHex()}${id.toHex()}`, ...(deployment ? [`N${deployment.toHex()}${id.toHex()}`] : [])],
     money: () => 0n,
   },
+  scaling: SCALING_KIND,
 };
 const kindOf = (kind: HoldingKind): Kind<Holding> => KINDS[kind] as unknown as Kind<Holding>;
 

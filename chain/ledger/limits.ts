@@ -73,6 +73,14 @@ export const STRIKE_SECONDS = 10n;
 export const STRIKE_SECONDS_MAX = 600n;
 export const STRIKES_COUNTED_MAX = 16;
 
+/** A standby lease costs so much of its rate, in 1/10,000: its memory stays its own, and its CPU is everybody's meanwhile. */
+export const STANDBY_BPS = 500n;
+/** Money seconds between two words of a machine on the load of one lease. */
+export const LOAD_SECONDS_MIN = 2n;
+/** What one replica may be wanted to have at most: all of its CPU, in thousandths; and a million requests a second. */
+export const CPU_SHARE_PERMILLE_MAX = 1_000;
+export const REQUESTS_PER_SECOND_MAX = 1_000_000;
+
 /** Leases of one revision have indices from 0 or from here: the most replicas that a deployment can have. */
 export const REVISION_SLOT = 256;
 /** What served before and can be rolled out again. */

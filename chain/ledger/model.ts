@@ -325,7 +325,7 @@ export function moneyOf(entity: Entity | undefined): bigint {
  *   u machine id                       deployments with segments on a machine that are not paid
  *   p tried id index                   leases that look for a machine
  *   c price machine                    machines that are up and not being emptied, cheapest first
- *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left, 7 tasks (taskState.ts)
+ *   t second kind id index             due: 0 escrows, 1 leases that were not ready in time, 2 rollouts, 3 leases that are not healthy, 4 leases that have left, 7 tasks (taskState.ts), 8 steps of scaling
  *   s rest id                          active validators, largest stake first (rest = the largest u64 − stake with what is delegated)
  *   b time id                          validators with unbonding stake, by when the first of it is released
  *   e last first                       sets of epochs that are over

@@ -7,7 +7,7 @@ import { addressOf } from "#chain/codec/address.ts";
 import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage } from "#chain/codec/transaction.ts";
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
-import { claim, freeOf, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
+import { claim, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
 import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { delegate, undelegate } from "#chain/ledger/delegation.ts";
@@ -19,6 +19,8 @@ import { arrive, constrain, drain, label, move, retire } from "#chain/ledger/mov
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
+import { ceilingRefusal } from "#chain/ledger/ceiling.ts";
+import { autoscale, forgetScaling, load, outsideOf, scaleTo, standby, wake as wakeStandby } from "#chain/ledger/scaling.ts";
 import { propose, vote } from "#chain/ledger/votes.ts";
 import { pointName, registerName, releaseName, renewName, transferName } from "#chain/ledger/names.ts";
 import { noteTaskRuns, refusalIfTask } from "#chain/ledger/taskRuns.ts";
@@ -70,6 +72,10 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   retire,
   move,
   label,
+  load,
+  wake: wakeStandby,
+  standby,
+  autoscale: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => refusalIfTask(context, op.deploymentId, "autoscale") ?? autoscale(context, deployment, op)),
   constrain: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => constrain(context, deployment, op)),
   update: (context, op, { sender }) => withOwned(context, sender, op.deploymentId, (deployment) => refusalIfTask(context, op.deploymentId, "update") ?? update(context, deployment, op)),
   promote: (context, { deploymentId }, { sender }) => withOwned(context, sender, deploymentId, (deployment) => promote(context, deployment)),
@@ -113,6 +119,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     for (const lease of state.leasesOf(deploymentId)) endLease(context, lease, second, "closed", "gone");
     const deployment = state.deployment(deploymentId) as Deployment;
     state.put({ ...deployment, state: "closing", replicas: 0, rollout: null, escrow: touch(deployment.escrow, second) });
+    forgetScaling(context, deploymentId);
     finishClosing(context, deploymentId);
     return OK;
   },
@@ -122,7 +129,7 @@ export const applyOperation = (context: BlockContext, op: Operation, origin: Ori
   (TABLE[op.kind] as Apply<OperationKind>)(context, op, origin);
 
 /** Operations of machines that cost nothing, within a share. */
-export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "drain" || kind === "taskEnded";
+export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "drain" || kind === "taskEnded" || kind === "load" || kind === "wake" || kind === "standby";
 
 // ---- Machines --------------------------------------------------------------------------------------------------------------
 
@@ -276,30 +283,20 @@ function resize(context: BlockContext, { deploymentId, memoryMib, cpuMillis }: E
   if (!repriced.ok) return repriced;
   const now = state.deployment(deploymentId) as Deployment;
   state.put({ ...now, memoryMib, cpuMillis, reservedRate: now.reservedRate + moreReserved, escrow: repriced.escrow, failures: 0, failedMachines: [], lastFailure: "" });
+  const over = ceilingRefusal(context, deploymentId);
+  if (over !== null) return over;
   wake(context, deploymentId);
   return OK;
 }
 
 function scale(context: BlockContext, { deploymentId, replicas }: Extract<Operation, { kind: "scale" }>, { sender }: Origin): Result {
-  const { state, second, rules } = context;
   const owned = ownedBy(context, sender, deploymentId);
   if (!owned.ok) return owned;
-  const bad = refusalIfTask(context, deploymentId, "scale") ?? badReplicas(replicas, rules.replicasMax, 0);
+  const bad = refusalIfTask(context, deploymentId, "scale") ?? badReplicas(replicas, context.rules.replicasMax, 0);
   if (bad) return bad;
-  const before = owned.deployment;
-  if (before.rollout !== null) return refuse("rollout_under_way", `Cannot scale as revision ${before.rollout.revision} is on its way: promote it or roll it back`);
-  if (replicas > before.replicas) {
-    const escrow = touch(before.escrow, second);
-    // Those that look for a machine still, too: else one minute's money would make 256 leases, one after the other.
-    const placed = state.leasesOf(deploymentId).filter(({ machine }) => machine !== null).length;
-    const more = cheapestRate(state, before.memoryMib, before.cpuMillis) * BigInt(replicas - placed);
-    if (freeOf(escrow) < (escrow.rate + before.reservedRate + more) * rules.runwaySecondsMin) return refuse("insufficient_funds", `Cannot scale to ${replicas} as the escrow does not hold ${rules.runwaySecondsMin} seconds of it`);
-  }
-  for (const lease of state.leasesIn(deploymentId, before.slot, before.replicas).slice(replicas)) endLease(context, lease, second, "scaled", "gone");
-  addLeases(context, deploymentId, before.slot, before.revision, before.replicas, replicas);
-  state.put({ ...(state.deployment(deploymentId) as Deployment), replicas, failures: 0, failedMachines: [], lastFailure: "" });
-  wake(context, deploymentId);
-  return OK;
+  const { rollout } = owned.deployment;
+  if (rollout !== null) return refuse("rollout_under_way", `Cannot scale as revision ${rollout.revision} is on its way: promote it or roll it back`);
+  return outsideOf(context.state, deploymentId, replicas) ?? scaleTo(context, owned.deployment, replicas);
 }
 
 // ---- The refusals that several share -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
  * and 4,096 in vain; the rest follows in the next blocks.
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
+import { rateLeft, reportersOf } from "#chain/ledger/ceiling.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { place, placeSuccessor } from "#chain/ledger/leases.ts";
 import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN, VAIN_PLACEMENTS_MAX, VAIN_VISITS_MAX } from "#chain/ledger/limits.ts";
@@ -115,11 +116,15 @@ function count({ machines, operators }: Spread, { id, operator }: Machine): void
 
 function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lease, spread: Spread): { candidates: Candidate[]; visits: number } {
   const { state, second } = context;
-  const { memoryMib, cpuMillis, rateMax, constraints } = deployment;
+  const { memoryMib, cpuMillis, constraints } = deployment;
+  const left = rateLeft(state, deployment.id, lease);
+  if (left !== null && left <= 0n) return { candidates: [], visits: 1 };
+  const rateMax = left === null || (deployment.rateMax > 0n && deployment.rateMax < left) ? deployment.rateMax : left;
   const need: Need = { memoryMib, cpuMillis, rateMax, regions: constraints.regions, operators: constraints.operators.map(hex), labels: constraints.labels };
   const here = lease.state === "moving" && lease.machine !== null ? hex(lease.machine) : null;
-  const left = lease.last === null ? null : hex(lease.last.machine);
-  const looksAtOperators = constraints.operators.length > 0 || spread.operators.size > 0;
+  const leftBehind = lease.last === null ? null : hex(lease.last.machine);
+  const reporters = new Set(reportersOf(state, deployment, lease).map(hex));
+  const looksAtOperators = constraints.operators.length > 0 || spread.operators.size > 0 || reporters.size > 0;
   const avoided = new Set([...(lease.avoid === null ? [] : [lease.avoid]), ...deployment.failedMachines].map(hex));
   const candidates: Candidate[] = [];
   let visits = 0;
@@ -128,9 +133,9 @@ function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lea
     const id = entry.slice(21) as Hex;
     const machine = state.machineNamed(id) as Machine;
     const operator = looksAtOperators ? hex(machine.operator) : "";
-    if (id === here || id === left || obstacleOf(need, machine, operator, second) !== null) continue;
+    if (id === here || id === leftBehind || obstacleOf(need, machine, operator, second) !== null) continue;
     candidates.push({
-      machine, id, rate: rateOf(machine, memoryMib, cpuMillis), isAvoided: avoided.has(id), shared: spread.machines.get(id) ?? 0,
+      machine, id, rate: rateOf(machine, memoryMib, cpuMillis), isAvoided: avoided.has(id) || reporters.has(operator as Hex), shared: spread.machines.get(id) ?? 0,
       sharedOperator: looksAtOperators ? (spread.operators.get(operator as Hex) ?? 0) : 0, freeMib: machine.memoryMib - machine.memoryMibUsed, tie: null,
     });
   }

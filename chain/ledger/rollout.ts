@@ -16,6 +16,7 @@ import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { endLease, isOfRollout, isOn, isOpen, wake } from "#chain/ledger/leases.ts";
 import { DEADLINE_SECONDS_MAX, HEALTHY_SECONDS_MAX, HISTORY_MAX, LEASE_WORK, REVISION_SLOT, ROLLOUT_FAILURES_MAX, WEIGHT_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Rollout, type Version, rolloutDue } from "#chain/ledger/model.ts";
+import { ceilingRefusal } from "#chain/ledger/ceiling.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
@@ -47,6 +48,8 @@ export function update(context: BlockContext, deployment: Deployment, op: Op<"up
   if (escrow.dry !== null || freeOf(escrow) < (escrow.rate + deployment.reservedRate + more) * rules.runwaySecondsMin) {
     return refuse("insufficient_funds", `Cannot run ${count} more leases beside what serves as the escrow does not hold ${rules.runwaySecondsMin} seconds of it`);
   }
+  const over = ceilingRefusal(context, id, more);
+  if (over !== null) return over;
   const revision = deployment.revisionLast + 1;
   const { componentDigest, configurationDigest, weight, healthySeconds, deadlineSeconds, failuresMax } = op;
   const rollout: Rollout = {

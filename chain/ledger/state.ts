@@ -15,6 +15,7 @@ import {
   accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
 import { type DelegationHeld, type LockHeld, type NameHeld, type ProposalHeld, SETTINGS_KEY, type SettingsHeld, delegationKey, lockKey, nameKey, proposalKey } from "#chain/ledger/holdings.ts";
+import { type ScalingHeld, scalingKey } from "#chain/ledger/scalingHeld.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { Image } from "#chain/ledger/image.ts";
@@ -42,7 +43,7 @@ export class State {
   readonly #rows = new Rows();
   readonly #archives = new Map<string, Archive>();
   readonly #listSizes = new Map<string, number>();
-  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, settings: 0n, proposal: 0n, task: 0n, archive: 0n };
+  readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, settings: 0n, proposal: 0n, task: 0n, scaling: 0n, archive: 0n };
   readonly #tree = new StateTree();
   #journal: JournalEntry[] = [];
   #work = 0;
@@ -119,6 +120,9 @@ export class State {
   }
   task(deploymentId: Address): TaskHeld | undefined {
     return this.entity(taskKey(deploymentId)) as TaskHeld | undefined;
+  }
+  scaling(deploymentId: Address): ScalingHeld | undefined {
+    return this.entity(scalingKey(deploymentId)) as ScalingHeld | undefined;
   }
   delegation(id: Address): DelegationHeld | undefined {
     return this.entity(delegationKey(id)) as DelegationHeld | undefined;

@@ -14,6 +14,8 @@ import type { Ledger } from "#chain/ledger/ledger.ts";
 import { courtOf, livenessOf } from "#chain/ledger/liveness.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
 import type { Account, Constraints, Deployment, Lease, Machine, Member, Predecessor, Rollout, Successor, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
+import { isOnStandby, streamOf } from "#chain/ledger/scaling.ts";
+import type { ScalingHeld } from "#chain/ledger/scalingHeld.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import type { TaskHeld } from "#chain/ledger/taskState.ts";
 import type { Court } from "#chain/liveness/verdict.ts";
@@ -40,8 +42,10 @@ export type LeaseView = {
   readonly state: LeaseState;
   /** null unless placed or ready. */
   readonly machine: Address | null;
-  /** Base units per second; 0 unless placed or ready. */
+  /** Base units per second, while it is not on standby; 0 unless placed or ready. */
   readonly rate: bigint;
+  /** What it costs while it is on standby (scaling.ts); null: it is not. */
+  readonly standbyRate: bigint | null;
   /** Money second of the placement, and until when `ready` must come. */
   readonly placedAt: bigint;
   readonly readyBy: bigint;
@@ -174,6 +178,7 @@ export type SupplyView = {
   readonly burnt: bigint;
   readonly total: bigint;
 };
+export type ScalingView = Omit<ScalingHeld, "kind">;
 export type Page<T> = { readonly items: readonly T[]; /** Give this as `after` for the next page; null at the end. */ readonly next: Hex | null };
 
 export type LedgerView = HoldingsView & {
@@ -198,6 +203,8 @@ export type LedgerView = HoldingsView & {
   /** null: the deployment is none, but a service. */
   task(deploymentId: Address): TaskView | null;
   leasesOfDeployment(id: Address): readonly LeaseView[];
+  /** How it scales by itself; null: it does not. */
+  scaling(deployment: Address): ScalingView | null;
   /** Placed, ready, moving and leaving leases, as this machine has them: what it shall run. */
   leasesOfMachine(id: Address): readonly LeaseView[];
   /** As of the money second `at`, which is at or after the ledger's. Also for closed deployments (the newest 4,096). */
@@ -245,6 +252,13 @@ type Happening =
   | { readonly kind: "promoted"; readonly deploymentId: Address; readonly revision: number }
   | { readonly kind: "rolledBack"; readonly deploymentId: Address; readonly revision: number; readonly cause: string }
   | { readonly kind: "paused"; readonly deploymentId: Address }
+  /** The owner's rule; max 0: none any more. */
+  | { readonly kind: "scalingSet"; readonly deploymentId: Address; readonly min: number; readonly max: number }
+  | { readonly kind: "load"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly level: number }
+  /** The ledger made or ended leases, by that rule. */
+  | { readonly kind: "scaled"; readonly deploymentId: Address; readonly from: number; readonly replicas: number; readonly why: "load high" | "load low" }
+  | { readonly kind: "standby"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint; readonly second: bigint }
+  | { readonly kind: "woken"; readonly deploymentId: Address; readonly index: number; readonly machine: Address; readonly rate: bigint; readonly second: bigint }
   | { readonly kind: "strike"; readonly machine: Address; readonly strikes: number }
   /** Or registered anew, with other prices or resources. */
   | { readonly kind: "registered"; readonly machine: Address; readonly operator: Address }
@@ -266,7 +280,10 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
   const pageOf = <T>(prefix: string, { after = "" as Hex, limit = PAGE_ITEMS_DEFAULT }: PageRequest, read: (id: Address) => T): Page<T> =>
     pageFrom(state, prefix, after, Math.min(Math.max(limit, 1), PAGE_ITEMS_MAX), read);
   const deploymentOf = (id: Address): DeploymentView => deploymentView(state.deployment(id) as Deployment);
-  const leaseOf = (lease: Lease): LeaseView => leaseView(lease, rules.readySecondsMax);
+  const leaseOf = (lease: Lease): LeaseView => {
+    const deployment = state.deployment(lease.deploymentId);
+    return leaseView(lease, rules.readySecondsMax, deployment && isOnStandby(deployment, lease) ? (streamOf(deployment, lease.index)?.rate ?? null) : null);
+  };
   return {
     ...holdingsView(state, pageOf),
     get height() { return state.totals.height; },
@@ -289,6 +306,7 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
     validator: (id) => mapped(state.validator(id), (one) => validatorView(state, one)),
     validators: (page = {}) => pageOf("v", page, (id) => validatorView(state, state.validator(id) as Validator)),
     task: (id) => mapped(state.task(id), ({ kind: _kind, id: _id, ...task }) => task),
+    scaling: (id) => state.scaling(id) ?? null,
     leasesOfDeployment: (id) => state.leasesOf(id).map(leaseOf),
     leasesOfMachine: (id) => [...state.leasesOn(id).map(leaseOf), ...state.leasesBeside(id).map((lease) => besideView(leaseOf(lease), id))],
     bill: (id, at) => billView(state, id, at),
@@ -328,18 +346,18 @@ function validatorView({ sets }: State, { id, key, operator, state, stake, unbon
   return { id, key, operator, state, stake, unbonding, commissionBps, delegated: delegated.units, delegatedShares: delegated.shares, leaving: leaving.units, weight: weightIn(sets.current), weightNext: weightIn(sets.next) };
 }
 const machineView = (machine: Machine): MachineView => ({ ...machine, state: machine.up ? "up" : "down" });
-function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd, revision, unhealthyFrom, next, last }: Lease, readySecondsMax: bigint): LeaseView {
+function leaseView({ deploymentId, index, state, machine, rate, placedAt, lastEnd, revision, unhealthyFrom, next, last }: Lease, readySecondsMax: bigint, standbyRate: bigint | null): LeaseView {
   // `dry` lives only within the making of a block.
   const shown = state === "dry" ? "waiting" : state;
   const holds = shown === "placed" || shown === "ready" || shown === "moving";
-  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, placedAt, readyBy: placedAt + readySecondsMax, lastEnd, revision, next, last, unhealthyFrom: unhealthyFrom === 0n ? null : unhealthyFrom };
+  return { deploymentId, index, state: shown, machine: holds ? machine : null, rate: holds ? rate : 0n, standbyRate, placedAt, readyBy: placedAt + readySecondsMax, lastEnd, revision, next, last, unhealthyFrom: unhealthyFrom === 0n ? null : unhealthyFrom };
 }
 
 /** A lease as the machine sees that it moves to, or that it has left. */
 function besideView(lease: LeaseView, machine: Address): LeaseView {
   const { next, last } = lease;
-  if (next !== null && sameBytes(next.machine, machine)) return { ...lease, state: "placed", machine, rate: next.rate, placedAt: next.placedAt, unhealthyFrom: null };
-  return { ...lease, state: "leaving", machine, rate: 0n, unhealthyFrom: null, last };
+  if (next !== null && sameBytes(next.machine, machine)) return { ...lease, state: "placed", machine, rate: next.rate, standbyRate: null, placedAt: next.placedAt, unhealthyFrom: null };
+  return { ...lease, state: "leaving", machine, rate: 0n, standbyRate: null, unhealthyFrom: null, last };
 }
 
 /** What is paid, from the archive; what is not, from the escrow as it will be at `at` if nobody acts. */

@@ -10,7 +10,7 @@ import { delegationIdOf, lockIdOf, nameIdOf, proposalIdOf } from "#chain/codec/h
 import { encodeProof } from "#chain/codec/proof.ts";
 import { type Operation, deploymentIdOf, signTransaction, txidOf, encodeBody, type TransactionBody } from "#chain/codec/transaction.ts";
 import { sha256 } from "#chain/crypto.ts";
-import { accountKey, leafOf } from "#chain/ledger/model.ts";
+import { accountKey, leafOf, valueOf } from "#chain/ledger/model.ts";
 import { encodeChunks, imageOf } from "#chain/ledger/snapshot.ts";
 import { address, signature } from "#chain/types.ts";
 import { TOKEN, World, actor, bootId, comesUp, component, deployment } from "#tests/ledger/world.ts";
@@ -53,6 +53,15 @@ test("the operations of revisions, moves and placement have the bytes they alway
   assert.strictEqual(opsAt([{ kind: "drain", machine: deploymentId, draining: 1 }, { kind: "retire", machine: deploymentId }, { kind: "move", deploymentId, index: 3 }]), "00838318365402020202020202020202020202020202020202020182183754020202020202020202020202020202020202020283183854020202020202020202020202020202020202020203");
   assert.strictEqual(opsAt([{ kind: "constrain", deploymentId, regions: ["eu"], operators: [deploymentId], labels: [] }, { kind: "label", machine: deploymentId, labels: ["ssd"] }]), "008285183954020202020202020202020202020202020202020281626575815402020202020202020202020202020202020202028083183a5402020202020202020202020202020202020202028163737364");
   assert.strictEqual(opsAt([{ kind: "health", deploymentId, index: 257, healthy: 0, cause: "status 500" }]), "0081851835540202020202020202020202020202020202020202190101006a73746174757320353030");
+});
+
+test("the operations of scaling, and the leaf of a rule, have the bytes they always had", () => {
+  const deploymentId = address(new Uint8Array(20).fill(2));
+  assert.strictEqual(opsAt([{ kind: "autoscale", deploymentId, min: 0, max: 8, metric: 1, target: 12, rateMax: 2n ** 64n - 1n }]), "00818718505402020202020202020202020202020202020202020008010c1bffffffffffffffff");
+  assert.strictEqual(opsAt([{ kind: "load", deploymentId, index: 257, level: 2 }, { kind: "wake", deploymentId, index: 0 }, { kind: "standby", deploymentId, index: 0, idleSeconds: 10 }]), "00838418515402020202020202020202020202020202020202021901010283185254020202020202020202020202020202020202020200841853540202020202020202020202020202020202020202000a");
+  const told = [{ index: 1, machine: actor(1001).id, level: 2, at: 7n }] as const;
+  const leaf = valueOf({ kind: "scaling", id: deploymentId, min: 0, max: 8, metric: 1, target: 12, rateMax: 5n, told, verdict: 2, due: 12n, grownFrom: 1, reporters: [actor(2).id] });
+  assert.strictEqual(leaf.toHex(), "8b5402020202020202020202020202020202020202020008010c05818401545cbbfdcbf555c6f548336d62c1bf7acf244686b3020702810c0181544aa587243146ceda869cb4dab001c94788ff6002");
 });
 
 test("the operations of holders have the bytes they always had", () => {

@@ -13,18 +13,20 @@ import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
 import { MACHINES, TENANTS, actAtRandom, extremeOperation, operatorOf, prepareProofs } from "./randomOperations.ts";
 import { holdAtRandom } from "./randomHolders.ts";
+import { scaleAtRandom } from "./randomScaling.ts";
 import { type Random, TOKEN, World, random } from "./world.ts";
 
-const COUNTED = ["opened", "ended", "resized", "paid", "dry", "failed", "strike", "closed", "updated", "widened", "promoted", "rolledBack", "health", "moving", "draining", "retired", "locked", "lockClaimed", "lockRefunded", "taskEnded", "refunded"] as const;
+const COUNTED = ["opened", "ended", "resized", "paid", "dry", "failed", "strike", "closed", "updated", "widened", "promoted", "rolledBack", "health", "moving", "draining", "retired", "locked", "lockClaimed", "lockRefunded", "taskEnded", "refunded", "load", "scalingSet"] as const;
 
-/** What holders do is drawn from a sequence of its own. */
+/** What holders do is drawn from a sequence of its own, and so is scaling. */
 function play(r: Random, world: World, blocks: number, seed: number): Address[] {
-  const holders = random(seed + 1_000_000);
+  const [holders, scalers] = [random(seed + 1_000_000), random(seed + 2_000_000)];
   const deployments: Address[] = [];
   for (const [i, machine] of MACHINES.entries()) if (i === 0 || r.int(2) === 0) world.machine(i + 1, operatorOf(machine), { memoryMib: 512 << r.int(4), gib: BigInt(r.int(4000)) });
   for (let k = 0; k < blocks; k++) {
     for (let i = r.int(6); i > 0; i--) actAtRandom(r, world, deployments);
     for (let i = holders.int(3); i > 0; i--) holdAtRandom(holders, world, TENANTS);
+    for (let i = scalers.int(2); i > 0; i--) scaleAtRandom(scalers, world, TENANTS, deployments);
     world.ready(...MACHINES.filter(() => r.int(3) > 0));
     world.block(r.pick([0, 1, 3, 9, 10, 10, 11, 40]));
     const { applied, transactions } = world.history.at(-1)!;

@@ -3,6 +3,7 @@ import { type Operation, signValidatorProof } from "#chain/codec/transaction.ts"
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { type Address, U32_MAX, U64_MAX, address, digest } from "#chain/types.ts";
 import { extremeHolding } from "./randomHolders.ts";
+import { extremeScaling } from "./randomScaling.ts";
 import { type Actor, type Random, TOKEN, type World, actor, bootId, comesUp, component, deployment, registration } from "./world.ts";
 
 export const TENANTS: readonly Actor[] = [1, 2, 3, 4].map(actor);
@@ -154,6 +155,7 @@ export function extremeOperation(r: Random, known: readonly Address[]): Operatio
     () => ({ kind: "authorise", key: r.pick([...TENANTS, ...MACHINES]).key, scopes: u32(), limit: u64(), expiryMs: u64() }),
     () => ({ kind: "revoke", key: r.pick([...TENANTS, ...MACHINES]).key }),
     () => ({ kind: "setThreshold", threshold: u32() }),
+    ...Array.from({ length: 4 }, () => () => extremeScaling(r, deploymentId, { u32, u64 })),
     ...Array.from({ length: 6 }, () => () => extremeHolding(r, { id, u32, u64, text })),
   ])();
 }

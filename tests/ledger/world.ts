@@ -13,6 +13,7 @@ import type { PresetName } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import * as ledgerModule from "#chain/ledger/ledger.ts";
 import { type Applied, type Ledger, type applyBlock, feeFor } from "#chain/ledger/ledger.ts";
+import { isFreeOperation } from "#chain/ledger/operations.ts";
 import * as viewModule from "#chain/ledger/view.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type Address, type Digest, type PublicKey, digest, signature, timeMs } from "#chain/types.ts";
@@ -101,7 +102,7 @@ export class World {
     const name = sender.id.toHex();
     const nonce = changes.nonce ?? this.#nonces.get(name) ?? this.view.account(sender.id)?.nonce ?? 0n;
     this.#nonces.set(name, nonce + 1n);
-    const free = ops.every((op) => op.kind === "up" || op.kind === "ready" || op.kind === "failed" || op.kind === "health" || op.kind === "taskEnded" || (op.kind === "drain" && op.machine.toHex() === name));
+    const free = ops.every((op) => isFreeOperation(op) && (op.kind !== "drain" || op.machine.toHex() === name));
     const fee = changes.fee ?? (free ? 0n : feeFor(this.ledger.rules, 400));
     const body = { chainId: changes.chainId ?? chainIdOf(encodeGenesis(this.genesis)), sender: sender.id, nonce, validUntilMs: changes.validUntilMs ?? this.#timeMs + 600_000n, fee, ops };
     const bodyBytes = encodeBody(body);

@@ -42,7 +42,7 @@ const deployment = (n: number, owner = OWNER): DeploymentView => ({
   concurrency: 4, replicas: 1, isolation: 0, rateMax: 18_446_744_073_709_551_615n, createdHeight: 2, lastFailure: "", failedMachines: [],
   revision: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] },
 });
-const lease = (n: number): LeaseView => ({ deploymentId: idOf(n), index: 0, state: "ready", machine: MACHINE, rate: 1250n, placedAt: 4n, readyBy: 34n, lastEnd: "", revision: 1, unhealthyFrom: null, next: null, last: null });
+const lease = (n: number): LeaseView => ({ deploymentId: idOf(n), index: 0, state: "ready", machine: MACHINE, rate: 1250n, standbyRate: null, placedAt: 4n, readyBy: 34n, lastEnd: "", revision: 1, unhealthyFrom: null, next: null, last: null });
 const bill: BillView = {
   deploymentId: idOf(1), owner: accountOf(OWNER), name: "d1", closed: false, since: 0n, at: 11n,
   segments: [{ machine: MACHINE, index: 0, rate: 1250n, openedAt: 5n, end: null, paidUntil: 5n, seconds: 6n, amount: 7500n }],

@@ -52,6 +52,7 @@ export function fakeNode(nowMs: number): FakeNode {
     task: () => null,
     leasesOfDeployment: (id) => node.leases.filter((lease) => hex(lease.deploymentId) === hex(id)),
     leasesOfMachine: (id) => node.leases.filter((lease) => lease.machine !== null && hex(lease.machine) === hex(id)),
+    scaling: () => null,
     bill: (id) => node.bills.get(hex(id)) ?? null,
     epoch: 0, validatorsOf: () => null, validator: () => null, validators: () => ({ items: [{ id: accountOf(1), key: publicKeyOf(seedOf(1)), operator: accountOf(2), state: "jailed", stake: 5n, unbonding: [{ amount: 1n, releaseMs: 2n, releaseEpoch: 3 }], weight: 1, weightNext: 0, commissionBps: 1_000, delegated: 7n, delegatedShares: 6n, leaving: 5n }], next: null }),
     supply: () => ({ balances: 5n, escrows: 4n, bonds: 3n, stakes: 0n, locked: 0n, feePool: 2n, burnt: 1n, total: 15n }),
