@@ -29,7 +29,7 @@ const FIRMWARE = "/usr/share/OVMF";
 const SNAKEOIL = "/usr/share/ovmf/PkKek-1-snakeoil";
 const WORDS = [`godwit.alone=${addressText(keyPair(new Uint8Array(32).fill(9)).address)}`, "no_timer_check", "panic=-1"];
 
-type Stage = { readonly work: string; readonly plain: string; signed(): Promise<string> };
+type Stage = { readonly work: string; readonly plain: string; signed(): Promise<string>; /** Names no chain: the network does. */ bare(): Promise<string> };
 type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Readonly<Record<string, unknown>> | void> };
 
 const accepts = (machine: Qemu): Promise<unknown> => machine.printed(/ agent +\d+ ms accepts work/, JOIN_MS_MAX);
@@ -80,8 +80,9 @@ const WAYS: readonly Way[] = [
   },
   { name: "upgrade, and one that is refused", run: upgraded },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
-  ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: ({ plain }) => netboots(way, plain) })),
-  { name: "netboot, joins a chain through the boot server", run: ({ plain }) => joinsThroughServer(plain, 1) },
+  ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: async ({ bare }) => netboots(way, await bare()) })),
+  { name: "netboot, joins a chain through the boot server", run: async ({ bare }) => joinsThroughServer(await bare(), 1) },
+  { name: "netboot, three at once form a chain, and take over a lease when one is switched off", run: async ({ bare }) => joinsThroughServer(await bare(), 3) },
 ];
 
 /** The kernel's own key for "end the largest process": that is Node. */
@@ -201,7 +202,13 @@ async function openStage(work: string): Promise<Stage> {
   const plain = join(cacheDirectory(), "image", "usb");
   mkdirSync(plain, { recursive: true });
   await buildImage({ target: "usb", effort: "quick", out: plain, words: WORDS, log });
-  let made: Promise<string> | null = null;
+  let [made, named]: (Promise<string> | null)[] = [null, null];
+  const withoutChain = async (): Promise<string> => {
+    const out = join(cacheDirectory(), "image", "bare");
+    mkdirSync(out, { recursive: true });
+    await buildImage({ target: "netboot", effort: "quick", out, words: WORDS.filter((word) => !word.startsWith("godwit.")), log });
+    return out;
+  };
   const build = async (): Promise<string> => {
     const keyFile = join(work, "secure-boot.key");
     const { status, stderr } = spawnSync("openssl", ["pkey", "-in", `${SNAKEOIL}.key`, "-passin", "pass:snakeoil", "-out", keyFile], { encoding: "utf8" });
@@ -211,7 +218,7 @@ async function openStage(work: string): Promise<Stage> {
     await buildImage({ target: "usb", effort: "quick", out, words: WORDS, secureBoot: { keyFile, certificateFile: `${SNAKEOIL}.pem` }, log });
     return out;
   };
-  return { work, plain, signed: () => (made ??= build()) };
+  return { work, plain, signed: () => (made ??= build()), bare: () => (named ??= withoutChain()) };
 }
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -10,6 +10,7 @@ import { verify } from "#chain/crypto.ts";
 import type { Address, ChainId, Hex } from "#chain/types.ts";
 import type { Mac } from "#os/boot/addresses.ts";
 import { type JoinAnswer, type JoinRequest, joinKeyBytes } from "#os/boot/joinRequest.ts";
+import type { JoinBook, Registration } from "./book.ts";
 import { JOINS_MAX } from "./limits.ts";
 import type { JoinTokens } from "./tokens.ts";
 
@@ -23,6 +24,7 @@ export type EnrolmentOptions = {
   readonly chainId: ChainId;
   readonly countMax: number;
   readonly tokens: JoinTokens;
+  readonly book: JoinBook;
   /** Asked at each join: the operator may have named more machines since. */
   readonly isNamed: (mac: Mac) => Promise<boolean>;
   readonly hands: EnrolmentHands;
@@ -42,9 +44,6 @@ const refused = (code: string): JoinAnswer => ({ state: "refused", code });
 
 export class Enrolment {
   readonly #options: EnrolmentOptions;
-  /** Who has shown a good token, by its key. */
-  readonly #admitted = new Map<Hex, Mac>();
-  readonly #registered = new Map<Mac, Hex>();
   /** One transaction after the other: they are of one account. */
   #work: Promise<unknown> = Promise.resolve();
 
@@ -53,19 +52,23 @@ export class Enrolment {
   }
 
   async join(request: JoinRequest): Promise<JoinAnswer> {
-    const { tokens, now, isNamed, onLine } = this.#options;
+    const { tokens, book, now, isNamed, onLine } = this.#options;
+    const { admitted, registered } = book;
     const { mac, machineKey } = request;
     if (!this.#proves(request)) return refused("bad_proof");
     // Its proof is the same as when it showed its token: an answer that was lost costs it nothing.
-    if (request.token !== null && this.#admitted.get(machineKey) !== mac) {
+    if (request.token !== null && admitted.get(machineKey) !== mac) {
       const verdict = tokens.spend(request.token, mac, now());
+      if (verdict === "good") {
+        const [oldest] = admitted.keys();
+        if (oldest !== undefined && admitted.size >= JOINS_MAX) admitted.delete(oldest);
+        admitted.set(machineKey, mac);
+      }
+      await book.save();
       if (verdict !== "good") return refused(`token_${verdict}`);
-      const [oldest] = this.#admitted.keys();
-      if (oldest !== undefined && this.#admitted.size >= JOINS_MAX) this.#admitted.delete(oldest);
-      this.#admitted.set(machineKey, mac);
     }
-    if (this.#admitted.get(machineKey) !== mac) return refused("token_unknown");
-    if (this.#registered.get(mac) === machineKey) return { state: "registered" };
+    if (admitted.get(machineKey) !== mac) return refused("token_unknown");
+    if (isRegistered(registered.get(mac), machineKey)) return { state: "registered" };
     if (!(await isNamed(mac))) {
       onLine(`${mac} waits to be named: its key is ${machineKey}`);
       return { state: "pending" };
@@ -81,27 +84,35 @@ export class Enrolment {
   }
 
   async #register(request: JoinRequest): Promise<JoinAnswer> {
-    const { hands, countMax, onLine } = this.#options;
-    const before = this.#registered.get(request.mac);
-    if (before === request.machineKey) return { state: "registered" };
-    if (before === undefined && this.#registered.size >= countMax) return refused("machines_full");
+    const { hands, book, countMax, onLine } = this.#options;
+    const { mac, machineKey } = request;
+    const { registered } = book;
+    const before = registered.get(mac);
+    if (isRegistered(before, machineKey)) return { state: "registered" };
+    if (before === undefined && registered.size >= countMax) return refused("machines_full");
     try {
-      if (before !== undefined) {
-        await hands.retire(before).catch((error: unknown) => {
-          // Retired already: by the operator, or by us, whose answer was lost.
+      if (before !== undefined && before.key !== machineKey) {
+        await hands.retire(before.key).catch((error: unknown) => {
+          // Retired already, by the operator, or by us, whose answer was lost; or it was never registered.
           if (codeOf(error) !== GONE) throw error;
         });
-        this.#registered.delete(request.mac);
       }
+      registered.set(mac, { key: machineKey, isSure: false });
+      await book.save();
       await hands.register(request);
     } catch (error) {
       const code = codeOf(error);
-      onLine(`${request.mac} cannot be registered: ${error instanceof Error ? error.message : String(error)}`);
+      onLine(`${mac} cannot be registered: ${error instanceof Error ? error.message : String(error)}`);
       if (isPassing(error, code)) return { state: "pending" };
+      if (registered.get(mac)?.key === machineKey) registered.delete(mac);
+      await book.save();
       return refused(/^[a-z0-9_]{1,64}$/.test(code) ? code : "internal");
     }
-    this.#registered.set(request.mac, request.machineKey);
-    onLine(`${request.mac} is registered`);
+    registered.set(mac, { key: machineKey, isSure: true });
+    await book.save();
+    onLine(`${mac} is registered`);
     return { state: "registered" };
   }
 }
+
+const isRegistered = (known: Registration | undefined, key: Hex): boolean => known !== undefined && known.isSure && known.key === key;

@@ -1,5 +1,14 @@
 /** The iPXE script of one machine. Pure. */
+import { PREFIX } from "#os/boot/cmdline.ts";
 import { FILES } from "./way.ts";
+
+/** The image's own words, and those of the network that it does not have: as a machine decides that was loaded as one file (os/boot/words.ts). */
+export function kernelLine(imageWords: string, words: readonly string[]): string {
+  const keyOf = (word: string): string => word.split("=", 1)[0] ?? "";
+  const own = imageWords.split(/\s+/).filter((word) => word !== "");
+  const has = new Set(own.map(keyOf).filter((key) => key.startsWith(PREFIX)));
+  return [...own, ...words.flatMap((text) => text.split(/\s+/)).filter((word) => word !== "" && !has.has(keyOf(word)))].join(" ");
+}
 
 /**
  * `initrd=` names what the next line loads: a kernel that iPXE starts by EFI finds it by this. When something fails the machine says so and

@@ -18,7 +18,7 @@ import type { Enrolment } from "./enrolment.ts";
 import { type HttpAnswer, type HttpCall, startHttp } from "./httpServer.ts";
 import { type Parameters, wordsFor } from "./parameters.ts";
 import { AddressPool, type PoolRange, defaultRange } from "./pool.ts";
-import { REFUSAL_SCRIPT, scriptText } from "./script.ts";
+import { REFUSAL_SCRIPT, kernelLine, scriptText } from "./script.ts";
 import { TFTP_PORT } from "./tftp.ts";
 import { bound, startTftp } from "./tftpServer.ts";
 import type { JoinTokens } from "./tokens.ts";
@@ -40,9 +40,9 @@ export type NetbootOptions = {
   readonly router: Ipv4 | null;
   readonly dns: readonly Ipv4[];
   readonly httpPort: number;
-  readonly givesTokens: boolean;
   readonly table: BootTable;
-  readonly tokens: JoinTokens;
+  /** Null: machines get none. */
+  readonly tokens: JoinTokens | null;
   readonly onLine: (line: string) => void;
   readonly now: () => number;
 };
@@ -145,8 +145,8 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     // Where this server gives the addresses, a token goes to nobody but the machine that it is for.
     const isItself = site.pool === null || site.pool.holder(call.client, now()) === mac;
     table.reached(mac, isScript ? "loading" : "running", now(), "", told(call));
-    const words = wordsFor(options.parameters(), mac, url, options.givesTokens && isItself ? tokens.make(mac, now()) : null);
-    return { status: 200, type: "text/plain", body: isScript ? scriptText(url, [options.kernelArguments, options.serverWords, words].filter((one) => one !== "").join(" ")) : `${[options.serverWords, words].filter((one) => one !== "").join(" ")}\n` };
+    const words = wordsFor(options.parameters(), mac, url, tokens !== null && isItself ? await tokens.make(mac, now()) : null);
+    return { status: 200, type: "text/plain", body: isScript ? scriptText(url, kernelLine(options.kernelArguments, [options.serverWords, words])) : `${[options.serverWords, words].filter((one) => one !== "").join(" ")}\n` };
   };
   options.onLine(`${name}: ${site.pool === null ? "proxy DHCP" : "DHCP"}, TFTP and HTTP on ${url}`);
 }

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { addressText, addressOf as machineAddress } from "#chain/codec/address.ts";
 import { chainIdOf } from "#chain/codec/genesis.ts";
 import { sha256Hex } from "#chain/crypto.ts";
-import { chainId, fromHex, publicKey, signature } from "#chain/types.ts";
+import { chainId, fromHex, hex, publicKey, signature } from "#chain/types.ts";
 import { type Ipv4, type Mac, ipv4Number, parseIpv4 } from "#os/boot/addresses.ts";
 import type { BootRow } from "#tools/netboot/booted.ts";
 import type { PoolRange } from "#tools/netboot/pool.ts";
@@ -32,6 +32,7 @@ export const netboot: Command = {
     port: { type: "string", value: "N", summary: `the port of HTTP (${HTTP_PORT_DEFAULT})` },
     genesis: { type: "string", value: "FILE", summary: "the chain that the machines are told to join" },
     enrol: { type: "boolean", summary: "machines join through this server: those that are named in --machines, the others wait" },
+    state: { type: "string", value: "DIR", summary: "enrol: what a restart must not forget (~/.godwit/netboot)" },
     "machines-max": { type: "string", value: "N", summary: `enrol: register so many at most (${MACHINES_ENROLLED_DEFAULT})` },
     ...OPTIONS_API, ...OPTIONS_ACCOUNT,
     for: { type: "string", value: "ADDRESS", summary: "enrol: the operator's account, for which the key of --account may speak" },
@@ -50,24 +51,23 @@ export const netboot: Command = {
     const dns = input.texts("dns").map((text) => addressOf("--dns", text));
     if (isProxy && (range !== null || router !== null || dns.length > 0)) throw new UsageError("with --proxy-dhcp the other DHCP server says range, router and dns");
     const folder = resolve(shell.currentDirectory, input.text("image") ?? ".");
-    const [{ openCatalogue }, { startNetboot }, { openParameters }, { BootTable }, { JoinTokens }] = await Promise.all([
-      import("#tools/netboot/catalogue.ts"), import("#tools/netboot/server.ts"), import("#tools/netboot/parametersFile.ts"), import("#tools/netboot/booted.ts"), import("#tools/netboot/tokens.ts"),
+    const [{ openCatalogue }, { startNetboot }, { openParameters }, { BootTable }] = await Promise.all([
+      import("#tools/netboot/catalogue.ts"), import("#tools/netboot/server.ts"), import("#tools/netboot/parametersFile.ts"), import("#tools/netboot/booted.ts"),
     ]);
     const genesis = input.text("genesis");
     const catalogue = await openCatalogue(folder, genesis === undefined ? null : resolve(shell.currentDirectory, genesis));
     const file = input.text("machines");
     const say = (line: string): void => void shell.stderr.write(`${plain(line)}\n`);
-    const tokens = new JoinTokens();
     const genesisBytes = genesis === undefined ? null : new Uint8Array(await readFile(resolve(shell.currentDirectory, genesis)));
     let isNamed = async (_mac: Mac): Promise<boolean> => false;
-    await using joining = input.flag("enrol") ? await openEnrolment(input, shell, genesisBytes, tokens, (mac) => isNamed(mac), say) : null;
+    await using joining = input.flag("enrol") ? await openEnrolment(input, shell, genesisBytes, (mac) => isNamed(mac), say) : null;
     const serverWords = [genesisBytes === null ? "" : `godwit.genesis=sha256:${sha256Hex(genesisBytes)}`, joining === null ? "" : `godwit.operator=${joining.operator}`].filter((word) => word !== "").join(" ");
     const parameters = await openParameters(file === undefined ? null : resolve(shell.currentDirectory, file), serverWords, say);
     isNamed = parameters.isNamed;
     const table = new BootTable((row) => show(shell, input.json, row, () => table.rows()));
     const server = await startNetboot({
       interfaces, catalogue, parameters: parameters.current, isProxy, range, router, dns, httpPort, table, kernelArguments: await kernelArgumentsIn(folder),
-      givesTokens: joining !== null, enrolment: joining?.enrolment ?? null, tokens, now: shell.nowMs, onLine: say,
+      enrolment: joining?.enrolment ?? null, tokens: joining?.tokens ?? null, now: shell.nowMs, onLine: say,
       serverWords,
     });
     try {
@@ -82,16 +82,18 @@ export const netboot: Command = {
  * The key of --account speaks for the account of --for, on the chain of --genesis, else the one behind --api: which may be a machine that is
  * about to boot from here.
  */
-async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | null, tokens: JoinTokens, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly operator: string }> {
+async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | null, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly tokens: JoinTokens; readonly operator: string }> {
   if (input.text("for") === undefined) throw new UsageError("--enrol needs --for ADDRESS: the operator whose machines they become");
-  const [{ openSession, send }, { Enrolment: Enrolling }, { joinKeyBytes }, { DEVELOPMENT_OFFER }] = await Promise.all([
-    import("../session.ts"), import("#tools/netboot/enrolment.ts"), import("#os/boot/joinRequest.ts"), import("#os/development.ts"),
+  const [{ openSession, send }, { Enrolment: Enrolling }, { JoinBook }, { JoinTokens: Tokens }, { joinKeyBytes }, { DEVELOPMENT_OFFER }] = await Promise.all([
+    import("../session.ts"), import("#tools/netboot/enrolment.ts"), import("#tools/netboot/book.ts"), import("#tools/netboot/tokens.ts"), import("#os/boot/joinRequest.ts"), import("#os/development.ts"),
   ]);
   const session = await openSession(input, shell);
   const chain = genesis === null ? chainId(fromHex((await session.client.status()).chainId)) : chainIdOf(genesis);
+  const book = await JoinBook.open(join(resolve(shell.currentDirectory, input.text("state") ?? join(shell.homeDirectory, ".godwit", "netboot")), `joins-${hex(chain)}-${addressText(session.sender)}.json`));
+  const tokens = new Tokens(book);
   const { pricePerGibSecond, pricePerCoreSecond, bond } = DEVELOPMENT_OFFER;
   const enrolment = new Enrolling({
-    operator: session.sender, chainId: chain, countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, isNamed, now: shell.nowMs, onLine,
+    operator: session.sender, chainId: chain, countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, book, isNamed, now: shell.nowMs, onLine,
     hands: {
       register: async (request) => {
         const { machineKey, proof } = joinKeyBytes(request);
@@ -101,7 +103,7 @@ async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | n
       retire: async (key) => void (await send(session, shell, [{ kind: "retire", machine: machineAddress(publicKey(fromHex(key))) }], "retiring")),
     },
   });
-  return { enrolment, operator: addressText(session.sender), [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+  return { enrolment, tokens, operator: addressText(session.sender), [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
 }
 
 const kernelArgumentsIn = async (folder: string): Promise<string> => (await readFile(join(folder, CMDLINE_FILE), "utf8").catch(() => "")).trim();
