@@ -5,13 +5,14 @@
  * that is ready has a stream in the escrow. These functions keep the three in step; nothing else changes them.
  */
 import assert from "node:assert";
+import { afterSegment } from "#chain/codec/segment.ts";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
 import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
 import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
-import type { Archive, Deployment, Lease, Machine, Successor } from "#chain/ledger/model.ts";
+import type { Archive, Deployment, Lease, Machine, PaidSegment, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import { giveBack, isResting, noteTaskLost } from "#chain/ledger/taskRuns.ts";
-import type { LeaseEnd, SegmentView } from "#chain/ledger/view.ts";
+import type { LeaseEnd } from "#chain/ledger/view.ts";
 import { type Address, hex } from "#chain/types.ts";
 
 /** Whether the lease belongs to a revision that has not been promoted. */
@@ -206,21 +207,26 @@ export function settle(context: BlockContext, deploymentId: Address, payment: Pa
   const { index, machine, operator, from, until, amount, share } = payment;
   if (amount === 0n) return;
   credit(state, operator, amount - share);
+  const deployment = mustGet(state.deployment(deploymentId));
+  state.put({ ...deployment, paid: deployment.paid + amount });
   state.put({ ...state.totals, feePool: state.totals.feePool + share });
   const archive = mustGet(state.archive(deploymentId));
   state.put({ ...archive, paid: archive.paid + amount });
   context.events.push({ kind: "paid", deploymentId, index, machine, operator, from, until, amount, share });
 }
 
+/** A segment is paid to its end: it goes into the hash that proves the bill, and into the archive that shows it. */
 function archiveSegment({ state }: BlockContext, deploymentId: Address, payment: Payment): void {
-  const { machine, index, rate, openedAt, until: end } = payment;
-  const seconds = end - openedAt;
+  const { machine, operator, index, rate, openedAt, until: end } = payment;
+  const deployment = mustGet(state.deployment(deploymentId));
+  state.put({ ...deployment, segments: afterSegment(deployment.segments, payment, end) });
   const archive = mustGet(state.archive(deploymentId));
-  const segments: SegmentView[] = [...archive.segments, { machine, index, rate, openedAt, end, paidUntil: end, seconds, amount: rate * seconds }];
+  const segments: PaidSegment[] = [...archive.segments, { machine, operator, index, rate, openedAt, end }];
   let { earlier } = archive;
   while (segments.length > SEGMENTS_ARCHIVED_MAX) {
-    const oldest = segments.shift() as SegmentView;
-    earlier = { segments: earlier.segments + 1, seconds: earlier.seconds + oldest.seconds, amount: earlier.amount + oldest.amount };
+    const oldest = segments.shift() as PaidSegment;
+    const seconds = oldest.end - oldest.openedAt;
+    earlier = { segments: earlier.segments + 1, seconds: earlier.seconds + seconds, amount: earlier.amount + oldest.rate * seconds, digest: afterSegment(earlier.digest, oldest, oldest.end) };
   }
   state.put({ ...archive, segments, earlier });
 }

@@ -6,13 +6,13 @@
  */
 import { type Cbor, encode } from "#chain/codec/cbor.ts";
 import { stateKey } from "#chain/codec/proof.ts";
+import { unpaidHash, unpaidLeaf } from "#chain/codec/segment.ts";
 import type { Parameters } from "#chain/constants.ts";
-import { sha256 } from "#chain/crypto.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
 import { type Holding, isHolding, keyOfHolding, leafOfHolding, listsOfHolding, moneyOfHolding } from "#chain/ledger/holdings.ts";
 import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chain/ledger/limits.ts";
 import { type Pool, powerOf } from "#chain/ledger/pools.ts";
-import type { DeploymentState, LeaseEnd, LeaseState, SegmentView } from "#chain/ledger/view.ts";
+import type { DeploymentState, LeaseEnd, LeaseState } from "#chain/ledger/view.ts";
 import type { RecentBlock } from "#chain/liveness/verdict.ts";
 import { type Address, type Digest, type PublicKey, U64_MAX } from "#chain/types.ts";
 
@@ -79,6 +79,9 @@ export type Deployment = {
   /** Why the last update was rolled back; empty: it was not. */
   readonly rolledBack: string;
   readonly constraints: Constraints;
+  /** All that was ever paid from the escrow, and the hash of the segments that are paid in full (codec/segment.ts): what proves a bill. */
+  readonly paid: bigint;
+  readonly segments: Digest;
 };
 /** The machine that a lease moves to: placed, not ready. */
 export type Successor = { readonly machine: Address; readonly rate: bigint; readonly placedAt: bigint };
@@ -180,6 +183,7 @@ export type Sets = { readonly kind: "sets"; readonly epoch: number; readonly cur
 export type Span = { readonly kind: "span"; readonly first: number; readonly last: number; readonly members: readonly Member[] };
 /** One leaf: what each of the current set did in this epoch, by index. */
 export type Presence = { readonly kind: "presence"; readonly blocks: number; readonly signed: readonly number[]; readonly proposed: readonly number[] };
+export type PaidSegment = Omit<Stream, "paidUntil"> & { readonly end: bigint };
 /** What a bill shows of the past; outside the state root. */
 export type Archive = {
   readonly kind: "archive";
@@ -188,12 +192,16 @@ export type Archive = {
   readonly name: string;
   /** Money second from which it is whole; 0 but on a machine that joined from a snapshot. */
   readonly since: bigint;
-  readonly segments: readonly SegmentView[];
-  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
+  readonly segments: readonly PaidSegment[];
+  /** Those before `segments`, and their hash. */
+  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint; readonly digest: Digest };
   readonly paid: bigint;
   readonly closedHeight: number | null;
   readonly refunded: bigint;
 };
+/** `segments`: the hash of those that were paid before it begins. */
+export const newArchive = (deploymentId: Address, owner: Address, name: string, since: bigint, segments: Digest): Archive =>
+  ({ kind: "archive", deploymentId, owner, name, since, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n, digest: segments }, paid: 0n, closedHeight: null, refunded: 0n });
 export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Clocks | Holding | Archive;
 
 /** Keys (`codec/proof.ts`) are the hex of 25 bytes: kind, 20 bytes of id, index. */
@@ -243,6 +251,7 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
           entity.slot, entity.revision, entity.revisionLast, entity.rollout === null ? [] : rolloutLeaf(entity.rollout), entity.history.map(versionLeaf), entity.rolledBack,
           [entity.constraints.regions, entity.constraints.operators, entity.constraints.labels],
         ],
+        [entity.paid, entity.segments],
       ];
     case "lease":
       return [
@@ -277,7 +286,7 @@ export function valueOf(entity: Exclude<Entity, Archive>): Uint8Array {
   if (entity.kind !== "deployment") return encode(leaf);
   const items = leaf as readonly Cbor[];
   const [balance, owed, rate, at, dry, streams, ended] = items[18] as readonly [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor];
-  return encode([...items.slice(0, 18), [balance, owed, rate, at, dry, sha256(encode([streams, ended]))], ...items.slice(19)]);
+  return encode([...items.slice(0, 18), [balance, owed, rate, at, dry, unpaidHash(streams, ended)], ...items.slice(19)]);
 }
 const memberLeaf = ({ key, weight, operator }: Member): Cbor => [key, weight, operator];
 export const VALIDATOR_STATES: readonly ValidatorState[] = ["active", "jailed", "tombstoned"];
@@ -294,9 +303,8 @@ export const rolloutDue = ({ deadline, healthyFrom, healthySeconds }: Rollout): 
   healthyFrom !== null && healthyFrom + BigInt(healthySeconds) < deadline ? healthyFrom + BigInt(healthySeconds) : deadline;
 /** How long a lease that does not answer as it should stays where it is. */
 export const unhealthyUntil = ({ unhealthyFrom, moves }: Lease): bigint => unhealthyFrom + (UNHEALTHY_SECONDS << BigInt(Math.min(moves, UNHEALTHY_MOVES_COUNTED_MAX)));
-const streamLeaf = (s: Stream): Cbor[] => [s.index, s.machine, s.operator, s.rate, s.openedAt, s.paidUntil];
 const escrowLeaf = (e: Escrow): Cbor =>
-  [e.balance, e.owed, e.rate, e.at, e.dry === null ? [] : [e.dry], e.streams.map(streamLeaf), e.ended.map((segment: Segment) => [...streamLeaf(segment), segment.end])];
+  [e.balance, e.owed, e.rate, e.at, e.dry === null ? [] : [e.dry], e.streams.map((stream) => unpaidLeaf({ ...stream, end: null })), e.ended.map(unpaidLeaf)];
 
 /** The money in an entity: what conservation adds up. */
 export function moneyOf(entity: Entity | undefined): bigint {

@@ -4,6 +4,7 @@
  * A refusal's code is part of the protocol. Operations of a deployment begin with `ownedBy`, those of a machine with `machineOf`.
  */
 import { addressOf } from "#chain/codec/address.ts";
+import { NO_SEGMENT } from "#chain/codec/segment.ts";
 import { type Operation, type OperationKind, deploymentIdOf, machineProofMessage } from "#chain/codec/transaction.ts";
 import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
@@ -14,7 +15,7 @@ import { delegate, undelegate } from "#chain/ledger/delegation.ts";
 import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import { bringUp } from "#chain/ledger/liveness.ts";
-import type { Deployment, Lease, Machine } from "#chain/ledger/model.ts";
+import { type Deployment, type Lease, type Machine, newArchive } from "#chain/ledger/model.ts";
 import { arrive, constrain, drain, label, move, retire } from "#chain/ledger/moves.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
@@ -229,9 +230,9 @@ function deploy(context: BlockContext, op: Extract<Operation, { kind: "deploy" }
   state.put({
     kind: "deployment", id, owner: sender, name, state: "active", componentDigest, configurationDigest, memoryMib, cpuMillis, concurrency, replicas, rateMax, isolation,
     createdHeight: context.height, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n, escrow: newEscrow(op.deposit, second),
-    slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] },
+    slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] }, paid: 0n, segments: NO_SEGMENT,
   });
-  state.put({ kind: "archive", deploymentId: id, owner: sender, name, since: 0n, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
+  state.put(newArchive(id, sender, name, 0n, NO_SEGMENT));
   addLeases(context, id, 0, 1, 0, replicas);
   context.events.push({ kind: "deployed", deploymentId: id, owner: sender, name });
   return OK;

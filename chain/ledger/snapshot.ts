@@ -10,7 +10,6 @@
  *
  * An image is taken at once and encoded later: entities are values, so what it holds stays as it was while blocks go on.
  */
-import assert from "node:assert";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, STATE_KINDS, type StateKind, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
@@ -21,7 +20,7 @@ import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
 import { type HoldingKind, holdingFrom, isHoldingKind } from "#chain/ledger/holdings.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { CHUNK_BYTES_AIM, CHUNK_LEVEL_MAX, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
-import { type Archive, DEPLOYMENT_STATES, type Deployment, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, valueOf } from "#chain/ledger/model.ts";
+import { type Archive, DEPLOYMENT_STATES, type Deployment, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, newArchive, valueOf } from "#chain/ledger/model.ts";
 import type { Image } from "#chain/ledger/image.ts";
 import type { Hashed } from "#chain/ledger/rows.ts";
 import { State, parseId } from "#chain/ledger/state.ts";
@@ -162,12 +161,9 @@ export function ledgerFrom(genesis: Genesis, { slots, archives = [] }: { readonl
   const state = new State(PRESETS[genesis.parameters]);
   state.restore(slots, archives);
   const lacking = state.listed("d").map(parseId).filter((id) => state.archive(id) === undefined).map((id) => state.deployment(id) as Deployment);
-  state.restoreArchives(lacking.map(({ id, owner, name }) => newArchive(id, owner, name, state.totals.moneySecond)));
+  state.restoreArchives(lacking.map(({ id, owner, name, segments }) => newArchive(id, owner, name, state.totals.moneySecond, segments)));
   return { chainId: chainIdOf(encodeGenesis(genesis)), get rules() { return state.rules; }, state };
 }
-export const newArchive = (deploymentId: Address, owner: Address, name: string, since: bigint): Archive =>
-  ({ kind: "archive", deploymentId, owner, name, since, segments: [], earlier: { segments: 0, seconds: 0n, amount: 0n }, paid: 0n, closedHeight: null, refunded: 0n });
-
 export const encodeArchive = (archive: Archive): Uint8Array => encode(archiveLeaf(archive));
 export const decodeArchive = (input: Uint8Array): Archive => archiveFrom(decode(input));
 
@@ -183,14 +179,15 @@ const FROM: { readonly [K in Exclude<Hashed["kind"], HoldingKind>]: (leaf: Cbor 
     return { kind: "account", address: id20(id), balance: u64(balance), nonce: u64(nonce), keys: list(keys, ITEMS_MAX).map(keyFrom), threshold: u32(threshold) };
   },
   deployment: (leaf) => {
-    const [id, owner, name, state, component, configuration, memory, cpu, concurrency, replicas, rateMax, isolation, created, failures, failed, failedAt, last, reserved, escrow, revisions] = tuple(leaf as Cbor, 20);
+    const [id, owner, name, state, component, configuration, memory, cpu, concurrency, replicas, rateMax, isolation, created, failures, failed, failedAt, last, reserved, escrow, revisions, bill] = tuple(leaf as Cbor, 21);
+    const [paid, segments] = tuple(bill, 2);
     const configurationBytes = bytes(configuration);
     return {
       kind: "deployment", id: id20(id), owner: id20(owner), name: text(name, TEXT_BYTES_MAX), state: oneOf(DEPLOYMENT_STATES, state), componentDigest: digest(bytes(component, 32)),
       configurationDigest: configurationBytes.length === 0 ? null : digest(configurationBytes), memoryMib: u32(memory), cpuMillis: u32(cpu), concurrency: u32(concurrency),
       replicas: u32(replicas), rateMax: u64(rateMax), isolation: oneOf([0, 1] as const, isolation), createdHeight: u32(created), failures: u32(failures),
       failedMachines: list(failed, ITEMS_MAX).map(id20), failedAt: u64(failedAt), lastFailure: text(last, TEXT_BYTES_MAX), reservedRate: u64(reserved), escrow: escrowFrom(escrow),
-      ...revisionsFrom(revisions),
+      ...revisionsFrom(revisions), paid: u64(paid), segments: digest(bytes(segments, 32)),
     };
   },
   lease: (leaf) => {
@@ -303,25 +300,21 @@ const streamFrom = ([index, machine, operator, rate, openedAt, paidUntil]: reado
   ({ index: u32(index), machine: id20(machine), operator: id20(operator), rate: u64(rate), openedAt: u64(openedAt), paidUntil: u64(paidUntil) });
 
 function archiveLeaf({ deploymentId, owner, name, since, segments, earlier, paid, closedHeight, refunded }: Archive): Cbor {
-  const paidOnes = segments.map(({ machine, index, rate, openedAt, end }): Cbor => {
-    assert(end !== null, "a segment is in the archive when it is paid");
-    return [machine, index, rate, openedAt, end];
-  });
-  return [deploymentId, owner, name, since, paidOnes, [earlier.segments, earlier.seconds, earlier.amount], paid, closedHeight === null ? [] : [closedHeight], refunded];
+  const paidOnes = segments.map(({ machine, operator, index, rate, openedAt, end }): Cbor => [machine, operator, index, rate, openedAt, end]);
+  return [deploymentId, owner, name, since, paidOnes, [earlier.segments, earlier.seconds, earlier.amount, earlier.digest], paid, closedHeight === null ? [] : [closedHeight], refunded];
 }
 
 function archiveFrom(leaf: Cbor | undefined): Archive {
   const [id, owner, name, since, segments, earlier, paid, closed, refunded] = tuple(leaf as Cbor, 9);
-  const [earlierSegments, seconds, amount] = tuple(earlier as Cbor, 3);
+  const [earlierSegments, seconds, amount, before] = tuple(earlier as Cbor, 4);
   const [closedHeight] = list(closed, 1);
   return {
     kind: "archive", deploymentId: id20(id), owner: id20(owner), name: text(name, TEXT_BYTES_MAX), since: u64(since),
     segments: list(segments, ITEMS_MAX).map((item) => {
-      const [machine, index, rateOf, opened, ended] = tuple(item, 5);
-      const [rate, openedAt, end] = [u64(rateOf), u64(opened), u64(ended)];
-      return { machine: id20(machine), index: u32(index), rate, openedAt, end, paidUntil: end, seconds: end - openedAt, amount: rate * (end - openedAt) };
+      const [machine, operator, index, rate, openedAt, end] = tuple(item, 6);
+      return { machine: id20(machine), operator: id20(operator), index: u32(index), rate: u64(rate), openedAt: u64(openedAt), end: u64(end) };
     }),
-    earlier: { segments: u32(earlierSegments), seconds: u64(seconds), amount: u64(amount) },
+    earlier: { segments: u32(earlierSegments), seconds: u64(seconds), amount: u64(amount), digest: digest(bytes(before, 32)) },
     paid: u64(paid), closedHeight: closedHeight === undefined ? null : u32(closedHeight), refunded: u64(refunded),
   };
 }

@@ -113,12 +113,17 @@ export type MachineView = {
 /** One line of a bill: one stretch of one lease on one machine at one rate. */
 export type SegmentView = {
   readonly machine: Address;
+  /** Who is paid. */
+  readonly operator: Address;
   readonly index: number;
   readonly rate: bigint;
   readonly openedAt: bigint;
   /** null while it runs. */
   readonly end: bigint | null;
   readonly paidUntil: bigint;
+  /** In the order in which they ended; null: it runs. Ended ones are paid to their end, and proven by it (codec/segment.ts), when their hold is over. */
+  readonly place: number | null;
+  readonly isPaid: boolean;
   /** Up to `end`, or up to the second that was asked for. */
   readonly seconds: bigint;
   readonly amount: bigint;
@@ -134,7 +139,7 @@ export type BillView = {
   readonly since: bigint;
   /** Oldest first. Of paid segments the newest 64 are kept; older ones are summed up in `earlier`. */
   readonly segments: readonly SegmentView[];
-  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
+  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint; /** codec/segment.ts */ readonly digest: Digest };
   /** Σ rate × seconds over everything, earlier segments too. */
   readonly total: bigint;
   readonly paid: bigint;
@@ -365,18 +370,24 @@ function billView(state: State, deploymentId: Address, at: bigint): BillView | n
   const archive = state.archive(deploymentId);
   if (!archive) return null;
   const deployment = state.deployment(deploymentId);
-  const { owner, name, since, paid, refunded, earlier } = archive;
+  const { owner, name, since, refunded, earlier } = archive;
+  // A machine that joined later knows what was paid, and not for which segments.
+  const paid = deployment?.paid ?? archive.paid;
   const escrow = deployment ? touch(deployment.escrow, at > deployment.escrow.at ? at : deployment.escrow.at) : null;
-  const open: SegmentView[] = [];
-  for (const { machine, index, rate, openedAt, paidUntil, end } of [...(escrow?.ended ?? []), ...(escrow?.streams ?? []).map((stream) => ({ ...stream, end: null }))]) {
-    const seconds = (end ?? (escrow?.at as bigint)) - openedAt;
-    open.push({ machine, index, rate, openedAt, end, paidUntil, seconds, amount: rate * seconds });
-  }
-  const segments = [...archive.segments, ...open].sort((a, b) => (a.openedAt < b.openedAt ? -1 : a.openedAt > b.openedAt ? 1 : a.index - b.index));
-  const total = segments.reduce((sum, { amount }) => sum + amount, earlier.amount);
+  const shown = (one: Omit<SegmentView, "seconds" | "amount">): SegmentView => {
+    const seconds = (one.end ?? (escrow?.at as bigint)) - one.openedAt;
+    return { ...one, seconds, amount: one.rate * seconds };
+  };
+  const paidOnes = earlier.segments + archive.segments.length;
+  const segments = [
+    ...archive.segments.map((segment, at) => shown({ ...segment, paidUntil: segment.end, place: earlier.segments + at, isPaid: true })),
+    ...(escrow?.ended ?? []).map((segment, at) => shown({ ...segment, place: paidOnes + at, isPaid: false })), ...(escrow?.streams ?? []).map((stream) => shown({ ...stream, end: null, place: null, isPaid: false })),
+  ].sort((a, b) => (a.openedAt < b.openedAt ? -1 : a.openedAt > b.openedAt ? 1 : a.index - b.index));
+  const listed = segments.reduce((sum, { amount }) => sum + amount, 0n);
+  const total = escrow === null ? earlier.amount + listed : paid + escrow.owed;
   const dry = escrow ? dryAt(escrow) : null;
   return {
-    deploymentId, owner, name, closed: archive.closedHeight !== null, at: escrow?.at ?? at, since, segments, earlier, total, paid, ratePerSecond: escrow?.rate ?? 0n,
+    deploymentId, owner, name, closed: archive.closedHeight !== null, at: escrow?.at ?? at, since, segments, earlier: { ...earlier, amount: total - listed }, total, paid, ratePerSecond: escrow?.rate ?? 0n,
     balance: escrow ? freeOf(escrow) : 0n, dryAt: dry, runwaySeconds: dry === null || escrow === null ? null : dry - escrow.at, refunded,
   };
 }

@@ -29,7 +29,7 @@ import { FrameFile, type Position, replaceFrameFile } from "./frameFile.ts";
 import { SNAPSHOT_SLICE_MS } from "./limits.ts";
 
 /** Of this file and of the leaves in it. */
-const LAYOUT_VERSION = 2;
+const LAYOUT_VERSION = 3;
 const fileOf = (directory: string): string => join(directory, "snapshot");
 
 type SnapshotHead = { readonly height: number; readonly id: Digest; readonly header: BlockHeader; readonly finalization: Certificate };

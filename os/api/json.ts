@@ -66,14 +66,14 @@ export const deploymentJson = (deployment: DeploymentView, leases: readonly Leas
 });
 
 const segmentJson = (segment: SegmentView): Json => ({
-  machine: addressText(segment.machine), index: segment.index, rate: decimal(segment.rate), openedAt: decimal(segment.openedAt), end: decimalOrNull(segment.end),
-  paidUntil: decimal(segment.paidUntil), seconds: decimal(segment.seconds), amount: decimal(segment.amount),
+  machine: addressText(segment.machine), operator: addressText(segment.operator), index: segment.index, rate: decimal(segment.rate), openedAt: decimal(segment.openedAt), end: decimalOrNull(segment.end),
+  paidUntil: decimal(segment.paidUntil), place: segment.place, isPaid: segment.isPaid, seconds: decimal(segment.seconds), amount: decimal(segment.amount),
 });
 
 export const billJson = (bill: BillView): Json => ({
   deploymentId: hex(bill.deploymentId), owner: addressText(bill.owner), name: bill.name, closed: bill.closed, at: decimal(bill.at), since: decimal(bill.since),
   segments: bill.segments.map(segmentJson),
-  earlier: { segments: bill.earlier.segments, seconds: decimal(bill.earlier.seconds), amount: decimal(bill.earlier.amount) },
+  earlier: { segments: bill.earlier.segments, seconds: decimal(bill.earlier.seconds), amount: decimal(bill.earlier.amount), digest: hex(bill.earlier.digest) },
   total: decimal(bill.total), paid: decimal(bill.paid), ratePerSecond: decimal(bill.ratePerSecond), balance: decimal(bill.balance),
   dryAt: decimalOrNull(bill.dryAt), runwaySeconds: decimalOrNull(bill.runwaySeconds), refunded: decimal(bill.refunded),
 });

@@ -96,10 +96,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     revision: number, rollout: { ...rollout, type: ["object", "null"] }, history: listOf(ref("Version")), rolledBack: textOrNull,
     constraints: object({ regions: listOf(text), operators: listOf(address), labels: listOf(text) }),
   }),
-  Segment: object({ machine: address, index: number, rate: decimal, openedAt: decimal, end: decimalOrNull, paidUntil: decimal, seconds: decimal, amount: decimal }),
+  Segment: object({ machine: address, operator: address, index: number, rate: decimal, openedAt: decimal, end: decimalOrNull, paidUntil: decimal, place: { type: ["integer", "null"], minimum: 0, description: "In the order in which they ended; null: it runs." }, isPaid: { type: "boolean", description: "To its end." }, seconds: decimal, amount: decimal }),
   Bill: object({
     deploymentId: hexOf(20), owner: address, name: text, closed: { type: "boolean" }, at: decimal, since: { ...decimal, description: "Money second before which this machine knows no payments; 0: it knows all." }, segments: listOf(ref("Segment")),
-    earlier: object({ segments: number, seconds: decimal, amount: decimal }), total: decimal, paid: decimal, ratePerSecond: decimal, balance: decimal,
+    earlier: object({ segments: number, seconds: decimal, amount: decimal, digest: { ...hexOf(32), description: "The hash of all segments that were paid before the first that is listed." } }), total: decimal, paid: decimal, ratePerSecond: decimal, balance: decimal,
     dryAt: decimalOrNull, runwaySeconds: decimalOrNull, refunded: decimal,
   }),
   LogLine: object({ sequence: number, timeMs: number, stream: { enum: ["stdout", "stderr", "system"] }, requestId: textOrNull, line: text }),

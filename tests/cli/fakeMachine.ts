@@ -161,8 +161,8 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
   }
 
   const bill = (held: Held): object => ({
-    deploymentId: held.id, owner: held.owner, name: held.name, closed: false, at: "160", earlier: { segments: 0, seconds: "0", amount: "0" },
-    segments: Array.from({ length: held.replicas }, (_, index) => ({ machine: addressText(MACHINE), index, rate: String(RATE), openedAt: "100", end: null, paidUntil: "130", seconds: "60", amount: String(60n * RATE) })),
+    deploymentId: held.id, owner: held.owner, name: held.name, closed: false, at: "160", earlier: { segments: 0, seconds: "0", amount: "0", digest: "00".repeat(32) },
+    segments: Array.from({ length: held.replicas }, (_, index) => ({ machine: addressText(MACHINE), operator: addressText(MACHINE), place: null, isPaid: false, index, rate: String(RATE), openedAt: "100", end: null, paidUntil: "130", seconds: "60", amount: String(60n * RATE) })),
     total: String(60n * RATE * BigInt(held.replicas)), paid: "0", ratePerSecond: String(RATE * BigInt(held.replicas)), balance: String(held.balance), dryAt: "9999",
     runwaySeconds: String(held.balance / (RATE * BigInt(held.replicas))), refunded: "0",
   });

@@ -29,7 +29,7 @@ async function liar(t: TestContext, api: string, change: (path: string, text: st
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test("ps --verify and account show --verify hold for a real machine, and find each lie of another", async (t) => {
+test("ps, bill and account show with --verify hold for a real machine, and find each lie of another; a verified bill adds up to the unit, as JSON and as CSV", async (t) => {
   if (!needs(t, "cargo")) return;
   const folder = temporaryFolder(t);
   const machine = await startMachine(t, join(folder, "data"), ["--no-demo", "--parameters", "minimal"]);
@@ -60,6 +60,19 @@ test("ps --verify and account show --verify hold for a real machine, and find ea
   const forged = await liar(t, machine.api, (path, text) => (path === "/v1/parameters" ? text.replace(/"value":"\d+"/g, '"value":"1"') : text));
   assert.deepEqual(await cliJson(machine, ["stake", "parameters", "--verify"], { environment: { ...environment, GODWIT_API: forged } }), believed);
 
+  await cliJson(machine, ["resize", "hello", "--memory", "128"]);
+  const bill = await cliJson<{ total: string; paid: string; earlier: { amount: string }; segments: { amount: string; rate: string; seconds: string }[] }>(machine, ["bill", "hello", "--verify"], { environment });
+  assert.equal(bill.segments.length, 2);
+  assert.equal(bill.segments.reduce((sum, { rate, seconds }) => sum + BigInt(rate) * BigInt(seconds), BigInt(bill.earlier.amount)), BigInt(bill.total));
+  const csv = await cli(machine, ["bill", "hello", "--verify", "--csv"], { environment });
+  const [head, ...rows] = csv.stdout.trimEnd().split("\n").map((row) => row.split(","));
+  assert.deepEqual(head, ["machine", "operator", "replica", "from", "to", "seconds", "rate", "amount", "state"]);
+  const column = (name: string, row: readonly string[]): bigint => BigInt(row[head!.indexOf(name)]!);
+  for (const row of rows) assert.deepEqual([column("to", row) - column("from", row), column("seconds", row) * column("rate", row)], [column("seconds", row), column("amount", row)]);
+  const said = /: 2 segments add up to (\d+) base units/.exec(csv.stderr)?.[1];
+  assert.equal(String(rows.reduce((sum, row) => sum + column("amount", row), 0n)), said);
+
+  const ofBill = (change: (text: string) => string) => (path: string, text: string): string => (path.endsWith("/bill") ? change(text) : text);
   const lies: readonly (readonly [string, (path: string, text: string) => string])[] = [
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"replicas":1/g, '"replicas":2') : text)],
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/"rate":"\d+"/g, '"rate":"1"') : text)],
@@ -67,8 +80,13 @@ test("ps --verify and account show --verify hold for a real machine, and find ea
     ["answer_false", (path, text) => (path.startsWith("/v1/deployments") ? text.replace(/sha256:[0-9a-f]{64}/g, `sha256:${"0".repeat(64)}`) : text)],
     ["genesis_wrong", (path, text) => (path.startsWith("/v1/status") ? text.replace(/"chainId":"[0-9a-f]{16}"/, `"chainId":"${"0".repeat(16)}"`) : text)],
   ];
-  for (const [code, change] of lies) {
-    const { code: exit, stderr } = await cli(machine, ["ps", "--verify", "--json"], { environment: { ...environment, GODWIT_API: await liar(t, machine.api, change) } });
+  const bills: readonly (readonly [string, (path: string, text: string) => string])[] = [
+    ["answer_false", ofBill((text) => text.replace(/"rate":"(\d+)"/, (_, rate: string) => `"rate":"${Number(rate) + 1}"`))],
+    ["answer_false", ofBill((text) => text.replace(/"openedAt":"(\d+)"/, (_, at: string) => `"openedAt":"${Number(at) - 1}"`))],
+    ["answer_false", ofBill((text) => text.replace(/"segments":\[\{.*?\},/, '"segments":['))],
+  ];
+  for (const [command, code, change] of [...lies.map((one) => ["ps", ...one] as const), ...bills.map((one) => ["bill hello", ...one] as const)]) {
+    const { code: exit, stderr } = await cli(machine, [...command.split(" "), "--verify", "--json"], { environment: { ...environment, GODWIT_API: await liar(t, machine.api, change) } });
     assert.deepEqual([exit, (JSON.parse(stderr.trim().split("\n").at(-1) ?? "") as { error: { code: string } }).error.code], [1, code]);
   }
 });

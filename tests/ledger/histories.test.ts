@@ -5,9 +5,12 @@
  */
 import assert from "node:assert";
 import { test } from "node:test";
+import { type Cbor, decode } from "#chain/codec/cbor.ts";
 import { decodeTransaction, deploymentIdOf, signTransaction } from "#chain/codec/transaction.ts";
 import { applyBlock, buildBlock, faultOfLedger, feeFor, nextMoneySecond, openLedger, revert } from "#chain/ledger/ledger.ts";
+import { valueOf } from "#chain/ledger/model.ts";
 import { viewOf } from "#chain/ledger/view.ts";
+import { proveBill } from "#chain/light/bill.ts";
 import { type Address, hex } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
@@ -62,6 +65,12 @@ test("1,000 histories: conserved, nothing negative, taken back and replayed to t
       assert.strictEqual(put.get(id.toHex()), bill.total + bill.balance + bill.refunded, `seed ${seed}`);
       assert.strictEqual(bill.total, bill.segments.reduce((sum, { rate, seconds }) => sum + rate * seconds, bill.earlier.amount), `seed ${seed}`);
       assert(bill.paid <= bill.total, `seed ${seed}`);
+      const held = world.ledger.state.deployment(id);
+      if (held === undefined) continue;
+      // The same from the leaf alone: every line proven, and their sum.
+      const proven = proveBill(decode(valueOf(held)) as readonly Cbor[], world.second, { lines: bill.segments, before: bill.earlier.digest });
+      assert(proven.ok, `seed ${seed}: ${proven.ok ? "" : proven.message}`);
+      assert.deepStrictEqual([proven.bill.total, proven.bill.paid, proven.bill.free, proven.bill.earlier, proven.bill.rate, proven.bill.dryAt], [bill.total, bill.paid, bill.balance, bill.earlier.amount, bill.ratePerSecond, bill.dryAt], `seed ${seed}`);
     }
     // Block by block `revert` asserts the root of before; then the same ledger, its slots used and freed, must do it all again.
     for (const { applied } of world.history.toReversed()) revert(world.ledger, applied.undo);

@@ -45,8 +45,8 @@ const deployment = (n: number, owner = OWNER): DeploymentView => ({
 const lease = (n: number): LeaseView => ({ deploymentId: idOf(n), index: 0, state: "ready", machine: MACHINE, rate: 1250n, standbyRate: null, placedAt: 4n, readyBy: 34n, lastEnd: "", revision: 1, unhealthyFrom: null, next: null, last: null });
 const bill: BillView = {
   deploymentId: idOf(1), owner: accountOf(OWNER), name: "d1", closed: false, since: 0n, at: 11n,
-  segments: [{ machine: MACHINE, index: 0, rate: 1250n, openedAt: 5n, end: null, paidUntil: 5n, seconds: 6n, amount: 7500n }],
-  earlier: { segments: 0, seconds: 0n, amount: 0n }, total: 7500n, paid: 0n, ratePerSecond: 1250n, balance: 9_007_199_254_740_993n, dryAt: null, runwaySeconds: 77n, refunded: 0n,
+  segments: [{ machine: MACHINE, operator: accountOf(2), place: null, isPaid: false, index: 0, rate: 1250n, openedAt: 5n, end: null, paidUntil: 5n, seconds: 6n, amount: 7500n }],
+  earlier: { segments: 0, seconds: 0n, amount: 0n, digest: sha256(Uint8Array.of(9)) }, total: 7500n, paid: 0n, ratePerSecond: 1250n, balance: 9_007_199_254_740_993n, dryAt: null, runwaySeconds: 77n, refunded: 0n,
 };
 
 async function world(t: TestContext): Promise<World> {

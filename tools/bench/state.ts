@@ -8,6 +8,7 @@
 import { addressOf } from "#chain/codec/address.ts";
 import type { Genesis } from "#chain/codec/genesis.ts";
 import { stateKey, verifyProof } from "#chain/codec/proof.ts";
+import { NO_SEGMENT } from "#chain/codec/segment.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import { type Ledger, applyBlock, nextMoneySecond, openLedger } from "#chain/ledger/ledger.ts";
 import type { Deployment, Entity, Archive } from "#chain/ledger/model.ts";
@@ -58,7 +59,7 @@ function withStreams(count: number): Ledger {
       kind: "deployment", id, owner: operator, name: `d${first}`, state: "active", componentDigest: sha256(id), configurationDigest: null, memoryMib: 64, cpuMillis: 0, concurrency: 1, replicas, rateMax: 0n,
       isolation: 0, createdHeight: 0, failures: 0, failedMachines: [], failedAt: 0n, lastFailure: "", reservedRate: 0n,
       escrow: { balance: 10n ** 14n, owed: 0n, rate: 100n * BigInt(replicas), at: 0n, dry: null, streams, ended: [] },
-      slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] },
+      slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] }, paid: 0n, segments: NO_SEGMENT,
     };
     slots.push(deployment);
     for (const { index, machine } of streams) slots.push({ kind: "lease", deploymentId: id, index, state: "ready", machine, rate: 100n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "", revision: 1, unhealthyFrom: 0n, moves: 0, next: null, last: null });

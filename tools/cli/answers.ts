@@ -133,11 +133,15 @@ export type ConfigurationAnswer = {
 };
 export type Segment = {
   readonly machine: string;
+  readonly operator: string;
   readonly index: number;
   readonly rate: bigint;
   readonly openedAt: bigint;
   readonly end: bigint | null;
   readonly paidUntil: bigint;
+  /** In the order in which they ended; null: it runs. */
+  readonly place: number | null;
+  readonly isPaid: boolean;
   readonly seconds: bigint;
   readonly amount: bigint;
 };
@@ -149,7 +153,7 @@ export type Bill = {
   readonly at: bigint;
   readonly segments: readonly Segment[];
   /** Paid segments that are too old to be listed, summed up. */
-  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint };
+  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint; readonly digest: string };
   readonly total: bigint;
   readonly paid: bigint;
   readonly ratePerSecond: bigint;
@@ -276,8 +280,8 @@ export const readConfiguration: Reader<ConfigurationAnswer> = object<Configurati
 export const readBill: Reader<Bill> = object<Bill>({
   deploymentId: text, name: text, closed: flag, at: u64, total: u64, paid: u64, ratePerSecond: u64, balance: u64, dryAt: orNull(u64),
   runwaySeconds: orNull(u64), refunded: u64,
-  earlier: object<Bill["earlier"]>({ segments: count, seconds: u64, amount: u64 }),
-  segments: listOf(object<Segment>({ machine: text, index: count, rate: u64, openedAt: u64, end: orNull(u64), paidUntil: u64, seconds: u64, amount: u64 })),
+  earlier: object<Bill["earlier"]>({ segments: count, seconds: u64, amount: u64, digest: text }),
+  segments: listOf(object<Segment>({ machine: text, operator: text, place: orNull(count), isPaid: flag, index: count, rate: u64, openedAt: u64, end: orNull(u64), paidUntil: u64, seconds: u64, amount: u64 })),
 });
 export const readCopies: Reader<CopiesAnswer> = object<CopiesAnswer>({ copies: listOf(object<CopiesAnswer["copies"][number]>({ digest: text, kind: text, keepers: listOf(text), holders: listOf(text) })) });
 export const readLogLine: Reader<LogLine> = object<LogLine>({ sequence: count, timeMs: u64, stream: text, requestId: orNull(text), line: text });

@@ -16,10 +16,11 @@ import { PRESETS, type Parameters, VOTABLE, type VotableName, votableOf, withVal
 import { type ProposalHeld, type SettingsHeld, holdingFrom } from "#chain/ledger/holdings.ts";
 import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
 import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
+import { type ProvenBill, proveBill } from "#chain/light/bill.ts";
 import { CHECKPOINT_FORM, type Checkpoint, checkCheckpoint, checkpointOf, checkpointText, parseCheckpoint, setAt } from "#chain/light/checkpoint.ts";
 import { type LightState, type Limits, checkAge, decodeCheckpoint, encodeCheckpoint, epochOfAnswer, follow, fromGenesis, read } from "#chain/light/light.ts";
 import { writeWhole } from "#os/keys.ts";
-import type { Deployment, ParametersAnswer } from "./answers.ts";
+import type { Bill, Deployment, ParametersAnswer } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell, UsageError } from "./command.ts";
 import { accountsFolder } from "./keys.ts";
@@ -137,6 +138,19 @@ export class Verifier {
     }
   }
 
+  /** The bill as of the block that proves it: each line is the ledger's, and they add up to what it paid and owes. Throws answer_false when they do not. */
+  async bill(id: string, ask: () => Promise<Bill>, nowMs: number): Promise<Bill> {
+    for (let tries = 1; ; tries++) {
+      const said = await ask();
+      const proven = await this.#proven(`deployments/${id}`, stateKey("deployment", fromHex(id)), nowMs);
+      if (proven.leaf === null) throw new CliError("bill_closed", `Cannot verify the bill of ${said.name}: it is closed, and the state holds no more of it (godwit audit folds all blocks)`);
+      const lines = said.segments.map((one) => ({ ...one, machine: addressFrom(one.machine), operator: addressFrom(one.operator) }));
+      const verdict = proveBill(proven.leaf, proven.moneySecond, { lines, before: fromHex(said.earlier.digest) });
+      if (verdict.ok) return provenBill(said, verdict.bill);
+      if (tries === TRIES) throw new CliError("answer_false", `The machine says what the chain does not: ${verdict.message}`);
+    }
+  }
+
   async #differenceOf(said: Deployment, nowMs: number): Promise<string | null> {
     const leaf = await this.#leaf(`deployments/${said.id}`, stateKey("deployment", fromHex(said.id)), nowMs);
     if (leaf === null) return `there is no deployment ${said.id}`;
@@ -160,6 +174,10 @@ export class Verifier {
 
   /** The fields of a leaf (chain/ledger/model.ts has their order), proven; null: proven that there is none. */
   async #leaf(path: string, key: string, nowMs: number): Promise<readonly Cbor[] | null> {
+    return (await this.#proven(path, key, nowMs)).leaf;
+  }
+
+  async #proven(path: string, key: string, nowMs: number): Promise<{ readonly leaf: readonly Cbor[] | null; readonly moneySecond: bigint }> {
     const answer = await this.#client.proof(path);
     const claimed = epochOfAnswer(answer);
     if (!claimed.ok) throw new CliError(claimed.code, claimed.message);
@@ -171,7 +189,7 @@ export class Verifier {
     const found = read(this.#state, key, answer, this.#limits, BigInt(nowMs));
     if (!found.ok) throw new CliError(found.code, found.message);
     this.#state = found.state;
-    return found.value === null ? null : (decode(found.value) as readonly Cbor[]);
+    return { leaf: found.value === null ? null : (decode(found.value) as readonly Cbor[]), moneySecond: found.answer.header.moneySecond };
   }
 
   /** Keeps how far it came, so that the next use begins there. */
@@ -196,3 +214,9 @@ async function beginAt(client: ApiClient, text: string, { state, limits }: { rea
 const amount = (item: Cbor | undefined): bigint => (typeof item === "bigint" || typeof item === "number" ? BigInt(item) : 0n);
 const addressOfLeaf = (item: Cbor | undefined): string => addressText(address(item instanceof Uint8Array ? item : new Uint8Array(0)));
 const hexOf = (item: Cbor | undefined): string => (item instanceof Uint8Array ? hex(item) : "");
+/** No address is nobody's: such a line is found false. */
+const addressFrom = (text: string): Address => parseAddress(text) ?? address(new Uint8Array(20));
+const provenBill = (said: Bill, { name, at, lines, earlier, total, paid, rate, free, dryAt }: ProvenBill): Bill => ({
+  ...said, name, at, total, paid, ratePerSecond: rate, balance: free, dryAt, runwaySeconds: dryAt === null ? null : dryAt - at, closed: false, refunded: 0n,
+  segments: lines.map(({ seconds, amount: due }, index) => ({ ...said.segments[index]!, seconds, amount: due })), earlier: { ...said.earlier, amount: earlier },
+});

@@ -1,29 +1,53 @@
-/** `godwit bill`: every segment of every lease, seconds × rate, to the unit; and how long the money lasts. */
+/**
+ * `godwit bill`: every segment of every lease, seconds × rate, to the unit; and how long the money lasts. With `--verify` each line, and that
+ * they add up to what the ledger paid and owes, is taken on the validators' word alone.
+ */
 import type { Bill, Segment } from "../answers.ts";
 import type { ApiClient } from "../client.ts";
-import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
+import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
 import { durationText, rateText, tokensColumn, tokensText } from "../money.ts";
 import { DEPLOYMENT_ID, findDeployment, openReader } from "../session.ts";
 import { pause } from "../pause.ts";
 import { jsonText, pairsText, print, tableText } from "../table.ts";
+import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 
 const WATCH_INTERVAL_MS = 1_000;
 
 export const bill: Command = {
   name: "bill",
   summary: "Show what a deployment has cost: seconds × rate, segment by segment",
-  usage: ["NAME|ID [--watch]"],
-  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, watch: { type: "boolean", short: "w", summary: "print it anew every second (with --json a line each) until it is stopped" } },
+  usage: ["NAME|ID [--watch]", "NAME|ID [--verify] [--csv]"],
+  options: { ...OPTIONS_API, ...OPTIONS_ACCOUNT, ...OPTIONS_VERIFY, csv: { type: "boolean", summary: "a line for each segment, for a spreadsheet: seconds are money seconds, amounts base units (1 token = 10^9)" }, watch: { type: "boolean", short: "w", summary: "print it anew every second (with --json a line each) until it is stopped" } },
   arguments: [1, 1],
   async run(input, shell) {
     await using client = await openReader(input, shell);
     const id = await idOf(client, input, shell);
-    if (input.flag("watch")) return await watch(client, id, shell, input.json);
-    const now = await client.bill(id);
+    if (input.flag("csv") && input.json) throw new UsageError("--csv and --json are two forms of one answer");
+    if (input.flag("watch")) {
+      if (input.flag("csv") || input.flag("verify")) throw new UsageError("--watch goes neither with --csv nor with --verify");
+      return await watch(client, id, shell, input.json);
+    }
+    const now = input.flag("verify") ? await verified(client, input, shell, id) : await client.bill(id);
+    if (input.flag("csv")) return void shell.stdout.write(billCsv(now));
     print(shell, input.json, now, () => billText(now));
   },
 };
+
+async function verified(client: ApiClient, input: Input, shell: Shell, id: string): Promise<Bill> {
+  const verifier = await Verifier.open(client, input, shell);
+  const proven = await verifier.bill(id, () => client.bill(id), shell.nowMs());
+  await verifier.keep();
+  if (shell.quiet !== true) shell.stderr.write(`verified up to block ${verifier.height}: ${proven.segments.length} segments add up to ${proven.total} base units, ${proven.paid} of them paid\n`);
+  return proven;
+}
+
+/** The column `amount` adds up to the total: what is no longer listed is a line of its own. */
+export function billCsv({ segments, earlier, at }: Bill): string {
+  const rows = segments.map(({ machine, operator, index, openedAt, end, seconds, rate, amount, isPaid }) => [machine, operator, index, openedAt, end ?? at, seconds, rate, amount, end === null ? "running" : isPaid ? "paid" : "ended"]);
+  const before = earlier.amount === 0n ? [] : [["", "", "", "", "", earlier.seconds, "", earlier.amount, "earlier"]];
+  return [["machine", "operator", "replica", "from", "to", "seconds", "rate", "amount", "state"], ...before, ...rows].map((row) => `${row.join(",")}\n`).join("");
+}
 
 /** An id is taken as it is: the bill of a deployment that is gone can still be read. */
 async function idOf(client: ApiClient, input: Input, shell: Shell): Promise<string> {
@@ -53,14 +77,16 @@ export function billText(now: Bill): string {
   const segments = tableText<Segment>(now.segments, [
     { title: "MACHINE", cell: ({ machine }) => `${machine.slice(0, 12)}…` },
     { title: "REPLICA", align: "right", cell: ({ index }) => String(index) },
+    { title: "FROM", align: "right", cell: ({ openedAt }) => String(openedAt) },
+    { title: "TO", align: "right", cell: ({ end }) => String(end ?? now.at) },
     { title: "SECONDS", align: "right", cell: ({ seconds }) => String(seconds) },
     { title: "RATE/S", align: "right", cell: ({ rate }) => tokensColumn(rate) },
     { title: "AMOUNT", align: "right", cell: ({ amount }) => tokensColumn(amount) },
-    { title: "", cell: ({ end }) => (end === null ? "running" : "ended") },
+    { title: "", cell: ({ end, isPaid }) => (end === null ? "running" : isPaid ? "paid" : "ended") },
   ]);
   return `${segments}\n\n${pairsText([
     ["deployment", `${now.name} (${now.deploymentId})`],
-    ...(now.earlier.segments === 0 ? [] : [["earlier", `${now.earlier.segments} segments, ${now.earlier.seconds} s, ${tokensText(now.earlier.amount)}`] as const]),
+    ...(now.earlier.amount === 0n ? [] : [["earlier", `${now.earlier.segments} segments, ${now.earlier.seconds} s, ${tokensText(now.earlier.amount)}`] as const]),
     ["total", tokensText(now.total)],
     ["rate", rateText(now.ratePerSecond)],
     ...(now.closed ? [["closed, refunded", tokensText(now.refunded)] as const] : [["escrow", tokensText(now.balance)] as const, ["runway", runwayText(now)] as const]),
