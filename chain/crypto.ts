@@ -16,6 +16,7 @@ import crypto from "node:crypto";
 import { promisify } from "node:util";
 import { DOMAINS, type Domain } from "./codec/domains.ts";
 import { isStrict } from "./codec/strict.ts";
+import { Recent } from "./recent.ts";
 import { digest, publicKey as brandPublicKey, signature as brandSignature } from "./types.ts";
 import type { Digest, Hex, PublicKey, Signature } from "./types.ts";
 
@@ -27,7 +28,9 @@ const KEYS_CACHED_MAX = 4096;
 const SIGNERS_CACHED_MAX = 256;
 
 export function sha256(...parts: Uint8Array[]): Digest {
-  return digest(asBytes(crypto.hash("sha256", parts.length === 1 ? parts[0]! : concat(parts), "buffer")));
+  const target = new Uint8Array(32);
+  sha256Into(target, parts.length === 1 ? parts[0]! : concat(parts));
+  return digest(target);
 }
 
 /** As lower-case hex, which sorts as the bytes do: half of what a hash of few bytes costs is making a place for the result. */
@@ -39,8 +42,15 @@ export function sha256Into(target: Uint8Array, bytes: Uint8Array): void {
 
 /** sha256 over the domain's bytes and then these. */
 export function hashWithDomain(domain: Domain, bytes: Uint8Array): Digest {
-  return sha256(DOMAINS[domain], bytes);
+  const prefix = DOMAINS[domain];
+  const length = prefix.length + bytes.length;
+  if (length > together.length) return sha256(prefix, bytes);
+  together.set(prefix);
+  together.set(bytes, prefix.length);
+  return sha256(together.subarray(0, length));
 }
+/** Where a domain and what follows it lie together for as long as they are hashed: a transaction has room. */
+const together = new Uint8Array(8_192);
 
 /** A new key: the private one is the 32-byte seed of RFC 8032. */
 export function generateKey(): { publicKey: PublicKey; privateKey: Uint8Array } {
@@ -87,33 +97,27 @@ export function verifyAsync(domain: Domain, signature: Uint8Array, message: Uint
   return verifyStrictAsync(signature, concat([DOMAINS[domain], message]), publicKey);
 }
 
-const verifiers = new Map<string, crypto.KeyObject>();
-const signers = new Map<string, crypto.KeyObject>();
+const verifiers = new Recent<crypto.KeyObject>(KEYS_CACHED_MAX);
+const signers = new Recent<crypto.KeyObject>(SIGNERS_CACHED_MAX);
 
 function verifierOf(publicKey: Uint8Array): crypto.KeyObject {
   // JWK: createPublicKey from DER takes nine times as long on Node 20.
-  return cached(verifiers, KEYS_CACHED_MAX, publicKey, (x) =>
+  return cached(verifiers, publicKey, (x) =>
     crypto.createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" }));
 }
 
 function signerOf(seed: Uint8Array): crypto.KeyObject {
   assert(seed.length === 32);
-  return cached(signers, SIGNERS_CACHED_MAX, seed, () =>
+  return cached(signers, seed, () =>
     // A JWK would need the public key beside the seed; PKCS #8 (RFC 8410 §7) does not.
     crypto.createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: "der", type: "pkcs8" }));
 }
 const PKCS8_PREFIX = Uint8Array.fromHex("302e020100300506032b657004220420");
 
-/** Least recently used goes first: a Map iterates in the order of insertion. */
-function cached(
-  map: Map<string, crypto.KeyObject>, countMax: number, bytes: Uint8Array, make: (base64url: string) => crypto.KeyObject,
-): crypto.KeyObject {
-  const name = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url");
-  let key = map.get(name);
-  if (key) map.delete(name);
-  else key = make(name);
-  map.set(name, key);
-  if (map.size > countMax) map.delete(map.keys().next().value!);
+function cached(keys: Recent<crypto.KeyObject>, bytes: Uint8Array, make: (base64url: string) => crypto.KeyObject): crypto.KeyObject {
+  const name = bytes.toHex();
+  let key = keys.get(name);
+  if (key === undefined) keys.set(name, (key = make(Buffer.from(bytes).toString("base64url"))));
   return key;
 }
 

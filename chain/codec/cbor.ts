@@ -43,10 +43,18 @@ const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Throws CodecError `codec_range`, `codec_utf8`, `codec_type` or `codec_depth` when the value lies outside the profile. */
 export function encode(value: Cbor): Uint8Array {
-  const writer = new Writer();
-  writer.value(value, 0);
-  return writer.finish();
+  const writer = new Writer(spare ?? new Uint8Array(SPARE_BYTES_MAX));
+  spare = null;
+  try {
+    writer.value(value, 0);
+    return writer.finish();
+  } finally {
+    spare = writer.room();
+  }
 }
+/** What is encoded grows in here and leaves as a copy of its own length. Null while it is in use. */
+let spare: Uint8Array | null = null;
+const SPARE_BYTES_MAX = 16_384;
 
 /** The value that these bytes, all of them, encode. Throws CodecError. */
 export function decode(bytes: Uint8Array): Cbor {
@@ -57,8 +65,16 @@ export function decode(bytes: Uint8Array): Cbor {
 }
 
 class Writer {
-  #bytes = new Uint8Array(256);
+  readonly #first: Uint8Array;
+  #bytes: Uint8Array;
+  #view: DataView;
   #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#first = bytes;
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+  }
 
   value(value: Cbor, depth: number): void {
     if (typeof value === "number" || typeof value === "bigint") this.#head(UINT, value);
@@ -81,6 +97,10 @@ class Writer {
 
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#at);
+  }
+  /** For the next one. */
+  room(): Uint8Array {
+    return this.#first;
   }
 
   #head(major: number, n: number | bigint): void {
@@ -113,7 +133,7 @@ class Writer {
   #long(major: number, n: bigint): void {
     this.#need(9);
     this.#bytes[this.#at] = (major << 5) | 27;
-    new DataView(this.#bytes.buffer).setBigUint64(this.#at + 1, n);
+    this.#view.setBigUint64(this.#at + 1, n);
     this.#at += 9;
   }
 
@@ -128,6 +148,7 @@ class Writer {
     const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#at + length));
     larger.set(this.#bytes);
     this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
   }
 }
 

@@ -28,8 +28,10 @@ export const STATE_KINDS = { account: 1, deployment: 2, lease: 3, machine: 4, to
 export type StateKind = keyof typeof STATE_KINDS;
 
 /** The key of a leaf, as hex. */
-export const stateKey = (kind: StateKind, id: Uint8Array = new Uint8Array(20), index: number = 0): string =>
-  STATE_KINDS[kind].toString(16).padStart(2, "0") + id.toHex() + index.toString(16).padStart(8, "0");
+export const stateKey = (kind: StateKind, id: Uint8Array = NO_ID, index: number = 0): string =>
+  KIND_TEXTS[kind] + id.toHex() + (index === 0 ? "00000000" : index.toString(16).padStart(8, "0"));
+const NO_ID = new Uint8Array(20);
+const KIND_TEXTS = Object.fromEntries(Object.entries(STATE_KINDS).map(([kind, number]) => [kind, number.toString(16).padStart(2, "0")])) as Readonly<Record<StateKind, string>>;
 
 export type Proof = {
   readonly slot: number;

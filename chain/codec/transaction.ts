@@ -199,21 +199,24 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
 };
 type AnyLayout = { readonly number: number; readonly fields: Readonly<Record<string, Field<unknown>>> };
 const layoutOf = (kind: OperationKind): AnyLayout => LAYOUTS[kind] as unknown as AnyLayout;
+const FIELDS = Object.fromEntries((Object.keys(LAYOUTS) as OperationKind[]).map((kind) => [kind, Object.entries(layoutOf(kind).fields)])) as unknown as Readonly<Record<OperationKind, readonly (readonly [string, Field<unknown>])[]>>;
 const KINDS: ReadonlyMap<number, OperationKind> = new Map((Object.keys(LAYOUTS) as OperationKind[]).map((kind) => [LAYOUTS[kind].number, kind]));
 
 function encodeOperation(op: Operation): Cbor {
   const layout = layoutOf(op.kind);
   const values = op as unknown as Record<string, unknown>;
-  return [layout.number, ...Object.entries(layout.fields).map(([name, field]) => field.write(values[name]))];
+  return [layout.number, ...FIELDS[op.kind].map(([name, field]) => field.write(values[name]))];
 }
 
 function decodeOperation(value: Cbor): Operation {
   const parts = list(value, 16);
   const kind = KINDS.get(u32(parts[0] as Cbor));
   if (kind === undefined) throw new CodecError("codec_value", `Cannot read operation ${String(parts[0])} as there is none of that number`);
-  const layout = Object.entries(layoutOf(kind).fields);
+  const layout = FIELDS[kind];
   if (parts.length !== layout.length + 1) throw new CodecError("codec_length", `Cannot read a ${kind} of ${parts.length - 1} fields as it has ${layout.length}`);
-  return { kind, ...Object.fromEntries(layout.map(([name, field], i) => [name, field.read(parts[i + 1] as Cbor)])) } as unknown as Operation;
+  const op: Record<string, unknown> = { kind };
+  for (let i = 0; i < layout.length; i++) op[layout[i]![0]] = layout[i]![1].read(parts[i + 1] as Cbor);
+  return op as unknown as Operation;
 }
 
 export const encodeBody = (body: TransactionBody): Uint8Array =>
@@ -232,8 +235,8 @@ export function decodeBody(raw: Uint8Array): TransactionBody {
 /** Parses a signed transaction. Throws CodecError; checks no signature (`verifySignatures`). */
 export function decodeTransaction(raw: Uint8Array): DecodedTransaction {
   if (raw.length > TRANSACTION_BYTES_MAX) throw new CodecError("codec_length", `Cannot read a transaction of ${raw.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`);
-  const envelope = openEnvelope(raw, TRANSACTION_BYTES_MAX);
-  return { ...envelope, body: decodeBody(envelope.bodyBytes), txid: txidOf(envelope.bodyBytes), sizeBytes: raw.length };
+  const { bodyBytes, signatures } = openEnvelope(raw, TRANSACTION_BYTES_MAX);
+  return { bodyBytes, signatures, body: decodeBody(bodyBytes), txid: txidOf(bodyBytes), sizeBytes: raw.length };
 }
 
 export const txidOf = (bodyBytes: Uint8Array): Digest => hashWithDomain("txid", bodyBytes);

@@ -31,17 +31,15 @@ export class StateBehind extends State {
   }
 
   /** The state ahead has applied a block. */
-  passed({ journal }: Undo): void {
-    const found = new Map<string, Entity | undefined>();
-    for (const { key, before } of journal) if (!found.has(key)) found.set(key, before);
-    for (const [key, before] of found) {
+  passed({ changed }: Undo): void {
+    for (const { key, before } of changed) {
       const held = this.#held.get(key);
       this.#hold(key, held ? held.entity : before, (held?.blocks ?? 0) + 1);
     }
   }
   /** The state ahead has taken its last block back. */
-  takenBack({ journal }: Undo): void {
-    for (const key of new Set(journal.map((entry) => entry.key))) {
+  takenBack({ changed }: Undo): void {
+    for (const { key } of changed) {
       const held = this.#held.get(key) as Held;
       this.#hold(key, held.entity, held.blocks - 1);
     }

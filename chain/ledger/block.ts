@@ -57,7 +57,10 @@ export function takeFreeShare(context: BlockContext, machine: Address, count: nu
   return true;
 }
 
-export const sameBytes = (a: Uint8Array | null, b: Uint8Array | null): boolean =>
-  a !== null && b !== null && a.length === b.length && a.every((byte, i) => byte === b[i]);
+export function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  if (a === null || b === null || a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
 
 export const unfunded = (what: string): Refusal => refuse("insufficient_funds", `Cannot ${what} as the account has less`);

@@ -18,18 +18,22 @@ import { type Address, type Refusal, U64_MAX, hex, refuse } from "#chain/types.t
 /** Keys and threshold as the block found them, of accounts that change them in it. */
 export type KeysBefore = Map<string, Pick<Account, "keys" | "threshold">>;
 
-const withKey = (keys: readonly AccountKey[], key: Uint8Array): AccountKey | undefined => keys.find((one) => sameBytes(one.key, key));
+function withKey(keys: readonly AccountKey[], key: Uint8Array): AccountKey | undefined {
+  for (const one of keys) if (sameBytes(one.key, key)) return one;
+  return undefined;
+}
+const keysBeforeOf = (before: KeysBefore | null, id: Address): Pick<Account, "keys" | "threshold"> | undefined => (before === null || before.size === 0 ? undefined : before.get(hex(id)));
+const SILENT = refuse("bad_signature", "Cannot take the transaction as its keys do not speak for its sender");
 
 /** Why these signatures do not make this transaction; null when they do. Whether they hold was checked before. */
 export function refusalOfSigners(account: Account, { body, signatures }: DecodedTransaction, timeMs: bigint, before: KeysBefore | null): Refusal | null {
-  const { keys, threshold } = before?.get(hex(account.address)) ?? account;
-  const no = refuse("bad_signature", "Cannot take the transaction as its keys do not speak for its sender");
-  if (keys.length === 0) return signatures.length === 1 && signatures.every(({ key }) => sameBytes(addressOf(key), body.sender)) ? null : no;
-  if (signatures.length < threshold) return no;
+  const { keys, threshold } = keysBeforeOf(before, account.address) ?? account;
+  if (keys.length === 0) return signatures.length === 1 && signatures.every(({ key }) => sameBytes(addressOf(key), body.sender)) ? null : SILENT;
+  if (signatures.length < threshold) return SILENT;
   for (const { key } of signatures) {
     const known = withKey(keys, key);
-    if (!known || known.expiryMs < timeMs) return no;
-    const beyond = body.ops.find((op) => !mayDo(known.scopes, scopeOf(op)));
+    if (!known || known.expiryMs < timeMs) return SILENT;
+    const beyond = known.scopes === SCOPES_ALL ? undefined : body.ops.find((op) => !mayDo(known.scopes, scopeOf(op)));
     if (beyond) return refuse("out_of_scope", `Cannot take a ${beyond.kind} as key ${key.toHex().slice(0, 16)} may not sign one`);
     if (body.fee > limitOf(account, known)) return refuse("limit_exceeded", `Cannot take a fee of ${body.fee} as key ${key.toHex().slice(0, 16)} may not spend so much`);
   }
@@ -51,7 +55,9 @@ export const keysAfterFirst = ({ keys }: Account, { signatures }: DecodedTransac
 /** Takes what was spent from what each signer may spend; false, and no change, when it is more than one of them may. */
 export function spendLimits({ state, keysBefore }: BlockContext, sender: Address, { signatures }: DecodedTransaction, spent: bigint): boolean {
   const account = accountOf(state, sender);
-  const before = keysBefore.get(hex(sender));
+  const before = keysBeforeOf(keysBefore, sender);
+  // Nearly always: no key of the account has a limit.
+  if (before === undefined && account.keys.every(({ limit }) => limit === U64_MAX)) return true;
   const isLimited = (one: AccountKey): boolean => one.limit !== U64_MAX && signatures.some(({ key }) => sameBytes(key, one.key));
   if (spent <= 0n || ![...account.keys, ...(before?.keys ?? [])].some(isLimited)) return true;
   if ([...account.keys, ...(before?.keys ?? [])].some((one) => isLimited(one) && one.limit < spent)) return false;

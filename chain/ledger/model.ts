@@ -340,6 +340,7 @@ export function moneyOf(entity: Entity | undefined): bigint {
  *   L …                                what holders have (holdings.ts)
  *   d id   k id   v id   z height id   all deployments, all machines, all validators, closed deployments of the archive
  */
+export const IN_NO_LIST: ReadonlySet<Entity["kind"]> = new Set(["account", "sets", "presence", "clocks", "totals"]);
 export function listEntries(entity: Entity, rules: Parameters): readonly string[] {
   if (isHolding(entity)) return listsOfHolding(entity);
   switch (entity.kind) {

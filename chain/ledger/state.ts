@@ -12,21 +12,24 @@ import { type Parameters, withValues } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import {
   type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
-  accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
+  IN_NO_LIST, accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
 } from "#chain/ledger/model.ts";
 import { type DelegationHeld, type LockHeld, type NameHeld, type ProposalHeld, SETTINGS_KEY, type SettingsHeld, delegationKey, lockKey, nameKey, proposalKey } from "#chain/ledger/holdings.ts";
 import { type ScalingHeld, scalingKey } from "#chain/ledger/scalingHeld.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { Image } from "#chain/ledger/image.ts";
+import { Recent } from "#chain/recent.ts";
 import { type Hashed, Rows } from "#chain/ledger/rows.ts";
 import { type TaskHeld, taskKey } from "#chain/ledger/taskState.ts";
 import { type LeafChange, StateTree, type TreeUndo } from "#chain/ledger/tree.ts";
 import { type Address, type Digest, type Hex, address } from "#chain/types.ts";
 
 type JournalEntry = { readonly key: string; readonly before: Entity | undefined };
+/** What a block made of one entity; undefined: it was not there, or is gone. */
+export type Changed = JournalEntry & { readonly after: Entity | undefined };
 /** Takes one block back. Good once, and only while its block is the last one applied. */
-export type Undo = { readonly journal: readonly JournalEntry[]; readonly tree: TreeUndo; readonly rootBefore: Digest; readonly rootAfter: Digest };
+export type Undo = { readonly journal: readonly JournalEntry[]; /** Each key once. */ readonly changed: readonly Changed[]; readonly tree: TreeUndo; readonly rootBefore: Digest; readonly rootAfter: Digest };
 
 /** Entities after a block, by key; undefined: gone. */
 export type Changes = readonly (readonly [string, Entity | undefined])[];
@@ -41,6 +44,8 @@ export class State {
   /** Entities as the block that is being applied has left them so far, by key; undefined: gone. Else they are in their rows. */
   readonly #fresh = new Map<string, Entity | undefined>();
   readonly #rows = new Rows();
+  /** Entities as they lie in the rows, of those looked at lately: finding one takes twenty comparisons, and most are asked for ten times a block. */
+  readonly #recent = new Recent<Entity>(ENTITIES_RECENT_MAX);
   readonly #archives = new Map<string, Archive>();
   readonly #listSizes = new Map<string, number>();
   readonly #pots: Record<Entity["kind"], bigint> = { account: 0n, deployment: 0n, lease: 0n, machine: 0n, totals: 0n, validator: 0n, sets: 0n, presence: 0n, span: 0n, clocks: 0n, lock: 0n, delegation: 0n, name: 0n, settings: 0n, proposal: 0n, task: 0n, scaling: 0n, archive: 0n };
@@ -61,10 +66,16 @@ export class State {
     return this.#lists;
   }
   entity(key: string): Entity | undefined {
-    if (this.#fresh.has(key)) return this.#fresh.get(key);
+    const fresh = this.#fresh.get(key);
+    if (fresh !== undefined || this.#fresh.has(key)) return fresh;
     if (!isHashed(key)) return this.#archives.get(key);
+    const recent = this.#recent.get(key);
+    if (recent !== undefined) return recent;
     const slot = this.#tree.slotOf(key);
-    return slot < 0 ? undefined : this.#rows.get(slot, key);
+    if (slot < 0) return undefined;
+    const entity = this.#rows.get(slot, key);
+    if (entity !== undefined) this.#recent.set(key, entity);
+    return entity;
   }
 
   account(id: Address): Account | undefined {
@@ -211,7 +222,7 @@ export class State {
     while (this.#journal.length > savepoint) {
       const { key, before } = this.#journal.pop() as JournalEntry;
       if (isHashed(key)) this.#work++;
-      this.#replace(key, before);
+      this.#replace(key, this.entity(key), before);
     }
   }
 
@@ -223,7 +234,7 @@ export class State {
 
   /** Ends the making of the first state: it can be money out of nothing, and nothing takes it back. */
   begin(): void {
-    this.#take([...new Set(this.#journal.map(({ key }) => key))], (leaves) => this.#tree.apply(leaves));
+    this.#take([...new Set(this.#journal.map(({ key }) => key))], (leaves, took) => this.#tree.apply(leaves, took));
     this.#journal = [];
     this.#root = this.#tree.root();
   }
@@ -265,10 +276,16 @@ export class State {
     const first = new Map<string, Entity | undefined>();
     for (const { key, before } of this.#journal) if (!first.has(key)) first.set(key, before);
     let gained = 0n;
-    for (const [key, before] of first) gained += moneyOf(this.entity(key)) - moneyOf(before);
+    const changed: Changed[] = [];
+    for (const [key, before] of first) {
+      const after = this.entity(key);
+      changed.push({ key, before, after });
+      if (after !== before) gained += moneyOf(after) - moneyOf(before);
+    }
     assert(gained === 0n, `a block moves money and makes none, but here ${gained} came up`);
-    const tree = this.#take([...first.keys()], (leaves) => this.#tree.apply(leaves));
-    const undo = { journal: this.#journal, tree, rootBefore: this.#root, rootAfter: this.#tree.root() };
+    // What is again the very entity that it was has its leaf already.
+    const tree = this.#take(changed.filter(({ before, after }) => before !== after).map(({ key }) => key), (leaves, took) => this.#tree.apply(leaves, took));
+    const undo = { journal: this.#journal, changed, tree, rootBefore: this.#root, rootAfter: this.#tree.root() };
     this.#journal = [];
     this.#work = 0;
     this.#root = undo.rootAfter;
@@ -278,8 +295,8 @@ export class State {
   revert(undo: Undo): void {
     assert(this.#journal.length === 0, "no block is being applied");
     assert(compareBytes(undo.rootAfter, this.#root) === 0, "blocks are taken back last first");
-    for (const { key, before } of undo.journal.toReversed()) this.#replace(key, before);
-    this.#take([...new Set(undo.journal.map(({ key }) => key))], (leaves) => this.#tree.undo(undo.tree, leaves));
+    for (const { key, before } of undo.journal.toReversed()) this.#replace(key, this.entity(key), before);
+    this.#take(undo.changed.map(({ key }) => key), (leaves, took) => this.#tree.undo(undo.tree, leaves, took));
     this.#root = this.#tree.root();
     assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block that is taken back leaves nothing");
   }
@@ -287,29 +304,31 @@ export class State {
   redo(undo: Undo, changes: Changes): void {
     assert(this.#journal.length === 0, "no block is being applied");
     assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block comes again on the state that it was applied to");
-    for (const [key, after] of changes) this.#replace(key, after);
-    this.#take(changes.map(([key]) => key), (leaves) => this.#tree.apply(leaves));
+    for (const [key, after] of changes) this.#replace(key, this.entity(key), after);
+    this.#take(changes.map(([key]) => key), (leaves, took) => this.#tree.apply(leaves, took));
     this.#root = this.#tree.root();
     assert(compareBytes(undo.rootAfter, this.#root) === 0, "and gives the same root");
   }
 
   /** What the block just committed made of the entities it touched. */
-  changesOf({ journal }: Undo): Changes {
-    return [...new Set(journal.map(({ key }) => key))].map((key) => [key, this.entity(key)]);
+  changesOf({ changed }: Undo): Changes {
+    return changed.map(({ key, after }) => [key, after]);
   }
 
   /** Brings tree and rows to what is fresh. */
-  #take<T>(keys: string[], change: (leaves: LeafChange[]) => T): T {
+  #take<T>(keys: string[], change: (leaves: LeafChange[], took: (key: string, slot: number) => void) => T): T {
     // Before the tree gives the slot to another.
     for (const [key, entity] of this.#fresh) {
       const slot = entity === undefined && isHashed(key) ? this.#tree.slotOf(key) : -1;
       if (slot >= 0) this.#rows.clear(slot);
     }
-    const result = change(this.#leafChanges(keys));
+    const result = change(this.#leafChanges(keys), (key, slot) => this.#rows.set(slot, this.#fresh.get(key) as Hashed));
     for (const [key, entity] of this.#fresh) {
-      if (entity === undefined) this.#archives.delete(key);
-      else if (entity.kind === "archive") this.#archives.set(key, entity);
-      else this.#rows.set(this.#tree.slotOf(key), entity);
+      if (entity === undefined) {
+        this.#archives.delete(key);
+        this.#recent.delete(key);
+      } else if (entity.kind === "archive") this.#archives.set(key, entity);
+      else this.#recent.set(key, entity);
     }
     this.#fresh.clear();
     return result;
@@ -317,7 +336,7 @@ export class State {
 
   /** In the order of the keys, so that slots do not depend on the order of work. */
   #leafChanges(keys: string[]): LeafChange[] {
-    return keys.filter(isHashed).sort().map((key) => ({ key, valueHash: this.#valueHashOf(key) }));
+    return keys.filter(isHashed).sort().map((key): LeafChange => ({ key, valueHash: this.#valueHashOf(key) }));
   }
   #valueHashOf(key: string): Uint8Array | null {
     const entity = this.entity(key) as Exclude<Entity, Archive> | undefined;
@@ -329,21 +348,25 @@ export class State {
     this.#journal.push({ key, before });
     // Archives are no part of what is agreed: what they cost must not be either.
     if (isHashed(key)) this.#work += 1 + workOfSegments(before, after);
-    this.#replace(key, after);
+    this.#replace(key, before, after);
   }
 
-  #replace(key: string, after: Entity | undefined): void {
-    this.#list(this.entity(key), after);
+  #replace(key: string, before: Entity | undefined, after: Entity | undefined): void {
+    this.#list(before, after);
     this.#fresh.set(key, after);
   }
 
   #list(before: Entity | undefined, after: Entity | undefined): void {
-    const old = before ? listEntries(before, this.#preset) : [];
-    const now = after ? listEntries(after, this.#preset) : [];
-    for (const entry of old) if (!now.includes(entry)) this.#resize(entry, -1);
-    for (const entry of now) if (!old.includes(entry)) this.#resize(entry, 1);
     const kind = (after ?? before)?.kind;
-    if (kind !== undefined) this.#pots[kind] += moneyOf(after) - moneyOf(before);
+    if (kind === undefined) return;
+    if (!IN_NO_LIST.has(kind)) {
+      const old = before ? listEntries(before, this.#preset) : [];
+      const now = after ? listEntries(after, this.#preset) : [];
+      for (const entry of old) if (!now.includes(entry)) this.#resize(entry, -1);
+      for (const entry of now) if (!old.includes(entry)) this.#resize(entry, 1);
+    }
+    const [held, holds] = [moneyOf(before), moneyOf(after)];
+    if (held !== holds) this.#pots[kind] += holds - held;
   }
 
   #resize(entry: string, by: 1 | -1): void {
@@ -353,6 +376,9 @@ export class State {
     this.#listSizes.set(list, this.sizeOf(list) + by);
   }
 }
+
+/** Twice as many as a block of transfers touches; 400 bytes each. */
+const ENTITIES_RECENT_MAX = 4_096;
 
 /** The lists of a deployment follow from its unpaid segments, 2,048 at most: what is as it was costs nothing again. */
 function workOfSegments(before: Entity | undefined, after: Entity | undefined): number {

@@ -63,11 +63,11 @@ export class StateTree {
     return this.#order.find(this.#probe);
   }
 
-  /** Applies changes in the order given, which must be the same on every machine. */
-  apply(changes: readonly LeafChange[]): TreeUndo {
+  /** Applies changes in the order given, which must be the same on every machine; `took` hears in which slot each is that is not removed. */
+  apply(changes: readonly LeafChange[], took: (key: string, slot: number) => void = () => undefined): TreeUndo {
     const undo: TreeUndo[number][] = [];
     for (const { key, valueHash } of changes) {
-      const known = this.slotOf(key);
+      let known = this.slotOf(key);
       if (valueHash === null) {
         if (known < 0) continue;
         undo.push({ kind: "removed", at: { key, slot: known } });
@@ -81,14 +81,16 @@ export class StateTree {
         const slot = lowest === undefined ? this.#count++ : Number.parseInt(lowest, 16);
         this.#insert(key, slot);
         undo.push({ kind: "inserted", fresh: lowest === undefined, at: { key, slot } });
+        known = slot;
       }
-      this.#set(key, valueHash);
+      this.#set(known, valueHash);
+      took(key, known);
     }
     return undo;
   }
 
   /** Takes `apply` back; `changes` has the value hashes of before, for all keys that are there again. */
-  undo(undo: TreeUndo, changes: readonly LeafChange[]): void {
+  undo(undo: TreeUndo, changes: readonly LeafChange[], took: (key: string, slot: number) => void = () => undefined): void {
     for (const step of undo.toReversed()) {
       const { key, slot } = step.at;
       if (step.kind === "removed") {
@@ -100,7 +102,12 @@ export class StateTree {
         else this.#free.add(slotName(slot));
       }
     }
-    for (const { key, valueHash } of changes) if (valueHash !== null) this.#set(key, valueHash);
+    for (const { key, valueHash } of changes) {
+      if (valueHash === null) continue;
+      const slot = this.slotOf(key);
+      this.#set(slot, valueHash);
+      took(key, slot);
+    }
   }
 
   /** A copy of the keys by slot, of the slots they link to, and of all nodes up to the top one; slot 0 is the head. */
@@ -178,8 +185,7 @@ export class StateTree {
     this.#dirty.add(before).add(slot);
   }
 
-  #set(key: string, valueHash: Uint8Array): void {
-    const slot = this.slotOf(key);
+  #set(slot: number, valueHash: Uint8Array): void {
     this.#valueHashes.set(valueHash, slot * HASH_BYTES);
     this.#dirty.add(slot);
   }
@@ -193,6 +199,7 @@ export class StateTree {
     let changed = [...this.#dirty].sort((a, b) => a - b);
     this.#dirty.clear();
     const depth = depthOf(this.#capacity);
+    const { bytes, offset } = this.#nodeScratch;
     for (let level = 0; level < depth; level++) {
       const below = this.#levels[level] as Uint8Array;
       const above = this.#levels[level + 1] as Uint8Array;
@@ -201,23 +208,22 @@ export class StateTree {
         const parent = index >>> 1;
         if (parents.at(-1) === parent) continue;
         parents.push(parent);
-        this.#nodeScratch.bytes.set(below.subarray(parent * 2 * HASH_BYTES, (parent * 2 + 2) * HASH_BYTES), this.#nodeScratch.offset);
-        sha256Into(above.subarray(parent * HASH_BYTES, (parent + 1) * HASH_BYTES), this.#nodeScratch.bytes);
+        copyBytes(bytes, offset, below, parent * 2 * HASH_BYTES, 2 * HASH_BYTES);
+        sha256Into(above.subarray(parent * HASH_BYTES, (parent + 1) * HASH_BYTES), bytes);
       }
       changed = parents;
     }
   }
 
   #hashLeaf(slot: number, target: Uint8Array): void {
-    const key = this.#keyAt(slot);
     if (this.#nexts[slot] === FREE) {
       target.set(EMPTY_LEAF);
       return;
     }
     const { bytes, offset } = this.#leafScratch;
-    bytes.set(key, offset);
-    bytes.set(this.#keyAt(this.#nexts[slot] as number), offset + KEY_BYTES);
-    bytes.set(this.#valueHashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES), offset + 2 * KEY_BYTES);
+    copyBytes(bytes, offset, this.#keys, slot * KEY_BYTES, KEY_BYTES);
+    copyBytes(bytes, offset + KEY_BYTES, this.#keys, (this.#nexts[slot] as number) * KEY_BYTES, KEY_BYTES);
+    copyBytes(bytes, offset + 2 * KEY_BYTES, this.#valueHashes, slot * HASH_BYTES, HASH_BYTES);
     sha256Into(target, bytes);
   }
 
@@ -246,6 +252,11 @@ export class StateTree {
     this.#levels = levels;
     this.#capacity = capacity;
   }
+}
+
+/** A view of so few bytes costs more than they do. */
+function copyBytes(to: Uint8Array, at: number, from: Uint8Array, start: number, length: number): void {
+  for (let i = 0; i < length; i++) to[at + i] = from[start + i] as number;
 }
 
 const slotName = (slot: number): string => slot.toString(16).padStart(8, "0");

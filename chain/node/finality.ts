@@ -7,6 +7,7 @@
 import type { Hex } from "#chain/types.ts";
 import type { TransactionStatus } from "./chainNode.ts";
 import { NodeError } from "./errors.ts";
+import { latin1 } from "./latin1.ts";
 import { TRANSACTION_INDEX_MAX, WAITERS_MAX } from "./limits.ts";
 
 const PLACES_PER_BLOCK = 4096;
@@ -49,7 +50,7 @@ export class TransactionIndex {
 const KEY_BYTES = 16;
 const ENTRY_BYTES = 24;
 const ENTRIES_PER_ITEM = 4_096;
-const shortKey = (txid: Uint8Array): string => Buffer.from(txid.buffer, txid.byteOffset, KEY_BYTES).toString("latin1");
+const shortKey = (txid: Uint8Array): string => latin1(txid, 0, KEY_BYTES);
 
 const aborted = (txid: Hex): NodeError => new NodeError("aborted", `Cannot wait for transaction ${txid} any longer: the caller gave up`);
 
@@ -86,6 +87,9 @@ export class Waiters {
   }
   has(txid: Hex): boolean {
     return this.#byTransaction.has(txid);
+  }
+  get count(): number {
+    return this.#count;
   }
   resolve(txid: Hex, status: TransactionStatus): void {
     for (const waiter of this.#byTransaction.get(txid) ?? []) waiter.resolve(status);

@@ -87,6 +87,7 @@ test("what became wrong while its signature was checked is not taken", async () 
   const { pool, nonces } = rig({ checkSignatures: (_, done) => void held.then(() => done(true)) });
   const answer = codeOf(pool, sent());
   nonces.set(hex(senderOf(1)), 1n);
+  pool.tipMoved([decodeTransaction(sent())]);
   release();
   assert.equal(await answer, "wrong_nonce");
   assert.equal(pool.count, 0);

@@ -20,6 +20,7 @@ import { type DecodedTransaction, type Operation, decodeTransaction } from "#cha
 import { REVISION_SLOT } from "#chain/ledger/limits.ts";
 import { type Address, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
 import { Heap } from "./heap.ts";
+import { latin1 } from "./latin1.ts";
 import { MEMPOOL_BYTES_MAX, MEMPOOL_COUNT_MAX, PENDING_PER_PEER_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
 import { type Check, type CheckSignatures, SignatureChecks } from "./signatureChecks.ts";
 
@@ -51,6 +52,7 @@ type Entry = {
   readonly transaction: DecodedTransaction;
   readonly bytes: Uint8Array;
   readonly key: Hex;
+  readonly tail: string;
   readonly sender: Hex;
   readonly source: string;
   readonly free: boolean;
@@ -61,7 +63,7 @@ type Entry = {
   readonly arrival: number;
 };
 type Account = { readonly sender: Address; readonly entries: Map<bigint, Entry>; nonceTip: bigint; ready: number };
-type Checking = { readonly bytes: Uint8Array; check: Check | null; readonly waiting: Admission[]; readonly verdicts: ((holds: boolean | null) => void)[] };
+type Checking = { readonly bytes: Uint8Array; /** At which of the pool's tips its envelope was right. */ readonly tip: number; check: Check | null; readonly waiting: Admission[]; readonly verdicts: ((holds: boolean | null) => void)[] };
 
 export class Mempool {
   readonly #state: MempoolState;
@@ -79,6 +81,8 @@ export class Mempool {
   #bytes = 0;
   #ready = 0;
   #arrivals = 0;
+  /** Counts the moves of the tip: what was right at one is right until the next. */
+  #tip = 0;
   #sweptMs = 0n;
 
   constructor(state: MempoolState, options: MempoolOptions = {}) {
@@ -185,10 +189,13 @@ export class Mempool {
 
   /** The tip moved and these transactions with it, forward or back. */
   tipMoved(transactions: Iterable<DecodedTransaction>): void {
+    this.#tip++;
+    const moved = new Set<Account>();
     for (const { body } of transactions) {
       const account = this.#accounts.get(hex(body.sender));
-      if (account) this.#refresh(account);
+      if (account) moved.add(account);
     }
+    for (const account of moved) this.#refresh(account);
   }
 
   /** These are final: they and whatever had their nonces leave. */
@@ -196,9 +203,10 @@ export class Mempool {
     for (const { body, txid } of transactions) {
       const account = this.#accounts.get(hex(body.sender));
       if (!account) continue;
+      const key = hex(txid);
       for (const entry of account.entries.values()) {
         if (entry.transaction.body.nonce > body.nonce) continue;
-        this.#remove(entry, entry.key === hex(txid) ? null : "wrong_nonce");
+        this.#remove(entry, entry.key === key ? null : "wrong_nonce");
       }
     }
     // A walk over all of them, so not at every block.
@@ -214,10 +222,10 @@ export class Mempool {
   }
 
   #check(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string, done: Admission): void {
-    const checking: Checking = { bytes, check: null, waiting: [done], verdicts: [] };
+    const checking: Checking = { bytes, tip: this.#tip, check: null, waiting: [done], verdicts: [] };
     checking.check = this.#checks.add(source, transaction, (holds) => {
       if (this.#checking.get(tail) === checking) this.#checking.delete(tail);
-      const answer = holds === true ? this.#admit(transaction, bytes, key, tail, source) : this.#unproven(holds, source);
+      const answer = holds === true ? this.#admit(transaction, bytes, key, tail, source, checking.tip) : this.#unproven(holds, source);
       for (const told of checking.waiting) told(answer);
       for (const told of checking.verdicts) told(holds);
     });
@@ -230,18 +238,19 @@ export class Mempool {
     this.#options.onForged?.(source, "bad_signature");
     return refuse("bad_signature", "Cannot take the transaction as a signature does not hold");
   }
-  #admit(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string): Admitted | Refusal {
+  #admit(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string, tip: number): Admitted | Refusal {
     const here = this.#entries.get(key);
     if (here) return { ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false };
-    const refusal = this.#refusal(transaction, source);
+    const refusal = this.#refusal(transaction, source, tip);
     if (refusal) return refusal;
     this.#insert(transaction, bytes, key, tail, source);
     return { ok: true, transaction, bytes, fresh: true };
   }
 
-  #refusal(transaction: DecodedTransaction, source: string): Refusal | null {
+  /** `tip`: where its envelope was found right before. */
+  #refusal(transaction: DecodedTransaction, source: string, tip: number = -1): Refusal | null {
     const account = this.#accounts.get(hex(transaction.body.sender));
-    return this.#state.refusalOf(transaction, NONCES_AHEAD_MAX) ?? this.#refusalOfRoom(transaction, account, source) ?? this.#refusalOfFunds(transaction, account);
+    return (tip === this.#tip ? null : this.#state.refusalOf(transaction, NONCES_AHEAD_MAX)) ?? this.#refusalOfRoom(transaction, account, source) ?? this.#refusalOfFunds(transaction, account);
   }
 
   #refusalOfRoom(transaction: DecodedTransaction, account: Account | undefined, source: string): Refusal | null {
@@ -261,9 +270,7 @@ export class Mempool {
   #refusalOfFunds({ body }: DecodedTransaction, account: Account | undefined): Refusal | null {
     const balance = this.#state.account(body.sender)?.balance ?? 0n;
     let cost = costOf(body);
-    for (const entry of account?.entries.values() ?? []) {
-      if (entry.transaction.body.nonce < body.nonce) cost += entry.cost;
-    }
+    if (account) for (const entry of account.entries.values()) if (entry.transaction.body.nonce < body.nonce) cost += entry.cost;
     return cost <= balance ? null : refuse("insufficient_funds", `Cannot take the transaction as it and those before it need ${cost} and the account has ${balance}`);
   }
 
@@ -271,10 +278,10 @@ export class Mempool {
     const { body } = transaction;
     const sender = hex(body.sender);
     let account = this.#accounts.get(sender);
-    if (!account) this.#accounts.set(sender, (account = { sender: body.sender, entries: new Map(), nonceTip: this.#state.account(body.sender)?.nonce ?? 0n, ready: 0 }));
+    if (!account) this.#accounts.set(sender, (account = { sender: body.sender, entries: new Map(), nonceTip: 0n, ready: 0 }));
     const replaced = account.entries.get(body.nonce);
     if (replaced) this.#unlink(replaced, account);
-    const entry: Entry = { transaction, bytes, key, sender, source, free: isFree(body), feeRate: feeRateOf(transaction), cost: costOf(body), arrival: this.#arrivals++ };
+    const entry: Entry = { transaction, bytes, key, tail, sender, source, free: isFree(body), feeRate: feeRateOf(transaction), cost: costOf(body), arrival: this.#arrivals++ };
     account.entries.set(body.nonce, entry);
     this.#entries.set(key, entry);
     this.#byTail.set(tail, entry);
@@ -293,16 +300,18 @@ export class Mempool {
   #remove(entry: Entry, code: string | null): void {
     const account = this.#accounts.get(entry.sender)!;
     this.#unlink(entry, account);
-    this.#refresh(account);
-    if (account.entries.size === 0) this.#accounts.delete(entry.sender);
+    if (account.entries.size > 0) this.#refresh(account);
+    else {
+      this.#ready -= account.ready;
+      this.#accounts.delete(entry.sender);
+    }
     if (code !== null) this.#options.onDrop?.(entry.transaction, code);
   }
 
   #unlink(entry: Entry, account: Account): void {
     account.entries.delete(entry.transaction.body.nonce);
     this.#entries.delete(entry.key);
-    const tail = tailOf(entry.bytes);
-    if (this.#byTail.get(tail) === entry) this.#byTail.delete(tail);
+    if (this.#byTail.get(entry.tail) === entry) this.#byTail.delete(entry.tail);
     const ofSource = this.#bySource.get(entry.source)! - 1;
     if (ofSource > 0) this.#bySource.set(entry.source, ofSource);
     else this.#bySource.delete(entry.source);
@@ -346,8 +355,7 @@ const NONCES_AHEAD_MAX = BigInt(PENDING_PER_ACCOUNT_MAX - 1);
 /** The end of the last signature: 24 bytes of S. */
 const TAIL_BYTES = 24;
 function tailOf(bytes: Uint8Array): string {
-  const length = Math.min(TAIL_BYTES, bytes.length);
-  return Buffer.from(bytes.buffer, bytes.byteOffset + bytes.length - length, length).toString("latin1");
+  return latin1(bytes, Math.max(0, bytes.length - TAIL_BYTES), bytes.length);
 }
 
 /**

@@ -402,7 +402,7 @@ class Node implements ChainNode {
     this.#pool.final(transactions, ref.timeMs);
     this.#beats.final(results.events.some(({ kind }) => kind === "machine" || kind === "registered" || kind === "retired"));
     if (this.#started) this.#tellWaiting();
-    for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
+    if (this.#waiters.count > 0) for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
     const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
     for (const listener of this.#listeners) {
       try {

@@ -8,10 +8,13 @@ import type { Outcome } from "./chainNode.ts";
 export type Results = { readonly outcomes: readonly Outcome[]; readonly events: readonly LedgerEvent[] };
 
 export function encodeResults({ outcomes, events }: Results): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify({ outcomes, events }, (_, value: unknown) => {
-    if (typeof value === "bigint") return { "#": value.toString() };
-    return value instanceof Uint8Array ? { $: value.toHex() } : value;
-  }));
+  // Hundreds of outcomes and seldom an event: what asks about every value is for those.
+  const told = JSON.stringify(outcomes.map((outcome) => ({ ...outcome, txid: { $: outcome.txid.toHex() } })));
+  return new TextEncoder().encode(`{"outcomes":${told},"events":${JSON.stringify(events, withTags)}}`);
+}
+function withTags(_: string, value: unknown): unknown {
+  if (typeof value === "bigint") return { "#": value.toString() };
+  return value instanceof Uint8Array ? { $: value.toHex() } : value;
 }
 
 export function decodeResults(bytes: Uint8Array): Results {

@@ -10,7 +10,7 @@
  * simulated network), streams (a block where 10^6 streams run, beside one where none does).
  *
  * `--short` takes a few seconds each; all of it takes about ten minutes. `--save` keeps what was measured in chain/bench, from which
- * `npm run bench:figures` writes chain/FIGURES.md; with `--only` the other parts stay as they were saved.
+ * `npm run bench:figures` writes chain/FIGURES.md, as each part ends; with `--only` the other parts stay as they were saved.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -21,7 +21,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs, promisify } from "node:util";
 import { type Chain, VALIDATOR_ENVIRONMENT, VALIDATOR_FLAGS, type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
 import { type Feed, type LoadResult, type Sender, Watch, feedOf, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
-import { computer, report } from "./report.ts";
+import { computer, report, save } from "./report.ts";
 
 const VALIDATORS = 4;
 const SENDERS = 2_000;
@@ -230,6 +230,7 @@ const wanted = options.only === undefined ? Object.keys(PARTS) : options.only.sp
 const saved = join(import.meta.dirname, "..", "..", "chain", "bench", "chain.json");
 const before = options.save && existsSync(saved) ? (JSON.parse(readFileSync(saved, "utf8")) as { results: Record<string, object> }).results : {};
 const results: Record<string, object> = {};
+const measuredSoFar = (): object => ({ ...on, validators: VALIDATORS, seconds, results: { ...before, ...results } });
 await warm();
 for (const name of wanted) {
   const part = PARTS[name];
@@ -238,6 +239,8 @@ for (const name of wanted) {
   const loadBefore = loadavg()[0]!;
   results[name] = { ...(await part()), loadBefore: Math.round(loadBefore * 100) / 100, tookSeconds: Math.round((performance.now() - startedMs) / 1_000) };
   process.stderr.write(`${name} ${JSON.stringify(results[name])}\n`);
+  // As each ends: a later one that fails, or whoever has no more patience, takes nothing of it away.
+  if (options.save) save("chain", measuredSoFar(), "chain");
 }
-report("chain", { ...on, validators: VALIDATORS, seconds, results: { ...before, ...results } }, options.save, "chain");
+report("chain", measuredSoFar(), false, "chain");
 process.exit(0);

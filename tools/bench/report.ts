@@ -22,18 +22,21 @@ export function computer(): { cores: number; cpu: string; kernel: string; node: 
   return { cores: cpus().length, cpu: cpus()[0]?.model ?? "", kernel: release(), node: process.version, load1: rounded(load1), isQuiet: load1 <= QUIET_LOAD_MAX };
 }
 
-/** Prints `result`; with `save` it is also kept beside the README that states its figures, with the commit it is of. */
-export function report(bench: string, result: object, save: boolean, folder: "sandbox" | "chain" = "sandbox"): void {
-  const text = `${JSON.stringify({ bench, ...result }, null, 1)}\n`;
-  if (save) {
-    const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: import.meta.dirname, encoding: "utf8" }).trim();
-    const kept = `${JSON.stringify({ bench, commit, at: new Date().toISOString(), ...result })}\n`.replaceAll(/},\{/g, "},\n{");
-    if (kept.length > SAVED_BYTES_MAX) throw new Error(`Cannot save ${bench}: ${kept.length} bytes are more than ${SAVED_BYTES_MAX}`);
-    const saved = join(ROOT, folder, "bench");
-    mkdirSync(saved, { recursive: true });
-    writeFileSync(join(saved, `${bench}.json`), kept);
-  }
-  process.stdout.write(text);
+/** Prints `result`; with `isSaved` it is kept too. */
+export function report(bench: string, result: object, isSaved: boolean, folder: Folder = "sandbox"): void {
+  if (isSaved) save(bench, result, folder);
+  process.stdout.write(`${JSON.stringify({ bench, ...result }, null, 1)}\n`);
+}
+
+type Folder = "sandbox" | "chain";
+/** Keeps `result` beside the README that states its figures, with the commit it is of. */
+export function save(bench: string, result: object, folder: Folder): void {
+  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: import.meta.dirname, encoding: "utf8" }).trim();
+  const kept = `${JSON.stringify({ bench, commit, at: new Date().toISOString(), ...result })}\n`.replaceAll(/},\{/g, "},\n{");
+  if (kept.length > SAVED_BYTES_MAX) throw new Error(`Cannot save ${bench}: ${kept.length} bytes are more than ${SAVED_BYTES_MAX}`);
+  const saved = join(ROOT, folder, "bench");
+  mkdirSync(saved, { recursive: true });
+  writeFileSync(join(saved, `${bench}.json`), kept);
 }
 
 /** User and system time that a process has had, in µs; its children are not counted. */
