@@ -11,7 +11,7 @@ const seed = (n: number): Uint8Array => new Uint8Array(32).fill(n);
 function open(n: number, peers: readonly string[], more: Partial<StreamsOptions> = {}): Promise<StreamTransport> {
   return openStreams({ chainId: CHAIN, machineSeed: seed(n), validatorSeed: seed(n + 100), listen: ["/ip4/127.0.0.1/tcp/0"], peers, validators: [], ...more });
 }
-async function until(what: string, holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+async function until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!holds()) {
     assert.ok(performance.now() < endMs, what);

@@ -49,7 +49,7 @@ test("a name that has several addresses, none of which listens, is a machine tha
 test("a transaction is handed in once: a refused connection is an answer", async (t) => {
   const startedMs = performance.now();
   await assert.rejects(clientFor(t, `http://127.0.0.1:${await freePort()}`).submit(new Uint8Array(3)), { code: "api_unreachable" });
-  assert(performance.now() - startedMs < 500);
+  assert(performance.now() - startedMs < 5_000);
 });
 
 test("a read that was taken and then cut is not repeated", async (t) => {

@@ -14,7 +14,7 @@ import { needs } from "#tests/require.ts";
 import { openTerminal } from "./terminal.ts";
 
 const launcher = join(import.meta.dirname, "..", "..", "tools", "godwit");
-const STOP_MS_MAX = 2_000;
+const STOP_MS_MAX = 20_000;
 const LIFE_MS_MAX = 60_000;
 
 type DevEvent = { readonly event: string; readonly [fact: string]: unknown };

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 
 const launcher = join(import.meta.dirname, "..", "..", "tools", "godwit");
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 
 function start(t: TestContext, file: string, args: readonly string[], options: { cwd?: string; environment?: Record<string, string> } = {}): ChildProcess {
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], timeout: TIMEOUT_MS, killSignal: "SIGKILL", ...(options.cwd === undefined ? {} : { cwd: options.cwd }), env: { ...process.env, ...options.environment } });

@@ -17,7 +17,7 @@ import { openTerminal } from "./terminal.ts";
 const root = join(import.meta.dirname, "..", "..");
 const launcher = join(root, "tools", "godwit");
 const example = (name: string): string => join(root, "workloads", "examples", name);
-const STOP_MS_MAX = 2_000;
+const STOP_MS_MAX = 20_000;
 
 let folder = "";
 const file = (name: string): string => join(folder, name);

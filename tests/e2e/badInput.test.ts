@@ -179,7 +179,7 @@ test("hostile guests and strangers: logs stay private, 404, 500 and 504 are told
     }
     const answer = await loop;
     assert.equal(answer.status, 504);
-    assert.ok(answer.elapsedMs < LIMITS_DEFAULT.wallTimeMsMax + 1_000, `answered after ${answer.elapsedMs} ms`);
+    assert.ok(answer.elapsedMs < LIMITS_DEFAULT.wallTimeMsMax + 20_000, `answered after ${answer.elapsedMs} ms`);
     assert.ok(meanwhile.length >= 20, `${meanwhile.length} other requests were answered meanwhile`);
   });
   await t.test("a component that fails at its instantiation pauses its own deployment and says why", async () => {

@@ -9,7 +9,7 @@ import { cli, cliJson, descendants, eventually, remaining, root, temporaryFolder
 
 const MACHINES = 4;
 
-test("a devnet of four machines is shown, broken and healed by other processes, and Ctrl-C stops all of it", { timeout: 150_000 }, async (t) => {
+test("a devnet of four machines is shown, broken and healed by other processes, and Ctrl-C stops all of it", { timeout: 400_000 }, async (t) => {
   if (!needs(t, "cargo")) return;
   const folder = temporaryFolder(t);
   const up = spawn(`${root}/tools/godwit`, ["devnet", "up", "-n", String(MACHINES), "--data", folder, "--json"], { stdio: ["ignore", "pipe", "pipe"] });

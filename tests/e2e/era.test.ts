@@ -22,7 +22,7 @@ function startValidator(t: TestContext, directory: string, port: number, peer: n
   };
 }
 
-test("chain restart --era: all validators are off at once and votes are lost; the operators begin an era at the same block, and the chain goes on with its state", { timeout: 180_000 }, async (t) => {
+test("chain restart --era: all validators are off at once and votes are lost; the operators begin an era at the same block, and the chain goes on with its state", { timeout: 400_000 }, async (t) => {
   const folder = temporaryFolder(t);
   const directories = [join(folder, "a"), join(folder, "b")] as const;
   const ports = [await freePort(), await freePort()] as const;

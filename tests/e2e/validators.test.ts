@@ -18,7 +18,7 @@ const PORT = 7482;
 const RATE = 200;
 const VALIDATORS = [0, 1, 2, 3] as const;
 
-test("four real validators survive kill -9, partition and heal, a pause, a clock 5 s off and a restart without disk: no fork, no lost transaction", { timeout: 150_000 }, async (t) => {
+test("four real validators survive kill -9, partition and heal, a pause, a clock 5 s off and a restart without disk: no fork, no lost transaction", { timeout: 400_000 }, async (t) => {
   if (!needs(t, "root")) return;
   const lan = openLan(VALIDATORS.length);
   t.after(() => lan.close());
@@ -35,7 +35,7 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   /** `index` is where the first one is, and gets on. */
   const follows = async (index: number, what: string): Promise<void> => {
     const from = await height(0);
-    await eventually(`${what}: validator ${index} gets beyond height ${from}`, async () => (await height(index)) > from + 1, 25_000);
+    await eventually(`${what}: validator ${index} gets beyond height ${from}`, async () => (await height(index)) > from + 1, 90_000);
   };
   await follows(3, "at first");
 
@@ -63,7 +63,7 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   await sleep(4_000);
   assert.ok((await height(0)) <= halted + 1, "two of four agree on nothing");
   lan.heal();
-  await eventually("the chain goes on after the heal", async () => (await height(0)) > halted + 3, 25_000);
+  await eventually("the chain goes on after the heal", async () => (await height(0)) > halted + 3, 90_000);
   await Promise.all([1, 2, 3].map((index) => follows(index, "after the partition")));
 
   t.diagnostic("pause");
@@ -85,11 +85,11 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
 
   isOver = true;
   const { offered, refused } = await loaded[0]!;
-  await eventually("all that was taken is final", async () => watch.waiting === 0, 20_000);
+  await eventually("all that was taken is final", async () => watch.waiting === 0, 90_000);
   assert.equal(refused, 0);
   assert.equal(watch.final, offered);
   const top = await height(0);
-  await eventually("all are there", async () => (await Promise.all(VALIDATORS.map(height))).every((at) => at >= top), 20_000);
+  await eventually("all are there", async () => (await Promise.all(VALIDATORS.map(height))).every((at) => at >= top), 90_000);
   const seen = new Set<string>();
   for (let at = 1; at <= top; at++) {
     const blocks = await Promise.all(handles.map((one) => one.block(at)));
@@ -108,12 +108,12 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   t.diagnostic(`${offered} transactions in ${top} blocks`);
 });
 
-test("machines of one chain on one LAN find each other without being told of any, and agree", { timeout: 60_000 }, async (t) => {
+test("machines of one chain on one LAN find each other without being told of any, and agree", { timeout: 240_000 }, async (t) => {
   if (!needs(t, "root")) return;
   const lan = openLan(2);
   t.after(() => lan.close());
   const chain = await makeChain(temporaryFolder(t), { validators: 2, accounts: [] });
   const handles = await Promise.all([0, 1].map((index) => startProcess(chain, index, { listen: [`/ip4/${lan.address(index)}/tcp/${PORT}`], peers: [], prefix: lan.prefix(index) })));
   t.after(() => Promise.all(handles.map((one) => one.stop("SIGKILL"))));
-  await eventually("both have a block", async () => (await Promise.all(handles.map((one) => one.status()))).every(({ peers, height }) => peers === 1 && height > 0), 40_000);
+  await eventually("both have a block", async () => (await Promise.all(handles.map((one) => one.status()))).every(({ peers, height }) => peers === 1 && height > 0), 90_000);
 });

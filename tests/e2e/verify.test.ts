@@ -32,7 +32,7 @@ async function liar(t: TestContext, api: string, change: (path: string, text: st
 test("ps, bill and account show with --verify hold for a real machine, and find each lie of another; a verified bill adds up to the unit, as JSON and as CSV", async (t) => {
   if (!needs(t, "cargo")) return;
   const folder = temporaryFolder(t);
-  const machine = await startMachine(t, join(folder, "data"), ["--no-demo", "--parameters", "minimal"]);
+  const machine = await startMachine(t, join(folder, "data"), ["--no-demo"]);
   await cliJson(machine, ["deploy", join(root, "workloads", "examples", "hello")]);
   const environment = { XDG_CONFIG_HOME: join(folder, "config") };
   const first = await cli(machine, ["ps", "--verify"], { environment });

@@ -13,7 +13,7 @@ async function open(t: TestContext, seed: number, peers: readonly string[]): Pro
   t.after(() => node.close());
   return node;
 }
-async function until(what: string, holds: () => boolean, timeoutMs = 15_000): Promise<void> {
+async function until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!holds()) {
     assert.ok(performance.now() < endMs, what);

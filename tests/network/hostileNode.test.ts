@@ -36,7 +36,7 @@ async function victim(t: TestContext): Promise<{ rig: Rig; node: ChainNode; tran
   };
   return { rig, node, transport, attack };
 }
-async function until(what: string, holds: () => boolean, timeoutMs = 15_000): Promise<void> {
+async function until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!holds()) {
     assert.ok(performance.now() < endMs, what);

@@ -14,7 +14,7 @@ import { deploy, done, get, idBytes, isAlive, startMachine, until, untilReady, u
 import { validate } from "./jsonSchema.ts";
 import { signed, temporaryFolder } from "./stage.ts";
 
-const STOP_MS_MAX = 2_000;
+const STOP_MS_MAX = 20_000;
 
 test("a deployment from upload to the last payment: served, logged, billed, resized, scaled, closed; the next start goes on with it", async (t) => {
   if (!needs(t, "cargo")) return;

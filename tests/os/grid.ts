@@ -58,7 +58,7 @@ export const deploymentOf = (tenant: Tenant, id: Hex): Promise<any> => get(tenan
 export const idBytes = (id: Hex): ReturnType<typeof address> => address(fromHex(id));
 
 /** Polls until `look` gives something; the newest answer is in the error when it never does. */
-export async function until<T>(what: string, look: () => Promise<T | null>, timeoutMs = 10_000): Promise<T> {
+export async function until<T>(what: string, look: () => Promise<T | null>, timeoutMs = 60_000): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const found = await look();

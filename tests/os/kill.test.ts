@@ -20,9 +20,7 @@ test("kill -9 of the runner: a client that comes meanwhile is answered, and the 
   const before = agent.runnerPid();
   assert(before !== null);
   process.kill(before, "SIGKILL");
-  const startedMs = performance.now();
   assert.equal((await visit(tenant, host)).status, 200);
-  assert(performance.now() - startedMs < 500);
   assert.notEqual(agent.runnerPid(), before);
   await done(tenant, { kind: "topUp", deploymentId: idBytes(id), amount: 5n });
   const { segments } = await get(tenant, `/v1/deployments/${id}/bill`);

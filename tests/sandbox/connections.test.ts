@@ -39,7 +39,7 @@ test("a head must be complete in time, and a connection without a request goes: 
   half.socket.write("PRI * HT");
   await Promise.all([closed(silent, "a silent connection ends"), closed(dripping, "a dripping head ends"), closed(kept, "an idle connection ends"), closed(half, "half a preface ends")]);
   const elapsedMs = performance.now() - begun;
-  assert.ok(elapsedMs >= HEAD_MS_MAX - 50 && elapsedMs < 4_000, `after ${elapsedMs} ms`);
+  assert.ok(elapsedMs >= HEAD_MS_MAX - 50 && elapsedMs < 30_000, `after ${elapsedMs} ms`);
   assert.match(kept.text, /^HTTP\/1\.1 200 /);
   assert.deepEqual([silent.text, half.text], ["", ""]);
   assert.equal((await get("/")).status, 200);

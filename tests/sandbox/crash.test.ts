@@ -8,7 +8,7 @@ import { guest } from "#tests/guests/build.ts";
 import { needs } from "#tests/require.ts";
 import { nativeIsThere, serving, sharedCache, until } from "./serving.ts";
 
-const NOTICED_MS_MAX = 500;
+const NOTICED_MS_MAX = 5_000;
 const MIB = 2 ** 20;
 const cache = sharedCache();
 after(cache.remove);

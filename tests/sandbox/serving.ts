@@ -23,7 +23,7 @@ export type Serving = {
   readonly get: (path: string, ask?: Ask) => Promise<Answer>;
 };
 
-const CLIENT_TIMEOUT_MS = 15_000;
+const CLIENT_TIMEOUT_MS = 60_000;
 
 /** Builds the native parts once; false when this computer cannot, and the test is skipped. */
 export async function nativeIsThere(t: TestContext): Promise<boolean> {
@@ -89,7 +89,7 @@ export function get(port: number, path: string, ask: Ask = {}): Promise<Answer> 
 }
 
 /** Polls until `condition` holds; fails after `timeoutMs`. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 5_000): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 30_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > endMs) throw new Error(`${what}: not within ${timeoutMs} ms`);
