@@ -39,6 +39,7 @@ import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { type Left, handLeasesOver } from "./leaving.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
+import { Loads } from "./loads.ts";
 import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
@@ -133,7 +134,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, naming).deployments.map(({ id }) => id));
   const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address, naming });
   started.defer(() => exchange.stop());
+  let meters: () => Loads["meters"] = () => new Map();
   const supervisor = new Supervisor({
+    load: () => meters(),
     bootId, now: Date.now, blobs: () => blobs.observed(), mayComeUp: () => alive.acknowledgements !== null || isAlone(node, membership),
     desired: () => readDesired(node.view(), machine.address, options.zone, naming),
     hands: {
@@ -156,6 +159,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   started.defer(() => closedLogs.stop());
   const health = new HealthChecks({ address, httpPort: listener.port, checked: () => supervisor.checked, onResult: (id, cause) => supervisor.isWell(id, cause), restart: (id) => supervisor.restart(id) });
   started.defer(() => health.stop());
+  const loads = new Loads({ usage: () => runner.usage(), measured: () => supervisor.measured, checks: (id) => health.asked(id), onChange: () => supervisor.poke(), now: Date.now });
+  meters = () => loads.meters;
+  started.defer(() => loads.stop());
   started.defer(() => supervisor.stop(STOP_STEP_MS_MAX));
   started.defer(() => {
     machineSender.stop();

@@ -19,7 +19,7 @@ export type HealthOptions = {
   readonly restart: (id: Hex) => void;
   readonly intervalMs?: number;
 };
-type Seen = { misses: number; restarts: number; restartAtMs: number; isAsked: boolean };
+type Seen = { asked: number; misses: number; restarts: number; restartAtMs: number; isAsked: boolean };
 
 export class HealthChecks {
   readonly #options: HealthOptions;
@@ -37,6 +37,11 @@ export class HealthChecks {
     this.#stop.abort();
   }
 
+  /** How often it was asked so far. */
+  asked(id: Hex): number {
+    return this.#seen.get(id)?.asked ?? 0;
+  }
+
   #round(): void {
     const checked = this.#options.checked();
     const ids = new Set(checked.map(({ id }) => id));
@@ -46,10 +51,11 @@ export class HealthChecks {
   }
 
   async #check({ id, host, path }: Checked): Promise<void> {
-    const seen = this.#seen.get(id) ?? { misses: 0, restarts: 0, restartAtMs: performance.now(), isAsked: false };
+    const seen = this.#seen.get(id) ?? { asked: 0, misses: 0, restarts: 0, restartAtMs: performance.now(), isAsked: false };
     this.#seen.set(id, seen);
     if (seen.isAsked) return;
     seen.isAsked = true;
+    seen.asked += 1;
     const cause = await this.#ask(host, path);
     seen.isAsked = false;
     if (this.#stop.signal.aborted) return;

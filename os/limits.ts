@@ -132,6 +132,17 @@ export const HEALTH_MISSES = 3;
 export const HEALTH_RESTART_MS_FIRST = 10_000;
 export const HEALTH_RESTART_MS_MAX = 300_000;
 
+/** How often what scales by itself is measured, over how many samples: a burst of a second makes nobody grow. */
+export const LOAD_SAMPLE_MS = 1_000;
+export const LOAD_SAMPLES = 4;
+/** Too much, and too little, in thousandths of a replica's target; and when it is no longer so. */
+export const LOAD_HIGH_PERMILLE = 1_000;
+export const LOAD_NOT_HIGH_PERMILLE = 900;
+export const LOAD_LOW_PERMILLE = 400;
+export const LOAD_NOT_LOW_PERMILLE = 450;
+/** What had no request for so long is on standby, where its deployment wants that: at most two words to the ledger in so long. */
+export const STANDBY_IDLE_MS = 10_000;
+
 /** Of the parts of an image: a kernel has 7 MB, an initramfs 55. They are held in memory twice until the next kernel runs. */
 export const IMAGE_PART_BYTES_MAX: number = 256 * 1024 * 1024;
 export const IMAGE_FETCH_MS_MAX = 600_000;

@@ -56,6 +56,15 @@ export async function execute(action: Action, hands: Hands): Promise<Outcome> {
     case "sendFailed":
       await hands.submit({ kind: "failed", deploymentId: address(fromHex(action.id)), index: action.index, cause: action.cause.slice(0, CAUSE_BYTES_MAX) });
       return DONE;
+    case "sendLoad":
+      await hands.submit({ kind: "load", deploymentId: address(fromHex(action.id)), index: action.index, level: action.level });
+      return DONE;
+    case "sendWake":
+      await hands.submit({ kind: "wake", deploymentId: address(fromHex(action.id)), index: action.index });
+      return DONE;
+    case "sendStandby":
+      await hands.submit({ kind: "standby", deploymentId: address(fromHex(action.id)), index: action.index, idleSeconds: action.idleSeconds });
+      return DONE;
     case "fetch":
       await hands.fetch(action.digest);
       return DONE;

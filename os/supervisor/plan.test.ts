@@ -178,6 +178,9 @@ function carryOut(actions: readonly Action[], want: Desired, have: World): Desir
   };
   for (const action of actions) {
     switch (action.kind) {
+      case "sendLoad":
+      case "sendWake":
+      case "sendStandby": break;
       case "sendUp": now = { ...now, bootId: action.bootId }; break;
       case "fetch": have.blobs.set(action.digest, blob("present")); break;
       case "compile": have.blobs.set(action.digest, blob("compiled")); break;

@@ -15,6 +15,7 @@
  */
 import assert from "node:assert";
 import type { Hex } from "#chain/types.ts";
+import { type FoundLoad, type KnownLoad, type ScalingAction, type ScalingHere, UNKNOWN_LOAD, tellOfLoad } from "./planScaling.ts";
 import { FETCH_ATTEMPTS_MAX, FETCH_UNANSWERED_MS_MAX, KEEPS_AT_ONCE_MAX } from "../limits.ts";
 
 export type Lease = {
@@ -25,6 +26,8 @@ export type Lease = {
   readonly revision: number;
   /** As the ledger has it. */
   readonly isHealthy: boolean;
+  /** Of its load, what the ledger knows; left out: nothing. */
+  readonly load?: KnownLoad;
 };
 /** A second revision on this machine has its route under an id of its own. */
 const BESIDE = "01";
@@ -45,6 +48,8 @@ export type DeploymentHere = {
   readonly concurrency: number;
   readonly isolation: "shared" | "process";
   readonly leases: readonly Lease[];
+  /** null, or left out: it does not scale by itself. */
+  readonly scaling?: ScalingHere | null;
 };
 export type Desired = {
   /** False until the operator's registration is final: a stranger's `up` would not be taken. */
@@ -98,6 +103,8 @@ export type Observed = {
   readonly refused: ReadonlyMap<Hex, { readonly component: Hex; readonly cause: string }>;
   /** By route, what was found of those whose health is checked; null: well. */
   readonly health: ReadonlyMap<Hex, string | null>;
+  /** By route, what those have to do that scale by themselves. */
+  readonly load?: ReadonlyMap<Hex, FoundLoad>;
   readonly underWay: ReadonlySet<string>;
   readonly failures: ReadonlyMap<string, Failure>;
 };
@@ -112,7 +119,8 @@ export type Action =
   | { readonly kind: "sendReady"; readonly key: string; readonly id: Hex; readonly index: number; readonly rate: bigint }
   | { readonly kind: "sendFailed"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string }
   | { readonly kind: "sendHealth"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string | null }
-  | { readonly kind: "drop"; readonly key: string; readonly digest: Hex };
+  | { readonly kind: "drop"; readonly key: string; readonly digest: Hex }
+  | ScalingAction;
 export type Plan = {
   readonly actions: readonly Action[];
   /** When a retry or an expiry is due, if nothing happens before. */
@@ -190,7 +198,7 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   // Which hosts a route has is no matter of the lease's: it is told of meanwhile.
   if (!bootRegistered || !sameRoute({ ...loaded, hosts: [] }, { ...route, hosts: [] })) return changes;
   const cause = observed.health.get(id);
-  return [...changes, ...tellOf(deployment, cause)];
+  return [...changes, ...tellOf(deployment, cause), ...tellOfLoads(deployment, observed.load?.get(id), nowMs)];
 }
 
 /** Everybody has just said that they do not have it, or too long nobody has said that they do. */
@@ -217,6 +225,11 @@ function tellOf(deployment: DeploymentHere, cause: string | null | undefined): A
     if (stage === "leaving" || cause === undefined || isHealthy === (cause === null)) return [];
     return [{ kind: "sendHealth", key: `health/${deploymentOf(id)}/${index}`, id: deploymentOf(id), index, cause }];
   });
+}
+
+function tellOfLoads({ id, scaling, leases }: DeploymentHere, found: FoundLoad | undefined, nowMs: number): Action[] {
+  if (!scaling) return [];
+  return byIndex(leases).filter(({ stage }) => stage === "ready").flatMap(({ index, rate, load = UNKNOWN_LOAD }) => tellOfLoad(deploymentOf(id), { index, rate, load }, scaling, found, nowMs));
 }
 
 const byIndex = (leases: readonly Lease[]): Lease[] => leases.toSorted((a, b) => a.index - b.index);

@@ -8,6 +8,8 @@ import type { Hex } from "#chain/types.ts";
 import { codeOf } from "../error.ts";
 import { ACTIONS_OF_ONE_KIND_MAX, RETRY_MS_FIRST, RETRY_MS_MAX, WAKE_MS_MAX } from "../limits.ts";
 import { type Hands, type Outcome, execute } from "./execute.ts";
+import type { Measured } from "./load.ts";
+import type { FoundLoad } from "./planScaling.ts";
 import { type Action, type Blob, type Desired, type Failure, type Observed, type Route, plan, retryDelayMs } from "./plan.ts";
 
 export type SupervisorOptions = {
@@ -15,6 +17,8 @@ export type SupervisorOptions = {
   readonly bootId: Hex;
   readonly desired: () => Desired;
   readonly blobs: () => ReadonlyMap<Hex, Blob>;
+  /** What routes have to do that scale by themselves (loads.ts). */
+  readonly load?: () => ReadonlyMap<Hex, FoundLoad>;
   readonly now: () => number;
   /** Witnesses enough have said that this boot lives, or it is its own. */
   readonly mayComeUp: () => boolean;
@@ -22,6 +26,8 @@ export type SupervisorOptions = {
 };
 /** Failures are forgotten this long after their retry was due: nobody wanted the action again. */
 const FAILURE_FORGET_MS = 10 * RETRY_MS_MAX;
+
+const NOTHING: ReadonlyMap<Hex, FoundLoad> = new Map();
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -32,6 +38,9 @@ export class Supervisor {
   readonly #failures: Map<string, Failure> = new Map();
   readonly #healthPaths: Map<Hex, string> = new Map();
   readonly #health: Map<Hex, string | null> = new Map();
+  /** As the last plan had it. */
+  #measured: ReadonlyMap<Hex, Measured> = new Map();
+  #asleep: ReadonlySet<Hex> = new Set();
   #scheduled = false;
   #stopped = false;
   #timer: NodeJS.Timeout | null = null;
@@ -54,11 +63,16 @@ export class Supervisor {
     });
   }
 
-  /** Routes whose health is to be checked: where, and by which host. */
+  /** Routes of which it counts what they have to do, and by what that is measured. */
+  get measured(): ReadonlyMap<Hex, Measured> {
+    return this.#measured;
+  }
+
+  /** Routes whose health is to be checked: where, and by which host. What is on standby is left alone. */
   get checked(): readonly { readonly id: Hex; readonly host: string; readonly path: string }[] {
     return [...this.#healthPaths].flatMap(([id, path]) => {
       const host = this.#routes.get(id)?.hosts.toSorted((a, b) => b.length - a.length)[0];
-      return host === undefined ? [] : [{ id, host, path }];
+      return host === undefined || this.#asleep.has(id) ? [] : [{ id, host, path }];
     });
   }
 
@@ -95,6 +109,7 @@ export class Supervisor {
   observed(): Observed {
     return {
       bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, stale: this.#stale, refused: this.#refused, health: this.#health,
+      load: this.#options.load?.() ?? NOTHING,
       underWay: new Set(this.#underWay.keys()), failures: this.#failures,
     };
   }
@@ -104,6 +119,8 @@ export class Supervisor {
     const nowMs = this.#options.now();
     const desired = this.#options.desired();
     this.#forget(desired, nowMs);
+    this.#measured = new Map(desired.deployments.flatMap(({ id, scaling, cpuMillis, leases }) => (!scaling ? [] : [[id, { ...scaling, replicas: leases.length, cpuMillis }] as const])));
+    this.#asleep = new Set(desired.deployments.filter(({ leases }) => leases.every(({ load }) => load?.isOnStandby === true)).map(({ id }) => id));
     const { actions, wakeAtMs } = plan(desired, this.observed(), nowMs);
     for (const action of actions) {
       if (this.#underWayOf(kindOf(action.key)) < ACTIONS_OF_ONE_KIND_MAX) this.#underWay.set(action.key, this.#carryOut(action));
@@ -145,7 +162,7 @@ export class Supervisor {
   /** A transaction that went through and is wanted at once again rests first; a lease that keeps failing here rests longer each time. */
   #rest(action: Action): void {
     if (action.kind === "sendFailed") this.#failed(action.key);
-    else if (action.kind === "sendReady" || action.kind === "sendHealth" || action.kind === "sendUp") this.#failures.set(action.key, { count: 1, retryAtMs: this.#options.now() + RETRY_MS_FIRST });
+    else if (action.kind.startsWith("send")) this.#failures.set(action.key, { count: 1, retryAtMs: this.#options.now() + RETRY_MS_FIRST });
     else this.#failures.delete(action.key);
   }
 
