@@ -24,7 +24,7 @@ test("parseManifest() fills in every default of a service", () => {
     manifest: {
       name: "hello", kind: "service", entry: "assembly/index.ts", assets: null, component: null, build: [], memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
       isolation: "shared", reuse: false, outgoing: [], limits: {}, depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
-      healthPath: null, rollout: { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 }, placement: { regions: [], operators: [], labels: [] },
+      healthPath: null, rollout: { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 }, placement: { regions: [], operators: [], labels: [] }, scale: null,
     },
   });
 });
@@ -86,7 +86,7 @@ one = 1"""
       isolation: "process", reuse: true,
       outgoing: [{ scheme: "http", host: "10.0.0.1", port: 8080 }, { scheme: "https", host: "api.example.com", port: 443 }],
       limits: { fuelPerCallMax: 1_000_000, requestBodyBytesMax: 2_097_152 }, depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
-      healthPath: "/healthz", rollout: { weight: 100, healthySeconds: 30, deadlineSeconds: 600, failuresMax: 1 }, placement: { regions: ["eu"], operators: [], labels: ["gpu", "ssd"] },
+      healthPath: "/healthz", rollout: { weight: 100, healthySeconds: 30, deadlineSeconds: 600, failuresMax: 1 }, placement: { regions: ["eu"], operators: [], labels: ["gpu", "ssd"] }, scale: null,
     },
   });
 });
@@ -136,6 +136,10 @@ const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
   ["more money than fits a u64", `${SERVICE}[budget]\ndeposit = "18446744073.709551616"\n`, ["amount_invalid 4:11"]],
   ["a rate below one unit a second", `${SERVICE}[budget]\nrate_max_per_hour = "0.0000035"\n`, ["value_out_of_range 4:21"]],
   ["a health path that is none", `${SERVICE}[health]\npath = "healthz"\n`, ["path_invalid 4:8"]],
+  ["two metrics to scale by", `${SERVICE}[scale]\nmax = 3\ncpu_percent = 80\nconcurrency = 4\n`, ["scale_invalid 3:2"]],
+  ["no metric to scale by, and no most", `${SERVICE}[scale]\nmin = 0\n`, ["scale_invalid 3:2", "key_missing 3:2"]],
+  ["replicas beside a scale", `${SERVICE}[resources]\nreplicas = 2\n[scale]\nmax = 3\ncpu_percent = 80\n`, ["scale_invalid 4:12"]],
+  ["more at least than at most", `${SERVICE}[scale]\nmin = 4\nmax = 3\ncpu_percent = 101\n`, ["value_out_of_range 4:7", "value_out_of_range 6:15"]],
   ["a deadline before the health", `${SERVICE}[rollout]\ndeadline_seconds = 5\n`, ["value_out_of_range 4:20"]],
   ["an operator that is no address", `${SERVICE}[placement]\noperators = ["me"]\n`, ["placement_invalid 4:13"]],
   ["a variable with a hyphen", `${SERVICE}[environment]\nA-B = "1"\n`, ["variable_invalid 4:7"]],
@@ -189,4 +193,14 @@ test("locate() finds keys under tables, quoted, dotted and with Windows line end
 test("locate() is not misled by what stands inside a string of several lines", () => {
   const places = locate('a = """\nb = 1\n[c]\n"""\nd = """one line"""\ne = 2\n');
   assert.deepEqual([...places.keys()], ["a", "d", "e"]);
+});
+
+test("[scale] says how many replicas there may be, by what, and what they may cost together; the least is what a deploy begins with", () => {
+  const read = (rule: string): unknown => {
+    const parsed = parseManifest(`name = "web"\nkind = "service"\n[scale]\n${rule}`, "godwit.toml");
+    return parsed.ok ? [parsed.manifest.replicas, parsed.manifest.scale] : parsed.errors;
+  };
+  assert.deepEqual(read('min = 0\nmax = 5\nrequests_per_second = 100\nrate_max_per_hour = "0.0036"\n'), [1, { min: 0, max: 5, metric: "requests", target: 100, rateMax: 1_000n }]);
+  assert.deepEqual(read("min = 2\nmax = 5\ncpu_percent = 80\n"), [2, { min: 2, max: 5, metric: "cpu", target: 800, rateMax: 0n }]);
+  assert.deepEqual(read("max = 1\nconcurrency = 16\n"), [1, { min: 1, max: 1, metric: "concurrency", target: 16, rateMax: 0n }]);
 });

@@ -30,6 +30,8 @@ export type Manifest = {
   /** Requests that one replica runs at a time. */
   readonly concurrency: number;
   readonly replicas: number;
+  /** The ledger says how many there are, by their load (chain/ledger/scaling.ts); null: always `replicas`. */
+  readonly scale: Scale | null;
   /** Shared: a runner with other tenants; process: one of its own. */
   readonly isolation: "shared" | "process";
   /** One instance serves many requests, one after the other: faster, and what a request leaves behind the next one sees. */
@@ -51,9 +53,20 @@ export type Manifest = {
   readonly placement: { readonly regions: readonly string[]; readonly operators: readonly string[]; readonly labels: readonly string[] };
 };
 
+export type Scale = {
+  /** 0: one replica, on standby when it has nothing to do. */
+  readonly min: number;
+  readonly max: number;
+  readonly metric: "cpu" | "concurrency" | "requests";
+  /** How much of it one replica should have at most: thousandths of its CPU, requests at a time, requests a second. */
+  readonly target: number;
+  /** Base units a second that all replicas together may cost; 0 is no ceiling. */
+  readonly rateMax: bigint;
+};
+
 export type ManifestErrorCode =
   | "manifest_too_large" | "toml_syntax" | "key_unknown" | "key_missing" | "type_wrong" | "value_out_of_range" | "choice_unknown"
-  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "path_invalid" | "placement_invalid" | "secrets_refused"
+  | "name_invalid" | "entry_invalid" | "assets_invalid" | "component_invalid" | "build_invalid" | "amount_invalid" | "variable_invalid" | "environment_too_large" | "outgoing_invalid" | "path_invalid" | "placement_invalid" | "scale_invalid" | "secrets_refused"
   // Of an app (blueprint.ts).
   | "needs_invalid" | "need_unknown" | "need_circular" | "name_taken" | "app_empty";
 
@@ -204,13 +217,14 @@ const ROLLOUT_DEFAULT: Manifest["rollout"] = { weight: 1000, healthySeconds: 10,
 
 /** Every table and its keys, for the check that nothing is misspelt. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment", "health", "rollout", "placement"],
+  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment", "health", "rollout", "placement", "scale"],
   resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation", "reuse"],
   limits: Object.keys(LIMIT_KEYS),
   budget: ["deposit", "rate_max_per_hour"],
   health: ["path"],
   rollout: ["weight", "healthy_seconds", "deadline_seconds", "failures"],
   placement: ["regions", "operators", "labels"],
+  scale: ["min", "max", "cpu_percent", "concurrency", "requests_per_second", "rate_max_per_hour"],
 };
 
 /** Fields that a blueprint has too. */
@@ -267,6 +281,7 @@ function readFields(reader: Reader): Manifest {
   if (rateMaxPerHour > 0n && rateMax === 0n) {
     reader.refuse("budget.rate_max_per_hour", "value_out_of_range", 'at least "0.0000036", one unit a second, or "0" for any price', "this is less than the smallest price there is");
   }
+  const scale = scaleOf(reader, kindRead);
   return {
     name: wanted,
     kind: kindRead,
@@ -277,7 +292,8 @@ function readFields(reader: Reader): Manifest {
     memoryMib: reader.optional("resources.memory_mib", memoryMib, memoryDefault),
     cpuMillis: reader.optional("resources.cpu_millis", cpuMillis, CPU_MILLIS_DEFAULT),
     concurrency: reader.optional("resources.concurrency", concurrency, CONCURRENCY_DEFAULT),
-    replicas: reader.optional("resources.replicas", replicas, 1),
+    replicas: scale === null ? reader.optional("resources.replicas", replicas, 1) : Math.max(1, scale.min),
+    scale,
     isolation: reader.optional("resources.isolation", isolation, "shared"),
     reuse: reader.optional("resources.reuse", reuse, false),
     outgoing: reader.optional("outgoing", outgoing, []),
@@ -302,6 +318,30 @@ function rolloutOf(reader: Reader): Manifest["rollout"] {
   };
   if (rule.deadlineSeconds <= rule.healthySeconds) reader.refuse("rollout.deadline_seconds", "value_out_of_range", "more than healthy_seconds", "a new version cannot be healthy for longer than it has");
   return rule;
+}
+
+/** The table's keys that say by what, and what one of a key's units is in the rule's. */
+const SCALE_KEYS: Readonly<Record<string, { readonly metric: Scale["metric"]; readonly units: number; readonly field: Field<number> }>> = {
+  cpu_percent: { metric: "cpu", units: 10, field: whole(1, 100, "per cent of its CPU") },
+  concurrency: { metric: "concurrency", units: 1, field: concurrency },
+  requests_per_second: { metric: "requests", units: 1, field: whole(1, 1_000_000, "requests a second") },
+};
+
+function scaleOf(reader: Reader, of: Manifest["kind"]): Scale | null {
+  if (!reader.has("scale")) return null;
+  if (of === "task") reader.refuse("scale", "scale_invalid", "no [scale]", "a task runs once");
+  if (reader.has("resources.replicas")) reader.refuse("resources.replicas", "scale_invalid", "either resources.replicas or [scale]", "[scale] says how many replicas there are");
+  const given = Object.keys(SCALE_KEYS).filter((key) => reader.has(`scale.${key}`));
+  if (given.length !== 1) reader.refuse("scale", "scale_invalid", `one of ${Object.keys(SCALE_KEYS).join(", ")}`, `[scale] has ${given.length} of them`);
+  const key = given[0] ?? "requests_per_second";
+  const { metric, units, field } = SCALE_KEYS[key] as (typeof SCALE_KEYS)[string];
+  const min = reader.optional("scale.min", whole(0, REPLICAS_MAX, "replicas"), 1);
+  const max = reader.required("scale.max", replicas, REPLICAS_MAX);
+  if (min > max) reader.refuse("scale.min", "value_out_of_range", "at most max", "there cannot be more than the most");
+  const rateMaxPerHour = reader.optional("scale.rate_max_per_hour", tokens, 0n);
+  const rateMax = rateMaxPerHour / SECONDS_PER_HOUR;
+  if (rateMaxPerHour > 0n && rateMax === 0n) reader.refuse("scale.rate_max_per_hour", "value_out_of_range", 'at least "0.0000036", one unit a second, or "0" for no ceiling', "this is less than the smallest price there is");
+  return { min, max, metric, target: reader.optional(`scale.${key}`, field, 1) * units, rateMax };
 }
 
 /** Takes values out of the document and notes what is wrong with them. */

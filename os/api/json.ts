@@ -3,8 +3,9 @@
  * an account or machine `gw1…`, bytes base64.
  */
 import { addressText } from "#chain/codec/address.ts";
+import { METRICS } from "#chain/codec/scalingOperations.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
-import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, SegmentView, SupplyView, TaskView, ValidatorView } from "#chain/ledger/view.ts";
+import type { AccountView, BillView, DeploymentView, LeaseView, LedgerEvent, MachineView, ScalingView, SegmentView, SupplyView, TaskView, ValidatorView } from "#chain/ledger/view.ts";
 import type { Rollout, Version } from "#chain/ledger/model.ts";
 import { hex } from "#chain/types.ts";
 import type { Json } from "./route.ts";
@@ -37,7 +38,7 @@ const leaseJson = (lease: LeaseView): Json => ({
   index: lease.index,
   // A lease that waits because it failed is what a tenant looks for first.
   state: lease.state === "waiting" && lease.lastEnd === "failed" ? "failed" : lease.state,
-  machine: lease.machine === null ? null : addressText(lease.machine), rate: decimal(lease.rate), placedAt: decimal(lease.placedAt),
+  machine: lease.machine === null ? null : addressText(lease.machine), rate: decimal(lease.rate), standbyRate: decimalOrNull(lease.standbyRate), placedAt: decimal(lease.placedAt),
   readyBy: decimal(lease.readyBy), lastEnd: lease.lastEnd === "" ? null : lease.lastEnd, revision: lease.revision,
   unhealthyFrom: decimalOrNull(lease.unhealthyFrom), next: lease.next === null ? null : addressText(lease.next.machine), last: lease.last === null ? null : addressText(lease.last.machine),
 });
@@ -53,13 +54,17 @@ const taskJson = ({ phase, at, runs, failures, losses, attemptsMax, backOffSecon
   phase, at: phase === "placing" ? null : decimal(at), runs, failures, losses, attemptsMax, backOffSeconds, secondsMax, exitCode: reason === "" ? null : exitCode, reason: reason === "" ? null : reason,
 });
 
-export const deploymentJson = (deployment: DeploymentView, leases: readonly LeaseView[], task: TaskView | null, host: string, url: string): Json => ({
+const scalingJson = ({ min, max, metric, target, rateMax, verdict, due }: ScalingView): Json =>
+  ({ min, max, metric: METRICS[metric] ?? "requests", target, rateMax: decimal(rateMax), load: LOADS[verdict], due: decimalOrNull(due) });
+const LOADS = ["low", "right", "high"] as const;
+
+export const deploymentJson = (deployment: DeploymentView, leases: readonly LeaseView[], task: TaskView | null, scaling: ScalingView | null, host: string, url: string): Json => ({
   id: hex(deployment.id), owner: addressText(deployment.owner), name: deployment.name, state: deployment.state, host, url,
   component: digestText(deployment.componentDigest), configuration: deployment.configurationDigest === null ? null : digestText(deployment.configurationDigest),
   memoryMib: deployment.memoryMib, cpuMillis: deployment.cpuMillis, concurrency: deployment.concurrency, replicas: deployment.replicas,
   isolation: deployment.isolation === 1 ? "process" : "shared", rateMax: decimal(deployment.rateMax), createdHeight: deployment.createdHeight,
   failure: deployment.lastFailure === "" ? null : deployment.lastFailure, failedMachines: deployment.failedMachines.map(addressText),
-  leases: leases.map(leaseJson), task: task === null ? null : taskJson(task),
+  leases: leases.map(leaseJson), task: task === null ? null : taskJson(task), scaling: scaling === null ? null : scalingJson(scaling),
   revision: deployment.revision, rollout: deployment.rollout === null ? null : rolloutJson(deployment.rollout), history: deployment.history.map(versionJson),
   rolledBack: deployment.rolledBack === "" ? null : deployment.rolledBack,
   constraints: { regions: deployment.constraints.regions, operators: deployment.constraints.operators.map(addressText), labels: deployment.constraints.labels },

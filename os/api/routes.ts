@@ -195,7 +195,7 @@ function statusJson(context: Context): Json {
 function describe(context: Context, deployment: DeploymentView): Json {
   const host = hostOf(deployment, context.zone);
   const port = context.httpPort === 80 ? "" : `:${context.httpPort}`;
-  return deploymentJson(deployment, context.node.view().leasesOfDeployment(deployment.id), context.node.view().task(deployment.id), host, `http://${host}${port}/`);
+  return deploymentJson(deployment, context.node.view().leasesOfDeployment(deployment.id), context.node.view().task(deployment.id), context.node.view().scaling(deployment.id), host, `http://${host}${port}/`);
 }
 
 const hostOf = (deployment: { readonly name: string; readonly owner: Address }, zone: string): string => `${deployment.name}.${addressText(deployment.owner)}.${zone}`;

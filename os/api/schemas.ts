@@ -31,6 +31,12 @@ const outcome = object({ txid: hexOf(32), ok: { type: "boolean" }, code: text },
 
 const version = object({ revision: number, component: digest, configuration: digestOrNull });
 
+const scaling = object({
+  min: { ...number, description: "0: one that has nothing to do is on standby." }, max: number, metric: { enum: ["cpu", "concurrency", "requests"] },
+  target: { ...number, description: "What one replica should have at most: thousandths of its CPU, requests at a time, requests a second." },
+  rateMax: { ...decimal, description: "What all together may cost a second; 0: no ceiling." }, load: { enum: ["low", "right", "high"] }, due: { ...decimalOrNull, description: "Money second of the next step." },
+});
+
 const rollout = object({
   ...(version["properties"] as Readonly<Record<string, Schema>>), weight: { ...number, description: "Per mille of the requests once it is ready and healthy." }, weightNow: number, replicas: number,
   healthySeconds: number, deadlineSeconds: number, failuresMax: number, failures: number, deadline: decimal, healthyFrom: decimalOrNull,
@@ -84,7 +90,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   }),
   Lock: object({ id: hexOf(20), sender: address, recipient: address, amount: decimal, hash: hexOf(32), expiryMs: { ...decimal, description: "Header time from which it is the sender's again." } }),
   Lease: object({
-    index: number, state: { enum: ["pending", "placed", "ready", "waiting", "moving", "failed"] }, machine: addressOrNull, rate: decimal, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
+    index: number, state: { enum: ["pending", "placed", "ready", "waiting", "moving", "failed"] }, machine: addressOrNull, rate: decimal, standbyRate: { ...decimalOrNull, description: "What it costs now, as it is on standby; null: it is not." }, placedAt: decimal, readyBy: decimal, lastEnd: textOrNull,
     revision: number, unhealthyFrom: { ...decimalOrNull, description: "Money second since which it does not answer as it should." },
     next: { ...addressOrNull, description: "The machine that it moves to." }, last: { ...addressOrNull, description: "The machine that it has left, which ends what it has begun." },
   }),
@@ -93,6 +99,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     id: hexOf(20), owner: address, name: text, state: { enum: ["active", "paused", "dry", "closing", "ended"] }, host: text, url: text, component: digest, configuration: digestOrNull,
     memoryMib: number, cpuMillis: number, concurrency: number, replicas: number, isolation: { enum: ["shared", "process"] }, rateMax: decimal, createdHeight: number,
     failure: textOrNull, failedMachines: listOf(address), leases: listOf(ref("Lease")), task: { ...task, type: ["object", "null"], description: "null: a service." },
+    scaling: { ...scaling, type: ["object", "null"], description: "null: it does not scale by itself." },
     revision: number, rollout: { ...rollout, type: ["object", "null"] }, history: listOf(ref("Version")), rolledBack: textOrNull,
     constraints: object({ regions: listOf(text), operators: listOf(address), labels: listOf(text) }),
   }),

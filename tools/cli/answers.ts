@@ -63,6 +63,8 @@ export type Lease = {
   readonly state: string;
   readonly machine: string | null;
   readonly rate: bigint;
+  /** What it costs while it is on standby; null: it is not. */
+  readonly standbyRate: bigint | null;
   /** Why it does not run, or ran elsewhere before. */
   readonly lastEnd: string | null;
   readonly revision: number;
@@ -123,6 +125,20 @@ export type Deployment = {
   /** Why the last update was rolled back. */
   readonly rolledBack: string | null;
   readonly constraints: Constraints;
+  /** How it scales by itself; null: it does not. */
+  readonly scaling: Scaling | null;
+};
+export type Scaling = {
+  readonly min: number;
+  readonly max: number;
+  /** cpu, concurrency or requests. */
+  readonly metric: string;
+  readonly target: number;
+  readonly rateMax: bigint;
+  /** low, right or high. */
+  readonly load: string;
+  /** Money second of the next step. */
+  readonly due: bigint | null;
 };
 export type ConfigurationAnswer = {
   readonly environment: Readonly<Record<string, string>>;
@@ -266,7 +282,7 @@ export const readDelegation: Reader<DelegationAnswer> = object<DelegationAnswer>
   validator: text, delegator: text, shares: u64, amount: u64, leaving: listOf(object<DelegationAnswer["leaving"][number]>({ amount: u64, releaseMs: u64, releaseEpoch: count })),
 });
 export const readLock: Reader<LockAnswer> = object<LockAnswer>({ id: text, sender: text, recipient: text, amount: u64, hash: text, expiryMs: u64 });
-const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, lastEnd: orNull(text), revision: orElse(count, 1), unhealthyFrom: orNull(u64), next: orNull(text), last: orNull(text) });
+const readLease: Reader<Lease> = object<Lease>({ index: count, state: text, machine: orNull(text), rate: u64, standbyRate: orNull(u64), lastEnd: orNull(text), revision: orElse(count, 1), unhealthyFrom: orNull(u64), next: orNull(text), last: orNull(text) });
 const VERSION = { revision: count, component: text, configuration: orNull(text) };
 const readRollout: Reader<Rollout> = object<Rollout>({
   ...VERSION, weight: count, weightNow: count, replicas: count, healthySeconds: count, failuresMax: count, failures: count, deadline: u64, healthyFrom: orNull(u64),
@@ -275,6 +291,7 @@ export const readDeployment: Reader<Deployment> = object<Deployment>({
   id: text, name: text, owner: text, component: text, state: text, memoryMib: count, cpuMillis: count, concurrency: count, isolation: text, replicas: count, createdHeight: orElse(count, 1), failure: orNull(text), host: text, url: text,
   leases: listOf(readLease), configuration: orNull(text), rateMax: orElse(u64, 0n), revision: orElse(count, 1), rollout: orNull(readRollout), history: orElse(listOf(object<Version>(VERSION)), []), rolledBack: orNull(text),
   constraints: orElse(object<Constraints>({ regions: listOf(text), operators: listOf(text), labels: listOf(text) }), { regions: [], operators: [], labels: [] }),
+  scaling: orNull(object<Scaling>({ min: count, max: count, metric: text, target: count, rateMax: u64, load: text, due: orNull(u64) })),
 });
 export const readConfiguration: Reader<ConfigurationAnswer> = object<ConfigurationAnswer>({ environment: recordOf(text), limits: recordOf(count), outgoing: listOf(text), reuse: flag });
 export const readBill: Reader<Bill> = object<Bill>({

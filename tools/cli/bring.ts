@@ -14,13 +14,14 @@ import { CliError, type Shell } from "./command.ts";
 import { pause } from "./pause.ts";
 import { type Onward, waitForCopies, waitForReplicas } from "./ready.ts";
 import { type Done, type Session, deploymentAddress, send } from "./session.ts";
+import { autoscaleOperation, endScalingOperation, sameScaling } from "./scaling.ts";
 import { withProgress } from "./table.ts";
 
 const POLL_INTERVAL_MS = 100;
 
 /** What a deployment needs of a manifest. */
 export type Wanted = Pick<
-  Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse" | "healthPath" | "rollout" | "placement"
+  Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse" | "healthPath" | "rollout" | "placement" | "scale"
 >;
 export type Digests = { readonly component: Digest; readonly configuration: Digest | null };
 /** What was done: made, updated (a new version), changed (size, number, places), or nothing. */
@@ -85,7 +86,11 @@ function makeOperations(wanted: Wanted, digests: Digests, id: Address): Operatio
     isolation: wanted.isolation === "process" ? 1 : 0,
   };
   const { regions, operators, labels } = wanted.placement;
-  return regions.length + operators.length + labels.length === 0 ? [made] : [made, constrainOperation(wanted, id)];
+  return [
+    made,
+    ...(regions.length + operators.length + labels.length === 0 ? [] : [constrainOperation(wanted, id)]),
+    ...(wanted.scale === null ? [] : [autoscaleOperation(id, wanted.scale)]),
+  ];
 }
 
 const constrainOperation = ({ name, placement: { regions, operators, labels } }: Wanted, deploymentId: Address): Operation => ({
@@ -110,7 +115,9 @@ export function changeOperations(running: Deployment, wanted: Wanted, digests: D
   if (wrong !== undefined) throw new CliError("not_changeable", `Cannot change ${wrong[0]} of ${running.name} from ${String(wrong[1])} to ${String(wrong[2])} while it runs: godwit rm ${running.name}, then deploy`);
   const ops: Operation[] = [];
   if (running.memoryMib !== wanted.memoryMib || running.cpuMillis !== wanted.cpuMillis) ops.push({ kind: "resize", deploymentId, memoryMib: wanted.memoryMib, cpuMillis: wanted.cpuMillis });
-  if (running.replicas !== wanted.replicas) ops.push({ kind: "scale", deploymentId, replicas: wanted.replicas });
+  if (!sameScaling(running.scaling, wanted.scale)) ops.push(wanted.scale === null ? endScalingOperation(deploymentId) : autoscaleOperation(deploymentId, wanted.scale));
+  // How many there are is the ledger's matter where there is a rule.
+  if (wanted.scale === null && running.replicas !== wanted.replicas) ops.push({ kind: "scale", deploymentId, replicas: wanted.replicas });
   const { regions, operators, labels } = wanted.placement;
   if (JSON.stringify([running.constraints.regions, running.constraints.operators, running.constraints.labels]) !== JSON.stringify([regions, operators, labels])) ops.push(constrainOperation(wanted, deploymentId));
   const serves = running.component === digestText(digests.component) && running.configuration === digestText(digests.configuration);

@@ -7,19 +7,20 @@ import { PRESETS } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, hex } from "#chain/types.ts";
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
-import type { Manifest } from "#workloads/manifest.ts";
+import type { Manifest, Scale } from "#workloads/manifest.ts";
 import type { Deployment } from "./answers.ts";
 import type { Shell } from "./command.ts";
 import { type Forecast, forecast, obstaclesText } from "./forecast.ts";
 import { durationText, rateText, tokensText } from "./money.ts";
 import type { Session } from "./session.ts";
+import { scalingText } from "./scaling.ts";
 import { paint, pairsText, tableText } from "./table.ts";
 
 const SECONDS_PER_MONTH = 30n * 86_400n;
 /** The chain opens nothing that its escrow cannot pay for a minute. */
 const RUNWAY_SECONDS_MIN: bigint = PRESETS.default.runwaySecondsMin;
 
-export type PlanWanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation"> & Settings;
+export type PlanWanted = Pick<Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "scale"> & Settings;
 export type Change = { readonly what: string; readonly now: string; readonly wanted: string; /** The command that makes it; null when none can while it runs. */ readonly by: string | null };
 export type Plan = {
   readonly name: string;
@@ -29,6 +30,8 @@ export type Plan = {
   readonly forecast: Forecast;
   readonly ratePerSecond: bigint;
   readonly deposit: bigint;
+  /** The rule by which the ledger changes the number of replicas; null: none. */
+  readonly scale: Scale | null;
   /** How long the deposit lasts at that rate; null when nothing is placed. */
   readonly runwaySeconds: bigint | null;
   /** What stands in the way: sentences. */
@@ -43,7 +46,7 @@ export async function makePlan({ client, account }: Pick<Session, "client" | "ac
   const ratePerSecond = held + seen.placed.reduce((sum, { rate }) => sum + rate, 0n);
   const deposit = running === undefined ? wanted.depositAmount : 0n;
   return {
-    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: changesOf(wanted, digest, running, account.address), forecast: seen, ratePerSecond, deposit,
+    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: changesOf(wanted, digest, running, account.address), forecast: seen, ratePerSecond, deposit, scale: wanted.scale,
     runwaySeconds: deposit === 0n || ratePerSecond === 0n ? null : deposit / ratePerSecond, problems: problemsOf(seen, deposit, ratePerSecond, balance),
   };
 }
@@ -57,7 +60,8 @@ function changesOf(wanted: PlanWanted, digest: string, running: Deployment | und
     ["settings", running.configuration ?? "none", settings === null ? "none" : `sha256:${hex(sha256(settings))}`, "godwit deploy"],
     ["memory", `${running.memoryMib} MiB`, `${memoryMib} MiB`, "godwit deploy"],
     ["CPU", `${running.cpuMillis}m`, `${cpuMillis}m`, "godwit deploy"],
-    ["replicas", String(running.replicas), String(replicas), "godwit deploy"],
+    ...(wanted.scale === null ? [["replicas", String(running.replicas), String(replicas), "godwit deploy"] as const] : []),
+    ["scaling", scalingText(running.scaling), scalingText(wanted.scale), "godwit deploy"],
   ];
   return rows.filter(([, now, then]) => now !== then).map(([what, now, then, by]) => ({ what, now, wanted: then, by }));
 }
@@ -72,7 +76,7 @@ function problemsOf({ unplaced, obstacles }: Forecast, deposit: bigint, ratePerS
 
 /** For people. Digests are shortened: what counts is that they differ. */
 export function planText(shell: Shell, plan: Plan): string {
-  const { changes, forecast: { placed }, ratePerSecond, deposit, runwaySeconds, problems } = plan;
+  const { changes, forecast: { placed }, ratePerSecond, deposit, scale, runwaySeconds, problems } = plan;
   const parts = [
     changes.length === 0 ? `${plan.name} is as it should be` : tableText(changes, [
       { title: "CHANGE", cell: ({ what }) => what },
@@ -88,6 +92,7 @@ export function planText(shell: Shell, plan: Plan): string {
     pairsText([
       ["rate", rateText(ratePerSecond)],
       ["30 days", tokensText(ratePerSecond * SECONDS_PER_MONTH)],
+      ...(scale === null ? [] : [["scales", scalingText(scale)] as const]),
       ...(deposit === 0n ? [] : [["deposit", `${tokensText(deposit)}${runwaySeconds === null ? "" : `, lasts ${durationText(runwaySeconds)}`}`] as const]),
     ]),
     ...problems.map((problem) => `${paint(shell, shell.stdout, "yellow", "cannot")}  ${problem}`),

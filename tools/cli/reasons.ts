@@ -5,6 +5,7 @@
 import type { Deployment, Lease, Machine } from "./answers.ts";
 import { forecast, obstaclesText } from "./forecast.ts";
 import { rateText } from "./money.ts";
+import { nextStepText } from "./scaling.ts";
 
 export type Reason = { readonly name: string; readonly index: number; readonly revision: number; readonly state: string; readonly machine: string | null; readonly why: string };
 
@@ -22,7 +23,7 @@ function whyOf(deployment: Deployment, lease: Lease, machines: readonly Machine[
   const { rollout, state, failure, rolledBack } = deployment;
   const parts: string[] = [];
   const end = lease.lastEnd === null ? undefined : (ENDS[lease.lastEnd] ?? lease.lastEnd);
-  if (lease.state === "ready") parts.push(`serves at ${rateText(lease.rate)}`);
+  if (lease.state === "ready") parts.push(lease.standbyRate === null ? `serves at ${rateText(lease.rate)}` : `on standby at ${rateText(lease.standbyRate)}: wakes at the next request, at ${rateText(lease.rate)}`);
   if (lease.state === "placed") parts.push(`is being loaded, at ${rateText(lease.rate)}`);
   if (end !== undefined) parts.push(end);
   if (lease.unhealthyFrom !== null) parts.push(`does not answer its health path since second ${lease.unhealthyFrom}`);
@@ -32,6 +33,7 @@ function whyOf(deployment: Deployment, lease: Lease, machines: readonly Machine[
   if (rollout !== null && lease.revision === rollout.revision) {
     parts.push(rollout.healthyFrom === null ? `new version, not ready and healthy yet: rolled back at second ${rollout.deadline}` : `new version, healthy since second ${rollout.healthyFrom}: promoted after ${rollout.healthySeconds} s, has ${rollout.weightNow} of 1000 requests`);
   } else if (rolledBack !== null) parts.push(`a new version was rolled back: ${rolledBack}`);
+  if (deployment.scaling !== null && lease.state === "ready" && rollout === null) parts.push(nextStepText(deployment.scaling, deployment.replicas));
   return parts.join("; ");
 }
 

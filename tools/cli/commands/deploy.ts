@@ -9,7 +9,7 @@ import type { App } from "#workloads/blueprint.ts";
 import type { Bill, Deployment } from "../answers.ts";
 import { ENVIRONMENT_OPTION, appText, buildApp, deployApp, loadApp, planApp } from "../app.ts";
 import { type Wanted, bring, newGate, taskRefusal, upload } from "../bring.ts";
-import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell } from "../command.ts";
+import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell, UsageError } from "../command.ts";
 import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { makePlan } from "../plan.ts";
@@ -84,6 +84,7 @@ export async function wantedOf(input: Input, shell: Shell, path: string): Promis
   const overrides = readOverrides(input);
   const wanted: Wanted = { ...(await loadManifest(input.text("manifest"), path, shell)), ...overrides };
   if (wanted.kind === "task") throw taskRefusal(wanted.name);
+  if (wanted.scale !== null && overrides.replicas !== undefined) throw new UsageError("--replicas does not go with [scale]: the ledger says how many there are");
   return wanted;
 }
 

@@ -28,6 +28,7 @@ export const ps: Command = {
       { title: "ID", cell: ({ id }) => id.slice(0, 12) },
       { title: "READY", cell: (row) => `${count(row, "ready")}/${row.replicas}` },
       { title: "STATE", cell: stateText },
+      ...(rows.some(({ scaling }) => scaling !== null) ? [{ title: "SCALES", cell: ({ scaling }: Deployment) => (scaling === null ? "-" : `${scaling.min}-${scaling.max}`) }] : []),
       { title: "MEMORY", align: "right", cell: ({ memoryMib }) => `${memoryMib} MiB` },
       { title: "CPU", align: "right", cell: ({ cpuMillis }) => `${cpuMillis}m` },
       { title: "RATE/H", align: "right", cell: (row) => tokensText(rateOf(row) * 3600n) },
@@ -96,11 +97,11 @@ const limitsText = ({ name, id, memoryMib, cpuMillis, concurrency, isolation, se
 
 const count = (deployment: Deployment, state: string): number => deployment.leases.filter((lease) => lease.state === state).length;
 /** What all running leases cost together in a second. */
-export const rateOf = (deployment: Deployment): bigint => deployment.leases.reduce((sum, { state, rate }) => (state === "ready" ? sum + rate : sum), 0n);
+export const rateOf = (deployment: Deployment): bigint => deployment.leases.reduce((sum, { state, rate, standbyRate }) => (state === "ready" ? sum + (standbyRate ?? rate) : sum), 0n);
 
 function stateText(deployment: Deployment): string {
   if (deployment.state !== "active") return deployment.state;
-  if (count(deployment, "ready") >= deployment.replicas) return "running";
+  if (count(deployment, "ready") >= deployment.replicas) return deployment.leases.every(({ standbyRate }) => standbyRate !== null) ? "standby" : "running";
   if (deployment.failure !== null) return "failed";
   return count(deployment, "waiting") > 0 ? "waiting" : "starting";
 }
