@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,7 +65,7 @@ export async function openNetbootLab(imageFolder: string, count: number, kernelW
   await writeFile(join(folder, "machines.toml"), `arguments = ${JSON.stringify(kernelWords)}\nunknown = "ignore"\n${machines.join("")}`);
   const prefix = ["ip", "netns", "exec", name];
   const lab = { rows: [] as Record<string, unknown>[], errors: [] as string[] };
-  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...serverWords], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
+  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...(existsSync(join(imageFolder, "manifest")) ? [] : ["--unsigned"]), ...serverWords], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
   made.defer(() => ended(server));
   createInterface({ input: server.stdout }).on("line", (line) => lab.rows.push(JSON.parse(line) as Record<string, unknown>));
   const ready = Promise.withResolvers<void>();

@@ -19,6 +19,7 @@ import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { ApiClient } from "#tools/cli/client.ts";
 import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
+import { debianKernel } from "./debianKernel.ts";
 import { NETBOOT_WAYS } from "./netbootLab.ts";
 import { joinsThroughServer, netboots } from "./netbootWays.ts";
 import { type Qemu, type QemuOptions, directBoot, startQemu } from "./qemu.ts";
@@ -60,6 +61,7 @@ const secure = (work: string): string[] => uefi(work, "OVMF_CODE_4M.secboot.fd",
 const WAYS: readonly Way[] = [
   { name: "the same bytes by two builds", run: sameBytes },
   { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ phases: phasesOf(machine.serial()) })) },
+  { name: "direct, Debian's kernel", run: ({ work }) => onDebiansKernel(work) },
   {
     name: "direct, 384 MB", run: ({ plain }) => boots({ memoryMib: 384, boot: directBoot(plain, WORDS) }, async (machine) => {
       const { body } = await machine.answered(machine.apiPort, "/healthz", JOIN_MS_MAX, ({ status }) => status === 200);
@@ -84,6 +86,13 @@ const WAYS: readonly Way[] = [
   { name: "netboot, joins a chain through the boot server", run: async ({ bare }) => joinsThroughServer(await bare(), 1) },
   { name: "netboot, three at once form a chain, and take over a lease when one is switched off", run: async ({ bare }) => joinsThroughServer(await bare(), 3) },
 ];
+
+async function onDebiansKernel(work: string): Promise<Readonly<Record<string, unknown>>> {
+  const out = join(work, "debian");
+  mkdirSync(out);
+  await buildImage({ target: "uki", effort: "quick", out, words: WORDS, otherKernel: await debianKernel(cacheDirectory()) });
+  return await boots({ boot: directBoot(out, WORDS) });
+}
 
 /** The kernel's own key for "end the largest process": that is Node. */
 async function killNode(machine: Qemu): Promise<Readonly<Record<string, unknown>>> {

@@ -13,7 +13,7 @@ import { publicKeyOf } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { type Target, checkHost } from "./checks.ts";
-import { writeCpio } from "./cpio.ts";
+import { type CpioEntry, writeCpio } from "./cpio.ts";
 import { writeStick } from "./disk.ts";
 import { ImageError } from "./errors.ts";
 import { buildInit } from "./init.ts";
@@ -41,6 +41,8 @@ export type ImageOptions = {
   readonly signingSeed?: Uint8Array;
   /** PEM files of the operator's own Secure Boot key. */
   readonly secureBoot?: { readonly keyFile: string; readonly certificateFile: string };
+  /** Another kernel than ours, and what it needs in the initramfs: for tests where ours has not been built. */
+  readonly otherKernel?: { readonly kernel: Uint8Array; readonly entries: readonly CpioEntry[] };
   readonly log?: (line: string) => void;
 };
 export type Image = { readonly out: string; readonly bytes: number; readonly pcr11: string; readonly sha256: string };
@@ -59,8 +61,8 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
   const { target, out, effort = "small" } = options;
   const cache = cacheDirectory();
   const step = stepper(options.log ?? (() => {}));
-  await checkHost({ target, out, cache, buildsKernel: (await kernelInCache(cache)) === null, signsForSecureBoot: options.secureBoot !== undefined });
-  const kernel = await readFile((await buildKernel(cache, step.log)).file);
+  await checkHost({ target, out, cache, buildsKernel: options.otherKernel === undefined && (await kernelInCache(cache)) === null, signsForSecureBoot: options.secureBoot !== undefined });
+  const kernel = options.otherKernel?.kernel ?? (await readFile((await buildKernel(cache, step.log)).file));
   step.done("kernel");
   const work = await mkdtemp(join(out, ".work-"));
   try {
@@ -72,6 +74,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     const initramfs = writeCpio([
       { kind: "device", path: "dev/console", major: 5, minor: 1, mode: 0o600 }, { kind: "folder", path: "root" },
       { kind: "file", path: "init", content: init, executable: true }, { kind: "file", path: "root.squashfs", content: await readFile(root.file) },
+      ...(options.otherKernel?.entries ?? []),
     ]);
     const cmdline = [...KERNEL_WORDS, ...(options.words ?? [])].join(" ");
     const version = await readVersion();

@@ -4,11 +4,10 @@
  * It listens on a socket that is bound to the interface: a request that came in through another is never seen. A connection on which nothing moves
  * is closed; heads and bodies have their limits.
  */
-import { createReadStream } from "node:fs";
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
 import type { Ipv4 } from "#os/boot/addresses.ts";
 import { tcpOnInterface } from "#os/linux/sockets.ts";
-import type { Catalogue, CatalogueFile } from "./catalogue.ts";
+import { type Catalogue, type CatalogueFile, openUnchanged } from "./catalogue.ts";
 import { HTTP_BODY_BYTES_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEADER_BYTES_MAX, HTTP_IDLE_MS } from "./limits.ts";
 
 export type HttpCall = { readonly method: string; readonly path: string; readonly query: URLSearchParams; readonly client: Ipv4; readonly body: Uint8Array };
@@ -61,20 +60,28 @@ async function answer(options: HttpOptions, request: IncomingMessage, response: 
   const file = options.catalogue.get(url.pathname.slice(1));
   if (file === undefined) return void response.writeHead(404).end();
   if (method !== "GET" && method !== "HEAD") return void response.writeHead(405, { allow: "GET, HEAD" }).end();
-  sendFile(options, request, response, file, client);
+  await sendFile(options, request, response, file, client);
 }
 
-function sendFile(options: HttpOptions, request: IncomingMessage, response: ServerResponse, file: CatalogueFile, client: Ipv4): void {
+async function sendFile(options: HttpOptions, request: IncomingMessage, response: ServerResponse, file: CatalogueFile, client: Ipv4): Promise<void> {
   const range = rangeOf(request.headers.range, file.bytes);
   if (range === "unsatisfiable") return void response.writeHead(416, { "content-range": `bytes */${file.bytes}` }).end();
   const [first, last] = range ?? [0, file.bytes - 1];
+  const handle = await openUnchanged(file).catch((error: Error) => {
+    options.onFault(error);
+    return null;
+  });
+  if (handle === null) return void response.writeHead(503).end();
   response.writeHead(range === null ? 200 : 206, {
     "content-type": file.name.endsWith(".efi") ? "application/efi" : "application/octet-stream", "content-length": last - first + 1, "accept-ranges": "bytes",
     ...(range === null ? {} : { "content-range": `bytes ${first}-${last}/${file.bytes}` }),
   });
-  if (request.method === "HEAD" || last < first) return void response.end();
+  if (request.method === "HEAD" || last < first) {
+    response.end();
+    return await handle.close();
+  }
   options.onFile(client, file.name, false);
-  const content = createReadStream(file.path, { start: first, end: last });
+  const content = handle.createReadStream({ start: first, end: last });
   content.once("error", (error) => {
     options.onFault(error);
     response.destroy();

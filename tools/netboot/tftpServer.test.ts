@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { Ipv4 } from "#os/boot/addresses.ts";
+import { catalogueFile } from "./catalogue.ts";
 import { type TftpServer, startTftp } from "./tftpServer.ts";
 
 const BLOCK_BYTES = 512;
@@ -19,7 +20,7 @@ async function openPlace(t: TestContext, now: () => number): Promise<{ server: T
   await writeFile(path, new Uint8Array(FILE_BYTES).fill(7));
   const ends: string[] = [];
   const server = await startTftp({
-    interfaceName: "lo", address: "127.0.0.1" as Ipv4, port: 0, catalogue: new Map([["image", { name: "image", path, bytes: FILE_BYTES }]]), now,
+    interfaceName: "lo", address: "127.0.0.1" as Ipv4, port: 0, catalogue: new Map([["image", (await catalogueFile("image", path))!]]), now,
     onEnd: (_client, _file, why) => ends.push(why), onFault: (error) => assert.fail(error),
   });
   t.after(() => server.stop());

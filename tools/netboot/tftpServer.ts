@@ -3,10 +3,10 @@
  * It serves the files of the catalogue by their exact names and no other: there is no path to climb out of.
  */
 import { type RemoteInfo, type Socket, createSocket } from "node:dgram";
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import type { Ipv4 } from "#os/boot/addresses.ts";
 import { udpOnInterface } from "#os/linux/sockets.ts";
-import type { Catalogue, CatalogueFile } from "./catalogue.ts";
+import { type Catalogue, type CatalogueFile, openUnchanged } from "./catalogue.ts";
 import { TFTP_SESSIONS_MAX, TFTP_SESSIONS_OF_ONE_MAX } from "./limits.ts";
 import { TFTP_ERROR, type TftpPacket, type Transfer, type TransferEffect, beginTransfer, decodeTftp, encodeBlock, encodeError, stepTransfer } from "./tftp.ts";
 
@@ -74,7 +74,7 @@ class Session {
 
   async run(question: TftpPacket & { kind: "read" }): Promise<void> {
     try {
-      this.#handle = await open(this.#file.path);
+      this.#handle = await openUnchanged(this.#file);
       this.#socket = await bound(this.#options.interfaceName, 0, this.#options.address);
       if (this.#isEnded) return this.#close();
       this.#socket.on("error", (error) => {

@@ -1,4 +1,5 @@
 /** `godwit netboot`: boots machines over the network from this computer; shows who booted. */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { addressText, addressOf as machineAddress } from "#chain/codec/address.ts";
@@ -6,7 +7,9 @@ import { chainIdOf } from "#chain/codec/genesis.ts";
 import { sha256Hex } from "#chain/crypto.ts";
 import { chainId, fromHex, hex, publicKey, signature } from "#chain/types.ts";
 import { type Ipv4, type Mac, ipv4Number, parseIpv4 } from "#os/boot/addresses.ts";
+import { openKey } from "#os/keys.ts";
 import type { BootRow } from "#tools/netboot/booted.ts";
+import type { Catalogue } from "#tools/netboot/catalogue.ts";
 import type { PoolRange } from "#tools/netboot/pool.ts";
 import type { Enrolment } from "#tools/netboot/enrolment.ts";
 import { MACHINES_ENROLLED_DEFAULT, MACHINES_ENROLLED_MAX } from "#tools/netboot/limits.ts";
@@ -20,10 +23,12 @@ const CMDLINE_FILE = "cmdline";
 export const netboot: Command = {
   name: "netboot",
   summary: "Boot machines over the network from this computer",
-  usage: ["--interface IF … [--image DIR] [--proxy-dhcp] [--machines FILE] [--genesis FILE]", "--enrol --for OPERATOR --account ENROLMENT_KEY --api URL --interface IF …"],
+  usage: ["--interface IF … [--image DIR] [--signer KEY] [--proxy-dhcp] [--machines FILE] [--genesis FILE]", "--enrol --for OPERATOR --account ENROLMENT_KEY --api URL --interface IF …"],
   options: {
     interface: { type: "string", multiple: true, value: "IF", summary: "the interface to serve, and no other; may be given several times" },
     image: { type: "string", value: "DIR", summary: "what godwit image build --target netboot made (.)" },
+    signer: { type: "string", multiple: true, value: "KEY", summary: "whose image it may be (that of ~/.godwit/image-key, as godwit image build prints)" },
+    unsigned: { type: "boolean", summary: "serve an image that nobody signed" },
     "proxy-dhcp": { type: "boolean", summary: "another DHCP server gives the addresses; say only what to boot" },
     machines: { type: "string", value: "FILE", summary: "names, addresses and kernel words, for all and by hardware address (TOML)" },
     range: { type: "string", value: "FIRST-LAST", summary: "the addresses to give (up to a hundred of the interface's network)" },
@@ -56,6 +61,7 @@ export const netboot: Command = {
     ]);
     const genesis = input.text("genesis");
     const catalogue = await openCatalogue(folder, genesis === undefined ? null : resolve(shell.currentDirectory, genesis));
+    if (!input.flag("unsigned")) await verified(input, shell, catalogue);
     const file = input.text("machines");
     const say = (line: string): void => void shell.stderr.write(`${plain(line)}\n`);
     const genesisBytes = genesis === undefined ? null : new Uint8Array(await readFile(resolve(shell.currentDirectory, genesis)));
@@ -77,6 +83,17 @@ export const netboot: Command = {
     }
   },
 };
+
+/** Says what is served; throws when it is not by somebody who was named. */
+async function verified(input: Input, shell: Shell, catalogue: Catalogue): Promise<void> {
+  const { signerOf, verifyImage } = await import("#tools/netboot/verifiedImage.ts");
+  const own = join(shell.homeDirectory, ".godwit", "image-key");
+  const named = input.texts("signer").map(signerOf);
+  if (named.length === 0 && !existsSync(own)) throw new UsageError("netboot needs --signer KEY, which godwit image build prints, or --unsigned: this computer has no key of its own for images");
+  const signers = named.length > 0 ? named : [(await openKey(own)).publicKey];
+  const { version, release, expiresAt } = await verifyImage(catalogue, signers, shell.nowMs());
+  if (shell.quiet !== true) shell.stderr.write(`image ${plain(version)}, release ${release}, signed, until ${plain(expiresAt)}\n`);
+}
 
 /**
  * The key of --account speaks for the account of --for, on the chain of --genesis, else the one behind --api: which may be a machine that is
