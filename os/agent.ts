@@ -30,6 +30,7 @@ import { createMetrics } from "./api/metrics.ts";
 import { createRoutes } from "./api/routes.ts";
 import { serveApi } from "./api/server.ts";
 import { BlobStore } from "./blobs.ts";
+import type { HeldImage } from "./boot/carried.ts";
 import { ChainSender, FREE } from "./chainSender.ts";
 import { ClosedLogs } from "./closedLogs.ts";
 import { codeOf, messageOf } from "./error.ts";
@@ -87,6 +88,8 @@ export type AgentOptions = {
   readonly control?: MachineControl;
   /** Where the lines go that the operator reads from afar; one that boots has begun it already. */
   readonly machineLog?: MachineLog;
+  /** The image that this machine runs, where it has the whole of it. */
+  readonly image?: HeldImage | null;
   /** Lines for the operator. */
   readonly onLog?: (line: string) => void;
 };
@@ -185,7 +188,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const context: Context = {
     version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
     apiPort: door.port, httpPort: listener.port, blobs, logs, copiesOf: (digest) => exchange.copiesOf(digest), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
-    machineLog, ...(options.control === undefined ? {} : { control: options.control }),
+    machineLog, image: options.image ?? null, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();
   const api = await serveApi({

@@ -6,10 +6,12 @@
  * kernel's log, and so to every console there is: screen and serial line.
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { RunningAgent } from "./agent.ts";
 import type { ChainNode } from "#chain/node/chainNode.ts";
 import { type Door, bindDoor } from "./api/door.ts";
 import { parseMac } from "./boot/addresses.ts";
+import { heldImage, takeKeys } from "./boot/carried.ts";
 import { followChain, setByNtp } from "./boot/clock.ts";
 import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
 import { EXIT_CODES, Way, restartWhenEnded } from "./boot/ending.ts";
@@ -54,6 +56,8 @@ const KERNEL_LOG = "/dev/kmsg";
 /** Above the console's level 4, so that it is seen; user facility. */
 const KERNEL_LOG_PRIORITY = "<11>";
 
+/** PID 1 restarts a machine whose agent says nothing for two minutes (sandbox/native/init). */
+const ALIVE_MS = 5_000;
 const uptimeMs = (): number => Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * 1000;
 
 const log = new MachineLog();
@@ -81,6 +85,7 @@ const PHASES: readonly Phase<Machine>[] = [
   { name: "address", run: awaitAddress },
   { name: "words", optional: true, run: takeWords },
   { name: "time", optional: true, run: askTime },
+  { name: "identity", run: settleIdentity },
   { name: "agent", run: beginAgent },
 ];
 
@@ -160,13 +165,21 @@ function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
   ).catch((error: unknown) => onLine(messageOf(error)));
 }
 
+async function settleIdentity({ settings }: Machine): Promise<string> {
+  const keys = join(DIRECTORY, "keys");
+  const carried = await takeKeys(keys);
+  if (carried.length > 0) return `the keys of before the upgrade: ${carried.join(", ")}`;
+  const { settleMachineKey } = await import("./boot/machineKey.ts");
+  return await settleMachineKey(keys, settings.keyPlace);
+}
+
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
   const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
     offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
-    machineLog: log, control: remoteControl(way, DIRECTORY, say), onNode: (node, key) => begunWith(machine, node, key),
+    machineLog: log, image: await heldImage(), control: remoteControl(way, DIRECTORY, say), onNode: (node, key) => begunWith(machine, node, key),
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
   restartWhenEnded(machine.agent, way);
@@ -213,4 +226,6 @@ async function main(): Promise<void> {
   }
 }
 
+process.kill(process.ppid, "SIGUSR1");
+setInterval(() => process.kill(process.ppid, "SIGUSR1"), ALIVE_MS).unref();
 await main();

@@ -146,5 +146,9 @@ export const STANDBY_IDLE_MS = 10_000;
 /** Of the parts of an image: a kernel has 7 MB, an initramfs 55. They are held in memory twice until the next kernel runs. */
 export const IMAGE_PART_BYTES_MAX: number = 256 * 1024 * 1024;
 export const IMAGE_FETCH_MS_MAX = 600_000;
+/** Machines that are upgraded from this one at once: each takes 60 MB, and nobody has to have signed for it. */
+export const IMAGE_READERS_MAX = 2;
+/** A key file has 65 bytes. */
+export const CARRIED_FILE_BYTES_MAX = 4_096;
 /** An image on trial that does not accept work by then gives way to the one before. */
 export const TRIAL_MS_MAX = 180_000;

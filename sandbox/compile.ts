@@ -4,10 +4,11 @@
  * A compiler is a big program that reads a stranger's bytes, and what it writes is executed. So it sees no file, no network and
  * no environment, its memory and time are limited, and its only output is the code on its stdout.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { entryPath, readCode, sha256Hex, writeEntry } from "./cache.ts";
 import { SandboxError } from "./errors.ts";
+import { spawnFirstToGo } from "./firstToGo.ts";
 import {
   COMPILED_BYTES_MAX,
   COMPILES_MAX,
@@ -89,7 +90,7 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
   if (signal?.aborted) throw aborted(digest, signal);
   const program = nativePaths().compiler;
   if (!existsSync(program)) throw missing(program);
-  const child = spawn(program, [process.pid, limits.memoryBytesMax, limits.cpuSecondsMax].map(String), { stdio: "pipe", env: {}, cwd: "/" });
+  const child = spawnFirstToGo(program, [process.pid, limits.memoryBytesMax, limits.cpuSecondsMax].map(String), { stdio: "pipe", env: {}, cwd: "/" });
   let late = false;
   const timer = setTimeout(() => {
     late = true;

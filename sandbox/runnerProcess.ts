@@ -5,10 +5,11 @@
  * when the kernel has done so. Nothing that it says is believed but as `parseFromRunner` lets it, and for deployments that this very
  * process was `told` of.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type ToRunner } from "./control.ts";
+import { spawnFirstToGo } from "./firstToGo.ts";
 import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
 import { nativePaths } from "./native.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
@@ -47,7 +48,7 @@ export class RunnerProcess {
     const { listenerFd, groupFiles, codeFd, sockets } = options;
     const [connected = -1, theirs = -1] = sockets.socketPair();
     this.#connected = connected;
-    this.#child = spawn(nativePaths().runner, [String(process.pid), ...groupFiles.map((file) => `--cgroup=${file}`)], {
+    this.#child = spawnFirstToGo(nativePaths().runner, [String(process.pid), ...groupFiles.map((file) => `--cgroup=${file}`)], {
       stdio: ["ignore", "ignore", "pipe", "pipe", listenerFd, codeFd, theirs],
       env: {},
       cwd: "/",

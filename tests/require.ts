@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import type { TestContext } from "node:test";
 
-export type Need = "root" | "qemu" | "cargo" | "nft" | "chromium";
+export type Need = "root" | "qemu" | "cargo" | "nft" | "chromium" | "swtpm";
 
 const PRESENT: Record<Need, () => boolean> = {
   root: () => process.getuid?.() === 0,
@@ -13,6 +13,7 @@ const PRESENT: Record<Need, () => boolean> = {
   cargo: () => spawnSync("cargo", ["--version"]).status === 0,
   nft: () => spawnSync("nft", ["--version"]).status === 0,
   chromium: () => spawnSync("chromium", ["--version"]).status === 0,
+  swtpm: () => spawnSync("swtpm", ["--version"]).status === 0,
 };
 
 /** True when all of `what` is there; else marks the test skipped (or throws, see above) and the caller returns. */

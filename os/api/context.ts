@@ -3,6 +3,7 @@ import type { ChainNode } from "#chain/node/node.ts";
 import { type Address, type Hex, fromHex, address as brand } from "#chain/types.ts";
 import type { Inspection, Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
+import type { HeldImage } from "../boot/carried.ts";
 import type { Copies } from "../exchange.ts";
 import type { LogStore } from "../logs.ts";
 import type { MachineControl, MachineLog } from "../machineControl.ts";
@@ -31,6 +32,8 @@ export type Context = {
   /** Left out: this machine is an ordinary process. */
   readonly control?: MachineControl;
   readonly machineLog?: MachineLog;
+  /** What other machines can be upgraded from. */
+  readonly image?: HeldImage | null;
 };
 
 /** The owner of a deployment, of a closed one too as long as the ledger knows its bill. */

@@ -5,7 +5,8 @@
 import { readFile } from "node:fs/promises";
 import { freemem, loadavg, networkInterfaces, release, totalmem, uptime } from "node:os";
 import { addressText } from "#chain/codec/address.ts";
-import { COMMAND_BODY_BYTES_MAX, COMMAND_DELAY_MS, COMMAND_LIFETIME_MS_MAX, MACHINE_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import { IMAGE_PARTS, type ImagePartName } from "../boot/carried.ts";
+import { COMMAND_BODY_BYTES_MAX, COMMAND_DELAY_MS, COMMAND_LIFETIME_MS_MAX, IMAGE_READERS_MAX, MACHINE_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
 import { CommandGate, type CommandRefusal, parseCommand } from "../machineControl.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
@@ -18,7 +19,7 @@ const REFUSALS: Readonly<Record<CommandRefusal, string>> = {
   upgrade_under_way: "Cannot upgrade as an upgrade is under way: the machine says in its log how it ends",
 };
 
-type Self = Pick<Context, "machine" | "operator" | "bootId" | "version" | "control" | "machineLog">;
+type Self = Pick<Context, "machine" | "operator" | "bootId" | "version" | "control" | "machineLog" | "image">;
 
 export function machineRoutes(context: Self): Route[] {
   const gate = new CommandGate(context.bootId);
@@ -41,6 +42,7 @@ export function machineRoutes(context: Self): Route[] {
         return json({ lines: [...lines] });
       },
     },
+    imageRoute(context),
     {
       ...shared, scope: "account", id: "postMachineCommand", method: "POST", path: "/v1/machine/commands", summary: "Have this machine reboot, power off, be wiped, or change to another image, as its operator",
       body: { type: "application/json", bytesMax: COMMAND_BODY_BYTES_MAX },
@@ -56,6 +58,23 @@ export function machineRoutes(context: Self): Route[] {
       },
     },
   ];
+}
+
+/** Public: what it gives is signed, and whoever takes it checks. */
+function imageRoute({ image }: Self): Route {
+  let readers = 0;
+  return {
+    id: "getImage", method: "GET", path: "/v1/image/{part}", auth: "none", summary: "A part of the image that this machine was upgraded to, for another machine's upgrade: `godwit machine upgrade http://MACHINE:7480/v1/image`",
+    parameters: { part: { type: "string", enum: [...IMAGE_PARTS] } }, answers: { 200: { description: "Its bytes", types: ["application/octet-stream"] } },
+    run: ({ parameters, signal }) => {
+      const part = parameters["part"] as ImagePartName;
+      const held = image ?? refuseWith("image_unknown", "Cannot give the image as this machine was not started by an upgrade and has not got all of it");
+      if (readers >= IMAGE_READERS_MAX) refuseWith("busy", `Cannot give the image to more than ${IMAGE_READERS_MAX} at once`);
+      readers += 1;
+      signal.addEventListener("abort", () => (readers -= 1), { once: true });
+      return { kind: "stream", type: "application/octet-stream", write: (response) => held.write(part, response, signal) };
+    },
+  };
 }
 
 async function selfJson({ machine, operator, bootId, version, control }: Self, counter: bigint): Promise<Json> {

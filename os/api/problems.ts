@@ -21,7 +21,7 @@ const STATUS: Readonly<Record<string, number>> = {
   unsigned: 401,
   not_funded: 402,
   not_owner: 403, not_operator: 403,
-  route_unknown: 404, deployment_unknown: 404, block_unknown: 404, name_unknown: 404, transaction_unknown: 404, epoch_unknown: 404, lock_unknown: 404, configuration_missing: 404,
+  route_unknown: 404, deployment_unknown: 404, block_unknown: 404, name_unknown: 404, transaction_unknown: 404, epoch_unknown: 404, lock_unknown: 404, configuration_missing: 404, image_unknown: 404,
   method_not_allowed: 405,
   request_timeout: 408, upload_slow: 408,
   length_required: 411,

@@ -21,7 +21,7 @@ test("every word of the command line becomes a setting", () => {
   const got = settings(
     `console=tty0 console=ttyS0 panic=-1 quiet godwit.hostname=kitchen godwit.address=eth0,10.0.0.2/24,10.0.0.1 godwit.address=52:54:00:12:34:56,dhcp godwit.dns=10.0.0.1,9.9.9.9 ` +
     `godwit.ntp=10.0.0.1,time.example godwit.genesis=sha256:${DIGEST}@http://10.0.0.1/genesis godwit.checkpoint=7-1800000000-${DIGEST} godwit.peer=10.0.0.1:7482,seed.example:7000 godwit.peer=10.0.0.3:7482 ` +
-    `godwit.operator=${addressText(OPERATOR)} godwit.region=oslo godwit.zone=grid.example godwit.boot=http://10.0.0.1:8080/ godwit.join=abcdefghijklmnop_-1 godwit.api-port=80 godwit.http-port=8080`,
+    `godwit.operator=${addressText(OPERATOR)} godwit.region=oslo godwit.zone=grid.example godwit.boot=http://10.0.0.1:8080/ godwit.join=abcdefghijklmnop_-1 godwit.key=tpm godwit.api-port=80 godwit.http-port=8080`,
   );
   assert.deepEqual(got, {
     hostName: "kitchen", dns: ["10.0.0.1", "9.9.9.9"], ntp: ["10.0.0.1", "time.example"],
@@ -32,7 +32,7 @@ test("every word of the command line becomes a setting", () => {
     alone: null, isTrial: false, genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
     checkpoint: { epoch: 7, timeMs: 1_800_000_000_000n, validatorsHash: fromHex(DIGEST) },
     peers: [{ host: "10.0.0.1", port: 7482 }, { host: "seed.example", port: 7000 }, { host: "10.0.0.3", port: 7482 }],
-    operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", apiPort: 80, httpPort: 8080, console: "ttyS0",
+    operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", keyPlace: "tpm", apiPort: 80, httpPort: 8080, console: "ttyS0",
   });
 });
 
@@ -46,10 +46,19 @@ test("a command line without words of ours is a machine by itself, with DHCP", (
   assert.deepEqual(settings('godwit.hostname="kitchen" dyndbg="file a +p; godwit.nonsense=1"').hostName, "kitchen");
 });
 
+test("an address can be on a VLAN of an interface, of the one with a hardware address, or of whichever has a link", () => {
+  assert.deepEqual(settings("godwit.address=eth0.120,dhcp godwit.address=52:54:00:12:34:56.4094,10.0.0.2/24 godwit.address=.7,dhcp godwit.address=eth0,dhcp").addressing, [
+    { interface: { kind: "name", name: "eth0" }, vlan: 120, kind: "dhcp" }, { interface: { kind: "mac", mac: "52:54:00:12:34:56" }, vlan: 4094, kind: "static", network: { address: "10.0.0.2", prefix: 24 }, gateway: null },
+    { interface: { kind: "any" }, vlan: 7, kind: "dhcp" }, { interface: { kind: "name", name: "eth0" }, kind: "dhcp" },
+  ]);
+  for (const word of ["eth0.4095,dhcp", ".0,dhcp", ".,dhcp", "120,dhcp", "52:54:00:12:34:56.4095,dhcp", "eth0.120"]) assert.equal(errors(`godwit.address=${word}`)[0]?.code, "malformed", word);
+  assert.equal(errors("godwit.address=eth0.5,dhcp godwit.address=eth0.5,10.0.0.2/24")[0]?.code, "contradiction");
+});
+
 test("what is wrong is told for every word at once, with its form", () => {
   const TABLE: readonly (readonly [line: string, code: CmdlineError["code"]])[] = [
     ["godwit.adress=10.0.0.2/24", "unknown"], ["godwit.=x", "unknown"], ["godwit.constructor=x", "unknown"],
-    ["godwit.hostname=a godwit.hostname=a", "twice"],
+    ["godwit.hostname=a godwit.hostname=a", "twice"], ["godwit.key=disk", "malformed"], ["godwit.address=eth0.4095,dhcp", "malformed"],
     ["godwit.hostname=-a", "malformed"], ["godwit.hostname", "malformed"], [`godwit.hostname=${"a".repeat(64)}`, "malformed"],
     ["godwit.address=10.0.0.256/24", "malformed"], ["godwit.address=10.0.0.2", "malformed"], ["godwit.address=10.0.0.2/33", "malformed"], ["godwit.address=010.0.0.2/24", "malformed"],
     ["godwit.address=127.0.0.1/8", "malformed"], ["godwit.address=224.0.0.1/8", "malformed"],

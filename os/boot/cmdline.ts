@@ -13,10 +13,12 @@ import { type Ipv4, type Mac, type Network, isHostAddress, isWithin, parseIpv4, 
 
 /** What an interface is meant by: its name, its hardware address, or whichever has a link first. */
 export type InterfaceName = { readonly kind: "name"; readonly name: string } | { readonly kind: "mac"; readonly mac: Mac } | { readonly kind: "any" };
-export type Addressing = { readonly interface: InterfaceName } & ({ readonly kind: "dhcp" } | { readonly kind: "static"; readonly network: Network; readonly gateway: Ipv4 | null });
+/** `vlan`: on a tagged interface on top of that one, and not on it. */
+export type Addressing = { readonly interface: InterfaceName; readonly vlan?: number } & ({ readonly kind: "dhcp" } | { readonly kind: "static"; readonly network: Network; readonly gateway: Ipv4 | null });
 export type Peer = { readonly host: string; readonly port: number };
 /** Where the genesis comes from; whoever serves it, its bytes have this digest. */
 export type GenesisSource = { readonly sha256: string; readonly url: string | null };
+export type KeyPlaceName = "tpm" | "partition";
 export type Settings = {
   readonly hostName: string | null;
   /** None named: DHCP on every wired interface. */
@@ -38,6 +40,8 @@ export type Settings = {
   /** The boot server: enrolment and vault. */
   readonly bootServer: string | null;
   readonly joinToken: string | null;
+  /** Where the machine key outlives the power; null: wherever there is a place for it. */
+  readonly keyPlace: KeyPlaceName | "none" | null;
   readonly apiPort: number | null;
   readonly httpPort: number | null;
   /** Where `/dev/console` is: the last one named. */
@@ -57,6 +61,8 @@ const HOST = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 /** IFNAMSIZ less one. */
 const INTERFACE = /^[a-z][a-z0-9._-]{0,14}$/;
+/** IEEE 802.1Q: 0 and 4095 are no VLAN. */
+const VLAN_MAX = 4094;
 
 type Draft = { -readonly [Key in keyof Settings]: Settings[Key] };
 type Key = {
@@ -69,7 +75,7 @@ type Key = {
 /** Every word of ours: what it looks like, and what it sets. */
 export const KEYS: Readonly<Record<string, Key>> = {
   hostname: { form: "NAME", take: (value, draft) => text(LABEL, value, (name) => { draft.hostName = name; }) },
-  address: { form: "[INTERFACE,]dhcp or [INTERFACE,]A.B.C.D/BITS[,GATEWAY]", many: true, take: takeAddress },
+  address: { form: "[INTERFACE[.VLAN],]dhcp or [INTERFACE[.VLAN],]A.B.C.D/BITS[,GATEWAY]", many: true, take: takeAddress },
   dns: { form: "A.B.C.D[,…]", take: (value, draft) => listOf(value, SERVERS_MAX, parseIpv4, (all) => { draft.dns = all; }) },
   ntp: { form: "HOST[,…] or off", take: (value, draft) => (value === "off" ? set(() => { draft.ntp = []; }) : listOf(value, SERVERS_MAX, hostOrNull, (all) => { draft.ntp = all; })) },
   genesis: { form: "sha256:DIGEST[@URL]", take: takeGenesis },
@@ -82,6 +88,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
   zone: { form: "DOMAIN", take: (value, draft) => text(HOST, value, (name) => { draft.zone = name; }) },
   boot: { form: "http://HOST[:PORT]", take: (value, draft) => { const url = urlOrNull(value); return url === null ? "it is not such a URL" : set(() => { draft.bootServer = url.replace(/\/$/, ""); }); } },
   join: { form: "TOKEN", take: (value, draft) => text(TOKEN, value, (token) => { draft.joinToken = token; }) },
+  key: { form: "tpm, partition or none", take: (value, draft) => (value === "tpm" || value === "partition" || value === "none" ? set(() => { draft.keyPlace = value; }) : "it is none of these") },
   "api-port": { form: "PORT", take: (value, draft) => { const port = portOrNull(value); return port === null ? "a port is a number from 1 to 65535" : set(() => { draft.apiPort = port; }); } },
   "http-port": { form: "PORT", take: (value, draft) => { const port = portOrNull(value); return port === null ? "a port is a number from 1 to 65535" : set(() => { draft.httpPort = port; }); } },
 };
@@ -89,7 +96,7 @@ export const KEYS: Readonly<Record<string, Key>> = {
 export function parseCmdline(line: string): CmdlineResult {
   const errors: CmdlineError[] = [];
   const draft: Draft = {
-    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, checkpoint: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, apiPort: null, httpPort: null, console: null,
+    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, checkpoint: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, keyPlace: null, apiPort: null, httpPort: null, console: null,
   };
   const seen = new Set<string>();
   for (const word of wordsOf(line.slice(0, CMDLINE_BYTES_MAX))) {
@@ -114,7 +121,7 @@ export function parseCmdline(line: string): CmdlineResult {
 function contradictions(draft: Draft): CmdlineError[] {
   const errors: CmdlineError[] = [];
   const say = (word: string, message: string): void => void errors.push({ word, code: "contradiction", message });
-  const names = draft.addressing.map(({ interface: one }) => (one.kind === "name" ? one.name : one.kind === "mac" ? one.mac : "any"));
+  const names = draft.addressing.map(({ interface: one, vlan }) => `${one.kind === "name" ? one.name : one.kind === "mac" ? one.mac : "any"}${vlan === undefined ? "" : `.${vlan}`}`);
   for (const [index, name] of names.entries()) if (names.indexOf(name) < index) say(`${PREFIX}address`, `${PREFIX}address is given twice for ${name === "any" ? "the same (unnamed) interface" : name}`);
   if (draft.joinToken !== null && draft.bootServer === null) say(`${PREFIX}join`, `${PREFIX}join needs ${PREFIX}boot: the server that the token is for`);
   if (draft.peers.length > 0 && draft.genesis === null) say(`${PREFIX}peer`, `${PREFIX}peer needs ${PREFIX}genesis: which chain the peers are of`);
@@ -139,19 +146,23 @@ function takeAddress(value: string, draft: Draft): string | null {
   const named = parts.length > 1 || (parts[0] !== "dhcp" && parseNetwork(parts[0] ?? "") === null) ? interfaceOf(parts[0] ?? "") : null;
   const [what = "", gatewayText, ...rest] = named === null ? parts : parts.slice(1);
   if (rest.length > 0) return "it has too many parts";
-  const which: InterfaceName = named ?? { kind: "any" };
-  if (what === "dhcp") return gatewayText === undefined ? set(() => { draft.addressing = [...draft.addressing, { interface: which, kind: "dhcp" }]; }) : "with dhcp the gateway comes from the server";
+  const which = named ?? { interface: { kind: "any" } };
+  if (what === "dhcp") return gatewayText === undefined ? set(() => { draft.addressing = [...draft.addressing, { ...which, kind: "dhcp" }]; }) : "with dhcp the gateway comes from the server";
   const network = parseNetwork(what);
   if (network === null || !isHostAddress(network.address)) return `"${what}" is neither dhcp nor an address of a machine with its prefix`;
   const gateway = gatewayText === undefined ? null : parseIpv4(gatewayText);
   if (gatewayText !== undefined && (gateway === null || !isWithin(gateway, network) || gateway === network.address)) return `the gateway "${gatewayText}" is not another address of that network`;
-  return set(() => { draft.addressing = [...draft.addressing, { interface: which, kind: "static", network, gateway }]; });
+  return set(() => { draft.addressing = [...draft.addressing, { ...which, kind: "static", network, gateway }]; });
 }
 
-function interfaceOf(name: string): InterfaceName | null {
+/** A name or a hardware address, with a tag behind a dot; or the tag alone, on whichever has a link first. */
+function interfaceOf(text: string): Pick<Addressing, "interface" | "vlan"> | null {
+  const [, name = "", tag] = /^(.*?)(?:\.([1-9]\d{0,3}))?$/.exec(text) ?? [];
   const mac = parseMac(name);
-  if (mac !== null) return { kind: "mac", mac };
-  return INTERFACE.test(name) && name !== "dhcp" ? { kind: "name", name } : null;
+  const one: InterfaceName | null = mac !== null ? { kind: "mac", mac } : INTERFACE.test(name) && name !== "dhcp" ? { kind: "name", name } : name === "" && tag !== undefined ? { kind: "any" } : null;
+  if (one === null) return null;
+  if (tag === undefined) return { interface: one };
+  return Number(tag) <= VLAN_MAX ? { interface: one, vlan: Number(tag) } : null;
 }
 
 function takeGenesis(value: string, draft: Draft): string | null {

@@ -6,6 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { needs } from "#tests/require.ts";
+import { type Settings, parseCmdline } from "./cmdline.ts";
+import { addressingOf, vlansOf } from "./network.ts";
+
+function addressing(line: string): Settings {
+  const parsed = parseCmdline(line);
+  assert.ok(parsed.ok);
+  return parsed.settings;
+}
 
 test("a machine whose router is not within its network has its address and a way out by it; one whose router cannot be has its address", (t) => {
   if (!needs(t, "root")) return;
@@ -36,4 +44,18 @@ test("a machine whose router is not within its network has its address and a way
   assert.equal(status, 0, stderr);
   assert.deepEqual(stdout.trim().split(" ").toSorted(), ["10.91.0.2", "10.92.0.2"]);
   assert.match(ip("-n", name, "route"), /default via 172\.31\.1\.1 dev left0 .*onlink/);
+});
+
+test("a tagged interface is made on the one that is named, or on the first with a link, once, and never on itself", () => {
+  const eth = (index: number, name: string, mac: string): { index: number; name: string; mac: string } => ({ index, name, mac });
+  const [zero, one] = [eth(2, "eth0", "52:54:00:00:00:01"), eth(3, "eth1", "52:54:00:00:00:02")];
+  const named = addressing("godwit.address=eth1.5,dhcp godwit.address=52:54:00:00:00:01.120,10.0.0.2/24 godwit.address=eth9.3,dhcp");
+  const asked = [["eth1.5", 5, 3], ["eth0.120", 120, 2]];
+  assert.deepEqual(vlansOf(named, [zero, one], null).map(({ name, tag, parent }) => [name, tag, parent]), asked);
+  const there = [zero, one, eth(4, "eth1.5", one.mac), eth(5, "eth0.120", zero.mac)];
+  assert.deepEqual(vlansOf(named, there, null).map(({ name, tag, parent }) => [name, tag, parent]), asked, "a VLAN has the hardware address of what it is on");
+  assert.deepEqual(vlansOf(addressing("godwit.address=.7,dhcp"), [zero, one], null), []);
+  assert.deepEqual(vlansOf(addressing("godwit.address=.7,dhcp"), [zero, one], 3).map(({ name }) => name), ["eth1.7"]);
+  assert.equal(vlansOf(addressing("godwit.address=averylongname0.120,dhcp"), [eth(2, "averylongname0", zero.mac)], null)[0]?.name, "averylongna.120");
+  assert.equal(addressingOf(named, zero, true), null, "the one below has no address of its own");
 });

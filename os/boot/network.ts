@@ -2,12 +2,14 @@
  * The network of a machine: every wired interface up, each with the address that the command line gives it or DHCP does, a way out, name
  * servers. Lives as long as the machine: leases are renewed, links come and go.
  *
+ * A VLAN is an interface of its own on top of one; the one below has an address only where the command line gives it one too.
+ *
  * Rules: interfaces are taken in the kernel's order, and of several ways out the first interface's is taken; what the command line says
  * goes before what a lease says; a fault of one interface leaves the others alone.
  */
 import { writeFile } from "node:fs/promises";
 import { messageOf } from "../error.ts";
-import { LINK_ETHERNET, LINK_LOOPBACK, type Link, addAddress, readLinks, removeAddress, removeDefaultRoute, setDefaultRoute, setLinkUp } from "../linux/netlink.ts";
+import { LINK_ETHERNET, LINK_LOOPBACK, type Link, addAddress, addVlan, readLinks, removeAddress, removeDefaultRoute, setDefaultRoute, setLinkUp } from "../linux/netlink.ts";
 import { type Ipv4, isWithin, parseMac } from "./addresses.ts";
 import type { Addressing, InterfaceName, Settings } from "./cmdline.ts";
 import type { Lease } from "./dhcp.ts";
@@ -18,6 +20,8 @@ import { resolverText } from "./dns.ts";
 const LOOK_MS = 1_000;
 const LOOK_MS_FIRST = 50;
 const METRIC_FIRST = 100;
+/** IFNAMSIZ less one. */
+const INTERFACE_NAME_LENGTH_MAX = 15;
 const RESOLVER_FILE = "/etc/resolv.conf";
 
 export type Interface = { readonly name: string; readonly address: Ipv4; readonly prefix: number; readonly router: Ipv4 | null; readonly lease: Lease | null };
@@ -36,17 +40,33 @@ export type NetworkOptions = {
 };
 type Entry = { readonly link: Link; readonly metric: number; hasCarrier: boolean; addressing: Addressing | null; client: DhcpClient | null; isStarting: boolean; given: Interface | null };
 
+export type Vlan = { readonly name: string; readonly tag: number; readonly parent: number; readonly addressing: Addressing };
+
+/** The tagged interfaces that the command line asks for on these, and what they are called. `anyParent`: which one has a link first. */
+export function vlansOf(settings: Pick<Settings, "addressing">, links: readonly Pick<Link, "index" | "name" | "mac">[], anyParent: number | null): Vlan[] {
+  return settings.addressing.flatMap((addressing): Vlan[] => {
+    const { interface: which, vlan: tag } = addressing;
+    if (tag === undefined) return [];
+    const suffix = `.${tag}`;
+    const parent = links.find(({ index, name, mac }) => !name.endsWith(suffix) && (which.kind === "any" ? index === anyParent : which.kind === "name" ? which.name === name : which.mac === mac));
+    return parent === undefined ? [] : [{ name: `${parent.name.slice(0, INTERFACE_NAME_LENGTH_MAX - suffix.length)}${suffix}`, tag, parent: parent.index, addressing }];
+  });
+}
+
 /** How an interface gets its address, or null when nothing is said of it though something is of others. */
 export function addressingOf(settings: Pick<Settings, "addressing">, link: Pick<Link, "name" | "mac">, takesUnnamed: boolean): Addressing | null {
   if (settings.addressing.length === 0) return { interface: { kind: "any" }, kind: "dhcp" };
   const means = (which: InterfaceName): boolean => (which.kind === "name" ? which.name === link.name : which.kind === "mac" && which.mac === link.mac);
-  return settings.addressing.find(({ interface: which }) => means(which)) ?? (takesUnnamed ? settings.addressing.find(({ interface: which }) => which.kind === "any") : undefined) ?? null;
+  const untagged = settings.addressing.filter(({ vlan }) => vlan === undefined);
+  return untagged.find(({ interface: which }) => means(which)) ?? (takesUnnamed ? untagged.find(({ interface: which }) => which.kind === "any") : undefined) ?? null;
 }
 
 export function startNetwork(options: NetworkOptions): Network {
   const entries = new Map<number, Entry>();
   const ready = Promise.withResolvers<void>();
   let timer: NodeJS.Timeout | undefined;
+  let anyParent: number | null = null;
+  const refused = new Set<string>();
   let isStopped = false;
 
   const current = (): Interface[] => [...entries.values()].toSorted((a, b) => a.metric - b.metric).flatMap(({ given }) => (given === null ? [] : [given])).toSorted((a, b) => Number(b.router !== null) - Number(a.router !== null));
@@ -98,20 +118,40 @@ export function startNetwork(options: NetworkOptions): Network {
     }
   };
   const apply = (entry: Entry): void => {
-    const taken = [...entries.values()].some((other) => other !== entry && other.addressing?.interface.kind === "any" && other.addressing.kind === "static");
+    const taken = [...entries.values()].some((other) => other !== entry && other.addressing?.interface.kind === "any" && other.addressing.vlan === undefined && other.addressing.kind === "static");
     entry.addressing ??= addressingOf(options.settings, entry.link, entry.hasCarrier && !taken);
     const how = entry.addressing;
     if (how === null) return;
     if (how.kind === "dhcp") void startDhcp(entry).catch((error: unknown) => options.onLine(`${entry.link.name}: ${messageOf(error)}`));
     else if (entry.given === null) give(entry, { name: entry.link.name, ...how.network, router: how.gateway, lease: null });
   };
+  /** Makes those that are not there yet. */
+  const tagged = (links: readonly Link[]): ReadonlyMap<string, Vlan> => {
+    const wired = links.filter(({ type }) => type === LINK_ETHERNET);
+    anyParent ??= wired.find(({ hasCarrier }) => hasCarrier)?.index ?? null;
+    const vlans = vlansOf(options.settings, wired, anyParent);
+    for (const { name, tag, parent } of vlans) {
+      if (links.some((link) => link.name === name)) continue;
+      try {
+        addVlan(parent, name, tag);
+        options.onLine(`${name}: VLAN ${tag}`);
+      } catch (error) {
+        if (!refused.has(name)) options.onLine(`${name}: ${messageOf(error)}`);
+        refused.add(name);
+      }
+    }
+    return new Map(vlans.map((vlan) => [vlan.name, vlan]));
+  };
   const look = (): void => {
-    for (const link of readLinks()) {
+    const links = readLinks();
+    const vlans = tagged(links);
+    for (const link of links) {
       if (link.type === LINK_LOOPBACK && !link.isUp) setLinkUp(link.index);
       if (link.type !== LINK_ETHERNET) continue;
       let entry = entries.get(link.index);
       if (entry === undefined) {
         entry = { link, metric: METRIC_FIRST + entries.size, hasCarrier: false, addressing: null, client: null, isStarting: false, given: null };
+        entry.addressing = vlans.get(link.name)?.addressing ?? null;
         entries.set(link.index, entry);
       }
       const known = entry;

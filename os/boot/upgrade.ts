@@ -14,6 +14,8 @@ import { IMAGE_FETCH_MS_MAX, IMAGE_PART_BYTES_MAX } from "../limits.ts";
 import type { Identity } from "./identity.ts";
 import { type ImagePart, type Manifest, readManifest } from "./manifest.ts";
 
+/** What goes behind the next image's initramfs, made of its manifest and kernel. */
+export type Tail = (manifest: Uint8Array, kernel: FileHandle) => Promise<Uint8Array>;
 /** Open for reading, and without a name: what was written and hashed is what is read, whoever writes beside it. */
 export type NextImage = AsyncDisposable & { readonly manifest: Manifest; readonly kernel: FileHandle; readonly initramfs: FileHandle };
 
@@ -23,7 +25,7 @@ const TRIAL_WORD = "godwit.trial=1";
 const PARTS = ["vmlinuz", "initramfs"] as const;
 
 /** Fetches and checks the image in the folder `url`. Its parts take room in `directory` until they are closed, and have no names there. */
-export async function fetchImage(url: string, directory: string, identity: Pick<Identity, "signer" | "release">, nowMs: number): Promise<NextImage> {
+export async function fetchImage(url: string, directory: string, identity: Pick<Identity, "signer" | "release">, nowMs: number, tail: Tail = async () => new Uint8Array()): Promise<NextImage> {
   if (identity.signer === null) throw new AgentError("image_unsigned", "Cannot upgrade this machine: its image was built without a signing key, so it knows nobody whose images it may take");
   const signal = AbortSignal.timeout(IMAGE_FETCH_MS_MAX);
   const base = url.replace(/\/?$/, "/");
@@ -36,7 +38,8 @@ export async function fetchImage(url: string, directory: string, identity: Pick<
   for (const name of PARTS) {
     const part = manifest.parts.find((one) => one.name === name);
     if (part === undefined) throw new AgentError("manifest_refused", `Cannot use the image: its manifest names no ${name}`);
-    handles.push(opened.use(await keep(`${base}${name}`, part, join(folder, name), signal)));
+    const behind = name === "initramfs" ? await tail(signed, handles[0]!) : new Uint8Array();
+    handles.push(opened.use(await keep(`${base}${name}`, part, join(folder, name), behind, signal)));
   }
   await rm(folder, { recursive: true });
   const kept = opened.move();
@@ -68,7 +71,7 @@ async function gather(url: string, bytesMax: number, signal: AbortSignal): Promi
   return Buffer.concat(chunks);
 }
 
-async function keep(url: string, { name, sha256, bytes }: ImagePart, file: string, signal: AbortSignal): Promise<FileHandle> {
+async function keep(url: string, { name, sha256, bytes }: ImagePart, file: string, behind: Uint8Array, signal: AbortSignal): Promise<FileHandle> {
   if (!Number.isSafeInteger(bytes) || bytes > IMAGE_PART_BYTES_MAX) throw new AgentError("manifest_refused", `Cannot use the image: its ${name} has ${bytes} bytes`);
   const wrong = (why: string): AgentError => new AgentError("image_wrong", `Cannot use ${url}: ${why}`);
   const hash = createHash("sha256");
@@ -87,6 +90,8 @@ async function keep(url: string, { name, sha256, bytes }: ImagePart, file: strin
       await out.writeFile(chunk);
     }
     if (length !== bytes || hash.digest("hex") !== sha256) throw wrong("its bytes are not those of its manifest");
+    // The kernel takes a second archive after the first at a multiple of four.
+    if (behind.length > 0) await out.writeFile(Buffer.concat([new Uint8Array((4 - (length % 4)) % 4), behind]));
     return written;
   } catch (error) {
     await written.close();

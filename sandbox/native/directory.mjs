@@ -16,13 +16,13 @@ export function cacheDirectory() {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "godwit");
 }
 
-/** Everything that cargo reads from the workspace, in a fixed order. */
+/** Everything that cargo reads from the workspace for these products, in a fixed order: PID 1 of the image is none of them. */
 function sources(directory) {
   const files = [];
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
     if (entry.isDirectory()) {
-      if (entry.name !== "target") files.push(...sources(path));
+      if (entry.name !== "target" && path !== join(workspaceDirectory, "init")) files.push(...sources(path));
     } else if (/\.(rs|toml|lock)$/.test(entry.name)) files.push(path);
   }
   return files.sort((a, b) => (a < b ? -1 : 1));

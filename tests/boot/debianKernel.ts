@@ -6,7 +6,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { CpioEntry } from "#tools/image/cpio.ts";
+import type { CpioEntry } from "#os/boot/cpio.ts";
 import { unpacked } from "#tools/image/packages.ts";
 import type { Pin } from "#tools/image/pins.ts";
 

@@ -37,6 +37,8 @@ export type QemuOptions = {
   readonly memoryMib?: number;
   /** What boots: `-kernel`, `-initrd`, drives, firmware. */
   readonly boot: readonly string[];
+  /** A restart of the machine is one, and not the end of it. */
+  readonly reboots?: boolean;
   /** Default: one virtio card behind QEMU's own router. */
   readonly network?: (forward: string) => readonly string[];
 };
@@ -45,7 +47,7 @@ export const directBoot = (folder: string, words: readonly string[]): string[] =
   ["-kernel", join(folder, "vmlinuz"), "-initrd", join(folder, "initramfs"), "-append", [...TEST_WORDS, ...words].join(" ")];
 const oneCard = (forward: string): string[] => ["-netdev", `user,id=n0${forward}`, "-device", "virtio-net-pci,netdev=n0,romfile="];
 
-export async function startQemu({ memoryMib = 1024, boot, network = oneCard }: QemuOptions): Promise<Qemu> {
+export async function startQemu({ memoryMib = 1024, boot, network = oneCard, reboots = false }: QemuOptions): Promise<Qemu> {
   const folder = mkdtempSync(join(tmpdir(), "godwit-qemu-"));
   const [apiPort, httpPort] = [await freePort(), await freePort()];
   const serialFile = join(folder, "serial");
@@ -53,7 +55,7 @@ export async function startQemu({ memoryMib = 1024, boot, network = oneCard }: Q
   writeFileSync(serialFile, "");
   const startedMs = performance.now();
   const child = spawn("qemu-system-x86_64", [
-    "-M", "q35,smm=on", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", String(memoryMib), "-display", "none", "-no-reboot",
+    "-M", "q35,smm=on", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", String(memoryMib), "-display", "none", ...(reboots ? [] : ["-no-reboot"]),
     "-serial", `file:${serialFile}`, "-monitor", `unix:${monitorSocket},server,nowait`, ...boot, ...network(`,hostfwd=tcp:127.0.0.1:${apiPort}-:7480,hostfwd=tcp:127.0.0.1:${httpPort}-:80`),
   ], { stdio: ["ignore", "ignore", "pipe"] });
   let complaints = "";

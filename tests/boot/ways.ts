@@ -6,29 +6,27 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { copyFileSync, createReadStream, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { addressText } from "#chain/codec/address.ts";
 import { keyPair, openKey } from "#os/keys.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
-import { ApiClient } from "#tools/cli/client.ts";
 import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
 import { debianKernel } from "./debianKernel.ts";
 import { NETBOOT_WAYS } from "./netbootLab.ts";
 import { joinsThroughServer, netboots } from "./netbootWays.ts";
+import { upgrade, upgradeFails } from "./upgradeWays.ts";
 import { type Qemu, type QemuOptions, directBoot, startQemu } from "./qemu.ts";
 
 const JOIN_MS_MAX = 240_000;
 const OFF_MS_MAX = 35_000;
 const FIRMWARE = "/usr/share/OVMF";
 const SNAKEOIL = "/usr/share/ovmf/PkKek-1-snakeoil";
-const WORDS = [`godwit.alone=${addressText(keyPair(new Uint8Array(32).fill(9)).address)}`, "no_timer_check", "panic=-1"];
+const OWNER = keyPair(new Uint8Array(32).fill(9));
+const WORDS = [`godwit.alone=${addressText(OWNER.address)}`, "no_timer_check", "panic=-1"];
 
 type Stage = { readonly work: string; readonly plain: string; signed(): Promise<string>; /** Names no chain: the network does. */ bare(): Promise<string> };
 type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Readonly<Record<string, unknown>> | void> };
@@ -80,7 +78,8 @@ const WAYS: readonly Way[] = [
       boot: directBoot(plain, WORDS), network: (forward) => ["-netdev", "hubport,id=n0,hubid=7", "-device", "e1000e,netdev=n0,romfile=", "-netdev", `user,id=n1${forward}`, "-device", "virtio-net-pci,netdev=n1,romfile="],
     }, async (machine) => assert.match(machine.serial(), / address +\d+ ms eth\d 10\.0\.2\.15\/24/)),
   },
-  { name: "upgrade, and one that is refused", run: upgraded },
+  { name: "upgrade", run: ({ work }) => upgrade({ work, words: WORDS, owner: OWNER }) },
+  { name: "upgrade-fails", run: ({ work }) => upgradeFails({ work, words: WORDS, owner: OWNER }) },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
   ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: async ({ bare }) => netboots(way, await bare()) })),
   { name: "netboot, joins a chain through the boot server", run: async ({ bare }) => joinsThroughServer(await bare(), 1) },
@@ -148,40 +147,6 @@ async function withoutDhcp({ plain }: Stage): Promise<void> {
   assert.doesNotMatch(machine.serial(), / address +\d+ ms/);
   await machine.monitor("system_powerdown");
   assert.equal(await Promise.race([machine.off, sleep(OFF_MS_MAX, "still on", { ref: false })]), 0);
-}
-
-/** The operator has the machine take an image that another signed, which it does not, and then the next release. */
-async function upgraded({ work }: Stage): Promise<Readonly<Record<string, unknown>>> {
-  const [own, other] = [new Uint8Array(32).fill(11), new Uint8Array(32).fill(12)];
-  const build = async (name: string, release: number, signingSeed: Uint8Array): Promise<string> => {
-    const out = join(work, name);
-    mkdirSync(out);
-    await buildImage({ target: "uki", effort: "quick", out, words: WORDS, release, signingSeed });
-    return out;
-  };
-  const [first, next, foreign] = [await build("first", 1, own), await build("next", 2, own), await build("foreign", 3, other)];
-  const server = createServer((request, response) => {
-    const [, folder, name] = /^\/(next|foreign)\/(manifest|vmlinuz|initramfs)$/.exec(request.url ?? "") ?? [];
-    if (name === undefined) return void response.writeHead(404).end();
-    response.writeHead(200);
-    createReadStream(join(folder === "next" ? next : foreign, name)).pipe(response);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const url = (folder: string): string => `http://10.0.2.2:${(server.address() as AddressInfo).port}/${folder}`;
-  const { seed, address } = keyPair(new Uint8Array(32).fill(9));
-  try {
-    return await boots({ boot: directBoot(first, [...WORDS, `godwit.operator=${addressText(address)}`]) }, async (machine) => {
-      const client = new ApiClient({ url: `http://127.0.0.1:${machine.apiPort}`, signer: { address, seed } });
-      await client.command("upgrade", url("foreign"));
-      await machine.printed(/upgrade +FAILED .*which nobody named/, 60_000);
-      await client.command("upgrade", url("next"));
-      await machine.printed(/stopping +upgrade to [\d.]+, release 2[\s\S]*starting the next kernel[\s\S]*agent +\d+ ms accepts work/, JOIN_MS_MAX);
-      await client.close();
-    });
-  } finally {
-    server.close();
-    server.closeAllConnections();
-  }
 }
 
 /** The second build has a cache of its own, with the kernel and the sandbox's native parts only, and another folder. */

@@ -10,6 +10,7 @@ import { machineRoutes } from "#os/api/machine.ts";
 import { type Route, json } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi } from "#os/api/server.ts";
+import type { HeldImage } from "#os/boot/carried.ts";
 import { Way } from "#os/boot/ending.ts";
 import { remoteControl } from "#os/boot/remote.ts";
 import { COMMAND_DELAY_MS, MACHINE_LINES_MAX } from "#os/limits.ts";
@@ -26,7 +27,7 @@ const COMMANDS = "/v1/machine/commands";
 
 type World = { readonly port: number; readonly done: MachineCommand[]; readonly log: MachineLog; readonly as: (n: number) => Signer; call(signer: Signer, path: string, body?: object, changes?: Parameters<typeof authorization>[2]): Promise<HttpAnswer> };
 
-async function world(t: TestContext, options: { operator?: Address; isImage?: boolean; bootId?: Hex; control?: MachineControl } = {}): Promise<World> {
+async function world(t: TestContext, options: { operator?: Address; isImage?: boolean; bootId?: Hex; control?: MachineControl; image?: HeldImage } = {}): Promise<World> {
   const { operator = accountOf(OPERATOR), isImage = true, bootId = BOOT } = options;
   const done: MachineCommand[] = [];
   const log = new MachineLog();
@@ -46,7 +47,7 @@ async function world(t: TestContext, options: { operator?: Address; isImage?: bo
   };
   const server = await serveApi({
     door, chainId: CHAIN, machine, operator, now: Date.now, keysOf, checkOwner: () => {},
-    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, ...(isImage ? { control: options.control ?? { commands: COMMANDS_ALL, carryOut: (command: MachineCommand) => void done.push(command) } } : {}) })],
+    routes: [status, ...machineRoutes({ machine, operator, bootId, version: "1", machineLog: log, image: options.image ?? null, ...(isImage ? { control: options.control ?? { commands: COMMANDS_ALL, carryOut: (command: MachineCommand) => void done.push(command) } } : {}) })],
   });
   t.after(() => server.stop());
   const as = (n: number): Signer => ({ seed: seedOf(n), chainId: CHAIN, machine });
@@ -125,7 +126,7 @@ test("while one upgrade is under way another is refused; after it has failed one
   const ends: ((error: Error) => void)[] = [];
   const begun: string[] = [];
   const way = new Way([], () => {}, () => {});
-  const control = remoteControl(way, "/nowhere", () => {}, (_way, url) => {
+  const control = remoteControl(way, "/nowhere", () => {}, (_way, _directory, url) => {
     begun.push(url);
     return new Promise((_resolve, reject) => void ends.push(reject));
   });
@@ -140,6 +141,26 @@ test("while one upgrade is under way another is refused; after it has failed one
   assert.equal((await upgrade(4)).status, 202);
   await settled();
   assert.deepEqual(begun, ["http://10.0.0.1/1", "http://10.0.0.1/4"]);
+});
+
+test("a machine gives the image that it was upgraded to, unsigned, to two at once; one that has none says so", async (t) => {
+  assert.deepEqual(outcome(await http({ port: (await world(t)).port, path: "/v1/image/vmlinuz" })), [404, "image_unknown"]);
+  const held = Promise.withResolvers<void>();
+  const image: HeldImage = {
+    write: async (part, to) => {
+      if (part === "initramfs") await held.promise;
+      to.write(part);
+    },
+  };
+  const { port } = await world(t, { image });
+  assert.equal((await http({ port, path: "/v1/image/manifest" })).text, "manifest");
+  assert.deepEqual(outcome(await http({ port, path: "/v1/image/passwd" })), [400, "parameter_invalid"]);
+  const slow = [http({ port, path: "/v1/image/initramfs" }), http({ port, path: "/v1/image/initramfs" })];
+  const busy = async (): Promise<boolean> => (await http({ port, path: "/v1/image/vmlinuz" })).status === 503;
+  while (!(await busy()));
+  held.resolve();
+  for (const answer of await Promise.all(slow)) assert.equal(answer.text, "initramfs");
+  while (await busy());
 });
 
 test("what is no command is refused, whatever is in it", () => {

@@ -13,12 +13,12 @@ import { publicKeyOf } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { type Target, checkHost } from "./checks.ts";
-import { type CpioEntry, writeCpio } from "./cpio.ts";
 import { writeStick } from "./disk.ts";
 import { ImageError } from "./errors.ts";
 import { buildInit } from "./init.ts";
 import { writeIso } from "./iso.ts";
 import { buildKernel, kernelInCache } from "./kernel.ts";
+import { type CpioEntry, initramfsEntries, writeCpio } from "#os/boot/cpio.ts";
 import { type Manifest, partOf, signManifest } from "#os/boot/manifest.ts";
 import { unpacked } from "./packages.ts";
 import { LOADERS } from "./pins.ts";
@@ -71,11 +71,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     const { release = 1, releasedAt = RELEASED_AT, expiresAt = "2027-12-31T00:00:00Z" } = options;
     const root = await buildRoot(cache, work, effort, { signer: options.signingSeed === undefined ? null : hex(publicKeyOf(options.signingSeed)), release, releasedAt });
     step.done("root file system");
-    const initramfs = writeCpio([
-      { kind: "device", path: "dev/console", major: 5, minor: 1, mode: 0o600 }, { kind: "folder", path: "root" },
-      { kind: "file", path: "init", content: init, executable: true }, { kind: "file", path: "root.squashfs", content: await readFile(root.file) },
-      ...(options.otherKernel?.entries ?? []),
-    ]);
+    const initramfs = writeCpio([...initramfsEntries(init, await readFile(root.file)), ...(options.otherKernel?.entries ?? [])]);
     const cmdline = [...KERNEL_WORDS, ...(options.words ?? [])].join(" ");
     const version = await readVersion();
     const stub = await readFile(join(await unpacked(LOADERS[0]!, cache), "usr/lib/systemd/boot/efi/linuxx64.efi.stub"));

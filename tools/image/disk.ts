@@ -1,10 +1,12 @@
 /**
  * A disk image for a stick: a GPT with one EFI system partition (FAT32), which new firmware starts the unified image from, and old
- * firmware (BIOS) the same kernel by syslinux. Without root and without loop devices; same inputs, same bytes.
+ * firmware (BIOS) the same kernel by syslinux; and a blank one, which the machine keeps its key on. Without root and without loop
+ * devices; same inputs, same bytes.
  */
 import { readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import { KEY_PARTITION_NAME } from "#os/boot/keyPartition.ts";
 import { unpacked } from "./packages.ts";
 import { LOADERS } from "./pins.ts";
 import { run } from "./processes.ts";
@@ -19,6 +21,9 @@ const EFI_SYSTEM = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 /** Fixed, so that two builds are the same; machines do not look at them. */
 const DISK_GUID = "676f6477-6974-4000-8000-000000000001";
 const PARTITION_GUID = "676f6477-6974-4000-8000-000000000002";
+/** A type of ours: no other system takes it for one of its own. */
+const KEY_TYPE = "676f6477-6974-4000-8000-6b6579000000";
+const KEY_GUID = "676f6477-6974-4000-8000-000000000003";
 const LEGACY_BOOTABLE = 4n;
 const BOOT_CODE_BYTES = 440;
 /** FAT dates files: all of them to this second. */
@@ -55,10 +60,11 @@ export async function writeFat(work: string, sectors: number, files: Readonly<Re
   return path;
 }
 
-/** A disk: protective MBR with boot code, GPT, the partition, GPT again. */
+/** A disk: protective MBR with boot code, GPT, the partition, the one for the key, GPT again. */
 function withTable(partition: Uint8Array, bootCode: Uint8Array): Uint8Array {
   const partitionSectors = partition.length / SECTOR;
-  const total = FIRST_SECTOR + partitionSectors + FIRST_SECTOR;
+  const keyAt = FIRST_SECTOR + partitionSectors;
+  const total = keyAt + FIRST_SECTOR + FIRST_SECTOR;
   const disk = new Uint8Array(total * SECTOR);
   const view = new DataView(disk.buffer);
   disk.set(bootCode, 0);
@@ -68,19 +74,26 @@ function withTable(partition: Uint8Array, bootCode: Uint8Array): Uint8Array {
   view.setUint32(458, total - 1, true);
   disk.set([0x55, 0xaa], 510);
   const table = new Uint8Array(ENTRIES * ENTRY_BYTES);
-  const entry = new DataView(table.buffer);
-  table.set(guidBytes(EFI_SYSTEM), 0);
-  table.set(guidBytes(PARTITION_GUID), 16);
-  entry.setBigUint64(32, BigInt(FIRST_SECTOR), true);
-  entry.setBigUint64(40, BigInt(FIRST_SECTOR + partitionSectors - 1), true);
-  entry.setBigUint64(48, LEGACY_BOOTABLE, true);
-  for (const [index, letter] of ["E", "S", "P"].entries()) entry.setUint16(56 + index * 2, letter.charCodeAt(0), true);
+  table.set(tableEntry(EFI_SYSTEM, PARTITION_GUID, FIRST_SECTOR, partitionSectors, LEGACY_BOOTABLE, "ESP"), 0);
+  table.set(tableEntry(KEY_TYPE, KEY_GUID, keyAt, FIRST_SECTOR, 0n, KEY_PARTITION_NAME), ENTRY_BYTES);
   disk.set(table, 2 * SECTOR);
   disk.set(table, (total - 1 - TABLE_SECTORS) * SECTOR);
   disk.set(header(table, 1, total - 1, 2, total), SECTOR);
   disk.set(header(table, total - 1, 1, total - 1 - TABLE_SECTORS, total), (total - 1) * SECTOR);
   disk.set(partition, FIRST_SECTOR * SECTOR);
   return disk;
+}
+
+function tableEntry(type: string, guid: string, first: number, sectors: number, flags: bigint, name: string): Uint8Array {
+  const bytes = new Uint8Array(ENTRY_BYTES);
+  const view = new DataView(bytes.buffer);
+  bytes.set(guidBytes(type), 0);
+  bytes.set(guidBytes(guid), 16);
+  view.setBigUint64(32, BigInt(first), true);
+  view.setBigUint64(40, BigInt(first + sectors - 1), true);
+  view.setBigUint64(48, flags, true);
+  for (let at = 0; at < name.length; at++) view.setUint16(56 + at * 2, name.charCodeAt(at), true);
+  return bytes;
 }
 
 function header(table: Uint8Array, own: number, other: number, tableAt: number, total: number): Uint8Array {

@@ -8,7 +8,7 @@ import test, { type TestContext } from "node:test";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { AgentError } from "#os/error.ts";
 import { type Manifest, partOf, readManifest, signManifest } from "#os/boot/manifest.ts";
-import { writeCpio } from "./cpio.ts";
+import { writeCpio } from "#os/boot/cpio.ts";
 import { stripElf } from "./elf.ts";
 import { ImageError } from "./errors.ts";
 import { openFolders } from "./root.ts";

@@ -22,7 +22,7 @@ const SHARED_OBJECTS: readonly (readonly [library: string, file: string])[] = [
   ["libc6", "lib/x86_64-linux-gnu/libdl.so.2"], ["libc6", "lib/x86_64-linux-gnu/libpthread.so.0"], ["libstdc++6", "usr/lib/x86_64-linux-gnu/libstdc++.so.6"],
   ["libgcc-s1", "lib/x86_64-linux-gnu/libgcc_s.so.1"], ["libatomic1", "usr/lib/x86_64-linux-gnu/libatomic.so.1"],
 ];
-const EMPTY_FOLDERS = ["dev", "proc", "sys", "run", "tmp", "var", "root"];
+const EMPTY_FOLDERS = ["dev", "proc", "sys", "run", "tmp", "var", "root", "carried"];
 const FOLDER_MODE = 0o755;
 const EPOCH = new Date(0);
 /** Level 19 takes a minute and saves a tenth; 15 is what a build on the way to a test uses. */

@@ -6,6 +6,9 @@
 //!
 //! What Node asks for it says by its exit code (`POWER_OFF`, …); any other end is a crash. A signal that asks the machine to stop
 //! is handed on to Node, which has `STOP_SECONDS_MAX` to drain and end; then it goes on without it.
+//!
+//! Node says that it lives by SIGUSR1. When it does not for `SILENT_SECONDS_MAX`, the machine restarts: others have its leases since
+//! long. The watchdog of the machine (a chip, or the kernel's own) does the same when PID 1 or the kernel hangs.
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,6 +17,8 @@ use std::time::{Duration, Instant};
 use std::{fs, io, mem, ptr};
 
 const ROOT_IMAGE: &str = "/root.squashfs";
+/// What the kernel before handed on at an upgrade (os/boot/carried.ts); the root has an empty folder of that name.
+const CARRIED: &CStr = c"/carried";
 const NODE: &[&CStr] = &[c"/bin/node", c"--disable-warning=ExperimentalWarning", c"/godwit/os/init.js"];
 const ENVIRONMENT: &[&CStr] = &[c"HOME=/var", c"PATH=/bin", c"GODWIT_NATIVE=/godwit/native", c"NODE_ENV=production"];
 
@@ -27,6 +32,11 @@ const STOP_SECONDS_MAX: u64 = 30;
 const CRASHES_MAX: usize = 5;
 const CRASH_WINDOW: Duration = Duration::from_secs(600);
 const PAUSE_AFTER_CRASH: Duration = Duration::from_millis(500);
+/// os/init.ts says so every five seconds, from its first line on; a start on a busy emulator takes half a minute.
+const SILENT_SECONDS_MAX: u64 = 120;
+const WATCHDOG_SECONDS: libc::c_int = 60;
+/// Out of memory ends what a tenant runs. What the agent starts it makes the first to go (sandbox/firstToGo.ts).
+const LAST_TO_GO: &str = "-1000";
 
 fn main() {
     if unsafe { libc::getpid() } != 1 {
@@ -39,10 +49,12 @@ fn main() {
         end(RESTART);
     }
     raise_limits();
+    last_to_go();
     let signals = block_signals();
+    let mut watchdog = open_watchdog();
     let mut crashes: Vec<Instant> = Vec::new();
     loop {
-        let status = run_node(&signals);
+        let status = run_node(&signals, &mut watchdog);
         stop_all();
         if libc::WIFEXITED(status) && matches!(libc::WEXITSTATUS(status), POWER_OFF | RESTART | KEXEC) {
             end(libc::WEXITSTATUS(status));
@@ -80,6 +92,9 @@ fn enter_root() -> io::Result<()> {
     if fs::exists(ROOT_IMAGE)? {
         let device = attach_loop(ROOT_IMAGE)?;
         mount(&device, "/root", c"squashfs", libc::MS_RDONLY | libc::MS_NODEV | libc::MS_NOSUID, c"")?;
+        if fs::exists("/carried")? {
+            checked(unsafe { libc::mount(CARRIED.as_ptr(), c"/root/carried".as_ptr(), ptr::null(), libc::MS_BIND, ptr::null()) })?;
+        }
         std::env::set_current_dir("/root")?;
         checked(unsafe { libc::mount(c".".as_ptr(), c"/".as_ptr(), ptr::null(), libc::MS_MOVE, ptr::null()) })?;
         checked(unsafe { libc::chroot(c".".as_ptr()) })?;
@@ -140,6 +155,24 @@ fn raise_limits() {
     }
 }
 
+/// Its children begin with the same.
+fn last_to_go() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", LAST_TO_GO) {
+        say(&format!("Cannot keep the kernel from ending the agent when memory is short: {error}"));
+    }
+}
+
+/// The first one: a chip where there is one, else the kernel's own. From then on it restarts the machine unless it is petted.
+fn open_watchdog() -> Option<File> {
+    const WDIOC_SETTIMEOUT: libc::c_ulong = 0xC004_5706;
+    let watchdog = OpenOptions::new().write(true).open("/dev/watchdog").ok()?;
+    let mut seconds = WATCHDOG_SECONDS;
+    if unsafe { libc::ioctl(watchdog.as_raw_fd(), WDIOC_SETTIMEOUT as _, &mut seconds) } < 0 {
+        say(&format!("Cannot set the watchdog to {WATCHDOG_SECONDS} s: {}", io::Error::last_os_error()));
+    }
+    Some(watchdog)
+}
+
 fn block_signals() -> libc::sigset_t {
     unsafe {
         let mut all: libc::sigset_t = mem::zeroed();
@@ -152,7 +185,7 @@ fn block_signals() -> libc::sigset_t {
 }
 
 /// Starts Node and waits for its end, reaping everybody's orphans meanwhile.
-fn run_node(signals: &libc::sigset_t) -> i32 {
+fn run_node(signals: &libc::sigset_t, watchdog: &mut Option<File>) -> i32 {
     let node = unsafe { libc::fork() };
     if node == 0 {
         exec_node(signals);
@@ -162,7 +195,11 @@ fn run_node(signals: &libc::sigset_t) -> i32 {
     }
     let mut deadline: Option<Instant> = None;
     let mut way = POWER_OFF;
+    let mut heard = Instant::now();
     loop {
+        if let Some(watchdog) = watchdog {
+            let _ = watchdog.write_all(b"\0");
+        }
         let mut status = 0;
         loop {
             let reaped = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
@@ -177,8 +214,15 @@ fn run_node(signals: &libc::sigset_t) -> i32 {
             say(&format!("the agent has not stopped within {STOP_SECONDS_MAX} s: going on without it"));
             return way << 8;
         }
+        if deadline.is_none() && heard.elapsed() > Duration::from_secs(SILENT_SECONDS_MAX) {
+            say(&format!("the agent has said nothing for {SILENT_SECONDS_MAX} s: it hangs"));
+            return RESTART << 8;
+        }
         let second = libc::timespec { tv_sec: 1, tv_nsec: 0 };
         let signal = unsafe { libc::sigtimedwait(signals, ptr::null_mut(), &second) };
+        if signal == libc::SIGUSR1 {
+            heard = Instant::now();
+        }
         if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGPWR | libc::SIGUSR2) {
             unsafe { libc::kill(node, signal) };
             // Ctrl-Alt-Del asks for a restart: a machine that hangs comes back by it.
