@@ -18,7 +18,7 @@ use std::{fs, io, mem, ptr};
 
 const ROOT_IMAGE: &str = "/root.squashfs";
 /// What the kernel before handed on at an upgrade (os/boot/carried.ts); the root has an empty folder of that name.
-const CARRIED: &CStr = c"/carried";
+const CARRIED: &str = "/carried";
 const NODE: &[&CStr] = &[c"/bin/node", c"--disable-warning=ExperimentalWarning", c"/godwit/os/init.js"];
 const ENVIRONMENT: &[&CStr] = &[c"HOME=/var", c"PATH=/bin", c"GODWIT_NATIVE=/godwit/native", c"NODE_ENV=production"];
 
@@ -92,8 +92,9 @@ fn enter_root() -> io::Result<()> {
     if fs::exists(ROOT_IMAGE)? {
         let device = attach_loop(ROOT_IMAGE)?;
         mount(&device, "/root", c"squashfs", libc::MS_RDONLY | libc::MS_NODEV | libc::MS_NOSUID, c"")?;
-        if fs::exists("/carried")? {
-            checked(unsafe { libc::mount(CARRIED.as_ptr(), c"/root/carried".as_ptr(), ptr::null(), libc::MS_BIND, ptr::null()) })?;
+        if fs::exists(CARRIED)? {
+            let (from, to) = (CString::new(CARRIED)?, CString::new(["/root", CARRIED].concat())?);
+            checked(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), ptr::null(), libc::MS_BIND, ptr::null()) })?;
         }
         std::env::set_current_dir("/root")?;
         checked(unsafe { libc::mount(c".".as_ptr(), c"/".as_ptr(), ptr::null(), libc::MS_MOVE, ptr::null()) })?;
