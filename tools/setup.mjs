@@ -111,7 +111,7 @@ async function main() {
   await buildNativeParts();
   const environment = { GODWIT_STARTED_AT_MS: String(startedAt) };
   if (verb === undefined) return 0;
-  if (verb === "start") return runPinned([join(root, "tools", "start.ts"), ...args], environment);
+  if (verb === "start") return runPinned(["--max-semi-space-size=2", join(root, "tools", "start.ts"), ...args], environment);
   if (verb === "run") return runPinned([join(root, args[0]), ...args.slice(1)], environment);
   if (verb === "test") {
     process.chdir(root);

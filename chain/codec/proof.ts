@@ -46,8 +46,12 @@ export type Answer = { readonly header: BlockHeader; readonly finalization: Cert
 export type EpochAnswer = { readonly header: BlockHeader; readonly finalization: Certificate; readonly next: readonly Validator[] };
 export type Proven = { readonly ok: true; /** null: there is no such key. */ readonly value: Uint8Array | null } | Refusal;
 
-export const leafHash = (key: string, nextKey: string, valueHash: Uint8Array): Digest =>
-  hashWithDomain("leaf", Uint8Array.fromHex(key + nextKey + valueHash.toHex()));
+export function leafHash(key: string, nextKey: string, valueHash: Uint8Array): Digest {
+  const leaf = new Uint8Array(2 * KEY_BYTES + 32);
+  leaf.setFromHex(key + nextKey);
+  leaf.set(valueHash, 2 * KEY_BYTES);
+  return hashWithDomain("leaf", leaf);
+}
 
 export const nodeHash = (left: Uint8Array, right: Uint8Array): Digest => {
   const both = new Uint8Array(64);

@@ -11,7 +11,7 @@ import type { BlockStore, StoredBlock } from "./blockStore.ts";
 import type { BlockRecord, TransactionStatus } from "./chainNode.ts";
 import { TransactionIndex } from "./finality.ts";
 import { type HeldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { FINAL_IDS_MAX, PROVEN_BLOCKS_SEARCHED, RECORDS_CACHED_MAX } from "./limits.ts";
+import { FINAL_IDS_MAX, PROVEN_BLOCKS_SEARCHED, RECORDS_CACHED_BYTES_MAX, RECORDS_CACHED_MAX } from "./limits.ts";
 import { type Results, decodeResults, encodeResults } from "./results.ts";
 
 export class FinalBlocks {
@@ -19,6 +19,7 @@ export class FinalBlocks {
   readonly #genesis: Uint8Array;
   readonly #index = new TransactionIndex();
   readonly #records = new Map<number, BlockRecord>();
+  #recordBytes = 0;
   readonly #heights = new Map<Hex, number>();
 
   constructor(store: BlockStore, genesis: Uint8Array) {
@@ -92,9 +93,15 @@ export class FinalBlocks {
 
   #remember({ height: at, id, bytes, certificate, outcomes, events }: BlockRecord): BlockRecord {
     const record = { height: at, id, bytes, certificate, outcomes, events };
+    this.#forget(at);
     this.#records.set(at, record);
-    if (this.#records.size > RECORDS_CACHED_MAX) this.#records.delete(this.#records.keys().next().value!);
+    this.#recordBytes += bytes.length;
+    while (this.#records.size > RECORDS_CACHED_MAX || (this.#recordBytes > RECORDS_CACHED_BYTES_MAX && this.#records.size > 1)) this.#forget(this.#records.keys().next().value!);
     return record;
+  }
+  #forget(at: number): void {
+    this.#recordBytes -= this.#records.get(at)?.bytes.length ?? 0;
+    this.#records.delete(at);
   }
 }
 

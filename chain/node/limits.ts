@@ -61,8 +61,9 @@ export const PEERS_MUTED_MAX: number = 1024;
 export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
 /** Without an answer for so long another peer is asked. */
 export const SYNC_TIMEOUT_MS: number = 5_000;
-/** Final blocks kept in memory with their outcomes; at most 16 MiB. */
+/** Final blocks kept in memory with their outcomes, by number and by bytes: those that somebody just waited for. What is older is read from the store. */
 export const RECORDS_CACHED_MAX: number = 64;
+export const RECORDS_CACHED_BYTES_MAX: number = 1024 ** 2;
 /** Newest final blocks that peers may ask for by id; who is further behind asks for ranges. */
 export const FINAL_IDS_MAX: number = 1024;
 /** Messages kept that come between opening and start, and the size of each: votes and certificates, no proposals. */
