@@ -12,10 +12,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { addressOf, addressText } from "#chain/codec/address.ts";
-import { type TransactionBody, deploymentIdOf, signTransaction } from "#chain/codec/transaction.ts";
+import { type Operation, type TransactionBody, deploymentIdOf, signTransaction } from "#chain/codec/transaction.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { GRACE_MS } from "#chain/liveness/rules.ts";
-import { chainId, fromHex } from "#chain/types.ts";
+import { type Address, chainId, fromHex } from "#chain/types.ts";
 import { buildProject } from "#workloads/sdk/build.ts";
 import { type MachineProcess, type Site, makeSite, startSiteMachine } from "#tools/chain/machines.ts";
 import { ApiClient } from "#tools/cli/client.ts";
@@ -48,8 +48,8 @@ export async function until<T>(what: string, look: () => Promise<T | null>, time
   throw new Error(`Waited ${timeoutMs} ms in vain: ${what}`);
 }
 
-/** The component on every machine, so that what is measured is the grid and not a copy; and one deployment of it, by the first account. */
-export async function deployTo(site: Site, machines: readonly Pick<MachineProcess, "api">[], replicas: number = 1): Promise<Deployed> {
+/** The component on every machine, so that what is measured is the grid and not a copy; and one deployment of it, by the first account. `more`: what is done with it in the same transaction. */
+export async function deployTo(site: Site, machines: readonly Pick<MachineProcess, "api">[], replicas: number = 1, more: (deploymentId: Address) => readonly Operation[] = () => []): Promise<Deployed> {
   const { seed } = site.accounts[0]!;
   const sender = addressOf(publicKeyOf(seed));
   const { component } = await buildProject(join(ROOT, "workloads", "examples", "hello"));
@@ -62,7 +62,7 @@ export async function deployTo(site: Site, machines: readonly Pick<MachineProces
   const { nonce } = await client.account(addressText(sender));
   const body: TransactionBody = {
     chainId: chainId(fromHex(status.chainId)), sender, nonce, validUntilMs: BigInt(Date.now()) + 60_000n, fee: TOKEN / 1_000n,
-    ops: [{ kind: "deploy", name: NAME, componentDigest: digests[0]!, configurationDigest: null, memoryMib: 64, cpuMillis: 10, concurrency: 64, replicas, deposit: 100n * TOKEN, rateMax: 0n, isolation: 0 }],
+    ops: [{ kind: "deploy", name: NAME, componentDigest: digests[0]!, configurationDigest: null, memoryMib: 64, cpuMillis: 10, concurrency: 64, replicas, deposit: 100n * TOKEN, rateMax: 0n, isolation: 0 }, ...more(deploymentIdOf(sender, nonce, 0))],
   };
   await client.submit(signTransaction(body, [seed]), { wait: "final" });
   return { id: deploymentIdOf(sender, nonce, 0).toHex(), host: `${NAME}.${addressText(sender)}.localhost` };
