@@ -42,7 +42,7 @@ export function followChain(builtMs: number, say: (line: string) => void, set: (
       if (decision.kind === "keep") return;
       const offMs = decision.toMs - clockMs();
       set(decision.toMs);
-      say(`the clock was off by ${Math.round(offMs / 1000)} s; a quorum of validators signed a later time`.replace("later", offMs > 0 ? "later" : "earlier"));
+      say(`the clock was off by ${Math.round(offMs / 1000)} s: set to what a quorum of validators signed`);
     },
   };
 }

@@ -40,7 +40,7 @@ test("a machine whose router is not within its network has its address and a way
     await new Promise((resolve) => setTimeout(resolve, 300));
     console.log(network.current().map(({ address }) => address).join(" "));
     network.stop();`;
-  const { status, stdout, stderr } = spawnSync("ip", ["netns", "exec", name, process.execPath, "--input-type=module", "-e", code], { encoding: "utf8", timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync("ip", ["netns", "exec", name, process.execPath, "--input-type=module", "-e", code], { encoding: "utf8", timeout: 120_000 });
   assert.equal(status, 0, stderr);
   assert.deepEqual(stdout.trim().split(" ").toSorted(), ["10.91.0.2", "10.92.0.2"]);
   assert.match(ip("-n", name, "route"), /default via 172\.31\.1\.1 dev left0 .*onlink/);

