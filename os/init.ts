@@ -21,6 +21,7 @@ import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
 import { remoteControl } from "./boot/remote.ts";
+import type { VaultKeeper } from "./boot/vault.ts";
 import { completedLine, fetchWords, wordsFrom } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
 import { takeInventory } from "./inventory.ts";
@@ -37,6 +38,7 @@ type Machine = {
   network: Network | null;
   door: Door | null;
   agent: RunningAgent | null;
+  vault: VaultKeeper | null;
   /** The command line, with the boot server's words when they have come. */
   line: string;
   /** The one door out. */
@@ -86,6 +88,7 @@ const PHASES: readonly Phase<Machine>[] = [
   { name: "words", optional: true, run: takeWords },
   { name: "time", optional: true, run: askTime },
   { name: "identity", run: settleIdentity },
+  { name: "vault", optional: true, run: takeFromVault },
   { name: "agent", run: beginAgent },
 ];
 
@@ -173,6 +176,19 @@ async function settleIdentity({ settings }: Machine): Promise<string> {
   return await settleMachineKey(keys, settings.keyPlace);
 }
 
+/** Nothing on this machine outlives the power; what it left with its boot server comes back to the machine that has the same key. */
+async function takeFromVault(machine: Machine): Promise<string> {
+  const { bootServer } = machine.settings;
+  if (bootServer === null) return "";
+  const [{ VaultKeeper, restoreFromVault }, { openKey }] = await Promise.all([import("./boot/vault.ts"), import("./keys.ts")]);
+  const options = { bootServer, machine: await openKey(join(DIRECTORY, "keys", "machine")), directory: DIRECTORY, onLine: (line: string) => say(`vault     ${line}`) };
+  try {
+    return await restoreFromVault(options);
+  } finally {
+    machine.vault = new VaultKeeper(options);
+  }
+}
+
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
   const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
@@ -203,10 +219,11 @@ async function main(): Promise<void> {
   const way: Way = new Way([
     { name: "joining stopped", run: async () => ending.abort() },
     { name: "leases handed over", run: async () => handOver(machine) },
+    { name: "vault kept", run: async () => machine.vault?.stop() },
     { name: "agent stopped", run: async () => machine.agent?.stop() },
     { name: "network stopped", run: async () => machine.network?.stop() },
   ], say, (code) => process.exit(code));
-  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, line: "", way };
+  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, vault: null, line: "", way };
   // SIGINT is Ctrl-Alt-Del, handed on by PID 1.
   process.on("SIGTERM", () => void way.leave("powerOff", "asked to power off"));
   process.on("SIGPWR", () => void way.leave("powerOff", "the power is going"));

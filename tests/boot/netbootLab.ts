@@ -118,7 +118,7 @@ function watched(serial: ChildProcess): Guest {
       const look = (): void => {
         const line = lines.find((one) => pattern.test(one));
         if (line === undefined) {
-          if (serial.exitCode !== null) fail(`is not seen: the machine ended with ${serial.exitCode}`);
+          if (serial.exitCode !== null || serial.signalCode !== null) fail(`is not seen: the machine ended with ${serial.exitCode ?? serial.signalCode}`);
           return;
         }
         waiting.delete(look);

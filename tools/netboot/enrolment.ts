@@ -28,6 +28,8 @@ export type EnrolmentOptions = {
   /** Asked at each join: the operator may have named more machines since. */
   readonly isNamed: (mac: Mac) => Promise<boolean>;
   readonly hands: EnrolmentHands;
+  /** A key that is a machine no more. */
+  readonly onRetired?: (key: Hex) => void;
   readonly now: () => number;
   readonly onLine: (line: string) => void;
 };
@@ -96,6 +98,7 @@ export class Enrolment {
           // Retired already, by the operator, or by us, whose answer was lost; or it was never registered.
           if (codeOf(error) !== GONE) throw error;
         });
+        this.#options.onRetired?.(before.key);
       }
       registered.set(mac, { key: machineKey, isSure: false });
       await book.save();

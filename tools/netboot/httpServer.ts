@@ -19,13 +19,17 @@ export type HttpOptions = {
   readonly catalogue: Catalogue;
   /** Null: no such route; then it may be a file. */
   readonly route: (call: HttpCall) => HttpAnswer | null | Promise<HttpAnswer | null>;
+  /** True: it has answered; what has a large body. */
+  readonly upload?: (request: IncomingMessage, response: ServerResponse, path: string) => Promise<boolean>;
   readonly onFile: (client: Ipv4, file: string, isWhole: boolean) => void;
   readonly onFault: (error: Error) => void;
 };
 const HEADERS_TIMEOUT_MS = 10_000;
+/** The largest body, of a machine that leaves something in the vault. */
+const REQUEST_TIMEOUT_MS = 90_000;
 
 export async function startHttp(options: HttpOptions): Promise<{ readonly http: Server; stop(): Promise<void> }> {
-  const http = createServer({ maxHeaderSize: HTTP_HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: HEADERS_TIMEOUT_MS }, (request, response) => {
+  const http = createServer({ maxHeaderSize: HTTP_HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     answer(options, request, response).catch((error: unknown) => {
       options.onFault(error instanceof Error ? error : new Error(String(error)));
       response.destroy();
@@ -52,6 +56,7 @@ async function answer(options: HttpOptions, request: IncomingMessage, response: 
   const url = URL.parse(request.url ?? "", "http://server");
   const method = request.method ?? "GET";
   if (url === null) return void response.writeHead(400).end();
+  if ((await options.upload?.(request, response, url.pathname)) === true) return;
   const body = await bodyOf(request);
   if (body === null) return void response.writeHead(413, { connection: "close" }).end();
   const client = (request.socket.remoteAddress ?? "0.0.0.0") as Ipv4;

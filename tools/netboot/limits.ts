@@ -39,3 +39,7 @@ export const JOINS_MAX = 256;
 /** Machines that one boot server registers, unless it is told another number. */
 export const MACHINES_ENROLLED_DEFAULT = 16;
 export const MACHINES_ENROLLED_MAX = 1_024;
+/** What one machine leaves in the vault: sixteen of the largest components. */
+export const VAULT_MACHINE_BYTES_MAX: number = 1024 * 1024 * 1024;
+/** Each holds a file open; a rack that is switched off waits its turn. */
+export const VAULT_PUTS_AT_ONCE_MAX = 16;

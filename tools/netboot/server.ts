@@ -5,6 +5,7 @@
  * interface, never guessed; a fault of one exchange is a line, and the server goes on.
  */
 import { closeSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { BROADCAST_ADDRESS, type Ipv4, type Mac, type Network, parseIpv4, parseMac, parseNetwork } from "#os/boot/addresses.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage, decodeDhcp, encodeDhcp } from "#os/boot/dhcpMessage.ts";
 import { readAddresses, readLinks } from "#os/linux/netlink.ts";
@@ -22,6 +23,7 @@ import { REFUSAL_SCRIPT, kernelLine, scriptText } from "./script.ts";
 import { TFTP_PORT } from "./tftp.ts";
 import { bound, startTftp } from "./tftpServer.ts";
 import type { JoinTokens } from "./tokens.ts";
+import type { Vault } from "./vault.ts";
 import { FILES, wayOf } from "./way.ts";
 
 export type NetbootOptions = {
@@ -33,6 +35,8 @@ export type NetbootOptions = {
   readonly parameters: () => Parameters;
   /** Null: machines do not join through this server. */
   readonly enrolment: Enrolment | null;
+  /** Null: machines leave nothing here. */
+  readonly vault: Vault | null;
   /** Words that the server adds for all. */
   readonly serverWords: string;
   readonly isProxy: boolean;
@@ -66,7 +70,7 @@ export function networkOf(name: string): Network {
 }
 
 async function startOn(name: string, options: NetbootOptions, started: AsyncDisposableStack): Promise<void> {
-  const { table, tokens, now } = options;
+  const { table, tokens, vault, now } = options;
   const network = networkOf(name);
   const url = `http://${network.address}${options.httpPort === 80 ? "" : `:${options.httpPort}`}`;
   const fixed = fixedOf(options.parameters);
@@ -122,7 +126,7 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     },
   });
   started.defer(() => tftp.stop());
-  const http = await startHttp({ interfaceName: name, address: network.address, port: options.httpPort, catalogue: options.catalogue, route: (call) => routed(call), onFile: reached, onFault });
+  const http = await startHttp({ interfaceName: name, address: network.address, port: options.httpPort, catalogue: options.catalogue, route: (call) => routed(call), ...(vault === null ? {} : { upload: (request: IncomingMessage, response: ServerResponse, path: string) => vault.answer(request, response, path) }), onFile: reached, onFault });
   started.defer(() => http.stop());
 
   /** Where this server gives the addresses it knows them; who asks over HTTP may name any machine as its own. */

@@ -14,6 +14,7 @@ import type { PoolRange } from "#tools/netboot/pool.ts";
 import type { Enrolment } from "#tools/netboot/enrolment.ts";
 import { MACHINES_ENROLLED_DEFAULT, MACHINES_ENROLLED_MAX } from "#tools/netboot/limits.ts";
 import type { JoinTokens } from "#tools/netboot/tokens.ts";
+import type { Vault } from "#tools/netboot/vault.ts";
 import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { jsonText, plain, tableText } from "../table.ts";
 
@@ -37,7 +38,7 @@ export const netboot: Command = {
     port: { type: "string", value: "N", summary: `the port of HTTP (${HTTP_PORT_DEFAULT})` },
     genesis: { type: "string", value: "FILE", summary: "the chain that the machines are told to join" },
     enrol: { type: "boolean", summary: "machines join through this server: those that are named in --machines, the others wait" },
-    state: { type: "string", value: "DIR", summary: "enrol: what a restart must not forget (~/.godwit/netboot)" },
+    state: { type: "string", value: "DIR", summary: "enrol: who has joined, and what machines leave here (~/.godwit/netboot)" },
     "machines-max": { type: "string", value: "N", summary: `enrol: register so many at most (${MACHINES_ENROLLED_DEFAULT})` },
     ...OPTIONS_API, ...OPTIONS_ACCOUNT,
     for: { type: "string", value: "ADDRESS", summary: "enrol: the operator's account, for which the key of --account may speak" },
@@ -73,7 +74,7 @@ export const netboot: Command = {
     const table = new BootTable((row) => show(shell, input.json, row, () => table.rows()));
     const server = await startNetboot({
       interfaces, catalogue, parameters: parameters.current, isProxy, range, router, dns, httpPort, table, kernelArguments: await kernelArgumentsIn(folder),
-      enrolment: joining?.enrolment ?? null, tokens: joining?.tokens ?? null, now: shell.nowMs, onLine: say,
+      enrolment: joining?.enrolment ?? null, vault: joining?.vault ?? null, tokens: joining?.tokens ?? null, now: shell.nowMs, onLine: say,
       serverWords,
     });
     try {
@@ -99,18 +100,20 @@ async function verified(input: Input, shell: Shell, catalogue: Catalogue): Promi
  * The key of --account speaks for the account of --for, on the chain of --genesis, else the one behind --api: which may be a machine that is
  * about to boot from here.
  */
-async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | null, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly tokens: JoinTokens; readonly operator: string }> {
+async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | null, isNamed: (mac: Mac) => Promise<boolean>, onLine: (line: string) => void): Promise<AsyncDisposable & { readonly enrolment: Enrolment; readonly vault: Vault; readonly tokens: JoinTokens; readonly operator: string }> {
   if (input.text("for") === undefined) throw new UsageError("--enrol needs --for ADDRESS: the operator whose machines they become");
-  const [{ openSession, send }, { Enrolment: Enrolling }, { JoinBook }, { JoinTokens: Tokens }, { joinKeyBytes }, { DEVELOPMENT_OFFER }] = await Promise.all([
-    import("../session.ts"), import("#tools/netboot/enrolment.ts"), import("#tools/netboot/book.ts"), import("#tools/netboot/tokens.ts"), import("#os/boot/joinRequest.ts"), import("#os/development.ts"),
+  const [{ openSession, send }, { Enrolment: Enrolling }, { JoinBook }, { JoinTokens: Tokens }, { Vault: Keeping }, { joinKeyBytes }, { DEVELOPMENT_OFFER }] = await Promise.all([
+    import("../session.ts"), import("#tools/netboot/enrolment.ts"), import("#tools/netboot/book.ts"), import("#tools/netboot/tokens.ts"), import("#tools/netboot/vault.ts"), import("#os/boot/joinRequest.ts"), import("#os/development.ts"),
   ]);
   const session = await openSession(input, shell);
   const chain = genesis === null ? chainId(fromHex((await session.client.status()).chainId)) : chainIdOf(genesis);
-  const book = await JoinBook.open(join(resolve(shell.currentDirectory, input.text("state") ?? join(shell.homeDirectory, ".godwit", "netboot")), `joins-${hex(chain)}-${addressText(session.sender)}.json`));
+  const state = resolve(shell.currentDirectory, input.text("state") ?? join(shell.homeDirectory, ".godwit", "netboot"));
+  const book = await JoinBook.open(join(state, `joins-${hex(chain)}-${addressText(session.sender)}.json`));
+  const vault = new Keeping({ directory: join(state, "vault"), isMember: (key) => [...book.registered.values()].some((one) => one.isSure && one.key === key) });
   const tokens = new Tokens(book);
   const { pricePerGibSecond, pricePerCoreSecond, bond } = DEVELOPMENT_OFFER;
   const enrolment = new Enrolling({
-    operator: session.sender, chainId: chain, countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, book, isNamed, now: shell.nowMs, onLine,
+    operator: session.sender, chainId: chain, countMax: input.count("machines-max", 1, MACHINES_ENROLLED_MAX) ?? MACHINES_ENROLLED_DEFAULT, tokens, book, isNamed, onRetired: (key) => void vault.forget(key), now: shell.nowMs, onLine,
     hands: {
       register: async (request) => {
         const { machineKey, proof } = joinKeyBytes(request);
@@ -120,7 +123,7 @@ async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | n
       retire: async (key) => void (await send(session, shell, [{ kind: "retire", machine: machineAddress(publicKey(fromHex(key))) }], "retiring")),
     },
   });
-  return { enrolment, tokens, operator: addressText(session.sender), [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
+  return { enrolment, vault, tokens, operator: addressText(session.sender), [Symbol.asyncDispose]: () => session[Symbol.asyncDispose]() };
 }
 
 const kernelArgumentsIn = async (folder: string): Promise<string> => (await readFile(join(folder, CMDLINE_FILE), "utf8").catch(() => "")).trim();

@@ -1,0 +1,155 @@
+/**
+ * A machine's files at its boot server (vaultFormat.ts): taken back before the agent starts, left there when they change.
+ *
+ * What is there already is not sent twice, nor fetched when the folder has it. A server without a vault, or one that does not know this machine (yet), is asked again; the
+ * machine is of use without.
+ */
+import { mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { sha256Hex } from "#chain/crypto.ts";
+import { hex } from "#chain/types.ts";
+import { codeOf, messageOf } from "../error.ts";
+import { type KeyPair, writeWhole } from "../keys.ts";
+import { VAULT_FILES_MAX, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, type VaultFile, type VaultIndex, encodeIndex, isVaultPath, objectSignature, openFile, openIndex, sealFile, vaultKey } from "./vaultFormat.ts";
+
+const FOLDERS = ["components", "configurations"] as const;
+/** A boot server on the same wire: 64 MiB at 1 MB a second. */
+const TRANSFER_MS_MAX = 70_000;
+/** The machine waits for no more: what is not back by then comes from other machines. */
+const RESTORE_MS_MAX = 60_000;
+/** The machine is about to go, and has more to do. */
+const LAST_LOOK_MS_MAX = 8_000;
+/** A deployment is a few files; what was deployed longer ago than this is kept. */
+const LOOK_MS = 30_000;
+
+export type VaultOptions = { readonly bootServer: string; readonly machine: KeyPair; readonly directory: string; readonly onLine: (line: string) => void; readonly lookMs?: number };
+
+const urlOf = ({ bootServer, machine }: VaultOptions, name: string): string => `${bootServer}${VAULT_PATH}${hex(machine.publicKey)}/${name}`;
+
+/** The index, or null where the server has none of this machine. Throws when it does not answer. */
+async function fetchIndex(options: VaultOptions, signal: AbortSignal): Promise<VaultIndex | null> {
+  const bytes = await fetchBytes(urlOf(options, "index"), VAULT_INDEX_BYTES_MAX, signal);
+  return bytes === null ? null : openIndex(bytes, options.machine.seed);
+}
+
+/** Says in one line what has come back. */
+export async function restoreFromVault(options: VaultOptions): Promise<string> {
+  const signal = AbortSignal.timeout(RESTORE_MS_MAX);
+  const index = await fetchIndex(options, signal);
+  if (index === null) return "the boot server keeps nothing of this machine";
+  const key = vaultKey(options.machine.seed);
+  let [restored, lost] = [0, 0];
+  for (const { path, sha256 } of index.files) {
+    const file = join(options.directory, path);
+    if (await stat(file).then(() => true, () => false)) continue;
+    const sealed = await fetchBytes(urlOf(options, `object/${sha256}`), VAULT_OBJECT_BYTES_MAX, signal).catch(() => null);
+    const content = sealed !== null && sha256Hex(sealed) === sha256 ? openFile(key, path, sealed) : null;
+    // Whoever needs it fetches it from another machine.
+    if (content === null) {
+      lost += 1;
+      continue;
+    }
+    await mkdir(dirname(file), { recursive: true });
+    await writeWhole(file, content);
+    restored += 1;
+  }
+  return `${restored} files are back${lost === 0 ? "" : `, ${lost} are not as they were left`}`;
+}
+
+/** Looks at the folders now and then; `stop` after a last look. */
+export class VaultKeeper {
+  readonly #options: VaultOptions;
+  #known: VaultIndex | null = null;
+  /** Sent, whether or not an index names it yet: a round that broke off is not begun anew. */
+  readonly #sent = new Map<string, VaultFile>();
+  #isKnown = false;
+  #timer: NodeJS.Timeout | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #isStopped = false;
+  #said = "";
+
+  constructor(options: VaultOptions) {
+    this.#options = options;
+    this.#later();
+  }
+
+  /** Resolves when the server has what the folders have, or has refused it. */
+  look(): Promise<void> {
+    this.#work = this.#work.then(() => this.#look()).catch((error: unknown) => {
+      this.#isKnown = false;
+      this.#say(`the boot server keeps nothing of this machine now: ${messageOf(error)}`);
+    });
+    return this.#work;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await Promise.race([this.look(), new Promise((resolve) => setTimeout(resolve, LAST_LOOK_MS_MAX).unref())]);
+  }
+
+  #later(): void {
+    this.#timer = setTimeout(() => void this.look().then(() => { if (!this.#isStopped) this.#later(); }), this.#options.lookMs ?? LOOK_MS);
+    this.#timer.unref();
+  }
+
+  async #look(): Promise<void> {
+    const { machine, directory } = this.#options;
+    if (!this.#isKnown) [this.#known, this.#isKnown] = [await fetchIndex(this.#options, AbortSignal.timeout(TRANSFER_MS_MAX)), true];
+    const before = new Map(this.#known?.files.map((file) => [file.path, file]));
+    const found = await filesIn(directory);
+    if (found.length === before.size && found.every((path) => before.has(path))) return;
+    const key = vaultKey(machine.seed);
+    const files: VaultFile[] = [];
+    for (const path of found.slice(0, VAULT_FILES_MAX)) files.push(before.get(path) ?? this.#sent.get(path) ?? (await this.#leave(key, path)));
+    const index: VaultIndex = { count: (this.#known?.count ?? 0) + 1, files };
+    await put(urlOf(this.#options, "index"), encodeIndex(machine.seed, index));
+    this.#known = index;
+    this.#sent.clear();
+    this.#say(`the boot server keeps ${files.length} files of this machine`);
+  }
+
+  async #leave(key: Uint8Array, path: string): Promise<VaultFile> {
+    const file = join(this.#options.directory, path);
+    const sealed = sealFile(key, path, await readFile(file));
+    const { sha256, signature } = objectSignature(this.#options.machine.seed, sealed);
+    await put(urlOf(this.#options, `object/${sha256}`), sealed, signature);
+    const left: VaultFile = { path, sha256, bytes: sealed.length };
+    this.#sent.set(path, left);
+    return left;
+  }
+
+  #say(line: string): void {
+    if (line !== this.#said) this.#options.onLine(line);
+    this.#said = line;
+  }
+}
+
+async function filesIn(directory: string): Promise<string[]> {
+  const lists = await Promise.all(FOLDERS.map((folder) => readdir(join(directory, folder)).then((names) => names.map((name) => `${folder}/${name}`), (error: unknown) => {
+    if (codeOf(error) !== "ENOENT") throw error;
+    return [];
+  })));
+  return lists.flat().filter(isVaultPath).toSorted();
+}
+
+async function put(url: string, body: Uint8Array, signature?: string): Promise<void> {
+  const response = await fetch(url, { method: "PUT", body: new Uint8Array(body), redirect: "error", signal: AbortSignal.timeout(TRANSFER_MS_MAX), headers: signature === undefined ? {} : { "godwit-signature": signature } });
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`it answers ${response.status}`);
+}
+
+/** Null: there is no such thing. */
+async function fetchBytes(url: string, bytesMax: number, signal: AbortSignal): Promise<Uint8Array | null> {
+  const response = await fetch(url, { redirect: "error", signal });
+  if (response.status === 404) return null;
+  if (!response.ok) throw new Error(`it answers ${response.status}`);
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of response.body ?? []) {
+    length += part.length;
+    if (length > bytesMax) throw new Error(`it sends more than ${bytesMax} bytes`);
+    parts.push(part);
+  }
+  return new Uint8Array(Buffer.concat(parts));
+}

@@ -1,0 +1,140 @@
+/** A machine's files at its boot server, over real HTTP: the machine's own code on one side, the vault on the other. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { type Hex, hex } from "#chain/types.ts";
+import { VaultKeeper, type VaultOptions, restoreFromVault } from "#os/boot/vault.ts";
+import { encodeIndex, objectSignature, openFile, openIndex, readIndex, sealFile, vaultKey } from "#os/boot/vaultFormat.ts";
+import { type KeyPair, keyPair } from "#os/keys.ts";
+import { Vault } from "./vault.ts";
+
+const [MACHINE, OTHER] = [keyPair(new Uint8Array(32).fill(1)), keyPair(new Uint8Array(32).fill(2))];
+const NAMES = ["a", "b"].map((digit) => `${digit.repeat(64)}.${"c".repeat(40)}`) as [string, string];
+
+type Place = { readonly url: string; readonly folder: string; readonly members: Set<Hex>; readonly vault: Vault; readonly lines: string[]; machine(name: string, key?: KeyPair): VaultOptions; kept(key?: KeyPair): string[] };
+async function place(t: TestContext, bytesMax?: number): Promise<Place> {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-vault-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const members = new Set<Hex>([hex(MACHINE.publicKey)]);
+  const vault = new Vault({ directory: join(folder, "vault"), isMember: (key) => members.has(key), ...(bytesMax === undefined ? {} : { bytesMax }) });
+  const server = createServer((request, response) => void vault.answer(request, response, new URL(request.url ?? "", "http://x").pathname).then((has) => { if (!has) response.writeHead(418).end(); }, () => response.destroy()));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const lines: string[] = [];
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url, folder, members, vault, lines,
+    machine: (name, machine = MACHINE) => ({ bootServer: url, machine, directory: join(folder, name), onLine: (line) => void lines.push(line), lookMs: 3_600_000 }),
+    kept: (machine = MACHINE) => (existsSync(join(folder, "vault", hex(machine.publicKey))) ? readdirSync(join(folder, "vault", hex(machine.publicKey))) : []),
+  };
+}
+const write = ({ directory }: VaultOptions, path: string, text: string): void => {
+  mkdirSync(join(directory, path, ".."), { recursive: true });
+  writeFileSync(join(directory, path), text);
+};
+
+test("a machine that lost everything but its key has its components and configurations back; the server has read none of it", async (t) => {
+  const one = await place(t);
+  const before = one.machine("before");
+  write(before, `components/${NAMES[0]}`, "a component");
+  write(before, `configurations/${NAMES[1]}`, "PASSWORD=secret");
+  write(before, "keys/machine", "not for anybody");
+  await new VaultKeeper(before).stop();
+  assert.equal(one.kept().length, 3);
+  for (const name of one.kept()) assert.doesNotMatch(readFileSync(join(one.folder, "vault", hex(MACHINE.publicKey), name), "latin1"), /a component|PASSWORD|not for/);
+  const after = one.machine("after");
+  assert.equal(await restoreFromVault(after), "2 files are back");
+  assert.equal(readFileSync(join(after.directory, "components", NAMES[0]), "utf8"), "a component");
+  assert.equal(readFileSync(join(after.directory, "configurations", NAMES[1]), "utf8"), "PASSWORD=secret");
+  assert.equal(existsSync(join(after.directory, "keys")), false);
+});
+
+test("what changed is sent and what went is dropped; what is there is not sent again", async (t) => {
+  const one = await place(t);
+  const machine = one.machine("one");
+  write(machine, `components/${NAMES[0]}`, "first");
+  await new VaultKeeper(machine).stop();
+  const sent = new Set(one.kept());
+  write(machine, `components/${NAMES[1]}`, "second");
+  await new VaultKeeper(machine).stop();
+  assert.equal(one.kept().filter((name) => sent.has(name)).length, 2);
+  rmSync(join(machine.directory, "components", NAMES[0]));
+  await new VaultKeeper(machine).stop();
+  assert.equal(one.kept().length, 2);
+  assert.equal(await restoreFromVault(one.machine("two")), "1 files are back");
+});
+
+test("a file that was changed on the server, or is another's, is not taken; the others are", async (t) => {
+  const one = await place(t);
+  const machine = one.machine("one");
+  for (const name of NAMES) write(machine, `components/${name}`, `of ${name}`);
+  await new VaultKeeper(machine).stop();
+  const folder = join(one.folder, "vault", hex(MACHINE.publicKey));
+  const index = openIndex(new Uint8Array(readFileSync(join(folder, "index"))), MACHINE.seed)!;
+  // The second file's bytes under the first one's name.
+  writeFileSync(join(folder, index.files[0]!.sha256), readFileSync(join(folder, index.files[1]!.sha256)));
+  assert.equal(await restoreFromVault(one.machine("two")), "1 files are back, 1 are not as they were left");
+  assert.equal(await restoreFromVault(one.machine("three", OTHER)), "the boot server keeps nothing of this machine");
+  const key = vaultKey(MACHINE.seed);
+  const sealed = sealFile(key, "components/x", new Uint8Array(3));
+  assert.deepEqual(openFile(key, "components/x", sealed), new Uint8Array(3));
+  assert.equal(openFile(key, "components/y", sealed), null);
+  assert.equal(openFile(vaultKey(OTHER.seed), "components/x", sealed), null);
+  assert.equal(openFile(key, "components/x", new Uint8Array(5)), null);
+});
+
+test("only a machine that was registered leaves anything, under its own key, within its quota, and no older index", async (t) => {
+  const one = await place(t, 4_096);
+  const put = async (path: string, body: Uint8Array, signature?: string): Promise<number> => (await fetch(`${one.url}/v1/vault/${path}`, { method: "PUT", body: new Uint8Array(body), headers: signature === undefined ? {} : { "godwit-signature": signature } })).status;
+  const [mine, others] = [hex(MACHINE.publicKey), hex(OTHER.publicKey)];
+  const content = new Uint8Array(1_000).fill(7);
+  const good = objectSignature(MACHINE.seed, content);
+  assert.equal(await put(`${others}/object/${good.sha256}`, content, objectSignature(OTHER.seed, content).signature), 403);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content, objectSignature(OTHER.seed, content).signature), 403);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content), 403);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content.subarray(1), good.signature), 400);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content, good.signature), 204);
+  const large = new Uint8Array(4_000);
+  const largeOne = objectSignature(MACHINE.seed, large);
+  assert.equal(await put(`${mine}/object/${largeOne.sha256}`, large, largeOne.signature), 507);
+  const index = (count: number, sha256: Hex, seed = MACHINE.seed): Uint8Array => encodeIndex(seed, { count, files: [{ path: `components/${NAMES[0]}`, sha256, bytes: 1_000 }] });
+  assert.equal(await put(`${mine}/index`, index(2, good.sha256, OTHER.seed)), 403);
+  assert.equal(await put(`${mine}/index`, index(2, largeOne.sha256)), 409, "it names what is not here");
+  assert.equal(await put(`${mine}/index`, index(2, good.sha256)), 204);
+  for (const count of [1, 2]) assert.equal(await put(`${mine}/index`, index(count, good.sha256)), 409);
+  for (const [path, status] of [[`${mine}/object/../index`, 404], [`${mine}`, 404], ["x/index", 404]] as const) assert.equal((await fetch(`${one.url}/v1/vault/${path}`, { method: "DELETE" })).status === status || path.includes(".."), true, path);
+  await one.vault.forget(mine);
+  assert.deepEqual(one.kept(), []);
+});
+
+test("whatever an index is, it is read or it is none", () => {
+  const good = encodeIndex(MACHINE.seed, { count: 1, files: [] });
+  assert.equal(readIndex(good, MACHINE.publicKey)?.count, 1);
+  for (let at = 0; at < good.length; at += 7) {
+    const bad = good.slice();
+    bad[at]! ^= 1;
+    assert.equal(readIndex(bad, MACHINE.publicKey), null);
+    assert.equal(readIndex(good.subarray(0, at), MACHINE.publicKey), null);
+  }
+});
+
+test("a server that does not answer, or keeps nothing, costs a line", async (t) => {
+  const one = await place(t);
+  const machine = { ...one.machine("one"), bootServer: `${one.url}/nothing` };
+  write(machine, `components/${NAMES[0]}`, "x");
+  await new VaultKeeper(machine).stop();
+  assert.equal(one.lines.length, 1);
+  one.members.clear();
+  const keeper = new VaultKeeper(one.machine("one"));
+  await keeper.look();
+  await keeper.stop();
+  assert.match(one.lines.at(-1)!, /403/);
+  assert.equal(one.lines.length, 2, "once");
+});

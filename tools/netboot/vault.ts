@@ -1,0 +1,136 @@
+/**
+ * The vault: what machines that keep nothing through a power cut leave here, sealed (os/boot/vaultFormat.ts). A folder for each machine's key, with its index and its objects by
+ * hash.
+ *
+ * Rules: only machines that were registered here leave anything, and each within its quota; an object has the hash that it is named by; an index counts upwards, and what the
+ * newest does not name goes with it. Reading is free: nobody but the machine can open what it reads.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readFile, readdir, rename, rm, stat } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { join } from "node:path";
+import { verify } from "#chain/crypto.ts";
+import { type Hex, fromHex, publicKey } from "#chain/types.ts";
+import { VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, objectMessage, readIndex } from "#os/boot/vaultFormat.ts";
+import { writeWhole } from "#os/keys.ts";
+import { VAULT_MACHINE_BYTES_MAX, VAULT_PUTS_AT_ONCE_MAX } from "./limits.ts";
+
+export type VaultOptions = { readonly directory: string; readonly isMember: (key: Hex) => boolean; readonly bytesMax?: number };
+const NAME = /^([0-9a-f]{64})\/(?:index|object\/([0-9a-f]{64}))$/;
+const INDEX = "index";
+const PART = ".part";
+
+export class Vault {
+  readonly #options: VaultOptions;
+  /** Bytes on their way, by machine: the quota counts them. */
+  readonly #arriving = new Map<Hex, number>();
+  #puts = 0;
+
+  constructor(options: VaultOptions) {
+    this.#options = options;
+  }
+
+  /** False: it is no question of the vault. */
+  async answer(request: IncomingMessage, response: ServerResponse, path: string): Promise<boolean> {
+    if (!path.startsWith(VAULT_PATH)) return false;
+    const [, key, object] = NAME.exec(path.slice(VAULT_PATH.length)) ?? [];
+    const end = (status: number): true => {
+      response.writeHead(status, status >= 400 ? { connection: "close" } : {}).end();
+      return true;
+    };
+    if (key === undefined) return end(404);
+    const folder = join(this.#options.directory, key);
+    const file = join(folder, object ?? INDEX);
+    if (request.method === "GET") {
+      const found = await stat(file).catch(() => null);
+      if (found === null) return end(404);
+      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": found.size });
+      const content = createReadStream(file);
+      content.once("error", () => response.destroy());
+      response.once("close", () => content.destroy());
+      content.pipe(response);
+      return true;
+    }
+    if (request.method !== "PUT") return end(405);
+    if (!this.#options.isMember(key as Hex)) return end(403);
+    if (this.#puts >= VAULT_PUTS_AT_ONCE_MAX) return end(503);
+    this.#puts += 1;
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      return end(object === undefined ? await this.#putIndex(request, key as Hex, folder) : await this.#putObject(request, key as Hex, folder, object));
+    } finally {
+      this.#puts -= 1;
+    }
+  }
+
+  /** What a machine left that is no member any more. */
+  async forget(key: Hex): Promise<void> {
+    await rm(join(this.#options.directory, key), { recursive: true, force: true });
+  }
+
+  async #putObject(request: IncomingMessage, key: Hex, folder: string, object: string): Promise<number> {
+    const signature = request.headers["godwit-signature"];
+    if (typeof signature !== "string" || !/^[0-9a-f]{128}$/.test(signature) || !verify("vault", fromHex(signature), objectMessage(object), publicKey(fromHex(key)))) return 403;
+    const length = Number(request.headers["content-length"] ?? Number.NaN);
+    if (!Number.isSafeInteger(length) || length > VAULT_OBJECT_BYTES_MAX) return 413;
+    const arriving = this.#arriving.get(key) ?? 0;
+    if ((await bytesIn(folder)) + arriving + length > (this.#options.bytesMax ?? VAULT_MACHINE_BYTES_MAX)) return 507;
+    this.#arriving.set(key, (this.#arriving.get(key) ?? 0) + length);
+    const part = join(folder, `${object}.${performance.now()}${PART}`);
+    try {
+      if (!(await received(request, part, length, object))) return 400;
+      await rename(part, join(folder, object));
+      return 204;
+    } finally {
+      this.#arriving.set(key, (this.#arriving.get(key) ?? 0) - length);
+      await rm(part, { force: true });
+    }
+  }
+
+  async #putIndex(request: IncomingMessage, key: Hex, folder: string): Promise<number> {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const part of request as AsyncIterable<Uint8Array>) {
+      length += part.length;
+      if (length > VAULT_INDEX_BYTES_MAX) return 413;
+      parts.push(part);
+    }
+    const bytes = new Uint8Array(Buffer.concat(parts));
+    const owner = publicKey(fromHex(key));
+    const [next, before] = [readIndex(bytes, owner), await readFile(join(folder, INDEX)).then((content) => readIndex(new Uint8Array(content), owner), () => null)];
+    if (next === null) return 403;
+    if (before !== null && next.count <= before.count) return 409;
+    const here = new Set(await readdir(folder));
+    if (!next.objects.every((object) => here.has(object))) return 409;
+    await writeWhole(join(folder, INDEX), bytes);
+    const named: ReadonlySet<string> = new Set([INDEX, ...next.objects]);
+    // One that is under way now belongs to the next index.
+    for (const name of here) if (!named.has(name) && !name.endsWith(PART)) await rm(join(folder, name), { force: true });
+    return 204;
+  }
+}
+
+/** True when the body has this length and hash and is on disk. */
+async function received(request: IncomingMessage, path: string, length: number, sha256: string): Promise<boolean> {
+  const hash = createHash("sha256");
+  let have = 0;
+  const file = await open(path, "wx", 0o600);
+  try {
+    for await (const part of request as AsyncIterable<Uint8Array>) {
+      have += part.length;
+      if (have > length) return false;
+      hash.update(part);
+      await file.writeFile(part);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return have === length && hash.digest("hex") === sha256;
+}
+
+async function bytesIn(folder: string): Promise<number> {
+  const sizes = await Promise.all((await readdir(folder)).map((name) => stat(join(folder, name)).then(({ size }) => size, () => 0)));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
