@@ -42,23 +42,35 @@ const utf8Encoder = new TextEncoder();
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Throws CodecError `codec_range`, `codec_utf8`, `codec_type` or `codec_depth` when the value lies outside the profile. */
-export function encode(value: Cbor): Uint8Array {
-  const writer = new Writer(spare ?? new Uint8Array(SPARE_BYTES_MAX));
-  spare = null;
-  try {
-    writer.value(value, 0);
-    return writer.finish();
-  } finally {
-    spare = writer.room();
-  }
-}
+export const encode = (value: Cbor): Uint8Array => encoded(value, (bytes) => bytes.slice());
 /** What is encoded grows in here and leaves as a copy of its own length. Null while it is in use. */
 let spare: Uint8Array | null = null;
 const SPARE_BYTES_MAX = 16_384;
 
 /** The value that these bytes, all of them, encode. Throws CodecError. */
-export function decode(bytes: Uint8Array): Cbor {
-  const reader = new Reader(bytes);
+export const decode = (bytes: Uint8Array): Cbor => read(bytes, Number.MAX_SAFE_INTEGER);
+
+/**
+ * The same for bytes that nobody will overwrite: byte strings of more than 64 bytes are views of them and keep them alive. Shorter ones are
+ * copies as ever, for a view costs as much as a few bytes within the heap; beyond that each has memory outside of it, and that is dear.
+ */
+export const decodeLent = (bytes: Uint8Array): Cbor => read(bytes, COPIED_BYTES_MAX);
+const COPIED_BYTES_MAX = 64;
+
+/** Encodes, and shows the bytes for as long as `use` runs: for what is only hashed. */
+export function encoded<T>(value: Cbor, use: (bytes: Uint8Array) => T): T {
+  const writer = new Writer(spare ?? new Uint8Array(SPARE_BYTES_MAX));
+  spare = null;
+  try {
+    writer.value(value, 0);
+    return use(writer.written());
+  } finally {
+    spare = writer.room();
+  }
+}
+
+function read(bytes: Uint8Array, copiedBytesMax: number): Cbor {
+  const reader = new Reader(bytes, copiedBytesMax);
   const value = reader.value(0);
   if (reader.at !== bytes.length) throw new CodecError("codec_trailing", `${bytes.length - reader.at} bytes follow the value`);
   return value;
@@ -95,8 +107,8 @@ class Writer {
     }
   }
 
-  finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#at);
+  written(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at);
   }
   /** For the next one. */
   room(): Uint8Array {
@@ -156,8 +168,10 @@ class Reader {
   at = 0;
   #items = 0;
   readonly #bytes: Uint8Array;
+  readonly #copiedBytesMax: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, copiedBytesMax: number) {
+    this.#copiedBytesMax = copiedBytesMax;
     // A Buffer would hand out Buffers, and its slice() shares memory.
     this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   }
@@ -176,7 +190,7 @@ class Reader {
     assert(typeof n === "number");
     if (major === ARRAY) return this.#array(n, depth);
     const start = this.#take(n);
-    if (major === BYTES) return this.#bytes.slice(start, this.at);
+    if (major === BYTES) return n > this.#copiedBytesMax ? this.#bytes.subarray(start, this.at) : this.#bytes.slice(start, this.at);
     try {
       return utf8Decoder.decode(this.#bytes.subarray(start, this.at));
     } catch (cause) {

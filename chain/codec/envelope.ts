@@ -4,7 +4,7 @@
  * The body travels as a byte string, so that a signature never depends on encoding something again. Keys are in ascending
  * order and each is there once: one set of signers has one encoding.
  */
-import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { CodecError, decodeLent, encode } from "#chain/codec/cbor.ts";
 import { bytes, list, tuple } from "#chain/codec/schema.ts";
 import { type Domain, publicKeyOf, sign, verify } from "#chain/crypto.ts";
 import { type PublicKey, type Signature, publicKey, signature } from "#chain/types.ts";
@@ -22,9 +22,9 @@ export function seal(domain: Domain, bodyBytes: Uint8Array, seeds: readonly Uint
   return encode([bodyBytes, signatures]);
 }
 
-/** Parses an envelope; whether its signatures hold is another question (`signaturesHold`). */
+/** Parses an envelope, whose body stays in `raw`, which nobody may overwrite; whether its signatures hold is another question (`signaturesHold`). */
 export function openEnvelope(raw: Uint8Array, bodyBytesMax: number): Envelope {
-  const parts = tuple(decode(raw), 2);
+  const parts = tuple(decodeLent(raw), 2);
   const bodyBytes = bytes(parts[0]);
   if (bodyBytes.length > bodyBytesMax) throw new CodecError("codec_length", `Cannot read a body of ${bodyBytes.length} bytes as ${bodyBytesMax} is the limit`);
   const signatures: SignedBy[] = [];

@@ -17,7 +17,7 @@ import * as types from "../types.ts";
 import type {
   ChainId, Digest, Epoch, Height, MoneySecond, Signature, TimeMs, View,
 } from "../types.ts";
-import { decode, encode, CodecError } from "./cbor.ts";
+import { decode, decodeLent, encode, CodecError } from "./cbor.ts";
 import type { Cbor } from "./cbor.ts";
 
 // ---- Types -------------------------------------------------------------------------------------------------------------
@@ -285,7 +285,8 @@ export function certificateFrom(value: Cbor | undefined): Certificate {
   const kind = voteKind(f[1]);
   return {
     kind, epoch: types.epoch(u32(f[2])), view: types.view(u32(f[3])), id: idFor(kind, f[4]),
-    bitmap: bytesUpTo(f[5], BITMAP_BYTES_MAX), signatures: bytesUpTo(f[6], VALIDATORS_MAX * SIGNATURE_BYTES),
+    // A copy: it outlives the block that it came in.
+    bitmap: bytesUpTo(f[5], BITMAP_BYTES_MAX), signatures: bytesUpTo(f[6], VALIDATORS_MAX * SIGNATURE_BYTES).slice(),
   };
 }
 
@@ -354,8 +355,9 @@ function messageItems(m: ConsensusMessage): Cbor {
 
 export const encodeMessage = (message: ConsensusMessage): Uint8Array => encode(messageItems(message));
 
+/** The message belongs to what is made of it: a block's transactions lie in it. */
 export function decodeMessage(input: Uint8Array): ConsensusMessage {
-  const [first, kind, content] = tuple(decode(sizedUpTo(input, MESSAGE_BYTES_MAX)), 3);
+  const [first, kind, content] = tuple(decodeLent(sizedUpTo(input, MESSAGE_BYTES_MAX)), 3);
   version(first);
   switch (u32(kind)) {
     case 0: return { kind: "proposal", proposal: proposalFrom(content) };

@@ -232,7 +232,7 @@ export function decodeBody(raw: Uint8Array): TransactionBody {
   };
 }
 
-/** Parses a signed transaction. Throws CodecError; checks no signature (`verifySignatures`). */
+/** Parses a signed transaction, whose body stays in `raw`: nobody may overwrite it. Throws CodecError; checks no signature (`verifySignatures`). */
 export function decodeTransaction(raw: Uint8Array): DecodedTransaction {
   if (raw.length > TRANSACTION_BYTES_MAX) throw new CodecError("codec_length", `Cannot read a transaction of ${raw.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`);
   const { bodyBytes, signatures } = openEnvelope(raw, TRANSACTION_BYTES_MAX);

@@ -4,7 +4,8 @@
  * Entities are values: a change makes a new one. Each of `entryOf…` functions depends on the entity alone, so that whatever
  * undoes a change of an entity undoes its lists too. The archive is kept for bills and is no part of the state root.
  */
-import { type Cbor, encode } from "#chain/codec/cbor.ts";
+import { type Cbor, encode, encoded } from "#chain/codec/cbor.ts";
+import { sha256 } from "#chain/crypto.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { unpaidHash, unpaidLeaf } from "#chain/codec/segment.ts";
 import type { Parameters } from "#chain/constants.ts";
@@ -280,6 +281,9 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
     case "clocks": return [entity.sinceMs, entity.blocks.map(({ height, timeMs, moneySecond }) => [height, timeMs, moneySecond])];
   }
 }
+/** The hash of `valueOf`. */
+export const valueHashOf = (entity: Exclude<Entity, Archive>): Digest =>
+  entity.kind === "deployment" ? sha256(valueOf(entity)) : encoded(leafOf(entity), (bytes) => sha256(bytes));
 /** What a leaf's value hash is of. The two lists of an escrow, which can be long, stand in it as their hash: a proof of a deployment stays short. */
 export function valueOf(entity: Exclude<Entity, Archive>): Uint8Array {
   const leaf = leafOf(entity);

@@ -15,12 +15,11 @@ import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts"
 import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, STATE_KINDS, type StateKind, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
 import { bytes, list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
 import { PRESETS, VALIDATORS_MAX } from "#chain/constants.ts";
-import { sha256 } from "#chain/crypto.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
 import { type HoldingKind, holdingFrom, isHoldingKind } from "#chain/ledger/holdings.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { CHUNK_BYTES_AIM, CHUNK_LEVEL_MAX, UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
-import { type Archive, DEPLOYMENT_STATES, type Deployment, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, newArchive, valueOf } from "#chain/ledger/model.ts";
+import { type Archive, DEPLOYMENT_STATES, type Deployment, LEASE_STATES, type Member, type Predecessor, type Rollout, type Successor, type Unbonding, VALIDATOR_STATES, type Version, keyOf, leafOf, newArchive, valueHashOf } from "#chain/ledger/model.ts";
 import type { Image } from "#chain/ledger/image.ts";
 import type { Hashed } from "#chain/ledger/rows.ts";
 import { State, parseId } from "#chain/ledger/state.ts";
@@ -75,7 +74,7 @@ function encodeSlot(slot: number, entity: Hashed | null, next: string): Uint8Arr
 }
 function hashSlot(slot: number, entity: Hashed | null, next: string): Uint8Array {
   if (slot === 0) return leafHash(HEAD_KEY, next, new Uint8Array(32));
-  return entity === null ? EMPTY_TREES[0]! : leafHash(keyOf(entity), next, sha256(valueOf(entity)));
+  return entity === null ? EMPTY_TREES[0]! : leafHash(keyOf(entity), next, valueHashOf(entity));
 }
 
 /** The largest aligned piece that starts at the slot and is not much longer than a chunk should be. */

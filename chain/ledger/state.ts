@@ -9,10 +9,9 @@ import assert from "node:assert";
 import { compareBytes } from "#chain/codec/envelope.ts";
 import type { Proof } from "#chain/codec/proof.ts";
 import { type Parameters, withValues } from "#chain/constants.ts";
-import { sha256 } from "#chain/crypto.ts";
 import {
   type Account, type Archive, CLOCKS_KEY, type Clocks, type Deployment, type Entity, type Lease, type Machine, PRESENCE_KEY, type Presence, SETS_KEY, type Sets, type Span, TOTALS_KEY, type Totals, type Validator,
-  IN_NO_LIST, accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueOf,
+  IN_NO_LIST, accountKey, archiveKey, deploymentKey, hex8, isHashed, keyOf, leaseKey, listEntries, machineKey, machineKeyOf, moneyOf, spanKey, validatorKey, valueHashOf, valueOf,
 } from "#chain/ledger/model.ts";
 import { type DelegationHeld, type LockHeld, type NameHeld, type ProposalHeld, SETTINGS_KEY, type SettingsHeld, delegationKey, lockKey, nameKey, proposalKey } from "#chain/ledger/holdings.ts";
 import { type ScalingHeld, scalingKey } from "#chain/ledger/scalingHeld.ts";
@@ -257,7 +256,7 @@ export class State {
           rows.set(slot, entity);
           list(entity);
         }
-        yield entity === null ? null : { key: keyOf(entity), valueHash: sha256(valueOf(entity)) };
+        yield entity === null ? null : { key: keyOf(entity), valueHash: valueHashOf(entity) };
       }
     })());
     this.#root = this.#tree.root();
@@ -340,7 +339,7 @@ export class State {
   }
   #valueHashOf(key: string): Uint8Array | null {
     const entity = this.entity(key) as Exclude<Entity, Archive> | undefined;
-    return entity === undefined ? null : sha256(valueOf(entity));
+    return entity === undefined ? null : valueHashOf(entity);
   }
 
   #change(key: string, after: Entity | undefined): void {

@@ -6,7 +6,7 @@
  *   channel "transactions": CBOR list of signed transactions
  */
 import { TRANSACTIONS_PER_BLOCK_MAX, TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
-import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { CodecError, decodeLent, encode } from "#chain/codec/cbor.ts";
 import { bytesUpTo, list } from "#chain/codec/schema.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
@@ -62,10 +62,10 @@ export class Gossip {
   }
 }
 
-/** Null when the bytes are not a batch. */
+/** Null when the bytes are not a batch; else its transactions, which lie in them. */
 export function readBatch(bytes: Uint8Array): readonly Uint8Array[] | null {
   try {
-    return list(decode(bytes), TRANSACTIONS_PER_BLOCK_MAX).map((one) => bytesUpTo(one, TRANSACTION_BYTES_MAX));
+    return list(decodeLent(bytes), TRANSACTIONS_PER_BLOCK_MAX).map((one) => bytesUpTo(one, TRANSACTION_BYTES_MAX));
   } catch (error) {
     if (error instanceof CodecError) return null;
     throw error;

@@ -144,8 +144,10 @@ export class Mempool {
     const running = this.#checking.get(tail);
     if (running && Buffer.compare(running.bytes, bytes) === 0) return void running.waiting.push((answer) => done(answer.ok ? { ...answer, fresh: false } : answer));
     let transaction: DecodedTransaction;
+    // Whose memory they came in is not known, nor how much else is in it.
+    const own = bytes.slice();
     try {
-      transaction = decodeTransaction(bytes);
+      transaction = decodeTransaction(own);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       this.#options.onForged?.(source, "transaction_malformed");
@@ -156,7 +158,7 @@ export class Mempool {
     if (here) return done({ ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false });
     const refusal = this.#refusal(transaction, source);
     if (refusal) return done(refusal);
-    this.#check(transaction, bytes.slice(), key, tail, source, done);
+    this.#check(transaction, own, key, tail, source, done);
   }
 
   /**

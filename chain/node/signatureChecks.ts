@@ -24,6 +24,8 @@ export type Check = {
 export class SignatureChecks {
   readonly #check: CheckSignatures;
   readonly #queues = new Map<string, Check[]>();
+  /** Whose turn it is, first first: the sources that have a queue. */
+  readonly #turns: string[] = [];
   #queued = 0;
   #running = 0;
 
@@ -38,7 +40,10 @@ export class SignatureChecks {
   add(source: string, transaction: DecodedTransaction, done: (verdict: Verdict) => void): Check | null {
     let queue = this.#queues.get(source);
     if (this.#queued >= CHECKS_QUEUED_MAX && !this.#makeRoom(queue?.length ?? 0)) return null;
-    if (!queue) this.#queues.set(source, (queue = []));
+    if (!queue) {
+      this.#queues.set(source, (queue = []));
+      this.#turns.push(source);
+    }
     const check: Check = { transaction, source, done, isStarted: false };
     queue.push(check);
     this.#queued++;
@@ -54,13 +59,14 @@ export class SignatureChecks {
   }
 
   #pump(): void {
-    while (this.#running < CHECKS_AT_ONCE && this.#queues.size > 0) {
-      const [source, queue] = this.#queues.entries().next().value!;
+    while (this.#running < CHECKS_AT_ONCE && this.#turns.length > 0) {
+      const source = this.#turns.shift()!;
+      const queue = this.#queues.get(source)!;
       const check = queue.shift()!;
       this.#queued--;
       // To the end of the line.
-      this.#queues.delete(source);
-      if (queue.length > 0) this.#queues.set(source, queue);
+      if (queue.length > 0) this.#turns.push(source);
+      else this.#queues.delete(source);
       if (!check.isStarted) this.#start(check);
     }
   }
