@@ -1,5 +1,6 @@
 /** Who gets the CPU when several want more than there is: what each pays for, and what is left by the same measure. */
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import test, { after } from "node:test";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
 import { nativeIsThere, serving, sharedCache, until } from "./serving.ts";
@@ -63,4 +64,41 @@ test("what a heavy tenant pays for it gets, though others have short requests wi
   await Promise.all([...floods, loop]);
   t.diagnostic(`of 0.3 cores paid for it had ${cores.toFixed(2)}, ${(part * 100).toFixed(0)} % of what guests had`);
   assert.ok(cores > 0.25 || part > 0.25, `${cores} cores, ${part} of what guests had`);
+});
+
+/** POST /count whose body comes a while after its head; the text of the answer. */
+function lateBody(port: number, host: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true }, () => {
+      socket.write(`POST /count HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 5\r\nConnection: close\r\n\r\n`);
+      setTimeout(() => socket.write("hello"), 20);
+    });
+    socket.setTimeout(30_000, () => socket.destroy(new Error("no answer within 30 s")));
+    socket.setEncoding("latin1").on("data", (chunk: string) => (text += chunk));
+    socket.on("end", () => resolve(text)).on("error", reject);
+  });
+}
+
+test("a request that is short but waits for its body goes before heavy ones, whatever its tenant had before", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner, port } = await serving(t, cache.directory);
+  await load("short", "rogue", { limits, cpuWeight: 10 });
+  await load("heavy", "rogue", { limits, cpuWeight: 1_000 });
+  const gone = new AbortController();
+  const loops = Array.from({ length: 4 }, () => get("/loop", { host: "heavy.localhost", signal: gone.signal }));
+  const heavyMs = async (): Promise<number> => ((await runner.usage())["heavy"]?.cpuNs ?? 0) / 1e6;
+  await until(async () => (await heavyMs()) > 10, "heavy ones at work", 30_000);
+  const hadMs: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    // By weight, what these had is a second or two of the heavy one's.
+    for (let sent = 0; sent < 300; sent += 10) await Promise.all(Array.from({ length: 10 }, () => get("/", { host: "short.localhost" })));
+    const before = await heavyMs();
+    assert.match(await lateBody(port, "short.localhost"), /^HTTP\/1\.1 200 .*\r\n5\r\n/s);
+    hadMs.push((await heavyMs()) - before);
+  }
+  gone.abort();
+  await Promise.all(loops);
+  t.diagnostic(`heavy ones had ${hadMs.map((ms) => ms.toFixed(0)).join(", ")} ms meanwhile`);
+  assert.ok([...hadMs].sort((a, b) => a - b)[2]! < 600, `heavy ones had ${hadMs.join(", ")} ms of CPU time before short ones were answered`);
 });

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 #[derive(Default)]
@@ -20,6 +20,9 @@ pub struct Account {
     pub uncharged_ns: AtomicU64,
 }
 
+/// CPU time with which a call is still a short one: what a guest's first slice of fuel takes, several times.
+pub const SHORT: Duration = Duration::from_micros(100);
+
 /// CPU time of one call, added to by whoever runs it.
 pub struct CallTime {
     spent_ns: AtomicU64,
@@ -32,6 +35,9 @@ impl CallTime {
     }
     pub fn spend(&self, ns: u64) {
         self.spent_ns.fetch_add(ns, Relaxed);
+    }
+    pub fn is_short(&self) -> bool {
+        self.spent_ns.load(Relaxed) < SHORT.as_nanos() as u64
     }
     pub fn is_over(&self) -> bool {
         self.spent_ns.load(Relaxed) > self.max_ns

@@ -1,5 +1,7 @@
 //! Where guests go that outlive their first slice: a few threads of their own, and one queue per tenant.
 //!
+//! - A call that has had no more than SHORT of CPU time is short, however long it has waited for a body, an answer or its core: it
+//!   stays with the threads of the ingress, and has to do with none of what follows.
 //! - Most of these threads are idle ones to the kernel: it pre-empts them at once for the I/O threads, so short requests stay short.
 //!   Among the tenants, the one that has had the least CPU time for its weight is next; a slice is 1 ms. Weights 1:2:4 give CPU
 //!   1:2:4 to whoever wants more than there is.
@@ -9,7 +11,7 @@
 //!
 //! Measured with 4 endless guests on 2 cores: others keep 94 % of their rate, and a heavy request takes 4 % longer than without
 //! slices (a fuel yield is polled again at once, not through a scheduler).
-use crate::account::{Account, CallTime, thread_cpu_ns};
+use crate::account::{Account, CallTime, SHORT, thread_cpu_ns};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     future::Future,
@@ -37,6 +39,8 @@ const WEIGHT_UNIT: u64 = 1_000;
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub struct Batch {
+    /// Of the ingress.
+    runtime: tokio::runtime::Handle,
     queues: Mutex<Queues>,
     ready: Condvar,
     /// Of the threads for those who are due.
@@ -65,6 +69,11 @@ struct Tenant {
     runnable: VecDeque<Arc<Task>>,
 }
 
+/// Whether a task is one of its tenant's.
+const APART: u8 = 0;
+const ENTERED: u8 = 1;
+const OVER: u8 = 2;
+
 const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
 const RUNNING: u8 = 2;
@@ -85,6 +94,8 @@ struct Task {
     batch: Weak<Batch>,
     party: Party,
     state: AtomicU8,
+    /// Changes to ENTERED under the lock of the queues only.
+    place: AtomicU8,
     work: Mutex<Option<Work>>,
     aborted: std::sync::atomic::AtomicBool,
 }
@@ -124,6 +135,11 @@ impl Tenant {
         (WINDOW.as_nanos() as u64 / 1_000 * self.weight) as i64
     }
 
+    /// Of `had_ns`.
+    fn debt_ns_max(&self) -> u64 {
+        WINDOW.as_nanos() as u64 * WEIGHT_UNIT / self.weight
+    }
+
     fn is_due(&mut self, now: Instant) -> bool {
         let promised_ns = now.duration_since(self.credited).as_nanos() as u64 * self.weight / 1_000;
         self.credited = now;
@@ -148,6 +164,15 @@ impl Queues {
             self.order.insert(key);
         }
         task
+    }
+
+    /// Another task of this tenant.
+    fn enter(&mut self, id: u64, weight: u64) {
+        self.forget_idle();
+        let clock_ns = self.clock_ns;
+        let tenant = self.tenants.entry(id).or_insert_with(|| Tenant::new(weight, clock_ns));
+        tenant.tasks += 1;
+        tenant.weight = weight;
     }
 
     fn forget_idle(&mut self) {
@@ -185,7 +210,7 @@ impl Batch {
 
     /// Calls `started` once on each of its threads before any guest.
     pub fn start(cores: usize, runtime: tokio::runtime::Handle, started: Arc<dyn Fn() + Send + Sync>) -> Arc<Batch> {
-        let batch = Arc::new(Batch { queues: Mutex::default(), ready: Condvar::new(), due: Condvar::new() });
+        let batch = Arc::new(Batch { runtime: runtime.clone(), queues: Mutex::default(), ready: Condvar::new(), due: Condvar::new() });
         for number in 0..Batch::threads(cores) {
             let (batch, runtime, started) = (batch.clone(), runtime.clone(), started.clone());
             let for_due = number >= cores;
@@ -197,7 +222,7 @@ impl Batch {
                 let _context = runtime.enter();
                 loop {
                     let task = if for_due { batch.next_due() } else { batch.next() };
-                    batch.run(&task);
+                    batch.run(&task, SLICE);
                 }
             };
             let name = if for_due { "due" } else { "batch" };
@@ -207,33 +232,43 @@ impl Batch {
     }
 
     pub fn spawn(self: &Arc<Batch>, party: Party, work: Work) -> Handle {
-        let (tenant, weight) = (party.tenant, u64::from(party.weight.max(1)));
-        let task = Arc::new(Task { batch: Arc::downgrade(self), party, state: AtomicU8::new(QUEUED), work: Mutex::new(Some(work)), aborted: false.into() });
-        {
-            let mut queues = self.queues.lock().unwrap();
-            queues.forget_idle();
-            let clock_ns = queues.clock_ns;
-            let tenant = queues.tenants.entry(tenant).or_insert_with(|| Tenant::new(weight, clock_ns));
-            tenant.tasks += 1;
-            tenant.weight = weight;
-        }
+        let (state, place) = (AtomicU8::new(QUEUED), AtomicU8::new(APART));
+        let task = Arc::new(Task { batch: Arc::downgrade(self), party, state, place, work: Mutex::new(Some(work)), aborted: false.into() });
         self.push(task.clone());
         Handle(Some(task))
     }
 
-    fn push(&self, task: Arc<Task>) {
+    fn push(self: &Arc<Batch>, task: Arc<Task>) {
+        // Nor does it meet the lock, which a thread may hold that does not get the core back for long.
+        if task.party.time.is_short() {
+            let batch = self.clone();
+            self.runtime.spawn(async move { batch.run(&task, SHORT) });
+            return;
+        }
         let mut queues = self.queues.lock().unwrap();
-        let (id, clock_ns) = (task.party.tenant, queues.clock_ns);
+        let id = task.party.tenant;
+        if task.place.load(SeqCst) != ENTERED {
+            if task.place.compare_exchange(APART, ENTERED, SeqCst, SeqCst).is_err() {
+                return;
+            }
+            queues.enter(id, u64::from(task.party.weight.max(1)));
+        }
+        let (clock_ns, is_first) = (queues.clock_ns, queues.order.is_empty());
         let Some(tenant) = queues.tenants.get_mut(&id) else { return };
         tenant.runnable.push_back(task);
+        let is_due = tenant.is_due(Instant::now());
         if tenant.runnable.len() == 1 {
-            tenant.had_ns = tenant.had_ns.max(clock_ns);
+            // What it had on threads of the ingress counts, but not for longer than a credit is kept.
+            tenant.had_ns = tenant.had_ns.clamp(clock_ns, clock_ns + tenant.debt_ns_max());
             let had_ns = tenant.had_ns;
             queues.order.insert((had_ns, id));
         }
         drop(queues);
         self.ready.notify_one();
-        self.due.notify_one();
+        // Whoever becomes so by time alone they find by themselves.
+        if is_due || is_first {
+            self.due.notify_one();
+        }
     }
 
     fn next(&self) -> Arc<Task> {
@@ -268,7 +303,7 @@ impl Batch {
         }
     }
 
-    fn run(self: &Arc<Batch>, task: &Arc<Task>) {
+    fn run(self: &Arc<Batch>, task: &Arc<Task>, slice: Duration) {
         let Ok(mut work) = task.work.lock() else { return };
         let waker = Waker::from(task.clone());
         let mut context = Context::from_waker(&waker);
@@ -290,7 +325,7 @@ impl Batch {
             if task.state.compare_exchange(RUNNING, IDLE, SeqCst, SeqCst).is_ok() {
                 break;
             }
-            if start.elapsed() >= SLICE {
+            if start.elapsed() >= slice {
                 task.state.store(QUEUED, SeqCst);
                 again = true;
                 break;
@@ -302,9 +337,11 @@ impl Batch {
         drop(finished);
         let ns = thread_cpu_ns() - cpu;
         let Party { account, time, tenant, .. } = &task.party;
-        account.cpu_ns.fetch_add(ns, Relaxed);
         time.spend(ns);
-        self.charge(*tenant, ns + account.uncharged_ns.swap(0, Relaxed));
+        account.spent_inline(ns);
+        if task.place.load(SeqCst) == ENTERED {
+            self.charge(*tenant, account.uncharged_ns.swap(0, Relaxed));
+        }
         if ended {
             task.end(had_one);
         } else if again {
@@ -322,6 +359,9 @@ impl Task {
     fn end(&self, took: bool) {
         self.state.store(ENDED, SeqCst);
         if !took {
+            return;
+        }
+        if self.place.swap(OVER, SeqCst) != ENTERED {
             return;
         }
         let Some(batch) = self.batch.upgrade() else { return };
