@@ -3,7 +3,8 @@
  * that is well, and transfers that wait until they are final.
  *
  * A request fails a promise only if its machine was well before it and after it, and the chain said `ready` of it before and after:
- * what a machine does in its last moment is not a surviving replica's.
+ * what a machine does in its last moment is not a surviving replica's. Of a new version's replicas that counts from its promotion on, and
+ * a moment later: a machine acts on it when it has seen the block.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { addressText } from "#chain/codec/address.ts";
@@ -17,6 +18,8 @@ const TOKEN = 1_000_000_000n;
 const REQUEST_EVERY_MS = 50;
 const REQUEST_MS_MAX = 5_000;
 const LOOK_EVERY_MS = 200;
+/** So often in a row before a machine is asked. */
+const STEADY_LOOKS = 3;
 const TRANSFER_EVERY_MS = 500;
 /** A transfer that is not final by then is asked for no more; whether it still becomes so does not matter here. */
 const TRANSFER_MS_MAX = 15_000;
@@ -34,7 +37,8 @@ export class Load {
   readonly #deployed: Deployed;
   readonly #well: Set<number>;
   readonly #startedMs: number = performance.now();
-  #ready: ReadonlySet<number> = new Set();
+  /** By machine, in how many looks on end it was ready. */
+  #ready: ReadonlyMap<number, number> = new Map();
   #looks = 0;
   #isOver = false;
   #loops: readonly Promise<void>[] = [];
@@ -71,11 +75,11 @@ export class Load {
       const begun = this.#looks + 1;
       const ready = await leasesReady(this.#site, witness.api, this.#deployed).catch(() => null);
       if (ready === null) continue;
-      [this.#ready, this.#looks] = [ready, begun];
+      [this.#ready, this.#looks] = [new Map([...ready].map((index) => [index, (this.#ready.get(index) ?? 0) + 1])), begun];
     }
   }
   #isServing(index: number): boolean {
-    return this.#well.has(index) && this.#ready.has(index);
+    return this.#well.has(index) && (this.#ready.get(index) ?? 0) >= STEADY_LOOKS;
   }
   async #request(index: number): Promise<void> {
     for (; !this.#isOver; await sleep(REQUEST_EVERY_MS)) {
@@ -113,8 +117,8 @@ export class Load {
 /** Machines that have a ready replica, whether all are ready or not. */
 async function leasesReady(site: Site, api: string, { id }: Deployed): Promise<ReadonlySet<number>> {
   const answer = await fetch(`${api}/v1/deployments/${id}`, { signal: AbortSignal.timeout(2_000) });
-  const { leases } = (await answer.json()) as { leases: readonly { machine: string | null; state: string }[] };
-  return new Set(leases.flatMap(({ machine, state }) => (state === "ready" ? [site.machines.findIndex((one) => addressText(one) === machine)] : [])));
+  const { leases, revision: serving } = (await answer.json()) as { revision: number; leases: readonly { machine: string | null; state: string; revision: number }[] };
+  return new Set(leases.flatMap(({ machine, state, revision }) => (state === "ready" && revision === serving ? [site.machines.findIndex((one) => addressText(one) === machine)] : [])));
 }
 
 /** Places of all replicas, once all are ready and each answers there; null: not yet. */
