@@ -111,6 +111,7 @@ export type RunningAgent = {
 };
 
 const LOOPBACK = "127.0.0.1";
+
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   // Beside the keys of a machine no guest runs.
   realSandbox.forbidTasks();
@@ -127,6 +128,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const keys = join(options.directory, "keys");
   const machine = await openKey(join(keys, "machine"));
   const membership = await options.join(options.directory);
+  // Before there is a node that closes it: a start that fails must end.
+  started.defer(() => membership.transport.close());
   const bootId = hex(randomBytes(16));
 
   const stopping = new AbortController();

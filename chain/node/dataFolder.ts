@@ -2,6 +2,7 @@
  * The folder of one chain on one machine, opened by one process at a time.
  *
  *   DIR/genesis    the genesis file; another one in the same folder is refused (`genesis_differs`)
+ *   DIR/version    of what is in it, and of the state that its blocks give; another one is refused and left as it is (`data_folder_version`)
  *   DIR/blocks/    blockStore.ts
  *   DIR/epochs     epochHeaders.ts
  *   DIR/votes      voteLog.ts, of a validator
@@ -18,6 +19,9 @@ import { type FolderLock, lockFolder } from "./folderLock.ts";
 import { syncDirectory } from "./frameFile.ts";
 import { VoteLog } from "./voteLog.ts";
 
+/** Goes up with each change of the rules or of a leaf after which the blocks of a folder give another state. Folders without the file are the first. */
+export const FOLDER_VERSION = 2;
+
 export type DataFolder = { readonly blocks: BlockStore; readonly epochs: EpochHeaders; readonly votes: VoteLog | null; close(): Promise<void> };
 
 export async function openDataFolder(directory: string, genesis: Uint8Array, chainId: ChainId, validatorKey: PublicKey | null, wasLost: boolean = false): Promise<DataFolder> {
@@ -29,6 +33,7 @@ export async function openDataFolder(directory: string, genesis: Uint8Array, cha
     await lock.release();
   };
   try {
+    await checkVersion(directory);
     await checkGenesis(directory, genesis);
     const blocks = await BlockStore.open(join(directory, "blocks"));
     opened.push(blocks);
@@ -55,6 +60,18 @@ export async function findGenesis(directory: string): Promise<{ directory: strin
   throw new NodeError("data_folder_unusable", `Cannot find a chain in ${directory}: there is no genesis file`);
 }
 
+/** Before anything else is read. */
+async function checkVersion(directory: string): Promise<void> {
+  const textOf = async (name: string): Promise<string | null> => readFile(join(directory, name), "latin1").catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "ENOENT") throw new NodeError("data_folder_unusable", `Cannot read ${join(directory, name)}: ${String(cause)}`, { cause });
+    return null;
+  });
+  const found = (await textOf("version")) ?? ((await textOf("genesis")) === null ? null : "1");
+  if (found === null) return writeSynced(directory, "version", Buffer.from(`${FOLDER_VERSION}\n`));
+  if (found.trim() === String(FOLDER_VERSION)) return;
+  throw new NodeError("data_folder_version", `Cannot open data folder ${directory}: it is of version ${found.trim().slice(0, 16)}, and this program reads ${FOLDER_VERSION}; start with that program, or in an empty folder and sync`);
+}
+
 async function checkGenesis(directory: string, genesis: Uint8Array): Promise<void> {
   const path = join(directory, "genesis");
   let stored: Uint8Array;
@@ -62,13 +79,17 @@ async function checkGenesis(directory: string, genesis: Uint8Array): Promise<voi
     stored = await readFile(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw new NodeError("data_folder_unusable", `Cannot read ${path}: ${String(cause)}`, { cause });
-    const handle = await open(`${path}.new`, "w", 0o600);
-    await handle.writeFile(genesis);
-    await handle.sync();
-    await handle.close();
-    await rename(`${path}.new`, path);
-    await syncDirectory(directory);
-    return;
+    return writeSynced(directory, "genesis", genesis);
   }
   if (Buffer.compare(stored, genesis) !== 0) throw new NodeError("genesis_differs", `Cannot open data folder ${directory}: it belongs to another chain`);
+}
+
+async function writeSynced(directory: string, name: string, bytes: Uint8Array): Promise<void> {
+  const path = join(directory, name);
+  const handle = await open(`${path}.new`, "w", 0o600);
+  await handle.writeFile(bytes);
+  await handle.sync();
+  await handle.close();
+  await rename(`${path}.new`, path);
+  await syncDirectory(directory);
 }

@@ -3,39 +3,22 @@
  * it comes back and keeps nothing that is another's; and a chain that stands still takes nobody down. One stage for all of it, in order.
  */
 import assert from "node:assert/strict";
-import { cpSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { addressText } from "#chain/codec/address.ts";
 import { GRACE_MS } from "#chain/liveness/rules.ts";
 import { audit } from "#tools/audit.ts";
-import { type Deployed, allUp, ask, heal, readyOn, upCount } from "#tools/bench/heal.ts";
-import { type MachineProcess, type Site, makeSite, startSiteMachine } from "#tools/chain/machines.ts";
+import { allUp, ask, heal, readyOn, upCount } from "#tools/bench/heal.ts";
+import { makeSite, startSiteMachine } from "#tools/chain/machines.ts";
+import { deployThere } from "#tools/devnet/uploader.ts";
 import { needs } from "../require.ts";
-import { cliJson, eventually, http, root, temporaryFolder } from "./stage.ts";
+import { eventually, http, temporaryFolder } from "./stage.ts";
 
 const MACHINES = 4;
 /** A short form: what counts is that it is longer than a stall (L8) and than silence (L3). */
 const HALT_MS = 6_000;
 
 const GREETING = "Still here";
-
-/** One replica, on the machine that took the upload, and free to move from there; with a configuration. Nothing is anywhere but where deploy put it. */
-async function deployOn(site: Site, { api }: MachineProcess, index: number): Promise<Deployed> {
-  const project = join(site.directory, "project");
-  cpSync(join(root, "workloads", "examples", "hello"), project, { recursive: true });
-  const deploy = (operators: readonly string[]): Promise<Deployed & { readonly copies: number; readonly did: string }> => {
-    writeFileSync(join(project, "godwit.toml"), `name = "heal"\nkind = "service"\n[environment]\nGREETING = "${GREETING}"\n[placement]\noperators = ${JSON.stringify(operators)}\n`);
-    return cliJson(null, ["deploy", project], { environment: { GODWIT_API: api, GODWIT_DATA: join(site.directory, String(index)) } });
-  };
-  const { machines } = (await (await fetch(`${api}/v1/machines`)).json()) as { machines: readonly { id: string; operator: string }[] };
-  const own = machines.find(({ id }) => id === addressText(site.machines[index]!))!.operator;
-  assert.equal((await deploy([own])).copies, 1, "its configuration goes nowhere else while it may run nowhere else");
-  const deployed = await deploy([]);
-  assert.deepEqual([deployed.did, deployed.copies], ["changed", 3]);
-  return deployed;
-}
 
 test("four machines heal", { timeout: 400_000 }, async (t) => {
   if (!needs(t, "cargo")) return;
@@ -45,7 +28,8 @@ test("four machines heal", { timeout: 400_000 }, async (t) => {
   await allUp(machines, MACHINES);
   // Who has just started is no witness yet (L8).
   await sleep(GRACE_MS);
-  const deployed = await deployOn(site, machines[0]!, 0);
+  const deployed = await deployThere(site, machines[0]!.api, 0, "heal", GREETING);
+  assert.deepEqual(deployed.copies, [1, 3], "its configuration goes nowhere else while it may run nowhere else");
   let killed = 0;
   const get = async (path: string, api = machines[(killed + 1) % MACHINES]!.api): Promise<unknown> => (await fetch(api + path, { signal: AbortSignal.timeout(5_000) })).json();
   type Bill = { readonly segments: readonly { readonly machine: string; readonly openedAt: string; readonly end: string | null; readonly seconds: string }[] };

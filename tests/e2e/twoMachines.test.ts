@@ -1,10 +1,11 @@
 /** Two machines of one chain on this computer: what is deployed through one is placed on the other, which fetches its bytes and serves it. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import { freePort } from "#tools/chain/machines.ts";
 import { needs } from "../require.ts";
-import { cliJson, eventually, http, root, startMachine, temporaryFolder } from "./stage.ts";
+import { cliJson, eventually, http, root, runStart, startMachine, temporaryFolder } from "./stage.ts";
 
 test("two machines form one chain, and a deployment made on one is placed on both and served by both", async (t) => {
   if (!needs(t, "cargo")) return;
@@ -29,4 +30,9 @@ test("two machines form one chain, and a deployment made on one is placed on bot
   assert.equal(new Set(leases.map(({ machine }) => machine)).size, 2, "each has one replica");
   await eventually("both replicas are ready", async () => ((await (await fetch(`${a.api}/v1/deployments/${id}`)).json()) as { leases: typeof leases }).leases.every(({ state }) => state === "ready"));
   await Promise.all([a.stop(), b.stop()]);
+
+  // A start that fails ends, although others were dialled already.
+  writeFileSync(join(directories[0], "chain", "version"), "999\n");
+  const { code, stderr } = await runStart(["--no-demo", "--data", directories[0], "--api-port", "0", "--http-port", "0", "--genesis", genesis, "--listen", `127.0.0.1:${ports[0]}`, "--peer", `127.0.0.1:${ports[1]}`]);
+  assert.deepEqual([code, /^error (\w+):/m.exec(stderr)?.[1]], [1, "data_folder_version"]);
 });
