@@ -10,6 +10,7 @@ import { chainIdOf, decodeGenesis, encodeGenesis } from "#chain/codec/genesis.ts
 import { CERTIFICATE_FLOOD_VALIDATORS_MAX, type PresetName } from "#chain/constants.ts";
 import { isLoopback } from "#chain/network/addresses.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
+import { slowTransport } from "#chain/network/slow.ts";
 import { peerId } from "#chain/network/transport.ts";
 import { type Address, timeMs } from "#chain/types.ts";
 import { type Membership, type Offer, type RunningAgent, type Sandbox, startAgent } from "./agent.ts";
@@ -35,6 +36,8 @@ export type ChainOptions = {
   /** Multiaddresses to listen on, and of machines to begin with. */
   readonly listen: readonly string[];
   readonly peers: readonly string[];
+  /** What is sent to others leaves so much later: for devnets. */
+  readonly delayMs?: number;
 };
 export type DevelopmentAgent = RunningAgent & {
   /** The funded account. */
@@ -76,7 +79,7 @@ export const openDevelopmentAccount = (directory: string): Promise<KeyPair> => o
 const developmentKeyPath = (directory: string): string => join(directory, "keys", "development");
 
 /** The libp2p parts are loaded by whoever has others to talk to. */
-async function joinChain(directory: string, { genesis, listen, peers }: ChainOptions): Promise<Membership> {
+async function joinChain(directory: string, { genesis, listen, peers, delayMs = 0 }: ChainOptions): Promise<Membership> {
   const { openStreams } = await import("#chain/network/streams.ts");
   const [machine, validator, operator] = await Promise.all((["machine", "validator", "operator"] as const).map((name) => openKey(join(directory, "keys", name)))) as [KeyPair, KeyPair, KeyPair];
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
@@ -85,7 +88,7 @@ async function joinChain(directory: string, { genesis, listen, peers }: ChainOpt
     chainId: chainIdOf(genesis), machineSeed: machine.seed, listen, peers, validators,
     mdns: listen.some((address) => !isLoopback(address)), floods: validators.length > CERTIFICATE_FLOOD_VALIDATORS_MAX, ...(isValidator ? { validatorSeed: validator.seed } : {}),
   });
-  return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport, joins: !isValidator };
+  return { genesis, ...(isValidator ? { validatorSeed: validator.seed } : {}), operator: { address: operator.address, key: operator }, transport: delayMs > 0 ? slowTransport(transport, delayMs) : transport, joins: !isValidator };
 }
 
 /** A chain on this machine only; `account` is the one that begins with money. */

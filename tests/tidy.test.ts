@@ -35,6 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "tools/simulate": ["chain", "tests/simulation", "tests/golden", "tools"],
   "tools/campaign": ["tests/simulation"],
   "tools/simulateLiveness": ["tests/simulation"],
+  "tools/simulateGrid": ["chain", "tools", "tests/ledger"],
   "tools/trace": ["tests/simulation"],
   "tools/mutants": ["tests/simulation"],
   // A schedule of faults is drawn with the chance of the simulated worlds.

@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { addressText } from "#chain/codec/address.ts";
 import { PRESETS, type PresetName } from "#chain/constants.ts";
 import { multiaddressOf } from "#chain/network/addresses.ts";
+import { DELAY_MS_MAX } from "#chain/network/slow.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
@@ -33,6 +34,7 @@ const USAGE = `npm start -- [options]
   --genesis FILE   be one machine of a chain of several (godwit chain genesis), with
   --listen H:P     where to listen for the others (0.0.0.0:7482), and
   --peer H:P       machines to begin with; may be given several times
+  --slow-ms N      what it sends to the others leaves N ms later (devnets)
   --parameters P   protocol parameters of a new chain: default, or minimal (short holds, for tests)`;
 const API_PORT_DEFAULT = 7480;
 const HTTP_PORT_DEFAULT = 7481;
@@ -49,7 +51,7 @@ const STOP_MS_MAX = 2_000;
 const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "logs", "keys"];
 
 type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName;
-  readonly chain?: { readonly genesisFile: string; readonly listen: readonly string[]; readonly peers: readonly string[] } };
+  readonly chain?: { readonly genesisFile: string; readonly listen: readonly string[]; readonly peers: readonly string[]; readonly delayMs: number } };
 /** What to do about a refusal that a second start meets. */
 const ADVICE: Readonly<Record<string, string>> = {
   data_folder_in_use: "Ctrl-C where it runs ends it; beside it, start one with --data DIR --api-port 0 --http-port 0",
@@ -74,7 +76,7 @@ function readOptions(argv: readonly string[]): Options | null {
   try {
     ({ values } = parseArgs({
       args: [...argv], strict: true,
-      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, help: { type: "boolean", short: "h" } },
+      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, "slow-ms": { type: "string" }, help: { type: "boolean", short: "h" } },
     }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -83,7 +85,7 @@ function readOptions(argv: readonly string[]): Options | null {
   return {
     directory: resolve(values.data ?? join(homedir(), ".godwit", "dev")), fresh: values.fresh === true, demo: values["no-demo"] !== true,
     parameters: preset(values.parameters ?? "default"),
-    ...(values.genesis === undefined ? {} : { chain: { genesisFile: resolve(values.genesis), listen: addresses("--listen", values.listen ?? [LISTEN_DEFAULT]), peers: addresses("--peer", values.peer ?? []) } }),
+    ...(values.genesis === undefined ? {} : { chain: { genesisFile: resolve(values.genesis), listen: addresses("--listen", values.listen ?? [LISTEN_DEFAULT]), peers: addresses("--peer", values.peer ?? []), delayMs: delay(values["slow-ms"] ?? "0") } }),
     apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
   };
 }
@@ -94,6 +96,11 @@ function addresses(option: string, written: readonly string[]): string[] {
     if (found === null) throw new UsageError(`${option} must be HOST:PORT, not "${text}"`);
     return found;
   });
+}
+
+function delay(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > DELAY_MS_MAX) throw new UsageError(`--slow-ms must be from 0 to ${DELAY_MS_MAX}, not "${text}"`);
+  return Number(text);
 }
 
 function preset(name: string): PresetName {

@@ -47,6 +47,13 @@ test("a devnet of four machines is shown, broken and healed by other processes, 
     await eventually("it is told what it missed", async () => (await heightOf("m3")) > at + 2, 40_000);
   });
 
+  await t.test("one behind a long line follows all the same", async () => {
+    assert.equal((await act("slow", "m2", "--ms", "150"))[1]!.slowMs, 150);
+    const at = await heightOf("m1");
+    await eventually("it follows", async () => (await heightOf("m2")) > at, 40_000);
+    assert.equal((await act("slow", "m2", "--ms", "0"))[1]!.slowMs, 0);
+  });
+
   await t.test("what cannot be done is refused with its code", async () => {
     assert.equal(await refused("kill", "m9"), "machine_unknown");
     assert.equal(await refused("up", "-n", "2"), "devnet_running");

@@ -72,18 +72,20 @@ export type Placement = {
   readonly place?: (index: number) => string;
   readonly apiPort?: number;
   readonly httpPort?: number;
+  /** Of Node, before the program, and of the program. */
   readonly flags?: readonly string[];
+  readonly options?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   /** Aborted while it starts: it is killed. */
   readonly abort?: AbortSignal;
 };
 
 export async function startSiteMachine({ directory, genesisFile, ports }: Site, index: number, placement: Placement = {}): Promise<MachineProcess> {
-  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, apiPort = 0, httpPort = 0, flags = [], environment = {}, abort } = placement;
+  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, apiPort = 0, httpPort = 0, flags = [], options = [], environment = {}, abort } = placement;
   const peers = ports.flatMap((_, other) => (other === index ? [] : ["--peer", place(other)]));
   const [program, ...words] = [
     ...prefix, process.execPath, ...flags, join(import.meta.dirname, "..", "start.ts"), "--data", join(directory, String(index)), "--api-port", String(apiPort), "--http-port", String(httpPort),
-    "--genesis", genesisFile, "--listen", place(index), ...peers,
+    "--genesis", genesisFile, "--listen", place(index), ...peers, ...options,
   ];
   const child = spawn(program!, words, { stdio: ["ignore", "pipe", "pipe"], detached: true, env: { ...process.env, ...environment } });
   let output = "";

@@ -111,7 +111,7 @@ class Run implements Stage {
     const begunMs = performance.now();
     await this.#begin(fault, names);
     if (!stands) {
-      const moved = kind === "skew" ? null : machines;
+      const moved = kind === "skew" || kind === "slow" ? null : machines;
       await this.holds("the workload answers from machines that are well", HEAL_MS_MAX, () => this.#servesWithout(others[0]!.api, moved));
     }
     await sleep(Math.max(0, durationMs - (performance.now() - begunMs)));
@@ -149,13 +149,13 @@ class Run implements Stage {
   async #begin({ kind, offsetMs }: Fault, names: readonly string[]): Promise<void> {
     if (kind === "kill" || kind === "blackout") await this.devnet.kill(names);
     else if (kind === "partition") await this.devnet.partition(names);
-    else if (kind === "skew") await this.devnet.skew(names, offsetMs);
+    else if (kind === "skew" || kind === "slow") await this.devnet[kind](names, offsetMs);
     else await this.devnet.pause(names);
   }
   async #end({ kind }: Fault, names: readonly string[]): Promise<void> {
     if (kind === "kill" || kind === "blackout") await this.devnet.start(names);
     else if (kind === "partition") await this.devnet.heal();
-    else if (kind === "skew") await this.devnet.skew(names, 0);
+    else if (kind === "skew" || kind === "slow") await this.devnet[kind](names, 0);
     else await this.devnet.resume(names);
   }
   async #servesWithout(api: string, without: readonly number[] | null): Promise<true | null> {

@@ -18,9 +18,9 @@ const NAME_LENGTH_MAX = 32;
 /** A machine that is started again is up within a minute, and several are started at once. */
 const ANSWER_MS_MAX = 150_000;
 
-export const VERBS = ["kill", "start", "pause", "resume", "partition", "heal", "skew", "status", "down"] as const;
+export const VERBS = ["kill", "start", "pause", "resume", "partition", "heal", "skew", "slow", "status", "down"] as const;
 export type Verb = (typeof VERBS)[number];
-export type Request = { readonly verb: Verb; readonly names: readonly string[]; readonly offsetMs: number };
+export type Request = { readonly verb: Verb; readonly names: readonly string[]; /** Of `skew`, and of `slow`. */ readonly offsetMs: number };
 export type Answer = { readonly rows: readonly Row[] };
 
 /** null: it is no request. */
@@ -82,7 +82,7 @@ async function perform(devnet: Devnet, request: Request | null): Promise<Answer>
   if (request === null) throw new DevnetError("request_malformed", "That is no request of a devnet");
   const { verb, names, offsetMs } = request;
   if (verb === "heal") await devnet.heal();
-  else if (verb === "skew") await devnet.skew(names, offsetMs);
+  else if (verb === "skew" || verb === "slow") await devnet[verb](names, offsetMs);
   else if (verb !== "status" && verb !== "down") await devnet[verb](names);
   return { rows: await devnet.rows() };
 }

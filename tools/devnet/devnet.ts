@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addressText } from "#chain/codec/address.ts";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
+import { DELAY_MS_MAX } from "#chain/network/slow.ts";
 import { type MachineProcess, type Site, freePort, makeSite, startSiteMachine } from "#tools/chain/machines.ts";
 import { type Door, openDoor } from "./door.ts";
 import { type Lan, openLan } from "./lan.ts";
@@ -26,7 +27,7 @@ const SKEW = join(import.meta.dirname, "skewedClock.ts");
 export type State = "starting" | "up" | "paused" | "dead";
 export type Row = {
   readonly name: string; readonly machine: string; readonly api: string; readonly httpPort: number; readonly state: State;
-  readonly isCut: boolean; readonly clockOffsetMs: number;
+  readonly isCut: boolean; readonly clockOffsetMs: number; readonly slowMs: number;
   /** null: it does not answer. */
   readonly height: number | null; readonly leases: number | null;
 };
@@ -38,7 +39,7 @@ export class DevnetError extends Error {
   }
 }
 
-type Seat = { readonly name: string; readonly apiPort: number; readonly httpPort: number; process: MachineProcess | null; state: State; isCut: boolean; clockOffsetMs: number };
+type Seat = { readonly name: string; readonly apiPort: number; readonly httpPort: number; process: MachineProcess | null; state: State; isCut: boolean; clockOffsetMs: number; slowMs: number };
 export type DevnetOptions = { readonly directory: string; readonly count: number; readonly isIsolated?: boolean; readonly onChange?: () => void; readonly abort?: AbortSignal };
 
 export class Devnet implements AsyncDisposable {
@@ -55,7 +56,7 @@ export class Devnet implements AsyncDisposable {
   private constructor(site: Site, lan: Lan | null, outside: Devnet["places"], inside: Devnet["places"], onChange: () => void, abort: AbortSignal | undefined) {
     this.#abort = abort;
     [this.site, this.isIsolated, this.#lan, this.#places, this.#onChange] = [site, lan !== null, lan, inside, onChange];
-    this.#seats = outside.map(({ api, http }, index) => ({ name: `m${index + 1}`, apiPort: api, httpPort: http, process: null, state: "dead", isCut: false, clockOffsetMs: 0 }));
+    this.#seats = outside.map(({ api, http }, index) => ({ name: `m${index + 1}`, apiPort: api, httpPort: http, process: null, state: "dead", isCut: false, clockOffsetMs: 0, slowMs: 0 }));
   }
 
   /** All machines are started, and up when this resolves; whatever fails takes down what is there. */
@@ -150,21 +151,29 @@ export class Devnet implements AsyncDisposable {
   /** Started again with a clock that is off by so much; 0 sets it right. */
   skew(names: readonly string[], offsetMs: number): Promise<void> {
     if (!Number.isSafeInteger(offsetMs) || Math.abs(offsetMs) > OFFSET_MS_MAX) throw new DevnetError("offset_invalid", `Cannot set a clock off by ${offsetMs} ms: at most ${OFFSET_MS_MAX} either way`);
+    return this.#again(names, (seat) => (seat.clockOffsetMs = offsetMs));
+  }
+  /** Started again behind a long line: what it sends to the others leaves so much later; 0: as the others. */
+  slow(names: readonly string[], slowMs: number): Promise<void> {
+    if (!Number.isSafeInteger(slowMs) || slowMs < 0 || slowMs > DELAY_MS_MAX) throw new DevnetError("delay_invalid", `Cannot make a machine slow by ${slowMs} ms: expected 0 to ${DELAY_MS_MAX}`);
+    return this.#again(names, (seat) => (seat.slowMs = slowMs));
+  }
+  #again(names: readonly string[], change: (seat: Seat) => void): Promise<void> {
     return this.#act(names, async (seat, index) => {
       if (seat.state === "paused") seat.process?.signal("SIGCONT");
       if (seat.state !== "dead") await seat.process?.stop();
       this.#set(seat, "dead");
-      seat.clockOffsetMs = offsetMs;
+      change(seat);
       await this.#begin(seat, index);
     });
   }
 
   rows(): Promise<Row[]> {
-    return Promise.all(this.#seats.map(async ({ name, apiPort, httpPort, state, isCut, clockOffsetMs }, index) => {
+    return Promise.all(this.#seats.map(async ({ name, apiPort, httpPort, state, isCut, clockOffsetMs, slowMs }, index) => {
       const api = `http://127.0.0.1:${apiPort}`;
       const machine = addressText(this.site.machines[index]!);
       const seen = state === "up" ? await look(api, machine) : { height: null, leases: null };
-      return { name, machine, api, httpPort, state, isCut, clockOffsetMs, ...seen };
+      return { name, machine, api, httpPort, state, isCut, clockOffsetMs, slowMs, ...seen };
     }));
   }
 
@@ -188,6 +197,7 @@ export class Devnet implements AsyncDisposable {
     try {
       const started = await startSiteMachine(this.site, index, {
         apiPort: api, httpPort: http, ...(this.#abort === undefined ? {} : { abort: this.#abort }), ...(lan === null ? {} : { prefix: lan.prefix(index), place: (of) => `${lan.address(of)}:${CHAIN_PORT}` }),
+        options: seat.slowMs === 0 ? [] : ["--slow-ms", String(seat.slowMs)],
         ...(seat.clockOffsetMs === 0 ? {} : { flags: ["--import", SKEW], environment: { GODWIT_CLOCK_OFFSET_MS: String(seat.clockOffsetMs) } }),
       });
       seat.process = started;

@@ -13,23 +13,23 @@ const OFFSET_MS_MAX = 86_400_000;
 /** A machine stops within 2 s, or is killed after 10 (tools/chain/machines.ts). */
 const STOP_MS = 15_000;
 /** Verbs that act on a running devnet, and how many names each takes at least. */
-const NAMES_MIN: Readonly<Record<Exclude<Verb, "heal" | "status" | "down">, number>> = { kill: 1, start: 1, pause: 1, resume: 1, partition: 1, skew: 1 };
+const NAMES_MIN: Readonly<Record<Exclude<Verb, "heal" | "status" | "down">, number>> = { kill: 1, start: 1, pause: 1, resume: 1, partition: 1, skew: 1, slow: 1 };
 
 export const devnet: Command = {
   name: "devnet",
   summary: "Run several machines on this computer, and break them",
-  usage: ["up [-n N] [--data DIR]", "kill|start|pause|resume|partition NAME … [--data DIR]", "skew NAME … --ms N [--data DIR]", "heal|status|down [--data DIR]"],
+  usage: ["up [-n N] [--data DIR]", "kill|start|pause|resume|partition NAME … [--data DIR]", "skew|slow NAME … --ms N [--data DIR]", "heal|status|down [--data DIR]"],
   options: {
     machines: { type: "string", short: "n", value: "N", summary: `up: how many machines, each with a validator (${COUNT_DEFAULT})` },
     data: { type: "string", value: "DIR", summary: "the devnet's folder (~/.godwit/devnet)" },
     ports: { type: "boolean", summary: "up: all on loopback, as root too; none can be cut off then" },
-    ms: { type: "string", value: "N", summary: "skew: how far the clock is ahead; negative: behind (--ms=-5000); 0: right again" },
+    ms: { type: "string", value: "N", summary: "skew: how far the clock is ahead; negative: behind (--ms=-5000); slow: how much later all leaves; 0: right again" },
   },
   arguments: [1, 1 + COUNT_MAX],
   details: "up starts them and shows them once a second, until Ctrl-C or devnet down, which stop all. As root each\n" +
     "machine has a network namespace of its own; partition needs that. The same folder goes on where it was.\n" +
     "kill is kill -9 and start brings back; pause stops a whole machine as it stands; partition cuts the named\n" +
-    "off from the others until heal; skew starts them again with a clock that is off.",
+    "off from the others until heal; skew starts them again with a clock that is off, slow behind a long line.",
   stopMs: STOP_MS,
   async run(input, shell) {
     const [verb = "", ...names] = input.positionals;
@@ -49,7 +49,7 @@ function requestOf(verb: Verb, names: readonly string[], input: Input): Request 
   if (takesNames && names.length === 0) throw new UsageError(`devnet ${verb} needs a NAME`);
   if (!takesNames && names.length > 0) throw new UsageError(`devnet ${verb} takes no NAME: unexpected "${names[0]}"`);
   const written = input.text("ms");
-  if ((verb === "skew") !== (written !== undefined)) throw new UsageError("--ms belongs to devnet skew, and skew needs it");
+  if ((verb === "skew" || verb === "slow") !== (written !== undefined)) throw new UsageError("--ms belongs to devnet skew and slow, and they need it");
   const offsetMs = written === undefined ? 0 : Number(/^-?\d{1,8}$/.test(written) ? written : Number.NaN);
   if (!(Math.abs(offsetMs) <= OFFSET_MS_MAX)) throw new UsageError(`--ms must be a whole number from -${OFFSET_MS_MAX} to ${OFFSET_MS_MAX}, not "${written}"`);
   return { verb, names, offsetMs };
@@ -102,8 +102,8 @@ class Show {
   }
 }
 
-const stateOf = ({ state, isCut, clockOffsetMs }: Row): string =>
-  [state, ...(isCut ? ["cut off"] : []), ...(clockOffsetMs === 0 ? [] : [`clock ${clockOffsetMs > 0 ? "+" : ""}${clockOffsetMs} ms`])].join(", ");
+const stateOf = ({ state, isCut, clockOffsetMs, slowMs }: Row): string =>
+  [state, ...(slowMs === 0 ? [] : [`slow ${slowMs} ms`]), ...(isCut ? ["cut off"] : []), ...(clockOffsetMs === 0 ? [] : [`clock ${clockOffsetMs > 0 ? "+" : ""}${clockOffsetMs} ms`])].join(", ");
 
 function tableOf(rows: readonly Row[]): string {
   return tableText(rows, [
