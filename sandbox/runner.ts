@@ -85,7 +85,7 @@ const LOOPBACK = "127.0.0.1";
 const STARTED_WELL_MS = 2_000;
 const RESPAWN_DELAY_MS = 50;
 const RESPAWN_DELAY_MS_MAX = 5_000;
-const START_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 60_000;
 const ASK_EVERY_MS = 5_000;
 const UNANSWERED_MAX = 2;
 /** A computer that starts has other things to do first, and a runner that dies at once needs no other that does. */
