@@ -96,6 +96,7 @@ export type AgentOptions = {
 export type RunningAgent = {
   /** `http://127.0.0.1:PORT` */
   readonly api: string;
+  readonly version: string;
   readonly apiPort: number;
   readonly httpPort: number;
   readonly node: ChainNode;
@@ -188,8 +189,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   await untilUp(node, machine.address, bootId);
   closedLogs.look();
 
+  const version = await readVersion();
   const context: Context = {
-    version: await readVersion(), node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
+    version, node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
     apiPort: door.port, httpPort: listener.port, blobs, logs, copiesOf: (digest) => exchange.copiesOf(digest), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
     machineLog, image: options.image ?? null, ...(options.control === undefined ? {} : { control: options.control }),
   };
@@ -206,7 +208,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const up = started.move();
   void ended.promise.then(() => up.disposeAsync());
   return {
-    api: `http://${address}:${door.port}`, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
+    api: `http://${address}:${door.port}`, version, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
     runnerPid: () => runner.pid, ended: ended.promise,
     handLeasesOver: () => handLeasesOver({ node, machine: machine.address, submit: (operation) => machineSender.submit(operation) }),
     stop: () => up.disposeAsync(),

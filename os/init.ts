@@ -39,6 +39,7 @@ type Machine = {
   door: Door | null;
   agent: RunningAgent | null;
   vault: VaultKeeper | null;
+  status: { stop(): void } | null;
   /** The command line, with the boot server's words when they have come. */
   line: string;
   /** The one door out. */
@@ -90,6 +91,7 @@ const PHASES: readonly Phase<Machine>[] = [
   { name: "identity", run: settleIdentity },
   { name: "vault", optional: true, run: takeFromVault },
   { name: "agent", run: beginAgent },
+  { name: "screen", optional: true, run: beginScreen },
 ];
 
 function readSettings(machine: Machine): string {
@@ -202,6 +204,13 @@ async function beginAgent(machine: Machine): Promise<string> {
   return `accepts work on port ${machine.agent.httpPort}`;
 }
 
+async function beginScreen(machine: Machine): Promise<string> {
+  const [{ openScreen }, { showStatus }] = await Promise.all([import("./linux/screen.ts"), import("./boot/status.ts")]);
+  const screen = openScreen();
+  machine.status = showStatus({ agent: machine.agent!, screen, log, addresses: () => machine.network!.current(), onFault: (line) => say(`screen    ${line}`) });
+  return `${screen.columns} by ${screen.rows}`;
+}
+
 /** A machine that a chain knows empties itself before it goes. */
 async function handOver({ agent }: Machine): Promise<void> {
   const { before, left } = (await agent?.handLeasesOver()) ?? { before: 0, left: 0 };
@@ -218,12 +227,14 @@ function watchTrial(machine: Machine): void {
 async function main(): Promise<void> {
   const way: Way = new Way([
     { name: "joining stopped", run: async () => ending.abort() },
+    // What is said from now on is on the screen that is shown.
+    { name: "screen stopped", run: async () => machine.status?.stop() },
     { name: "leases handed over", run: async () => handOver(machine) },
     { name: "vault kept", run: async () => machine.vault?.stop() },
     { name: "agent stopped", run: async () => machine.agent?.stop() },
     { name: "network stopped", run: async () => machine.network?.stop() },
   ], say, (code) => process.exit(code));
-  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, vault: null, line: "", way };
+  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, vault: null, status: null, line: "", way };
   // SIGINT is Ctrl-Alt-Del, handed on by PID 1.
   process.on("SIGTERM", () => void way.leave("powerOff", "asked to power off"));
   process.on("SIGPWR", () => void way.leave("powerOff", "the power is going"));

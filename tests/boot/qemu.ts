@@ -14,6 +14,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "#tools/chain/machines.ts";
 
 const LOOK_MS = 50;
+const TEXT_MEMORY_AT = "0xb8000";
+const TEXT_MEMORY_BYTES = 32_768;
+/** The monitor has said all that it says when it is silent for so long. */
+const MONITOR_SILENT_MS = 300;
 const ANSWER_MS_MAX = 2_000;
 /** Emulated machines: without hardware timers that QEMU keeps busy hosts waiting for. */
 export const TEST_WORDS: readonly string[] = ["console=tty0", "console=ttyS0", "panic=-1", "loglevel=4", "printk.devkmsg=on", "rdinit=/init", "no_timer_check"];
@@ -31,6 +35,8 @@ export type Qemu = {
   /** The first answer at all. */
   answered(port: number, path: string, timeoutMs: number, isRight?: (answer: { status: number; body: string }) => boolean): Promise<{ status: number; body: string; atMs: number }>;
   monitor(command: string): Promise<void>;
+  /** What stands on the screen of a PC in text mode, all of its memory: lines of one screen, and others. */
+  screenText(): Promise<string>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 export type QemuOptions = {
@@ -79,7 +85,12 @@ export async function startQemu({ memoryMib = 1024, boot, network = oneCard, reb
         const answer = await get(port, path);
         return answer !== null && isRight(answer) ? { ...answer, atMs: performance.now() - startedMs } : null;
       }),
-    monitor: (command) => tellMonitor(monitorSocket, command),
+    monitor: async (command) => void (await tellMonitor(monitorSocket, command)),
+    screenText: async () => {
+      const dump = await tellMonitor(monitorSocket, `xp /${TEXT_MEMORY_BYTES / 2}hx ${TEXT_MEMORY_AT}`);
+      // A character in the low byte of each word, its colours in the high one.
+      return [...dump.matchAll(/0x([0-9a-f]{4})\b/g)].map(([, word]) => String.fromCharCode(Number.parseInt(word!.slice(2), 16))).join("");
+    },
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
       await off;
@@ -99,9 +110,19 @@ function get(port: number, path: string, host?: string): Promise<{ status: numbe
   });
 }
 
-function tellMonitor(path: string, command: string): Promise<void> {
+/** Resolves with what the monitor answers, when it says no more. */
+function tellMonitor(path: string, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection(path, () => socket.write(`${command}\n`, () => setTimeout(() => socket.end(() => resolve()), 200)));
-    socket.on("error", reject).resume();
+    let said = "";
+    let timer: NodeJS.Timeout | undefined;
+    const again = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => socket.end(() => resolve(said)), MONITOR_SILENT_MS);
+    };
+    const socket = createConnection(path, () => socket.write(`${command}\n`, again));
+    socket.on("error", reject).on("data", (chunk: Buffer) => {
+      said += chunk.toString("latin1");
+      again();
+    });
   });
 }

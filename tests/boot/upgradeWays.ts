@@ -23,6 +23,7 @@ import { cli, cliJson, eventually, http, root } from "#tests/e2e/stage.ts";
 import { makeSite, startSiteMachine } from "#tools/chain/machines.ts";
 import { ApiClient } from "#tools/cli/client.ts";
 import { buildImage } from "#tools/image/build.ts";
+import type { Facts } from "./boots.ts";
 import { type Qemu, directBoot, startQemu } from "./qemu.ts";
 
 const ACCEPTS_MS_MAX = 300_000;
@@ -31,7 +32,6 @@ const ACCEPTS = / agent +\d+ ms accepts work/g;
 const SIGNER = new Uint8Array(32).fill(11);
 const STRANGER = new Uint8Array(32).fill(12);
 
-export type Facts = Readonly<Record<string, unknown>>;
 type UpgradeStage = { readonly work: string; readonly words: readonly string[]; readonly owner: KeyPair };
 
 /** Images by folder, as an HTTP server in the operator's network has them. */

@@ -4,61 +4,30 @@
  * Minutes, not seconds: so it is no part of `npm test`, which has the direct boot. Exit code 1 when a way failed.
  */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { addressText } from "#chain/codec/address.ts";
-import { keyPair, openKey } from "#os/keys.ts";
+import { openKey } from "#os/keys.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
+import { type Facts, JOIN_MS_MAX, OWNER, type Stage, WORDS, accepts, boots, secure, stick, switchedOff, uefi } from "./boots.ts";
 import { debianKernel } from "./debianKernel.ts";
+import { hangs, onVlan, outOfMemory, sameByStick, sameByTpm, showsItself, startTpm } from "./machineWays.ts";
 import { NETBOOT_WAYS } from "./netbootLab.ts";
 import { joinsThroughServer, joinsWithWrongClocks, netboots } from "./netbootWays.ts";
 import { upgrade, upgradeFails } from "./upgradeWays.ts";
-import { type Qemu, type QemuOptions, directBoot, startQemu } from "./qemu.ts";
+import { type Qemu, directBoot, startQemu } from "./qemu.ts";
 
-const JOIN_MS_MAX = 240_000;
-const OFF_MS_MAX = 35_000;
-const FIRMWARE = "/usr/share/OVMF";
 const SNAKEOIL = "/usr/share/ovmf/PkKek-1-snakeoil";
-const OWNER = keyPair(new Uint8Array(32).fill(9));
-const WORDS = [`godwit.alone=${addressText(OWNER.address)}`, "no_timer_check", "panic=-1"];
-
-type Stage = { readonly work: string; readonly plain: string; signed(): Promise<string>; /** Names no chain: the network does. */ bare(): Promise<string> };
-type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Readonly<Record<string, unknown>> | void> };
-
-const accepts = (machine: Qemu): Promise<unknown> => machine.printed(/ agent +\d+ ms accepts work/, JOIN_MS_MAX);
-
-async function boots(options: QemuOptions, then?: (machine: Qemu) => Promise<Readonly<Record<string, unknown>> | void>): Promise<Readonly<Record<string, unknown>>> {
-  await using machine = await startQemu(options);
-  const healthz = await machine.answered(machine.apiPort, "/healthz", JOIN_MS_MAX);
-  await accepts(machine);
-  const joinedMs = performance.now() - machine.startedMs;
-  const more = (await then?.(machine)) ?? {};
-  await machine.monitor("system_powerdown");
-  const code = await Promise.race([machine.off, sleep(OFF_MS_MAX, "still on", { ref: false })]);
-  assert.equal(code, 0, machine.serial().slice(-1500));
-  return { healthzMs: Math.round(healthz.atMs), joinedMs: Math.round(joinedMs), ...more };
-}
-
-const stick = (image: string): string[] => ["-device", "qemu-xhci", "-drive", `if=none,id=stick,format=raw,snapshot=on,file=${image}`, "-device", "usb-storage,drive=stick,bootindex=0"];
-function uefi(work: string, code = "OVMF_CODE_4M.fd", variables = "OVMF_VARS_4M.fd"): string[] {
-  const copy = join(mkdtempSync(join(work, "vars-")), "vars.fd");
-  copyFileSync(join(FIRMWARE, variables), copy);
-  return [
-    "-global", "driver=cfi.pflash01,property=secure,value=on",
-    "-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${join(FIRMWARE, code)}`, "-drive", `if=pflash,format=raw,unit=1,file=${copy}`,
-  ];
-}
-const secure = (work: string): string[] => uefi(work, "OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.snakeoil.fd");
+type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Facts | void> };
 
 const WAYS: readonly Way[] = [
   { name: "the same bytes by two builds", run: sameBytes },
-  { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ phases: phasesOf(machine.serial()) })) },
+  { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ phases: phasesOf(machine.serial()), ...(await showsItself(machine)) })) },
   { name: "direct, Debian's kernel", run: ({ work }) => onDebiansKernel(work) },
   {
     name: "direct, 384 MB", run: ({ plain }) => boots({ memoryMib: 384, boot: directBoot(plain, WORDS) }, async (machine) => {
@@ -79,6 +48,12 @@ const WAYS: readonly Way[] = [
       boot: directBoot(plain, WORDS), network: (forward) => ["-netdev", "hubport,id=n0,hubid=7", "-device", "e1000e,netdev=n0,romfile=", "-netdev", `user,id=n1${forward}`, "-device", "virtio-net-pci,netdev=n1,romfile="],
     }, async (machine) => assert.match(machine.serial(), / address +\d+ ms eth\d 10\.0\.2\.15\/24/)),
   },
+  { name: "CD, UEFI", run: fromCd },
+  { name: "VLAN", run: ({ plain }) => onVlan(plain) },
+  { name: "the same machine after a loss of power, TPM", run: ({ work, plain }) => sameByTpm(work, plain) },
+  { name: "the same machine after a loss of power, stick", run: ({ work, plain }) => sameByStick(work, plain) },
+  { name: "an agent that hangs", run: ({ work }) => hangs(work) },
+  { name: "out of memory", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, outOfMemory) },
   { name: "upgrade", run: ({ work }) => upgrade({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade-fails", run: ({ work }) => upgradeFails({ work, words: WORDS, owner: OWNER }) },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
@@ -88,18 +63,25 @@ const WAYS: readonly Way[] = [
   { name: "netboot, three at once form a chain, and take over a lease when one is switched off", run: async ({ bare }) => joinsThroughServer(await bare(), 3) },
 ];
 
-async function onDebiansKernel(work: string): Promise<Readonly<Record<string, unknown>>> {
+async function fromCd({ work }: Stage): Promise<Facts> {
+  const out = join(work, "cd");
+  mkdirSync(out);
+  await buildImage({ target: "iso", effort: "quick", out, words: WORDS });
+  return await boots({ boot: [...uefi(work), "-cdrom", join(out, "godwit.iso")] });
+}
+
+async function onDebiansKernel(work: string): Promise<Facts> {
   const out = join(work, "debian");
   mkdirSync(out);
   await buildImage({ target: "uki", effort: "quick", out, words: WORDS, otherKernel: await debianKernel(cacheDirectory()) });
   return await boots({ boot: directBoot(out, WORDS) });
 }
 
-/** The kernel's own key for "end the largest process": that is Node. */
-async function killNode(machine: Qemu): Promise<Readonly<Record<string, unknown>>> {
+/** The kernel's own key for "end every process": PID 1 alone goes on. */
+async function killNode(machine: Qemu): Promise<Facts> {
   const before = await heightOf(machine);
   const killedMs = performance.now();
-  await machine.monitor("sendkey alt-sysrq-f");
+  await machine.monitor("sendkey alt-sysrq-i");
   await machine.printed(/the agent ended \(signal 9\), crash 1/, 30_000);
   await machine.answered(machine.apiPort, "/healthz", JOIN_MS_MAX, ({ status }) => status === 200);
   assert.ok((await heightOf(machine)) >= before, "the chain began anew");
@@ -123,22 +105,14 @@ async function refusedWhenTampered({ work, signed }: Stage): Promise<void> {
   assert.doesNotMatch(machine.serial(), / calls +\d+ ms/);
 }
 
-async function measured({ work, plain }: Stage): Promise<Readonly<Record<string, unknown>>> {
-  const state = join(work, "tpm");
-  mkdirSync(state);
-  const socket = join(state, "socket");
-  const tpm = spawn("swtpm", ["socket", "--tpm2", "--tpmstate", `dir=${state}`, "--ctrl", `type=unixio,path=${socket}`, "--flags", "startup-clear"], { stdio: "ignore" });
-  try {
-    await sleep(500);
-    const predicted = predictPcr11(readFileSync(join(plain, "godwit.efi")));
-    return await boots({ boot: [...uefi(work), ...stick(join(plain, "godwit.img")), "-chardev", `socket,id=tpm,path=${socket}`, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"] }, async (machine) => {
-      const found = / measured +\d+ ms pcr 11 ([0-9a-f]{64})/.exec(machine.serial())?.[1];
-      assert.equal(found, predicted);
-      return { pcr11: found };
-    });
-  } finally {
-    tpm.kill();
-  }
+async function measured({ work, plain }: Stage): Promise<Facts> {
+  await using tpm = await startTpm(work);
+  const predicted = predictPcr11(readFileSync(join(plain, "godwit.efi")));
+  return await boots({ boot: [...uefi(work), ...stick(join(plain, "godwit.img")), ...tpm.words] }, async (machine) => {
+    const found = / measured +\d+ ms pcr 11 ([0-9a-f]{64})/.exec(machine.serial())?.[1];
+    assert.equal(found, predicted);
+    return { pcr11: found };
+  });
 }
 
 /** It says that it waits, its door answers inside, and its button works. */
@@ -147,8 +121,7 @@ async function withoutDhcp({ plain }: Stage): Promise<void> {
   await machine.printed(/network +eth0: the link is up/, JOIN_MS_MAX);
   await sleep(5_000);
   assert.doesNotMatch(machine.serial(), / address +\d+ ms/);
-  await machine.monitor("system_powerdown");
-  assert.equal(await Promise.race([machine.off, sleep(OFF_MS_MAX, "still on", { ref: false })]), 0);
+  await switchedOff(machine);
 }
 
 /** A cable that is not there is said, and waited for; then the machine goes on by itself. */
@@ -174,7 +147,7 @@ async function pluggedInLater({ plain }: Stage): Promise<Readonly<Record<string,
 }
 
 /** The second build has a cache of its own, with the kernel and the sandbox's native parts only, and another folder. */
-async function sameBytes({ work, plain }: Stage): Promise<Readonly<Record<string, unknown>>> {
+async function sameBytes({ work, plain }: Stage): Promise<Facts> {
   const cache = join(work, "cache", "godwit");
   mkdirSync(cache, { recursive: true });
   for (const name of ["kernel", "native"]) symlinkSync(join(cacheDirectory(), name), join(cache, name));

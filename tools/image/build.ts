@@ -33,6 +33,8 @@ export type ImageOptions = {
   /** Words of the kernel's command line after ours: `godwit.…`, `console=…`. */
   readonly words?: readonly string[];
   readonly effort?: Effort;
+  /** What PID 1 starts, from the top of the repository; tests start something else. */
+  readonly program?: string;
   readonly release?: number;
   /** No machine's clock is before it. */
   readonly releasedAt?: string;
@@ -69,7 +71,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     const init = await buildInit(cache);
     step.done("PID 1");
     const { release = 1, releasedAt = RELEASED_AT, expiresAt = "2027-12-31T00:00:00Z" } = options;
-    const root = await buildRoot(cache, work, effort, { signer: options.signingSeed === undefined ? null : hex(publicKeyOf(options.signingSeed)), release, releasedAt });
+    const root = await buildRoot(cache, work, effort, options.program ?? "os/init.ts", { signer: options.signingSeed === undefined ? null : hex(publicKeyOf(options.signingSeed)), release, releasedAt });
     step.done("root file system");
     const initramfs = writeCpio([...initramfsEntries(init, await readFile(root.file)), ...(options.otherKernel?.entries ?? [])]);
     const cmdline = [...KERNEL_WORDS, ...(options.words ?? [])].join(" ");

@@ -10,9 +10,10 @@ import { build } from "esbuild";
 /** Packages of CommonJS call `require`, which a module has not. */
 const BANNER = 'import { createRequire as createRequireOfBundle } from "node:module"; const require = createRequireOfBundle(import.meta.url);';
 
-export async function bundle(repository: string, entryPoints: readonly string[]): Promise<{ path: string; content: Uint8Array }[]> {
+/** The program is `os/init.js`, whatever its source is called. */
+export async function bundle(repository: string, entryPoint: string): Promise<{ path: string; content: Uint8Array }[]> {
   const { outputFiles } = await build({
-    entryPoints: [...entryPoints], absWorkingDir: repository, outdir: "os", write: false,
+    entryPoints: [{ in: entryPoint, out: "init" }], absWorkingDir: repository, outdir: "os", write: false,
     bundle: true, splitting: true, format: "esm", platform: "node", target: "node26", minifyWhitespace: true, minifySyntax: true,
     legalComments: "none", banner: { js: BANNER }, logLevel: "error", external: ["*.node"],
   });

@@ -38,7 +38,7 @@ export type RootImage = { readonly file: string; readonly parts: readonly Part[]
 /** What a machine knows of its own image: whose signature the next one must have, and below which release it is refused; when it was made. */
 export type Identity = { readonly signer: string | null; readonly release: number; /** RFC 3339; no clock is before it. */ readonly releasedAt: string };
 
-export async function buildRoot(cache: string, work: string, effort: Effort, identity: Identity): Promise<RootImage> {
+export async function buildRoot(cache: string, work: string, effort: Effort, entryPoint: string, identity: Identity): Promise<RootImage> {
   const tree = join(work, "root");
   await mkdir(tree, { recursive: true });
   const parts: Part[] = [];
@@ -64,7 +64,7 @@ export async function buildRoot(cache: string, work: string, effort: Effort, ide
   await put("godwit/native/engine", "sandbox/native", await readFile(join(dirname(native.addon), "engine")));
   await put("godwit/package.json", "package.json", await packageFile());
   await put("godwit/image.json", "tools/image", new TextEncoder().encode(`${JSON.stringify(identity)}\n`));
-  for (const { path, content } of await bundle(REPOSITORY, ["os/init.ts"])) await put(`godwit/${path}`, "os, chain, sandbox and their packages", content);
+  for (const { path, content } of await bundle(REPOSITORY, entryPoint)) await put(`godwit/${path}`, "os, chain, sandbox and their packages", content);
   await put("etc/hosts", "tools/image", new TextEncoder().encode("127.0.0.1 localhost\n::1 localhost\n"));
   await put("etc/nsswitch.conf", "tools/image", new TextEncoder().encode("hosts: files dns\n"));
   await symlink("/run/resolv.conf", join(tree, "etc/resolv.conf"));
