@@ -45,6 +45,9 @@ export const MESSAGE_BYTES_MAX: number = 1024 * 1024;
 /** Addresses of validators that one node tells another at once, and the length of each. */
 export const ADDRESSES_PER_MESSAGE_MAX = 64;
 export const ADDRESS_BYTES_MAX = 128;
+/** Addresses at which one machine takes hops, and how long its word about them holds, in header time. */
+export const HOP_ENDPOINTS_MAX = 4;
+export const HOP_CERTIFICATE_MS: number = 24 * 60 * 60_000;
 
 // ---- Consensus, the same on every chain --------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ import type { Transport } from "#chain/network/transport.ts";
 import { type Address, type Hex, address as addressOf, fromHex, hex } from "#chain/types.ts";
 import { codeDirectory } from "#sandbox/cache.ts";
 import * as realSandbox from "#sandbox/sandbox.ts";
-import type { Runner } from "#sandbox/sandbox.ts";
+import type { Endpoint, Reach, Runner } from "#sandbox/sandbox.ts";
 import { type Door, bindDoor } from "./api/door.ts";
 import { checkOwner } from "./api/context.ts";
 import type { Context } from "./api/context.ts";
@@ -36,6 +36,7 @@ import { ClosedLogs } from "./closedLogs.ts";
 import { codeOf, messageOf } from "./error.ts";
 import { openExchange } from "./exchange.ts";
 import { HealthChecks } from "./health.ts";
+import { Hops, endpointsOf } from "./hops.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { type Left, handLeasesOver } from "./leaving.ts";
@@ -43,6 +44,7 @@ import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts"
 import { Loads } from "./loads.ts";
 import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
+import { PlacesTable } from "./places.ts";
 import { printable } from "./printable.ts";
 import { readDesired } from "./supervisor/desired.ts";
 import { Naming } from "./supervisor/naming.ts";
@@ -138,6 +140,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { node, runner, blobs, logs, naming, alive } = parts;
   options.onNode?.(node, machine);
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
+  // Before the supervisor hears of a block: what is unloaded here is known to be elsewhere first.
+  passOn(options, membership, { machine, bootId }, parts, endpointsOf(address, listener.port), started, log);
   const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, naming).deployments.map(({ id }) => id));
   const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address, naming });
   started.defer(() => exchange.stop());
@@ -245,15 +249,33 @@ type Parts = {
   /** What witnesses have said of this boot; null: not enough of them. */
   readonly alive: { acknowledgements: readonly Uint8Array[] | null };
   /** What the parts tell the supervisor, which is made after them. */
-  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void };
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void; reach: Reach };
 };
+
+/** Requests for what other machines run: who they are, and what runs where. */
+function passOn(
+  { zone }: AgentOptions, { transport }: Membership, life: { readonly machine: KeyPair; readonly bootId: Hex }, { node, runner: { elsewhere }, events }: Parts, endpoints: readonly Endpoint[], started: AsyncDisposableStack,
+  log: (line: string) => void,
+): void {
+  if (elsewhere === undefined) return;
+  const hops = new Hops({ node, transport, ...life, endpoints: () => endpoints, elsewhere });
+  started.defer(() => hops.stop());
+  events.reach = (peer) => hops.reach(peer);
+  const onError = (error: unknown): void => { if (codeOf(error) !== "runner_stopped") log(`Cannot tell the runner what runs elsewhere (${codeOf(error)}): ${messageOf(error)}`); };
+  const places = new PlacesTable({ view: () => node.view(), machine: life.machine.address, zone, elsewhere, onError });
+  started.defer(node.onFinal((block) => {
+    hops.onFinal(block);
+    places.onFinal(block.events);
+  }));
+}
+
 
 async function openParts(
   options: AgentOptions, membership: Membership, life: { readonly machine: KeyPair; readonly bootId: Hex }, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
 ): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
-  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {} };
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {}, reach: () => [] };
   const alive: Parts["alive"] = { acknowledgements: null };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
   const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
@@ -295,6 +317,7 @@ async function openParts(
     listener, cacheDirectory, hold: true,
     // A tenant's request must not speak to other machines in this one's name.
     outgoing: { ownAddresses: () => membership.transport.addresses() },
+    reach: (peer) => events.reach(peer),
     onLog: ({ id, timeMs, stream, requestId, line }) => {
       logs.append(deploymentOf(id), { timeMs, stream, requestId: requestId === "" ? null : requestId, line });
       events.onLine(deploymentOf(id));

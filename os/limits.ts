@@ -152,3 +152,20 @@ export const IMAGE_READERS_MAX = 2;
 export const CARRIED_FILE_BYTES_MAX = 4_096;
 /** An image on trial that does not accept work by then gives way to the one before. */
 export const TRIAL_MS_MAX = 180_000;
+
+/** A machine signs its hop key anew when less than this is left of its certificate, in header time. */
+export const HOP_RENEW_MS: number = 12 * 60 * 60_000;
+/** The same, of what others show: a certificate for longer than that is not taken. */
+export const HOP_CERTIFICATE_MS_MAX: number = 25 * 60 * 60_000;
+/** Certificates of machines that the ledger does not know yet, and of one certificate: it has 260 bytes with four addresses. */
+export const HOP_STRANGERS_MAX = 64;
+export const HOP_CERTIFICATE_BYTES_MAX = 512;
+/** Two certificates of one machine are this far apart at least: whoever sends more only costs itself. */
+export const HOP_CERTIFICATE_INTERVAL_MS = 250;
+/** How often one peer is asked whether it knows the same certificates: what was lost on the way comes then. */
+export const HOP_COMPARE_MS = 5_000;
+/** In one message (its channel takes 64 KiB). */
+export const HOP_CERTIFICATES_PER_MESSAGE = 100;
+/** What moved away ends here when nobody has asked for it for so long (design 4.2: at most drainSecondsMax). */
+export const LEAVING_QUIET_MS = 2_000;
+export const LEAVING_LOOK_MS = 500;

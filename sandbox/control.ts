@@ -52,6 +52,29 @@ export type Usage = {
   readonly logLinesDropped: number;
 };
 
+/** Another machine by its id, and the ed25519 key (hexadecimal) under which its runner hops. */
+export type PeerKey = { readonly id: string; readonly key: string };
+/** One revision of a deployment, as an ingress sees it. */
+export type Part = {
+  /** Of the requests, per mille. */
+  readonly weight: number;
+  /** The host by which machines know this revision; null: the request's own. */
+  readonly to: string | null;
+  /** Whether this machine has a replica of it that is to take requests. */
+  readonly here: boolean;
+  readonly peers: readonly string[];
+};
+/** Where some hosts are served. */
+export type Places = {
+  readonly hosts: readonly string[];
+  /** Whether that holds even where this machine has a replica: its own is not the first choice, or there are two revisions. */
+  readonly diverts: boolean;
+  readonly parts: readonly Part[];
+};
+/** What became of hops. */
+export type HopCounts = { readonly [name in (typeof HOP_COUNTS)[number]]: number };
+export const HOP_COUNTS = ["passed", "served", "again", "waited", "broken", "unknownKey", "malformed", "slow", "tooMany", "unreached"] as const;
+
 export type ToRunner =
   /** Once. What was loaded before it is there before the first connection is accepted. A trial that takes long holds nothing up. */
   | { readonly type: "start"; readonly call: number; readonly ingress: IngressLimits }
@@ -59,6 +82,12 @@ export type ToRunner =
   | { readonly type: "unload"; readonly call: number; readonly id: string }
   /** Requests for these hosts go to a runner of the deployment's own, `requestsMax` of them at once; connections to it are dialled with the scheme "hop". */
   | { readonly type: "hop"; readonly call: number; readonly id: string; readonly hosts: readonly string[]; readonly requestsMax: number }
+  /** The seed (hexadecimal) of the key under which this runner hops. */
+  | { readonly type: "identity"; readonly call: number; readonly seed: string }
+  /** Machines that may hop here, and can be hopped to by connections that are dialled with the scheme "peer"; who leaves the list loses its connections. */
+  | { readonly type: "peers"; readonly call: number; readonly set: readonly PeerKey[]; readonly remove: readonly string[] }
+  | { readonly type: "elsewhere"; readonly call: number; readonly set: readonly Places[]; readonly remove: readonly string[] }
+  | { readonly type: "hops"; readonly call: number }
   | { readonly type: "usage"; readonly call: number }
   /** The answer to a dial that came to nothing; a connected socket is sent on descriptor 5, with the number of its call. */
   | { readonly type: "refused"; readonly call: number; readonly code: string }
@@ -70,6 +99,7 @@ export type FromRunner =
   | { readonly type: "done"; readonly call: number }
   | { readonly type: "failed"; readonly call: number; readonly code: string; readonly message: string }
   | { readonly type: "usage"; readonly call: number; readonly usage: Readonly<Record<string, Usage>> }
+  | { readonly type: "hops"; readonly call: number; readonly counts: HopCounts }
   /** Its code is not there any more, or was changed: it has no route now. Found at its first request after a respawn. */
   | { readonly type: "lost"; readonly id: string; readonly code: string; readonly message: string }
   | { readonly type: "logs"; readonly lines: readonly LogLine[] }
@@ -99,6 +129,10 @@ export function parseFromRunner(value: unknown): FromRunner {
       return { type: "failed", call: count(message["call"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX) };
     case "usage":
       return { type: "usage", call: count(message["call"]), usage: Object.fromEntries(Object.entries(record(message["usage"])).map(([id, usage]) => [id, usageOf(record(usage))])) };
+    case "hops": {
+      const counts = record(message["counts"]);
+      return { type: "hops", call: count(message["call"]), counts: Object.fromEntries(HOP_COUNTS.map((name) => [name, count(counts[name])])) as HopCounts };
+    }
     case "lost":
       return { type: "lost", id: text(message["id"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX) };
     case "logs": {

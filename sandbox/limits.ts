@@ -137,8 +137,10 @@ export type IngressLimits = {
   readonly clientConnectionsMax: number;
   /** From the first byte of a request's head to its last; a connection without a request is closed after it, too. */
   readonly headMsMax: number;
+  /** Whoever connects is another ingress, which has said who the client is. */
+  readonly isBehind: boolean;
 };
-export const INGRESS_DEFAULT: IngressLimits = { connectionsMax: 16_000, clientConnectionsMax: 2_000, headMsMax: 30_000 };
+export const INGRESS_DEFAULT: IngressLimits = { connectionsMax: 16_000, clientConnectionsMax: 2_000, headMsMax: 30_000, isBehind: false };
 
 /** Places that one deployment may send requests to. */
 export const OUTGOING_MAX = 32;
@@ -150,6 +152,12 @@ export const OUTGOING_ADDRESSES_TRIED_MAX = 3;
 /** Dials under way at once: of one deployment, and of all. A runner that a tenant has taken over asks for no more than that. */
 export const OUTGOING_DIALS_MAX = 64;
 export const OUTGOING_DIALS_ALL_MAX = 512;
+/** Dials of other machines under way at once, how long one takes at most, and addresses of a machine that are tried. */
+export const HOP_DIALS_MAX = 256;
+export const HOP_CONNECT_MS_MAX = 3_000;
+export const HOP_ADDRESSES_TRIED_MAX = 4;
+/** What other machines run, in one message to a runner: under CONTROL_MESSAGE_BYTES_MAX with 256 replicas each. */
+export const PLACES_PER_MESSAGE_MAX = 256;
 /** Hosts of one deployment, and bytes of its environment. */
 export const HOSTS_MAX = 64;
 export const ENVIRONMENT_BYTES_MAX: number = 64 * KIB;

@@ -11,8 +11,9 @@ import { mkdir } from "node:fs/promises";
 import type { CodeVault } from "./addon.ts";
 import { codeDirectory, removeEntry } from "./cache.ts";
 import { type Group, makeGroup } from "./cgroup.ts";
-import type { FromRunner, Load, LogLine, ToRunner, Usage } from "./control.ts";
+import type { FromRunner, HopCounts, Load, LogLine, ToRunner, Usage } from "./control.ts";
 import { createDial, type Connect, type Dial, type Dialled, type OutgoingOptions } from "./dial.ts";
+import { type Elsewhere, ElsewhereKept, type Reach, createPeerDial } from "./elsewhere.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { INGRESS_DEFAULT, type IngressLimits } from "./limits.ts";
 import { type Deployment, loadOf } from "./load.ts";
@@ -39,6 +40,8 @@ export type RunnerOptions = {
   readonly ingress?: Partial<IngressLimits>;
   /** How requests of guests are dialled, where their deployment's list allows them. */
   readonly outgoing?: OutgoingOptions;
+  /** Where other machines listen, for hops to them. */
+  readonly reach?: Reach;
   /** False: no second process waits for the first to end, and a new one takes as long as it takes to start. */
   readonly spare?: boolean;
 };
@@ -56,6 +59,7 @@ export type Sockets = {
 export type Hop = { readonly id: string; readonly hosts: readonly string[]; readonly requestsMax: number; readonly port: number };
 /** A runner that can have others behind it. */
 export type Front = Runner & {
+  readonly elsewhere: Elsewhere;
   /** Idempotent, and a change of the port or the hosts loses no request. Takes the place of what was loaded under the id; `unload` ends it. Throws host_in_use. */
   hop(hop: Hop): Promise<void>;
 };
@@ -64,6 +68,8 @@ export type Runner = {
   pidOf(id: string): Promise<number | null>;
   /** Of the present process, or null while there is none. */
   readonly pid: number | null;
+  /** Other machines; left out by an engine that passes nothing on. */
+  readonly elsewhere?: Elsewhere;
   /** Takes requests from now on. Idempotent; only for one that was started with `hold`. */
   open(): Promise<void>;
   /**
@@ -105,13 +111,24 @@ export async function startRunner(options: RunnerOptions, sockets: Sockets): Pro
 }
 
 /** `isRepeat`: of what was loaded already, for a new process. */
-type Call = { message: ToRunner; deaths?: number; isRepeat?: true; resolve: (usage: Record<string, Usage>) => void; reject: (error: SandboxError) => void };
+type Call = { message: ToRunner; deaths?: number; isRepeat?: true; resolve: (usage: Record<string, Usage>, hops?: HopCounts) => void; reject: (error: SandboxError) => void };
 
 class RunnerKeeper implements Front {
   readonly #options: RunnerOptions;
   readonly #cacheDirectory: string;
   readonly #sockets: Sockets;
   readonly #dial: Dial;
+  readonly #dialPeer: ReturnType<typeof createPeerDial>;
+  readonly #kept = new ElsewhereKept();
+  readonly elsewhere: Elsewhere = {
+    identify: (seed) => this.#tell([this.#kept.identify(seed)]),
+    peers: (set, remove) => this.#tell([this.#kept.peers(set, remove)]),
+    places: (set, remove) => this.#tell(this.#kept.places(set, remove)),
+    counts: () => new Promise((resolve, reject) => {
+      if (this.#stopped) reject(stoppedError());
+      else this.#send({ message: { type: "hops", call: 0 }, resolve: (_, hops) => resolve(hops!), reject });
+    }),
+  };
   readonly #vault: CodeVault;
   readonly #group: Group | null;
   readonly #loads = new Map<string, Load>();
@@ -145,6 +162,7 @@ class RunnerKeeper implements Front {
     this.#options = options;
     this.#sockets = sockets;
     this.#dial = createDial(sockets.dial, options.outgoing);
+    this.#dialPeer = createPeerDial(sockets, options.reach);
     this.#cacheDirectory = cacheDirectory;
     this.#vault = new sockets.CodeVault(codeDirectory(cacheDirectory));
     this.#group = makeGroup(options.memoryBytesMax);
@@ -294,6 +312,11 @@ class RunnerKeeper implements Front {
     });
   }
 
+  /** What a process that ended did not answer, the next one is told anyway. */
+  async #tell(messages: readonly ToRunner[]): Promise<void> {
+    await Promise.all(messages.map((message) => this.#call(message)));
+  }
+
   /** Without a process the call waits for the next one. */
   #send(call: Call): void {
     this.#process?.write(this.#numbered(call));
@@ -366,9 +389,10 @@ class RunnerKeeper implements Front {
       };
       tell({ message: { type: "load", call: 0, load }, resolve: () => {}, reject: lost, isRepeat: true });
     }
+    for (const message of this.#kept.all()) tell({ message, resolve: () => {}, reject: () => {} });
     for (const hop of this.#hops.values()) tell({ message: hopMessage(hop), resolve: () => {}, reject: () => {}, isRepeat: true });
     for (const call of unanswered) {
-      if (call.message.type === "hop") call.resolve({});
+      if (KEPT.has(call.message.type)) call.resolve({});
       if (call.message.type !== "load" || call.isRepeat) continue;
       const deaths = (call.deaths ?? 0) + 1;
       if (deaths < LOAD_DEATHS_MAX) tell({ ...call, deaths });
@@ -384,7 +408,7 @@ class RunnerKeeper implements Front {
     // One that is held answers too, so that it is known to be up.
     tell({ message: held ? { type: "usage", call: 0 } : this.#start(), resolve, reject: () => {} });
     for (const call of unanswered) {
-      if (call.message.type === "usage") tell(call);
+      if (call.message.type === "usage" || call.message.type === "hops") tell(call);
       else if (call.message.type === "unload") call.resolve({});
     }
     this.#process?.write(...messages);
@@ -435,7 +459,9 @@ class RunnerKeeper implements Front {
     const { told } = process;
     if (message.type === "dial") {
       const { call, id } = message;
-      const dialled = message.scheme === "hop" ? this.#dialHop(id, message.timeoutMs) : this.#dial(id, told.get(id) ?? [], message);
+      const dialled = message.scheme === "hop" ? this.#dialHop(id, message.timeoutMs)
+        : message.scheme === "peer" ? this.#dialPeer(message.host, message.timeoutMs)
+        : this.#dial(id, told.get(id) ?? [], message);
       void dialled.then(({ fd, code }) => {
         if (code === "") process.pass(fd, call);
         else process.write({ type: "refused", call, code });
@@ -457,10 +483,13 @@ class RunnerKeeper implements Front {
     if (call === undefined) return;
     this.#calls.delete(message.call);
     if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
+    else if (message.type === "hops") call.resolve({}, message.counts);
     else call.resolve(message.type === "usage" ? message.usage : {});
   }
 }
 
+/** A new process is told all of what these tell. */
+const KEPT: ReadonlySet<ToRunner["type"]> = new Set(["hop", "identity", "peers", "elsewhere"] as const);
 const hopMessage = ({ id, hosts, requestsMax }: Hop): ToRunner => ({ type: "hop", call: 0, id, hosts, requestsMax });
 
 function addUsage(before: Usage | undefined, now: Usage): Usage {

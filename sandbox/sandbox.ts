@@ -26,7 +26,8 @@ export type { OutgoingPlace } from "./outgoing.ts";
 export type { Runner, RunnerExit, RunnerOptions } from "./runner.ts";
 export type { OutgoingOptions, OutgoingTest } from "./dial.ts";
 export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
-export type { LogLine, LogStream, Usage } from "./control.ts";
+export type { HopCounts, LogLine, LogStream, Part, PeerKey, Places, Usage } from "./control.ts";
+export type { Elsewhere, Endpoint, Reach } from "./elsewhere.ts";
 
 export type Inspection = {
   readonly kind: "service" | "task";

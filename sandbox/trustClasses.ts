@@ -9,6 +9,7 @@ import { SandboxError } from "./errors.ts";
 import { CONCURRENCY_DEFAULT, ISOLATED_MAX, LIMITS_DEFAULT } from "./limits.ts";
 import type { Deployment } from "./load.ts";
 import type { Usage } from "./control.ts";
+import type { Elsewhere } from "./elsewhere.ts";
 import type { Front, Runner, RunnerOptions } from "./runner.ts";
 
 export type Listener = { readonly fd: number; readonly port: number; close(): void };
@@ -48,6 +49,11 @@ class TrustClasses implements Runner {
 
   async pidOf(id: string): Promise<number | null> {
     return ((await this.#isolated.get(id)?.catch(() => null))?.runner ?? this.#shared).pidOf(id);
+  }
+
+  /** The shared one is the ingress for all. */
+  get elsewhere(): Elsewhere {
+    return this.#shared.elsewhere;
   }
 
   open(): Promise<void> {
@@ -111,6 +117,7 @@ class TrustClasses implements Runner {
       const runner = await startRunner({
         listener,
         spare: false,
+        ingress: { isBehind: true },
         ...(cacheDirectory === undefined ? {} : { cacheDirectory }),
         ...(outgoing === undefined ? {} : { outgoing }),
         ...(onExit === undefined ? {} : { onExit }),

@@ -5,7 +5,7 @@ const DOMAIN_NAMES = [
   "chain", "address", "block", "body", "vote", "proposal", "validators", "transaction", "txid", "deployment", "machine",
   "request", "leaf", "node", "state", "placement", "leaders", "peer", "evidence", "validator",
   "beat", "suspicion", "upAcknowledgement", "witnesses",
-  "lock", "delegation", "name", "parameters", "image", "segment", "vault",
+  "lock", "delegation", "name", "parameters", "image", "segment", "vault", "hop", "hopKey",
 ] as const;
 export type Domain = (typeof DOMAIN_NAMES)[number];
 

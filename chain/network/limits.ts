@@ -22,6 +22,8 @@ export const CHANNEL_BYTES_MAX: Readonly<Record<Channel, number>> = {
   // A signed beat, a suspicion with the beat it names, an acknowledgement: a few hundred bytes.
   beats: 4 * 1024,
   blobs: MESSAGE_BYTES_MAX,
+  // A batch of certificates (codec/hop.ts).
+  hops: 64 * 1024,
 };
 /** Greetings, addresses, pings. */
 export const CONTROL_BYTES_MAX: number = 16 * 1024;

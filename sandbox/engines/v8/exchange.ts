@@ -15,6 +15,8 @@ const STATUS_DEFAULT = 500;
 const NOT_MODIFIED = 304;
 const INFORMATIONAL_MAX = 199;
 const HEADER_OVERHEAD_BYTES = 4;
+/** What the ingress says, and no client. */
+const OURS: ReadonlySet<string> = new Set(["x-request-id", "x-forwarded-for"]);
 const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff);
 const fromLatin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
@@ -111,9 +113,10 @@ export class Exchange {
     const headers: [string, Uint8Array][] = [];
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
       const name = rawHeaders[i]!.toLowerCase();
-      if (!isForbidden(name) && name !== "x-request-id") headers.push([name, latin1(rawHeaders[i + 1]!)]);
+      if (!isForbidden(name) && !OURS.has(name)) headers.push([name, latin1(rawHeaders[i + 1]!)]);
     }
-    return [...headers, ["x-request-id", latin1(this.#id)]];
+    const client = (this.#request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+    return [...headers, ["x-forwarded-for", latin1(client)], ["x-request-id", latin1(this.#id)]];
   }
 
   #hear(message: FromLane): void {

@@ -1,5 +1,5 @@
 //! Bodies with a limit: a request's on its way into the guest, an answer's on its way out.
-use crate::{batch::Handle, cause::Cause, hop::Passed, plane::Call};
+use crate::{batch::Handle, cause::Cause, hop::Passed, line::Passing, plane::Call};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap,
@@ -62,6 +62,8 @@ pub enum Answer {
     Stream(Box<Stream>),
     /// Of a runner behind this one.
     Passed(Box<Passed>),
+    /// Of another machine.
+    Elsewhere(Box<Passing>),
 }
 
 pub struct Stream {
@@ -138,6 +140,7 @@ impl Body for Answer {
         let stream = match &mut *self {
             Answer::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Answer::Passed(passed) => return Pin::new(&mut **passed).poll_frame(cx),
+            Answer::Elsewhere(passing) => return Pin::new(&mut **passing).poll_frame(cx),
             Answer::Stream(stream) => stream,
         };
         if let Some(frame) = stream.gathered.pop_front() {
@@ -167,6 +170,7 @@ impl Body for Answer {
             Answer::Whole(bytes) => bytes.is_none(),
             Answer::Stream(_) => false,
             Answer::Passed(passed) => passed.is_end_stream(),
+            Answer::Elsewhere(passing) => passing.is_end_stream(),
         }
     }
     fn size_hint(&self) -> SizeHint {
@@ -174,6 +178,7 @@ impl Body for Answer {
             Answer::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Answer::Stream(_) => SizeHint::default(),
             Answer::Passed(passed) => passed.size_hint(),
+            Answer::Elsewhere(passing) => passing.size_hint(),
         }
     }
 }

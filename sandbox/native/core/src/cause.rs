@@ -17,6 +17,10 @@ pub enum Cause {
     Overloaded,
     /// The runner of a deployment that has its own.
     RunnerGone,
+    /// No machine that has a replica could take it, for as long as a request waits.
+    NoReplica,
+    /// The machine that had begun with it went away.
+    HopBroken,
     MemoryShared,
     MemoryLimit,
     TableLimit,
@@ -42,6 +46,8 @@ impl Cause {
             Cause::WaitedTooLong => "queue_timeout",
             Cause::Overloaded => "overloaded",
             Cause::RunnerGone => "runner_gone",
+            Cause::NoReplica => "no_replica",
+            Cause::HopBroken => "hop_broken",
             Cause::MemoryShared => "memory_full",
             Cause::MemoryLimit => "memory_limit",
             Cause::TableLimit => "table_limit",
@@ -61,7 +67,8 @@ impl Cause {
             Cause::MethodRefused => StatusCode::NOT_IMPLEMENTED,
             Cause::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Cause::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::RunnerGone | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::HopBroken => StatusCode::BAD_GATEWAY,
+            Cause::QueueFull | Cause::WaitedTooLong | Cause::Overloaded | Cause::RunnerGone | Cause::NoReplica | Cause::MemoryShared => StatusCode::SERVICE_UNAVAILABLE,
             Cause::FuelLimit | Cause::CpuTimeLimit | Cause::WallTimeLimit => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -41,13 +41,18 @@ const HOP_BY_HOP: [HeaderName; 6] =
 pub struct Hop {
     pub id: String,
     dialler: Arc<dyn Dialler>,
+    requests_max: usize,
     kept: Mutex<Vec<SendRequest<Onward>>>,
     places: Arc<Semaphore>,
 }
 
 impl Hop {
     pub fn new(id: String, requests_max: u32, dialler: Arc<dyn Dialler>) -> Hop {
-        Hop { id, dialler, kept: Mutex::default(), places: Arc::new(Semaphore::new(requests_max as usize)) }
+        Hop { id, dialler, requests_max: requests_max as usize, kept: Mutex::default(), places: Arc::new(Semaphore::new(requests_max as usize)) }
+    }
+
+    pub fn under_way(&self) -> usize {
+        self.requests_max - self.places.available_permits()
     }
 
     pub async fn forward(self: &Arc<Hop>, host: &str, mut request: Request<Incoming>) -> Result<Response<Passed>, Cause> {

@@ -18,6 +18,8 @@ pub mod cause;
 #[cfg(feature = "run")]
 pub mod code;
 #[cfg(feature = "run")]
+pub mod elsewhere;
+#[cfg(feature = "run")]
 pub mod gate;
 #[cfg(feature = "run")]
 pub mod guest;
@@ -28,11 +30,17 @@ pub mod hop;
 #[cfg(feature = "run")]
 pub mod limits;
 #[cfg(feature = "run")]
+pub mod line;
+#[cfg(feature = "run")]
 pub mod log;
 #[cfg(feature = "run")]
 pub mod outgoing;
 #[cfg(feature = "run")]
+pub mod peers;
+#[cfg(feature = "run")]
 pub mod plane;
+#[cfg(feature = "run")]
+pub mod replay;
 #[cfg(feature = "run")]
 pub mod residents;
 #[cfg(feature = "run")]

@@ -4,6 +4,7 @@ use crate::{
     batch::{Batch, Handle, Party, poll_once},
     body::{Answer, Counted},
     cause::Cause,
+    elsewhere::Elsewhere,
     engine,
     gate::{Gate, Pass, Refused, Room},
     hop::Hop,
@@ -12,6 +13,7 @@ use crate::{
     limits::{Limits, OutgoingPlace},
     log::{Log, Outlet, Sink, Stream, Tap, TapStream},
     outgoing::{Dialler, Outgoing, Way, trust},
+    peers::Peers,
     residents::{Resident, Residents},
     serve::host_of,
     shelf::{Instance, Shelf},
@@ -27,6 +29,7 @@ use hyper::{
 use std::{
     collections::HashMap,
     convert::Infallible,
+    pin::Pin,
     sync::{
         Arc, Mutex, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -46,7 +49,11 @@ use wasmtime_wasi_http::p2::{
     body::HyperOutgoingBody,
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The client's address, whatever it says of itself.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Of a request's headers, those that do not count as its own.
+const HEADERS_OURS: u64 = 1;
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// What is over now mostly fits a second later: a queue's wait is that long.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -105,11 +112,33 @@ pub struct Plane {
     /// Hosts of deployments that have a runner of their own behind this one.
     hops: RwLock<HashMap<String, Arc<Hop>>>,
     has_hops: AtomicBool,
+    /// Hosts that other machines serve, and those machines.
+    pub elsewhere: Arc<Elsewhere>,
+    pub peers: Peers,
     sink: Arc<dyn Sink>,
     dialler: Option<Arc<dyn Dialler>>,
     trust: Mutex<Option<Arc<ClientConfig>>>,
     tenants: AtomicU64,
     request_ids: AtomicU64,
+}
+
+/// What this machine has for a host: in this process, or in a runner behind it, under its name there.
+pub(crate) enum Local {
+    Shared(Arc<Deployment>),
+    Own(Arc<Hop>, String),
+}
+
+impl Local {
+    /// Requests that are under way or wait.
+    pub fn load(&self) -> usize {
+        match self {
+            Local::Shared(deployment) => {
+                let (running, waiting) = deployment.gate.load();
+                running as usize + waiting
+            }
+            Local::Own(hop, _) => hop.under_way(),
+        }
+    }
 }
 
 /// One request while it runs.
@@ -159,6 +188,8 @@ impl Plane {
             deployments: Mutex::default(),
             hops: RwLock::default(),
             has_hops: AtomicBool::new(false),
+            elsewhere: Arc::new(Elsewhere::new()),
+            peers: Peers::new(dialler.clone()),
             sink,
             dialler,
             trust: Mutex::default(),
@@ -293,15 +324,33 @@ impl Plane {
     }
 
     /// splitmix64 of a counter with a random start: unique in a runner, without a system call.
-    fn request_id(&self) -> String {
+    pub(crate) fn request_id(&self) -> String {
         let mut x = self.request_ids.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         format!("{:016x}", x ^ (x >> 31))
     }
 
-    pub async fn answer(self: &Arc<Self>, batch: &Arc<Batch>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    /// `client`: where the request comes from; none when the headers say so already.
+    pub async fn answer(
+        self: &Arc<Self>,
+        batch: &Arc<Batch>,
+        mut request: Request<Incoming>,
+        client: Option<&HeaderValue>,
+    ) -> Result<Response<Answer>, Infallible> {
         let request_id = self.request_id();
+        if let Some(client) = client {
+            request.headers_mut().insert(FORWARDED_FOR, client.clone());
+        }
+        if self.elsewhere.diverts() {
+            if let Some(host) = host_of(&request).filter(|host| self.elsewhere.is_diverted(host)) {
+                return Ok(match self.pass_on(batch, host, request, &request_id).await {
+                    Ok(response) if response.headers().contains_key(REQUEST_ID) => response,
+                    Ok(response) => identified(response, request_id),
+                    Err(cause) => identified(problem(cause, &request_id), request_id),
+                });
+            }
+        }
         if let Some((hop, host)) = self.hop_of(&request) {
             return Ok(match hop.forward(&host, request).await {
                 Ok(response) => response.map(|body| Answer::Passed(Box::new(body))),
@@ -315,13 +364,59 @@ impl Plane {
         Ok(identified(response, request_id))
     }
 
-    async fn serve(self: &Arc<Self>, batch: &Arc<Batch>, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
+    async fn serve(self: &Arc<Self>, batch: &Arc<Batch>, request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
         // There is nothing behind us that a tunnel could lead to, and nobody to whom a request may be shown as it came.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Cause::MethodRefused);
         }
         let host = host_of(&request).ok_or(Cause::HostMissing)?;
-        let deployment = self.route(&host).ok_or(Cause::HostUnknown)?;
+        match self.route(&host) {
+            Some(deployment) => self.serve_by(batch, deployment, request, request_id).await,
+            None => self.pass_on(batch, host, request, request_id).await,
+        }
+    }
+
+    /// In a box: it has much to remember, and what is answered here is not to carry that.
+    fn pass_on(
+        self: &Arc<Self>,
+        batch: &Arc<Batch>,
+        host: String,
+        request: Request<Incoming>,
+        request_id: &str,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Answer>, Cause>> + Send>> {
+        Box::pin(self.clone().pass(batch.clone(), host, request, request_id.into()))
+    }
+
+    /// By the name of a revision, if there is one of that name.
+    pub(crate) fn local(&self, to: Option<&str>, host: &str) -> Option<Local> {
+        let hosts = self.hosts.read().unwrap();
+        let hops = self.hops.read().unwrap();
+        to.into_iter().chain([host]).find_map(|name| {
+            let shared = hosts.get(name).cloned().map(Local::Shared);
+            shared.or_else(|| hops.get(name).cloned().map(|hop| Local::Own(hop, name.into())))
+        })
+    }
+
+    pub(crate) async fn serve_local(
+        self: &Arc<Self>,
+        batch: &Arc<Batch>,
+        local: Local,
+        request: Request<Incoming>,
+        request_id: &str,
+    ) -> Result<Response<Answer>, Cause> {
+        match local {
+            Local::Shared(deployment) => self.serve_by(batch, deployment, request, request_id).await,
+            Local::Own(hop, host) => hop.forward(&host, request).await.map(|response| response.map(|body| Answer::Passed(Box::new(body)))),
+        }
+    }
+
+    async fn serve_by(
+        self: &Arc<Self>,
+        batch: &Arc<Batch>,
+        deployment: Arc<Deployment>,
+        mut request: Request<Incoming>,
+        request_id: &str,
+    ) -> Result<Response<Answer>, Cause> {
         deployment.account.requests.fetch_add(1, Relaxed);
         let tap = Tap::new(deployment.log.clone(), request_id.to_string());
         let time = Arc::new(CallTime::new(deployment.limits.cpu_time_ms_max));
@@ -330,7 +425,7 @@ impl Plane {
 
         let header_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len())
             + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-        if header_bytes as u64 > limits.header_bytes_max || request.headers().len() as u64 > limits.header_count_max {
+        if header_bytes as u64 > limits.header_bytes_max || request.headers().len() as u64 > limits.header_count_max + HEADERS_OURS {
             return Err(refuse(&call, Cause::HeaderTooLarge));
         }
         if request.body().size_hint().lower() > limits.request_body_bytes_max {
@@ -460,7 +555,7 @@ async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Inco
 async fn start(
     batch: &Arc<Batch>,
     call: Arc<Call>,
-    mut work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut work: Pin<Box<dyn Future<Output = ()> + Send>>,
     mut receiver: Receiver,
 ) -> Result<Response<Answer>, Cause> {
     let begun = Instant::now();
@@ -535,14 +630,14 @@ fn refuse(call: &Call, cause: Cause) -> Cause {
     cause
 }
 
-fn identified(mut response: Response<Answer>, request_id: String) -> Response<Answer> {
+pub(crate) fn identified(mut response: Response<Answer>, request_id: String) -> Response<Answer> {
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(request_id)) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }
 
-fn problem(cause: Cause, request_id: &str) -> Response<Answer> {
+pub(crate) fn problem(cause: Cause, request_id: &str) -> Response<Answer> {
     let status = cause.status();
     let code = cause.code();
     let body = format!("{{\"status\":{},\"code\":\"{code}\",\"requestId\":\"{request_id}\"}}\n", status.as_u16());

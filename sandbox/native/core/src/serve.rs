@@ -11,7 +11,7 @@ use crate::{
 use hyper::{
     Request, Response,
     body::Incoming,
-    header::HOST,
+    header::{HOST, HeaderValue},
     rt::ReadBufCursor,
     server::conn::{http1, http2},
     service::Service,
@@ -48,6 +48,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 256 << 10;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The first byte of a record that begins a handshake; no method begins with it.
+const TLS_HANDSHAKE: u8 = 22;
 const PREFACE_RETRY: Duration = Duration::from_millis(5);
 /// Of one HTTP/2 connection. A stream costs what a request costs, and its limits are the deployment's.
 const STREAMS_MAX: u32 = 100;
@@ -64,12 +66,15 @@ pub struct IngressLimits {
     pub connections_max: usize,
     pub client_connections_max: usize,
     pub head_ms_max: u64,
+    /// Whoever connects is the ingress before this one, which has said who the client is.
+    #[serde(default)]
+    pub is_behind: bool,
 }
 
 pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, limits: IngressLimits) {
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let clients = Arc::new(Clients { counts: Mutex::default(), each_max: limits.client_connections_max });
-    let ingress = Arc::new(Ingress::new(plane, batch, Duration::from_millis(limits.head_ms_max)));
+    let ingress = Arc::new(Ingress::new(plane, batch, limits));
     loop {
         let Ok(place) = connections.clone().acquire_owned().await else { return };
         let (stream, client) = match listener.accept().await {
@@ -84,7 +89,7 @@ pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, 
         prepare(&stream);
         let ingress = ingress.clone();
         tokio::spawn(async move {
-            ingress.connection(stream).await;
+            ingress.connection(stream, client).await;
             drop((place, share));
         });
     }
@@ -131,10 +136,12 @@ struct Ingress {
     http1: http1::Builder,
     http2: http2::Builder<Spawn>,
     head_timeout: Duration,
+    is_behind: bool,
 }
 
 impl Ingress {
-    fn new(plane: Arc<Plane>, batch: Arc<Batch>, head_timeout: Duration) -> Ingress {
+    fn new(plane: Arc<Plane>, batch: Arc<Batch>, IngressLimits { head_ms_max, is_behind, .. }: IngressLimits) -> Ingress {
+        let head_timeout = Duration::from_millis(head_ms_max);
         let mut http1 = http1::Builder::new();
         // Not pipeline_flush: what is answered would wait for a next request that is not complete, and be lost if it never is.
         http1.timer(Timer).header_read_timeout(head_timeout).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
@@ -143,20 +150,42 @@ impl Ingress {
         http2.max_concurrent_streams(STREAMS_MAX).max_pending_accept_reset_streams(STREAMS_RESET_MAX).max_local_error_reset_streams(STREAMS_RESET_MAX);
         http2.initial_stream_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         http2.max_header_list_size(BUFFER_BYTES_MAX as u32).max_send_buf_size(BUFFER_BYTES_MAX);
-        Ingress { plane, batch, http1, http2, head_timeout }
+        Ingress { plane, batch, http1, http2, head_timeout, is_behind }
     }
 
-    async fn connection(&self, stream: TcpStream) {
-        let begins_with_http2 = match timeout(self.head_timeout, begins_with_preface(&stream)).await {
-            Ok(Ok(Some(begins))) => begins,
+    async fn connection(&self, stream: TcpStream, client: SocketAddr) {
+        let client = if self.is_behind { None } else { HeaderValue::from_str(&client.ip().to_canonical().to_string()).ok() };
+        match timeout(self.head_timeout, beginning_of(&stream)).await {
+            Ok(Ok(Some(Beginning::Http1))) => self.serve_http1(stream, client).await,
+            Ok(Ok(Some(Beginning::Http2))) => self.serve_http2(stream, client).await,
+            Ok(Ok(Some(Beginning::Tls))) => self.serve_peer(stream).await,
             // Nothing came, or it went again.
-            _ => return,
-        };
-        if begins_with_http2 { self.serve_http2(stream).await } else { self.serve_http1(stream).await }
+            _ => {}
+        }
     }
 
-    async fn serve_http1(&self, stream: TcpStream) {
-        let service = hyper::service::service_fn(|request| self.plane.answer(&self.batch, request));
+    /// Another machine, or nobody: clients do not speak TLS here.
+    async fn serve_peer(&self, stream: TcpStream) {
+        let peers = &self.plane.peers;
+        let Some((stream, peer)) = peers.accept(stream).await else { return };
+        let Some(_entered) = peer.enter() else {
+            peers.counts.too_many.fetch_add(1, Relaxed);
+            return;
+        };
+        let service = hyper::service::service_fn(|request| self.plane.answer_peer(&self.batch, request));
+        let mut connection = pin!(self.http1.serve_connection(wasmtime_wasi_http::io::TokioIo::new(stream), service));
+        let mut gone = pin!(peer.gone());
+        let served = std::future::poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Pending => gone.as_mut().poll(cx).map(|()| Ok(())),
+            ended => ended,
+        });
+        if served.await.is_err_and(|error| error.is_parse()) {
+            peers.counts.malformed.fetch_add(1, Relaxed);
+        }
+    }
+
+    async fn serve_http1(&self, stream: TcpStream, client: Option<HeaderValue>) {
+        let service = hyper::service::service_fn(|request| self.plane.answer(&self.batch, request, client.as_ref()));
         let descriptor = stream.as_raw_fd();
         let mut connection = pin!(self.http1.serve_connection(Watched::new(stream), service));
         if connection.as_mut().await.is_err_and(|error| error.is_user()) {
@@ -165,9 +194,9 @@ impl Ingress {
         }
     }
 
-    async fn serve_http2(&self, stream: TcpStream) {
+    async fn serve_http2(&self, stream: TcpStream, client: Option<HeaderValue>) {
         let requests = Arc::new(AtomicU64::new(0));
-        let service = Counting { plane: self.plane.clone(), batch: self.batch.clone(), requests: requests.clone() };
+        let service = Counting { plane: self.plane.clone(), batch: self.batch.clone(), client, requests: requests.clone() };
         let mut connection = pin!(self.http2.serve_connection(wasmtime_wasi_http::io::TokioIo::new(stream), service));
         loop {
             let before = requests.load(Relaxed);
@@ -184,16 +213,25 @@ impl Ingress {
     }
 }
 
-/// Whether a connection is HTTP/2, once that can be told; none when it ended before.
-async fn begins_with_preface(stream: &TcpStream) -> io::Result<Option<bool>> {
+enum Beginning {
+    Http1,
+    Http2,
+    Tls,
+}
+
+/// Of what a connection is, once that can be told; none when it ended before.
+async fn beginning_of(stream: &TcpStream) -> io::Result<Option<Beginning>> {
     let mut bytes = [0; PREFACE.len()];
     loop {
         let length = stream.peek(&mut bytes).await?;
         if length == 0 {
             return Ok(None);
         }
+        if bytes[0] == TLS_HANDSHAKE {
+            return Ok(Some(Beginning::Tls));
+        }
         if bytes[..length] != PREFACE[..length] || length == PREFACE.len() {
-            return Ok(Some(length == PREFACE.len() && bytes == PREFACE));
+            return Ok(Some(if bytes == PREFACE { Beginning::Http2 } else { Beginning::Http1 }));
         }
         tokio::time::sleep(PREFACE_RETRY).await;
     }
@@ -330,6 +368,7 @@ impl hyper::rt::Write for Watched {
 struct Counting {
     plane: Arc<Plane>,
     batch: Arc<Batch>,
+    client: Option<HeaderValue>,
     requests: Arc<AtomicU64>,
 }
 
@@ -339,8 +378,8 @@ impl Service<Request<Incoming>> for Counting {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.requests.fetch_add(1, Relaxed);
-        let (plane, batch) = (self.plane.clone(), self.batch.clone());
-        Box::pin(async move { plane.answer(&batch, request).await })
+        let (plane, batch, client) = (self.plane.clone(), self.batch.clone(), self.client.clone());
+        Box::pin(async move { plane.answer(&batch, request, client.as_ref()).await })
     }
 }
 

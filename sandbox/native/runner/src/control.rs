@@ -2,8 +2,10 @@
 use crate::dial::AgentDialler;
 use godwit_core::{
     batch::Batch,
+    elsewhere::Places,
     limits::{Limits, OutgoingPlace},
     log::{Line, Sink, Stream},
+    peers::{self, PeerKey},
     plane::{Deployment, Load, LoadError, Plane},
     serve::IngressLimits,
     trial,
@@ -37,6 +39,13 @@ pub enum ToRunner {
     Unload { call: u64, id: String },
     #[serde(rename_all = "camelCase")]
     Hop { call: u64, id: String, hosts: Vec<String>, requests_max: u32 },
+    /// The seed of the key under which this runner hops, in hexadecimal.
+    Identity { call: u64, seed: String },
+    /// Machines that may hop here and can be hopped to.
+    Peers { call: u64, set: Vec<PeerKey>, remove: Vec<String> },
+    /// Which of them have replicas, by host.
+    Elsewhere { call: u64, set: Vec<Places>, remove: Vec<String> },
+    Hops { call: u64 },
     Usage { call: u64 },
     /// Of a dial that came to nothing; what came of the others is on descriptor 5.
     Refused { call: u64, code: String },
@@ -119,6 +128,20 @@ pub fn carry_out(
             writer.send(&outcome(call, Ok(())))
         }
         ToRunner::Hop { call, id, hosts, requests_max } => writer.send(&outcome(call, plane.hop(id, hosts, requests_max))),
+        ToRunner::Identity { call, seed } => {
+            let identified = peers::key_of_hex(&seed).ok_or(()).and_then(|seed| plane.peers.identify(&seed).map_err(|_| ()));
+            writer.send(&outcome(call, identified.map_err(|()| LoadError("load_failed", "Not the seed of a key".into()))))
+        }
+        ToRunner::Peers { call, set, remove } => {
+            plane.peers.change(set, &remove);
+            plane.elsewhere.changed();
+            writer.send(&outcome(call, Ok(())))
+        }
+        ToRunner::Elsewhere { call, set, remove } => {
+            plane.elsewhere.change(set, &remove);
+            writer.send(&outcome(call, Ok(())))
+        }
+        ToRunner::Hops { call } => writer.send(&json!({ "type": "hops", "call": call, "counts": plane.peers.counts.now() })),
         ToRunner::Usage { call } => {
             let usage: serde_json::Map<String, Value> =
                 plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();

@@ -1,0 +1,431 @@
+//! Requests for what other machines run: by host, which machines have a replica, and getting one answer from one of them.
+//!
+//! The agent says which they are and how much of the requests each revision takes; which of two is less loaded is found out here. A
+//! request goes to another replica only if nobody can have begun it, or if it asks only and is repeatable. While there is no replica
+//! that can take it, it waits, so many for so long. What came by a hop is answered here or not at all: nothing hops twice.
+use crate::{
+    batch::Batch,
+    body::Answer,
+    cause::Cause,
+    headers::leave_at_hop,
+    line::Passing,
+    peers::Peer,
+    plane::{Plane, REQUEST_ID, identified, problem},
+    replay::{Replay, Source},
+    serve::host_of,
+};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
+    body::Incoming,
+    header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA},
+};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{TryAcquireError, watch},
+    time::timeout,
+};
+
+/// A replica that was lost is elsewhere within five seconds (design 4.2); one that moves, sooner.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+/// Requests that wait for a replica, of all hosts and of one.
+const WAITING_MAX: usize = 2_048;
+const WAITING_OF_HOST_MAX: usize = 512;
+/// Looked again after so long, also when nothing is heard: a peer that could not be reached may be by now.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(400);
+/// The longest wall time and the longest queue that a deployment may have, and a little.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(640);
+/// Times that one request which may be begun twice is.
+const BROKEN_MAX: u32 = 4;
+
+/// By which the other machine knows the revision that is meant; it is shown to no guest.
+pub const HOP_TO: HeaderName = HeaderName::from_static("godwit-hop-to");
+/// What it answers beside: how many requests of this deployment it has under way, and that it did not begin this one.
+pub const HOP_LOAD: HeaderName = HeaderName::from_static("godwit-hop-load");
+pub const HOP_MISSED: HeaderName = HeaderName::from_static("godwit-hop-missed");
+/// What is meant for the next machine on the way only.
+const OF_THIS_HOP: [HeaderName; 6] =
+    [CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+const BY_US: HeaderValue = HeaderValue::from_static("1.1 godwit");
+
+/// What the agent says of some hosts.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Places {
+    pub hosts: Vec<String>,
+    /// Whether it holds even where this machine has a replica: its own is not the first choice, or there are two revisions.
+    pub diverts: bool,
+    pub parts: Vec<Part>,
+}
+
+/// One revision.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// Of the requests, per mille.
+    pub weight: u32,
+    /// The host by which machines know it; none: the request's own.
+    pub to: Option<String>,
+    /// Whether this machine has a replica of it that is to take requests.
+    pub here: bool,
+    pub peers: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub struct Candidate {
+    id: String,
+    /// As it said last.
+    load: AtomicU32,
+}
+
+impl From<String> for Candidate {
+    fn from(id: String) -> Candidate {
+        Candidate { id, load: AtomicU32::new(0) }
+    }
+}
+
+pub struct Elsewhere {
+    hosts: RwLock<HashMap<String, Arc<Places>>>,
+    diverting: AtomicUsize,
+    diverts: AtomicBool,
+    changes: watch::Sender<()>,
+    waiting: Mutex<Waiting>,
+    draws: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    all: usize,
+    of_host: HashMap<String, usize>,
+}
+
+impl Elsewhere {
+    pub fn new() -> Elsewhere {
+        Elsewhere {
+            hosts: RwLock::default(),
+            diverting: AtomicUsize::new(0),
+            diverts: AtomicBool::new(false),
+            changes: watch::channel(()).0,
+            waiting: Mutex::default(),
+            draws: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn change(&self, set: Vec<Places>, remove: &[String]) {
+        {
+            let mut hosts = self.hosts.write().unwrap();
+            let mut diverting = self.diverting.load(Relaxed);
+            for host in remove {
+                diverting -= usize::from(hosts.remove(host).is_some_and(|before| before.diverts));
+            }
+            for mut places in set {
+                let names = std::mem::take(&mut places.hosts);
+                let places = Arc::new(places);
+                for host in names {
+                    diverting += usize::from(places.diverts);
+                    diverting -= usize::from(hosts.insert(host, places.clone()).is_some_and(|before| before.diverts));
+                }
+            }
+            self.diverting.store(diverting, Relaxed);
+            self.diverts.store(diverting > 0, Relaxed);
+        }
+        self.changes.send_replace(());
+    }
+
+    /// Somebody who waits may find it now.
+    pub fn changed(&self) {
+        self.changes.send_replace(());
+    }
+
+    /// Whether a replica of this machine's own is not all that counts for some host. Asked for every request.
+    pub fn diverts(&self) -> bool {
+        self.diverts.load(Relaxed)
+    }
+
+    pub fn is_diverted(&self, host: &str) -> bool {
+        self.get(host).is_some_and(|places| places.diverts)
+    }
+
+    fn get(&self, host: &str) -> Option<Arc<Places>> {
+        self.hosts.read().unwrap().get(host).cloned()
+    }
+
+    /// Any number, evenly.
+    fn draw(&self) -> usize {
+        let mut x = self.draws.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed) as u64;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) as usize >> 1
+    }
+
+    fn wait(self: &Arc<Elsewhere>, host: &str) -> Option<Place> {
+        let mut waiting = self.waiting.lock().unwrap();
+        let of_host = waiting.of_host.get(host).copied().unwrap_or(0);
+        if waiting.all >= WAITING_MAX || of_host >= WAITING_OF_HOST_MAX {
+            return None;
+        }
+        waiting.all += 1;
+        waiting.of_host.insert(host.into(), of_host + 1);
+        Some(Place(self.clone(), host.into()))
+    }
+}
+
+/// Of one that waits.
+struct Place(Arc<Elsewhere>, String);
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting.lock().unwrap();
+        waiting.all -= 1;
+        if let Some(count) = waiting.of_host.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.of_host.remove(&self.1);
+            }
+        }
+    }
+}
+
+impl Places {
+    /// The revision that a request drew, to which it keeps, and then those that can take its place.
+    fn from(&self, draw: usize) -> impl Iterator<Item = &Part> + Clone {
+        let all: usize = self.parts.iter().map(|part| part.weight as usize).sum();
+        let mut left = draw.checked_rem(all).unwrap_or(0);
+        let drawn = self.parts.iter().position(|part| {
+            let weight = part.weight as usize;
+            let is_it = left < weight;
+            left = left.saturating_sub(weight);
+            is_it
+        });
+        let count = self.parts.len();
+        (0..count).map(move |n| &self.parts[(drawn.unwrap_or(0) + n) % count])
+    }
+}
+
+/// What a request is made of each time that it is sent.
+struct Passed {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    source: Source,
+    /// May be begun twice.
+    is_repeatable: bool,
+}
+
+enum Sent {
+    Answered(Response<Passing>),
+    /// Nobody has begun it.
+    NotBegun,
+    /// Somebody may have.
+    Broken,
+}
+
+impl Plane {
+    /// Answers a request for a host that this machine does not, or not alone, serve.
+    pub(crate) async fn pass(self: Arc<Self>, batch: Arc<Batch>, host: String, request: Request<Incoming>, request_id: String) -> Result<Response<Answer>, Cause> {
+        let elsewhere = &self.elsewhere;
+        let draw = elsewhere.draw();
+        // One that its own replica is to answer stays as it is.
+        let first = elsewhere.get(&host).ok_or(Cause::HostUnknown)?;
+        if let Some(local) = first.from(draw).next().filter(|part| part.here).and_then(|part| self.local(part.to.as_deref(), &host)) {
+            return self.serve_local(&batch, local, request, &request_id).await;
+        }
+        let mut changes = elsewhere.changes.subscribe();
+        let passed = Passed::new(request, &host, &request_id)?;
+        let (begun, mut place, mut tried, mut broken, mut pause) = (Instant::now(), None, Vec::new(), 0, LOOK_AGAIN);
+        loop {
+            changes.mark_unchanged();
+            let Some(places) = elsewhere.get(&host) else { return Err(Cause::HostUnknown) };
+            let parts = places.from(draw);
+            if let Some((part, peer, candidate)) = parts.clone().find_map(|part| self.choose(part, &tried)) {
+                match self.send(&peer, candidate, part.to.as_deref(), &passed).await? {
+                    Sent::Answered(response) => {
+                        self.peers.counts.passed.fetch_add(1, Relaxed);
+                        return Ok(response.map(|body| Answer::Elsewhere(Box::new(body))));
+                    }
+                    Sent::Broken if passed.source.is_broken() => return Err(Cause::BodyMalformed),
+                    Sent::Broken if !passed.is_repeatable || broken >= BROKEN_MAX => {
+                        self.peers.counts.broken.fetch_add(1, Relaxed);
+                        return Err(Cause::HopBroken);
+                    }
+                    Sent::Broken => broken += 1,
+                    Sent::NotBegun => {}
+                }
+                self.peers.counts.again.fetch_add(1, Relaxed);
+                tried.push(peer.id.clone());
+                if passed.source.replay().is_none() {
+                    return Err(Cause::NoReplica);
+                }
+                continue;
+            }
+            // Nobody else can take it now. This machine may: it has what it is about to give up, or what was loaded this moment.
+            if let Some(local) = parts.clone().find_map(|part| self.local(part.to.as_deref(), &host)) {
+                let Some(body) = passed.source.untouched() else { return Err(Cause::NoReplica) };
+                return self.serve_local(&batch, local, passed.whole(body), &request_id).await;
+            }
+            if place.is_none() {
+                self.peers.counts.waited.fetch_add(1, Relaxed);
+                place = elsewhere.wait(&host);
+            }
+            let left = WAIT_MAX.saturating_sub(begun.elapsed());
+            if place.is_none() || left.is_zero() {
+                return Err(Cause::NoReplica);
+            }
+            let is_changed = timeout(left.min(pause), changes.changed()).await.is_ok();
+            pause = if is_changed { LOOK_AGAIN } else { (pause * 2).min(LOOK_AGAIN_MAX) };
+            tried.clear();
+        }
+    }
+
+    /// The less loaded of two that can be tried, by chance.
+    fn choose<'a>(&self, part: &'a Part, tried: &[String]) -> Option<Choice<'a>> {
+        let usable = |candidate: &'a Candidate| {
+            let peer = self.peers.get(&candidate.id).filter(|peer| !tried.contains(&peer.id) && peer.rests().is_none())?;
+            Some((part, peer, candidate))
+        };
+        let (count, draw) = (part.peers.len(), self.elsewhere.draw());
+        if count > 2 {
+            // Two of many, without a look at the others.
+            let first = draw % count;
+            let second = (first + 1 + draw / count % (count - 1)) % count;
+            if let (Some(a), Some(b)) = (usable(&part.peers[first]), usable(&part.peers[second])) {
+                return Some(lighter(a, b));
+            }
+        }
+        // From anywhere among them, so that of equals it is not always the same.
+        let mut found = (0..count).filter_map(|n| usable(&part.peers[(draw % count + n) % count]));
+        let first = found.next()?;
+        Some(found.fold(first, lighter))
+    }
+
+    async fn send(&self, peer: &Arc<Peer>, candidate: &Candidate, to: Option<&str>, passed: &Passed) -> Result<Sent, Cause> {
+        let permit = match peer.places().clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::Closed) => return Ok(Sent::NotBegun),
+            Err(TryAcquireError::NoPermits) => match timeout(WAIT_MAX, peer.places().clone().acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                _ => return Err(Cause::QueueFull),
+            },
+        };
+        loop {
+            let Some((mut line, is_kept)) = self.peers.line(peer).await else { return Ok(Sent::NotBegun) };
+            let Some(body) = passed.source.replay() else { return Ok(Sent::Broken) };
+            let sent = match timeout(HEAD_TIMEOUT, line.send(passed.request(body, to))).await {
+                Ok(sent) => sent,
+                Err(_) => return Ok(Sent::Broken),
+            };
+            let mut response = match sent {
+                Ok(response) => response,
+                // Nothing of it was sent; where a kept one had ended, another may do.
+                Err(mut error) => match (error.take_message(), is_kept) {
+                    (Some(_), true) => continue,
+                    (Some(_), false) => return Ok(Sent::NotBegun),
+                    (None, _) => return Ok(Sent::Broken),
+                },
+            };
+            let headers = response.headers_mut();
+            let load = headers.remove(HOP_LOAD).and_then(|load| load.to_str().ok()?.parse().ok());
+            candidate.load.store(load.unwrap_or(0), Relaxed);
+            let is_missed = headers.remove(HOP_MISSED).is_some() && response.status() == StatusCode::MISDIRECTED_REQUEST;
+            response.headers_mut().remove(CONNECTION);
+            response.headers_mut().append(VIA, BY_US);
+            let response = response.map(|body| Passing::new(body, line, peer.clone(), permit));
+            return Ok(if is_missed { Sent::NotBegun } else { Sent::Answered(response) });
+        }
+    }
+}
+
+type Choice<'a> = (&'a Part, Arc<Peer>, &'a Candidate);
+fn lighter<'a>(a: Choice<'a>, b: Choice<'a>) -> Choice<'a> {
+    let load = |(_, peer, candidate): &Choice| peer.under_way() + candidate.load.load(Relaxed) as usize;
+    if load(&b) < load(&a) { b } else { a }
+}
+
+impl Passed {
+    fn new(request: Request<Incoming>, host: &str, request_id: &str) -> Result<Passed, Cause> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Cause::MethodRefused);
+        }
+        let (mut parts, body) = request.into_parts();
+        leave_at_hop(&mut parts.headers);
+        for name in OF_THIS_HOP.into_iter().chain([HOP_TO, HOP_LOAD, HOP_MISSED]) {
+            parts.headers.remove(name);
+        }
+        // One that came with its host in the target is sent with it where HTTP/1.1 has it.
+        if !parts.headers.contains_key(HOST) {
+            parts.headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| Cause::HostMissing)?);
+        }
+        parts.headers.insert(REQUEST_ID, HeaderValue::from_str(request_id).map_err(|_| Cause::HostMissing)?);
+        let uri = parts.uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| Cause::HostMissing)?;
+        let source = Source::new(body);
+        let is_repeatable = source.is_empty() && parts.method.is_idempotent();
+        Ok(Passed { method: parts.method, uri, headers: parts.headers, source, is_repeatable })
+    }
+
+    /// For this machine itself.
+    fn whole(self, body: Incoming) -> Request<Incoming> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+
+    fn request(&self, body: Replay, to: Option<&str>) -> Request<Replay> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = self.headers.clone();
+        if let Some(to) = to.and_then(|to| HeaderValue::from_str(to).ok()) {
+            request.headers_mut().insert(HOP_TO, to);
+        }
+        request
+    }
+}
+
+// ---- The other end ---------------------------------------------------------------------------------------------------------
+
+impl Plane {
+    /// Answers what came by a hop, with what is here or not at all.
+    pub(crate) async fn answer_peer(self: &Arc<Self>, batch: &Arc<Batch>, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        let headers = request.headers_mut();
+        let to = headers.remove(HOP_TO);
+        // The client has been told this one; it is a label, and no secret.
+        let told = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_request_id(id)).map(String::from);
+        let request_id = told.unwrap_or_else(|| self.request_id());
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Ok(identified(problem(Cause::MethodRefused, &request_id), request_id));
+        }
+        let host = host_of(&request);
+        let Some(local) = host.and_then(|host| self.local(to.as_ref().and_then(|to| to.to_str().ok()), &host)) else {
+            let mut missed = Response::new(Answer::Whole(None));
+            *missed.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+            missed.headers_mut().insert(HOP_MISSED, HeaderValue::from_static("1"));
+            return Ok(missed);
+        };
+        self.peers.counts.served.fetch_add(1, Relaxed);
+        let load = local.load();
+        let mut response = match self.serve_local(batch, local, request, &request_id).await {
+            Ok(response) => response,
+            Err(cause) => problem(cause, &request_id),
+        };
+        // A guest has no say in these.
+        response.headers_mut().remove(HOP_MISSED);
+        response.headers_mut().insert(HOP_LOAD, load.into());
+        Ok(identified(response, request_id))
+    }
+}
+
+fn is_request_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

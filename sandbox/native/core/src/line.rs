@@ -1,0 +1,125 @@
+//! One connection to a peer. Whoever uses it drives it: no task of its own, so that an answer takes no way between threads.
+use crate::replay::Replay;
+use bytes::Bytes;
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming, SizeHint},
+    client::conn::{
+        TrySendError,
+        http1::{self, Connection, SendRequest},
+    },
+};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, watch},
+};
+use tokio_rustls::client::TlsStream;
+use wasmtime_wasi_http::{Error, io::TokioIo};
+
+use crate::peers::Peer;
+
+/// Twice what the largest headerBytesMax is.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
+const HEADERS_MAX: usize = 256;
+
+type Driven = Connection<TokioIo<TlsStream<TcpStream>>, Replay>;
+type Gone = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+pub struct Line {
+    sender: SendRequest<Replay>,
+    /// None once it has ended.
+    connection: Option<Pin<Box<Driven>>>,
+    gone: Gone,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str("Line")
+    }
+}
+
+impl Line {
+    pub async fn begin(stream: TlsStream<TcpStream>, mut gone: watch::Receiver<bool>) -> Option<Line> {
+        let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX).handshake(TokioIo::new(stream)).await.ok()?;
+        let gone = Box::pin(async move { _ = gone.wait_for(|gone| *gone).await });
+        Some(Line { sender, connection: Some(Box::pin(connection)), gone })
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        // Whose key has left the table ends here; what waits on it learns that from its own channel.
+        if connection.as_mut().poll(cx).is_ready() || self.gone.as_mut().poll(cx).is_ready() {
+            self.connection = None;
+        }
+    }
+
+    /// Whether one that was kept has not ended meanwhile.
+    pub async fn is_usable(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.drive(cx);
+            Poll::Ready(self.connection.is_some() && self.sender.is_ready())
+        })
+        .await
+    }
+
+    pub async fn send(&mut self, request: Request<Replay>) -> Result<Response<Incoming>, TrySendError<Request<Replay>>> {
+        let mut sent = Box::pin(self.sender.try_send_request(request));
+        poll_fn(|cx| {
+            self.drive(cx);
+            sent.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+/// The body of an answer on its way through. Dropped before its end, its connection ends and with it the guest.
+pub struct Passing {
+    body: Incoming,
+    line: Option<Line>,
+    peer: Arc<Peer>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Passing {
+    pub fn new(body: Incoming, line: Line, peer: Arc<Peer>, place: OwnedSemaphorePermit) -> Passing {
+        Passing { body, line: Some(line), peer, _place: place }
+    }
+}
+
+impl Body for Passing {
+    type Data = Bytes;
+    type Error = Error;
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Passing { body, line, .. } = &mut *self;
+        // To be asked is what makes the connection read on.
+        let mut frame = Pin::new(&mut *body).poll_frame(cx);
+        if frame.is_pending() {
+            if let Some(line) = line {
+                line.drive(cx);
+            }
+            frame = Pin::new(body).poll_frame(cx);
+        }
+        frame.map(|frame| frame.map(|frame| frame.map_err(Error::Hyper)))
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.take().filter(|line| line.connection.is_some() && self.body.is_end_stream()) {
+            self.peer.keep(line);
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Other machines, as the ingress knows them: by the keys under which their runners hop.
+//!
+//! A hop is HTTP/1.1 in TLS 1.3, in which both ends show a bare ed25519 key and take none but those in the table. Whose key that is,
+//! and until when, the agent has found out (certificates are its business) before it put it there. A key that leaves the table takes
+//! its connections along. Connections are dialled by the agent, kept and used again; requests of and to a peer are bounded, and so
+//! are handshakes with whoever comes. What is refused is counted.
+use crate::{
+    line::Line,
+    outgoing::{Destination, Dialler},
+    limits::OutgoingPlace,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{
+        Arc, Mutex, OnceLock, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector, client, server,
+    rustls::{
+        self, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+        client::{AlwaysResolvesClientRawPublicKeys, Resumption, danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier}},
+        crypto::{CryptoProvider, ring, verify_tls13_signature_with_raw_key},
+        pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+        server::{AlwaysResolvesServerRawPublicKeys, danger::{ClientCertVerified, ClientCertVerifier}},
+        sign::CertifiedKey,
+        version::TLS13,
+    },
+};
+
+/// Requests that are under way to one peer at once, and connections that it has here: each is a socket and some 40 KiB.
+const REQUESTS_MAX: usize = 256;
+const CONNECTIONS_ACCEPTED_MAX: usize = 2 * REQUESTS_MAX;
+/// Of whoever comes, known or not: a handshake costs a third of a millisecond.
+const HANDSHAKES_MAX: usize = 64;
+/// Of one handshake, from dialling to the last byte; a runner that is on its way up again needs a moment.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A kept connection is used again within this, well before the other end gives it up.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// A peer that could not be reached is left alone for so long, twice as long each time.
+const REST_FIRST: Duration = Duration::from_millis(50);
+const REST_MAX: Duration = Duration::from_secs(2);
+/// Bytes that a peer does not acknowledge for so long: it is gone, whatever the ledger says.
+const UNACKNOWLEDGED_MS_MAX: libc::c_uint = 3_000;
+const ALPN: &[u8] = b"godwit-hop/1";
+/// RFC 8410: what stands before 32 bytes of an ed25519 key, public and private.
+const PUBLIC_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const PRIVATE_PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+pub type Key = [u8; 32];
+
+/// What became of hops, since the process began.
+#[derive(Default)]
+pub struct Counts {
+    /// Answered by another machine.
+    pub passed: AtomicU64,
+    /// Answered here for another machine.
+    pub served: AtomicU64,
+    /// Sent again to another replica.
+    pub again: AtomicU64,
+    /// Waited for a replica.
+    pub waited: AtomicU64,
+    /// Broke off, and were not safe to send again.
+    pub broken: AtomicU64,
+    /// Of a peer without a key of the table.
+    pub unknown_key: AtomicU64,
+    /// No TLS, or no HTTP in it.
+    pub malformed: AtomicU64,
+    /// Did not get through its handshake in time.
+    pub slow: AtomicU64,
+    /// Came when there were as many as may be.
+    pub too_many: AtomicU64,
+    /// Dials that came to nothing.
+    pub unreached: AtomicU64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counted {
+    passed: u64,
+    served: u64,
+    again: u64,
+    waited: u64,
+    broken: u64,
+    unknown_key: u64,
+    malformed: u64,
+    slow: u64,
+    too_many: u64,
+    unreached: u64,
+}
+
+impl Counts {
+    pub fn now(&self) -> Counted {
+        let Counts { passed, served, again, waited, broken, unknown_key, malformed, slow, too_many, unreached } = self;
+        let [passed, served, again, waited, broken] = [passed, served, again, waited, broken].map(|count| count.load(Relaxed));
+        let [unknown_key, malformed, slow, too_many, unreached] = [unknown_key, malformed, slow, too_many, unreached].map(|count| count.load(Relaxed));
+        Counted { passed, served, again, waited, broken, unknown_key, malformed, slow, too_many, unreached }
+    }
+}
+
+/// A machine by its id, and the key of its runner in hexadecimal.
+#[derive(Deserialize)]
+pub struct PeerKey {
+    pub id: String,
+    pub key: String,
+}
+
+pub struct Peers {
+    dialler: Option<Arc<dyn Dialler>>,
+    table: Arc<RwLock<Table>>,
+    own: RwLock<Option<Own>>,
+    handshakes: Semaphore,
+    pub counts: Counts,
+}
+
+#[derive(Default, Debug)]
+struct Table {
+    by_id: HashMap<String, Arc<Peer>>,
+    by_key: HashMap<Key, Arc<Peer>>,
+}
+
+/// This runner's own key.
+struct Own {
+    key: Arc<CertifiedKey>,
+    acceptor: TlsAcceptor,
+}
+
+#[derive(Debug)]
+pub struct Peer {
+    pub id: String,
+    key: Key,
+    kept: Mutex<Vec<(Line, Instant)>>,
+    places: Arc<Semaphore>,
+    accepted: AtomicUsize,
+    rest: Mutex<Rest>,
+    gone: watch::Sender<bool>,
+}
+
+#[derive(Default, Debug)]
+struct Rest {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Peers {
+    pub fn new(dialler: Option<Arc<dyn Dialler>>) -> Peers {
+        Peers { dialler, table: Arc::default(), own: RwLock::default(), handshakes: Semaphore::new(HANDSHAKES_MAX), counts: Counts::default() }
+    }
+
+    /// The key under which this runner hops, by its seed. Connections that there are go on.
+    pub fn identify(&self, seed: &Key) -> Result<(), rustls::Error> {
+        let pkcs8 = [&PRIVATE_PREFIX[..], &seed[..]].concat();
+        let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))?;
+        let public = signer.public_key().ok_or(rustls::Error::General("no public key".into()))?;
+        let key = Arc::new(CertifiedKey::new(vec![CertificateDer::from(public.to_vec())], signer));
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::new(Known(self.table.clone())))
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key.clone())));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.send_tls13_tickets = 0;
+        *self.own.write().unwrap() = Some(Own { key, acceptor: TlsAcceptor::from(Arc::new(config)) });
+        Ok(())
+    }
+
+    pub fn change(&self, set: Vec<PeerKey>, remove: &[String]) {
+        let mut table = self.table.write().unwrap();
+        for id in remove {
+            table.remove(id);
+        }
+        for PeerKey { id, key } in set {
+            let Some(key) = key_of_hex(&key) else { continue };
+            // A key is one machine's.
+            if table.by_key.contains_key(&key) {
+                continue;
+            }
+            table.remove(&id);
+            let peer = Arc::new(Peer::new(id.clone(), key));
+            table.by_id.insert(id, peer.clone());
+            table.by_key.insert(key, peer);
+        }
+    }
+
+    pub fn get(&self, id: &str) -> Option<Arc<Peer>> {
+        self.table.read().unwrap().by_id.get(id).cloned()
+    }
+
+    /// Somebody who begins with TLS: a peer, once it has proved that; or nobody.
+    pub async fn accept(&self, stream: TcpStream) -> Option<(server::TlsStream<TcpStream>, Arc<Peer>)> {
+        let acceptor = self.own.read().unwrap().as_ref().map(|own| own.acceptor.clone());
+        let (Some(acceptor), Ok(_permit)) = (acceptor, self.handshakes.try_acquire()) else {
+            self.counts.too_many.fetch_add(1, Relaxed);
+            return None;
+        };
+        let refusal = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let key = stream.get_ref().1.peer_certificates().and_then(|shown| key_of(shown.first()?));
+                let peer = key.and_then(|key| self.table.read().unwrap().by_key.get(&key).cloned());
+                match peer {
+                    Some(peer) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => return Some((stream, peer)),
+                    // It has left the table meanwhile, or speaks something else.
+                    _ => &self.counts.unknown_key,
+                }
+            }
+            Ok(Err(error)) if is_unknown_key(&error) => &self.counts.unknown_key,
+            Ok(Err(_)) => &self.counts.malformed,
+            Err(_) => &self.counts.slow,
+        };
+        refusal.fetch_add(1, Relaxed);
+        None
+    }
+
+    /// A connection that was kept, or a new one; and whether it was used before.
+    pub async fn line(&self, peer: &Arc<Peer>) -> Option<(Line, bool)> {
+        while let Some(mut line) = peer.take_kept() {
+            if line.is_usable().await {
+                return Some((line, true));
+            }
+        }
+        match timeout(HANDSHAKE_TIMEOUT, self.connect(peer)).await {
+            Ok(Some(line)) => {
+                *peer.rest.lock().unwrap() = Rest::default();
+                Some((line, false))
+            }
+            _ => {
+                self.counts.unreached.fetch_add(1, Relaxed);
+                peer.failed();
+                None
+            }
+        }
+    }
+
+    async fn connect(&self, peer: &Arc<Peer>) -> Option<Line> {
+        let own = self.own.read().unwrap().as_ref().map(|own| own.key.clone())?;
+        let place = OutgoingPlace { scheme: "peer".into(), host: peer.id.clone(), port: 0 };
+        let destination = Destination { place, timeout: HANDSHAKE_TIMEOUT };
+        let socket = self.dialler.as_ref()?.dial("", &destination).await.ok()?.ok()?;
+        let stream = stream_of(socket).ok()?;
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .ok()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Only(peer.key)))
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(own)));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::disabled();
+        config.enable_sni = false;
+        let name = ServerName::try_from("peer").ok()?;
+        let stream: client::TlsStream<TcpStream> = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        Line::begin(stream, peer.gone.subscribe()).await
+    }
+}
+
+impl Table {
+    fn remove(&mut self, id: &str) {
+        let Some(peer) = self.by_id.remove(id) else { return };
+        self.by_key.remove(&peer.key);
+        peer.kept.lock().unwrap().clear();
+        _ = peer.gone.send_replace(true);
+    }
+}
+
+impl Peer {
+    fn new(id: String, key: Key) -> Peer {
+        Peer {
+            id,
+            key,
+            kept: Mutex::default(),
+            places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            accepted: AtomicUsize::new(0),
+            rest: Mutex::default(),
+            gone: watch::channel(false).0,
+        }
+    }
+
+    pub fn places(&self) -> &Arc<Semaphore> {
+        &self.places
+    }
+
+    /// Requests of ours that are under way to it.
+    pub fn under_way(&self) -> usize {
+        REQUESTS_MAX - self.places.available_permits()
+    }
+
+    /// How much longer it is left alone.
+    pub fn rests(&self) -> Option<Duration> {
+        let until = self.rest.lock().unwrap().until?;
+        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    fn failed(&self) {
+        let mut rest = self.rest.lock().unwrap();
+        let time = REST_FIRST.saturating_mul(1 << rest.failures.min(8)).min(REST_MAX);
+        *rest = Rest { failures: rest.failures + 1, until: Some(Instant::now() + time) };
+    }
+
+    fn take_kept(&self) -> Option<Line> {
+        let mut kept = self.kept.lock().unwrap();
+        let (line, since) = kept.pop()?;
+        if since.elapsed() < IDLE_MAX {
+            return Some(line);
+        }
+        // Those below it are older.
+        kept.clear();
+        None
+    }
+
+    /// As many as there can be requests at once, so this is a bound.
+    pub fn keep(&self, line: Line) {
+        if !*self.gone.borrow() {
+            self.kept.lock().unwrap().push((line, Instant::now()));
+        }
+    }
+
+    /// What it has of connections here is bounded; none: it has as many as it may.
+    pub fn enter(self: &Arc<Peer>) -> Option<Entered> {
+        let before = self.accepted.fetch_add(1, Relaxed);
+        let entered = Entered(self.clone());
+        (before < CONNECTIONS_ACCEPTED_MAX).then_some(entered)
+    }
+
+    /// Resolves when its key has left the table.
+    pub async fn gone(&self) {
+        _ = self.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+}
+
+pub struct Entered(Arc<Peer>);
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.accepted.fetch_sub(1, Relaxed);
+    }
+}
+
+fn stream_of(socket: OwnedFd) -> io::Result<TcpStream> {
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let time = UNACKNOWLEDGED_MS_MAX;
+    // SAFETY: a valid descriptor and a c_uint, as TCP_USER_TIMEOUT wants it.
+    unsafe {
+        let length = size_of_val(&time) as libc::socklen_t;
+        libc::setsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, (&raw const time).cast(), length);
+    }
+    TcpStream::from_std(stream)
+}
+
+// ---- Keys ------------------------------------------------------------------------------------------------------------
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(ring::default_provider())).clone()
+}
+
+fn key_of(shown: &CertificateDer) -> Option<Key> {
+    shown.strip_prefix(&PUBLIC_PREFIX)?.try_into().ok()
+}
+
+pub fn key_of_hex(text: &str) -> Option<Key> {
+    let bytes = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect::<Option<Vec<u8>>>()?;
+    bytes.try_into().ok()
+}
+
+fn is_unknown_key(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented | rustls::Error::PeerIncompatible(_)))
+}
+
+fn refusal() -> rustls::Error {
+    CertificateError::ApplicationVerificationFailure.into()
+}
+
+fn verify(message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let algorithms = &provider().signature_verification_algorithms;
+    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(shown.as_ref()), signed, algorithms)
+}
+
+/// Takes one key only: that of the peer which was dialled.
+#[derive(Debug)]
+struct Only(Key);
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(&self, shown: &CertificateDer, _: &[CertificateDer], _: &ServerName, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, rustls::Error> {
+        if key_of(shown) == Some(self.0) { Ok(ServerCertVerified::assertion()) } else { Err(refusal()) }
+    }
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(refusal())
+    }
+    fn verify_tls13_signature(&self, message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify(message, shown, signed)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// Takes every key of the table.
+#[derive(Debug)]
+struct Known(Arc<RwLock<Table>>);
+
+impl ClientCertVerifier for Known {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+    fn verify_client_cert(&self, shown: &CertificateDer, _: &[CertificateDer], _: UnixTime) -> Result<ClientCertVerified, rustls::Error> {
+        let is_known = key_of(shown).is_some_and(|key| self.0.read().unwrap().by_key.contains_key(&key));
+        if is_known { Ok(ClientCertVerified::assertion()) } else { Err(refusal()) }
+    }
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(refusal())
+    }
+    fn verify_tls13_signature(&self, message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify(message, shown, signed)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
