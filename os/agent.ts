@@ -46,6 +46,7 @@ import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { PlacesTable } from "./places.ts";
 import { printable } from "./printable.ts";
+import { QuietLeases } from "./quiet.ts";
 import { readDesired } from "./supervisor/desired.ts";
 import { Naming } from "./supervisor/naming.ts";
 import { besideOf, deploymentOf } from "./supervisor/plan.ts";
@@ -162,6 +163,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const ended = Promise.withResolvers<string>();
   parts.events.onKeyInUse = () => ended.resolve("machine_key_in_use");
   parts.events.onLost = (id) => supervisor.lost(id);
+  const quiet = new QuietLeases({ view: () => node.view(), machine: machine.address, usage: () => runner.usage(), submit: (operation) => machineSender.submit(operation) });
+  started.defer(() => quiet.stop());
   const closedLogs = new ClosedLogs({
     logs, isRouted: (id) => supervisor.routes.has(id) || supervisor.routes.has(besideOf(id)),
     isOpen: (id) => (node.view().deployment(addressOf(fromHex(id)))?.state ?? "closing") !== "closing",
@@ -181,7 +184,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   started.defer(node.onFinal(({ events }) => {
     naming.turn(events);
     // Closing is no event of its own; what is closed when all is paid is.
-    if (events.length > 0) closedLogs.look();
+    if (events.length > 0) {
+      closedLogs.look();
+      quiet.onFinal();
+    }
     supervisor.poke();
   }));
 

@@ -3,6 +3,7 @@
  *
  * Well is an answer of 200 to 399 within HEALTH_TIMEOUT_MS; not well is one who misses it HEALTH_MISSES times in a row. Such a one is
  * told of, and started anew, at once and then with a wait that doubles. Only what is found is told here: the ledger decides what follows.
+ * `godwit-here` asks for the replica of this machine, where others have more of the requests.
  */
 import { request } from "node:http";
 import type { Hex } from "#chain/types.ts";
@@ -78,7 +79,7 @@ export class HealthChecks {
     const { address, httpPort } = this.#options;
     const { promise, resolve } = Promise.withResolvers<string | null>();
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(HEALTH_TIMEOUT_MS)]);
-    const call = request({ host: address, port: httpPort, path, agent: false, headers: { host, "user-agent": "godwit-health" }, signal }, (response) => {
+    const call = request({ host: address, port: httpPort, path, agent: false, headers: { host, "user-agent": "godwit-health", "godwit-here": "1" }, signal }, (response) => {
       const status = response.statusCode ?? 0;
       response.destroy();
       resolve(status >= 200 && status < 400 ? null : `status ${status}`);

@@ -17,10 +17,10 @@ import { hostOfName } from "./hosts.ts";
 const PAGE_ROWS = 500;
 
 /** The hosts of one deployment; none when it serves nobody. */
-export function placesOf(view: Pick<LedgerView, "leasesOfDeployment" | "namesTo">, deployment: DeploymentView, machine: Address, zone: string): readonly Places[] {
+export function placesOf(view: Pick<LedgerView, "leasesOfDeployment" | "namesTo" | "task">, deployment: DeploymentView, machine: Address, zone: string): readonly Places[] {
   const { id, rollout } = deployment;
   const leases = view.leasesOfDeployment(id);
-  if (deployment.state === "closing" || leases.every(({ state }) => state === "waiting")) return [];
+  if (deployment.state === "closing" || view.task(id) !== null || leases.every(({ state }) => state === "waiting")) return [];
   const host = `${deployment.name}.${addressText(deployment.owner)}.${zone}`;
   const hosts = [host, ...view.namesTo(id).map((name) => hostOfName(name, zone)).filter((one) => one !== null)];
   if (rollout === null) return [placed(hosts, [partOf(leases, machine, WEIGHT_MAX, null)], leases, machine)];

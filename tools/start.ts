@@ -9,6 +9,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -30,6 +31,7 @@ const USAGE = `npm start -- [options]
   --fresh          begin a new chain: what the data folder holds is deleted
   --api-port N     port of the HTTP API (7480; 0: any)
   --http-port N    port of the ingress (7481; 0: any)
+  --address A      address of both (127.0.0.1; 0.0.0.0 where other machines are to reach it)
   --no-demo        do not deploy the hello example
   --genesis FILE   be one machine of a chain of several (godwit chain genesis), with
   --listen H:P     where to listen for the others (0.0.0.0:7482), and
@@ -50,7 +52,7 @@ const STOP_MS_MAX = 2_000;
 /** What a data folder of a development machine holds; its keys, by which it is known for one, go last. */
 const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "logs", "keys"];
 
-type Options = { readonly directory: string; readonly fresh: boolean; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName;
+type Options = { readonly directory: string; readonly fresh: boolean; readonly address?: string; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName;
   readonly chain?: { readonly genesisFile: string; readonly listen: readonly string[]; readonly peers: readonly string[]; readonly delayMs: number } };
 /** What to do about a refusal that a second start meets. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -76,7 +78,7 @@ function readOptions(argv: readonly string[]): Options | null {
   try {
     ({ values } = parseArgs({
       args: [...argv], strict: true,
-      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, "slow-ms": { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, address: { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, "slow-ms": { type: "string" }, help: { type: "boolean", short: "h" } },
     }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -84,10 +86,15 @@ function readOptions(argv: readonly string[]): Options | null {
   if (values.help === true) return null;
   return {
     directory: resolve(values.data ?? join(homedir(), ".godwit", "dev")), fresh: values.fresh === true, demo: values["no-demo"] !== true,
-    parameters: preset(values.parameters ?? "default"),
+    parameters: preset(values.parameters ?? "default"), ...(values.address === undefined ? {} : { address: ipAddress(values.address) }),
     ...(values.genesis === undefined ? {} : { chain: { genesisFile: resolve(values.genesis), listen: addresses("--listen", values.listen ?? [LISTEN_DEFAULT]), peers: addresses("--peer", values.peer ?? []), delayMs: delay(values["slow-ms"] ?? "0") } }),
     apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
   };
+}
+
+function ipAddress(written: string): string {
+  if (isIP(written) === 0) throw new UsageError(`--address must be an IP address, not "${written}"`);
+  return written;
 }
 
 function addresses(option: string, written: readonly string[]): string[] {

@@ -27,7 +27,7 @@ export const SCOPES_ALL = 0xffff_ffff;
 const OF: Readonly<Record<Operation["kind"], Scope>> = {
   transfer: "transfer", registerMachine: "machine", up: "machine", ready: "machine", failed: "machine", deploy: "deploy", resize: "deploy", scale: "deploy",
   topUp: "deploy", claim: "deploy", close: "deploy", bond: "stake", unbond: "stake", unjail: "stake", report: "stake", authorise: "account", revoke: "account",
-  setThreshold: "account", update: "deploy", promote: "deploy", rollBack: "deploy", move: "deploy", constrain: "deploy", drain: "machine", retire: "machine", label: "machine", health: "machine",
+  setThreshold: "account", update: "deploy", promote: "deploy", rollBack: "deploy", move: "deploy", constrain: "deploy", drain: "machine", retire: "machine", label: "machine", health: "machine", left: "machine",
   lock: "transfer", claimLock: "transfer", refundLock: "transfer", delegate: "stake", undelegate: "stake", setCommission: "stake",
   registerName: "deploy", renewName: "deploy", pointName: "deploy", transferName: "deploy", releaseName: "deploy", propose: "stake", vote: "stake", runTask: "deploy", taskEnded: "machine",
   autoscale: "deploy", load: "machine", wake: "machine", standby: "machine",

@@ -104,6 +104,8 @@ export type Update = {
 export type Promote = { readonly kind: "promote"; readonly deploymentId: Address };
 export type RollBack = { readonly kind: "rollBack"; readonly deploymentId: Address };
 /** Sender = machine: a lease that is ready does not answer as it should, or does again. Only changes are told. */
+/** By the machine that a lease has left: nobody asks for it there any more. */
+export type Left = { readonly kind: "left"; readonly deploymentId: Address; readonly index: number };
 export type Health = { readonly kind: "health"; readonly deploymentId: Address; readonly index: number; readonly healthy: 0 | 1; readonly cause: string };
 /** Sender = operator: a machine takes nothing more and what runs on it moves away (1), or it goes on as before (0). */
 export type Drain = { readonly kind: "drain"; readonly machine: Address; readonly draining: 0 | 1 };
@@ -115,7 +117,7 @@ export type Move = { readonly kind: "move"; readonly deploymentId: Address; read
 export type Constrain = { readonly kind: "constrain"; readonly deploymentId: Address; readonly regions: readonly string[]; readonly operators: readonly Address[]; readonly labels: readonly string[] };
 /** Sender = operator. */
 export type Label = { readonly kind: "label"; readonly machine: Address; readonly labels: readonly string[] };
-export type Operation = HolderOperation | TaskOperation | ScalingOperation | Drain | Retire | Move | Constrain | Label | Update | Promote | RollBack | Health | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
+export type Operation = HolderOperation | TaskOperation | ScalingOperation | Drain | Retire | Move | Constrain | Label | Update | Promote | RollBack | Health | Left | Authorise | Revoke | SetThreshold | Bond | Unbond | Unjail | Report | Transfer | RegisterMachine | Up | Deploy | Ready | Failed | Resize | Scale | TopUp | Claim | Close;
 export type OperationKind = Operation["kind"];
 
 export type TransactionBody = {
@@ -192,6 +194,7 @@ const LAYOUTS: { readonly [K in OperationKind]: Layout<Extract<Operation, { kind
   move: { number: 56, fields: { deploymentId: ADDRESS, index: U32 } },
   constrain: { number: 57, fields: { deploymentId: ADDRESS, regions: WORDS, operators: listOf(ADDRESS), labels: WORDS } },
   label: { number: 58, fields: { machine: ADDRESS, labels: WORDS } },
+  left: { number: 59, fields: { deploymentId: ADDRESS, index: U32 } },
   health: { number: 53, fields: { deploymentId: ADDRESS, index: U32, healthy: FLAG, cause: textOf(CAUSE_BYTES_MAX) } },
   ...HOLDER_LAYOUTS,
   ...TASK_LAYOUTS,

@@ -3,7 +3,7 @@
  *
  * A lease that moves is `moving`: it serves and is paid where it is, until the machine that it moves to says `ready`. In that second one
  * stream ends and the other opens under the same index: the tenant pays one of them. Where it was it may end what it has begun, unpaid, for
- * `drainSecondsMax`, and holds its capacity as long. What is lost on the way (a successor that does not get ready, or goes down) costs
+ * `drainSecondsMax`, and holds its capacity as long, or until that machine says that nobody asks any more. What is lost on the way (a successor that does not get ready, or goes down) costs
  * nothing but another try; if the machine that it is on goes first, the successor is what it was placed for.
  */
 import type { Operation } from "#chain/codec/transaction.ts";
@@ -146,6 +146,16 @@ export function move(context: BlockContext, { deploymentId, index }: Op<"move">,
   const machine = lease?.machine ? state.machine(lease.machine) : undefined;
   if (!sameBytes(deployment.owner, sender) && !sameBytes(machine?.operator ?? null, sender)) return refuse("not_owner", `Cannot move lease ${index} as neither it nor its machine is the sender's`);
   if (!lease || !startMove(context, lease, "asked")) return refuse("not_ready", `Cannot move lease ${index} as it is not running, or on its way already`);
+  return OK;
+}
+
+/** Sender = the machine that a lease has left: it has ended what it had begun, and its capacity is free again. */
+export function left(context: BlockContext, { deploymentId, index }: Op<"left">, { sender }: Origin): Result {
+  const { state } = context;
+  const lease = state.lease(deploymentId, index);
+  if (!lease || lease.last === null || !sameBytes(lease.last.machine, sender)) return refuse("not_leaving", `Cannot end what is left of lease ${index} as it has not left this machine, or is gone from it`);
+  dropPredecessor(context, lease);
+  state.put({ ...lease, last: null });
   return OK;
 }
 

@@ -16,7 +16,7 @@ import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
 import { bringUp } from "#chain/ledger/liveness.ts";
 import { type Deployment, type Lease, type Machine, newArchive } from "#chain/ledger/model.ts";
-import { arrive, constrain, drain, label, move, retire } from "#chain/ledger/moves.ts";
+import { arrive, constrain, drain, label, left, move, retire } from "#chain/ledger/moves.ts";
 import { bondFor, ceilDiv, hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
@@ -72,6 +72,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   drain,
   retire,
   move,
+  left,
   label,
   load,
   wake: wakeStandby,
@@ -130,7 +131,7 @@ export const applyOperation = (context: BlockContext, op: Operation, origin: Ori
   (TABLE[op.kind] as Apply<OperationKind>)(context, op, origin);
 
 /** Operations of machines that cost nothing, within a share. */
-export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "drain" || kind === "taskEnded" || kind === "load" || kind === "wake" || kind === "standby";
+export const isFreeOperation = ({ kind }: Operation): boolean => kind === "up" || kind === "ready" || kind === "failed" || kind === "health" || kind === "left" || kind === "drain" || kind === "taskEnded" || kind === "load" || kind === "wake" || kind === "standby";
 
 // ---- Machines --------------------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ test("the operations of revisions, moves and placement have the bytes they alway
   assert.strictEqual(opsAt([{ kind: "promote", deploymentId }, { kind: "rollBack", deploymentId }]), "0082821833540202020202020202020202020202020202020202821834540202020202020202020202020202020202020202");
   assert.strictEqual(opsAt([{ kind: "drain", machine: deploymentId, draining: 1 }, { kind: "retire", machine: deploymentId }, { kind: "move", deploymentId, index: 3 }]), "00838318365402020202020202020202020202020202020202020182183754020202020202020202020202020202020202020283183854020202020202020202020202020202020202020203");
   assert.strictEqual(opsAt([{ kind: "constrain", deploymentId, regions: ["eu"], operators: [deploymentId], labels: [] }, { kind: "label", machine: deploymentId, labels: ["ssd"] }]), "008285183954020202020202020202020202020202020202020281626575815402020202020202020202020202020202020202028083183a5402020202020202020202020202020202020202028163737364");
+  assert.strictEqual(opsAt([{ kind: "left", deploymentId, index: 257 }]), "008183183b540202020202020202020202020202020202020202190101");
   assert.strictEqual(opsAt([{ kind: "health", deploymentId, index: 257, healthy: 0, cause: "status 500" }]), "0081851835540202020202020202020202020202020202020202190101006a73746174757320353030");
 });
 

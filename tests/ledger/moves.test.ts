@@ -85,6 +85,28 @@ test("an emptied machine is retired and its bond comes back; one in use is not, 
   await auditHolds(world);
 });
 
+test("a machine that a lease has left says that nobody asks for it any more: its capacity is free before the time is over; nobody else can say so", async () => {
+  const { world, one, two } = running();
+  world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
+  world.block(0);
+  world.send(one, [{ kind: "left", deploymentId: id, index: 0 }]);
+  world.block(0);
+  assert.strictEqual(codeOf(world), "not_leaving");
+  world.ready(two);
+  world.block(1);
+  assert.deepStrictEqual([used(world, one), world.view.leasesOfMachine(one.id)[0]!.state], [64, "leaving"]);
+  world.send(two, [{ kind: "left", deploymentId: id, index: 0 }]);
+  world.send(one, [{ kind: "left", deploymentId: id, index: 1 }]);
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world), codeOf(world, 1), used(world, one)], ["not_leaving", "not_leaving", 64]);
+  world.send(one, [{ kind: "left", deploymentId: id, index: 0 }]);
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world), used(world, one), used(world, two), lease(world).last, world.view.leasesOfMachine(one.id).length], ["ok", 0, 64, null, 0]);
+  restores(world);
+  world.block(5);
+  await auditHolds(world);
+});
+
 test("a drain that is taken back leaves everything where it is", () => {
   const { world, one, two } = running();
   world.send(stranger, [drain(two)]);

@@ -38,7 +38,7 @@ export function sharedCache(): { readonly directory: string; readonly remove: ()
   return { directory, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
-export async function serving(t: TestContext, cacheDirectory: string, options: Pick<RunnerOptions, "askEveryMs" | "memoryBytesMax" | "outgoing" | "ingress"> = {}): Promise<Serving> {
+export async function serving(t: TestContext, cacheDirectory: string, options: Pick<RunnerOptions, "askEveryMs" | "memoryBytesMax" | "outgoing" | "ingress" | "reach"> = {}): Promise<Serving> {
   const listener = await listen("127.0.0.1", 0);
   const logs: LogLine[] = [];
   const exits: RunnerExit[] = [];

@@ -70,6 +70,8 @@ export type Placement = {
   readonly prefix?: readonly string[];
   /** HOST:PORT at which a machine listens for the others. */
   readonly place?: (index: number) => string;
+  /** Of its two doors, where others are to reach it. */
+  readonly address?: string;
   readonly apiPort?: number;
   readonly httpPort?: number;
   /** Of Node, before the program, and of the program. */
@@ -81,10 +83,10 @@ export type Placement = {
 };
 
 export async function startSiteMachine({ directory, genesisFile, ports }: Site, index: number, placement: Placement = {}): Promise<MachineProcess> {
-  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, apiPort = 0, httpPort = 0, flags = [], options = [], environment = {}, abort } = placement;
+  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, address, apiPort = 0, httpPort = 0, flags = [], options = [], environment = {}, abort } = placement;
   const peers = ports.flatMap((_, other) => (other === index ? [] : ["--peer", place(other)]));
   const [program, ...words] = [
-    ...prefix, process.execPath, ...flags, join(import.meta.dirname, "..", "start.ts"), "--data", join(directory, String(index)), "--api-port", String(apiPort), "--http-port", String(httpPort),
+    ...prefix, process.execPath, ...flags, join(import.meta.dirname, "..", "start.ts"), "--data", join(directory, String(index)), "--api-port", String(apiPort), "--http-port", String(httpPort), ...(address === undefined ? [] : ["--address", address]),
     "--genesis", genesisFile, "--listen", place(index), ...peers, ...options,
   ];
   const child = spawn(program!, words, { stdio: ["ignore", "pipe", "pipe"], detached: true, env: { ...process.env, ...environment } });

@@ -19,6 +19,8 @@ import { type Lan, openLan } from "./lan.ts";
 
 export const MACHINES_MAX = 32;
 export const OFFSET_MS_MAX = 86_400_000;
+/** Inside of its own network: the others' hops reach it there, the door from outside as well. */
+const EVERYWHERE = "0.0.0.0";
 const ASK_MS_MAX = 2_000;
 /** In a namespace of its own a machine has the ports that it has anywhere. */
 const [API_PORT, HTTP_PORT, CHAIN_PORT] = [7480, 7481, 7482] as const;
@@ -196,7 +198,7 @@ export class Devnet implements AsyncDisposable {
     const { api, http } = this.#places[index]!;
     try {
       const started = await startSiteMachine(this.site, index, {
-        apiPort: api, httpPort: http, ...(this.#abort === undefined ? {} : { abort: this.#abort }), ...(lan === null ? {} : { prefix: lan.prefix(index), place: (of) => `${lan.address(of)}:${CHAIN_PORT}` }),
+        apiPort: api, httpPort: http, ...(this.#abort === undefined ? {} : { abort: this.#abort }), ...(lan === null ? {} : { prefix: lan.prefix(index), address: EVERYWHERE, place: (of) => `${lan.address(of)}:${CHAIN_PORT}` }),
         options: seat.slowMs === 0 ? [] : ["--slow-ms", String(seat.slowMs)],
         ...(seat.clockOffsetMs === 0 ? {} : { flags: ["--import", SKEW], environment: { GODWIT_CLOCK_OFFSET_MS: String(seat.clockOffsetMs) } }),
       });

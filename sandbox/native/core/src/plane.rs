@@ -15,7 +15,7 @@ use crate::{
     outgoing::{Dialler, Outgoing, Way, trust},
     peers::Peers,
     residents::{Resident, Residents},
-    serve::host_of,
+    serve::{Client, host_of},
     shelf::{Instance, Shelf},
     wipe,
 };
@@ -52,6 +52,7 @@ use wasmtime_wasi_http::p2::{
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The client's address, whatever it says of itself.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HERE: HeaderName = HeaderName::from_static("godwit-here");
 /// Of a request's headers, those that do not count as its own.
 const HEADERS_OURS: u64 = 1;
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -332,17 +333,19 @@ impl Plane {
     }
 
     /// `client`: where the request comes from; none when the headers say so already.
-    pub async fn answer(
+    pub(crate) async fn answer(
         self: &Arc<Self>,
         batch: &Arc<Batch>,
         mut request: Request<Incoming>,
-        client: Option<&HeaderValue>,
+        client: Option<&Client>,
     ) -> Result<Response<Answer>, Infallible> {
         let request_id = self.request_id();
         if let Some(client) = client {
-            request.headers_mut().insert(FORWARDED_FOR, client.clone());
+            request.headers_mut().insert(FORWARDED_FOR, client.address.clone());
         }
-        if self.elsewhere.diverts() {
+        // Whoever looks after this machine asks its own replicas.
+        let is_meant_here = || client.is_some_and(|client| client.is_own) && request.headers().contains_key(HERE);
+        if self.elsewhere.diverts() && !is_meant_here() {
             if let Some(host) = host_of(&request).filter(|host| self.elsewhere.is_diverted(host)) {
                 return Ok(match self.pass_on(batch, host, request, &request_id).await {
                     Ok(response) if response.headers().contains_key(REQUEST_ID) => response,

@@ -130,11 +130,29 @@ impl Drop for Share {
     }
 }
 
+/// Who sends requests.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub address: HeaderValue,
+    /// This computer itself.
+    pub is_own: bool,
+}
+
+impl Client {
+    fn new(client: SocketAddr, stream: &TcpStream) -> Option<Client> {
+        let address = client.ip().to_canonical();
+        let is_own = stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == address);
+        Some(Client { address: HeaderValue::from_str(&address.to_string()).ok()?, is_own })
+    }
+}
+
 struct Ingress {
     plane: Arc<Plane>,
     batch: Arc<Batch>,
     http1: http1::Builder,
     http2: http2::Builder<Spawn>,
+    /// Of peers: what another machine's ingress has read strictly needs no second look.
+    hop: http1::Builder,
     head_timeout: Duration,
     is_behind: bool,
 }
@@ -145,16 +163,18 @@ impl Ingress {
         let mut http1 = http1::Builder::new();
         // Not pipeline_flush: what is answered would wait for a next request that is not complete, and be lost if it never is.
         http1.timer(Timer).header_read_timeout(head_timeout).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+        let mut hop = http1::Builder::new();
+        hop.timer(Timer).header_read_timeout(head_timeout).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
         let mut http2 = http2::Builder::new(Spawn);
         http2.timer(Timer).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(head_timeout);
         http2.max_concurrent_streams(STREAMS_MAX).max_pending_accept_reset_streams(STREAMS_RESET_MAX).max_local_error_reset_streams(STREAMS_RESET_MAX);
         http2.initial_stream_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         http2.max_header_list_size(BUFFER_BYTES_MAX as u32).max_send_buf_size(BUFFER_BYTES_MAX);
-        Ingress { plane, batch, http1, http2, head_timeout, is_behind }
+        Ingress { plane, batch, http1, http2, hop, head_timeout, is_behind }
     }
 
     async fn connection(&self, stream: TcpStream, client: SocketAddr) {
-        let client = if self.is_behind { None } else { HeaderValue::from_str(&client.ip().to_canonical().to_string()).ok() };
+        let client = if self.is_behind { None } else { Client::new(client, &stream) };
         match timeout(self.head_timeout, beginning_of(&stream)).await {
             Ok(Ok(Some(Beginning::Http1))) => self.serve_http1(stream, client).await,
             Ok(Ok(Some(Beginning::Http2))) => self.serve_http2(stream, client).await,
@@ -173,7 +193,7 @@ impl Ingress {
             return;
         };
         let service = hyper::service::service_fn(|request| self.plane.answer_peer(&self.batch, request));
-        let mut connection = pin!(self.http1.serve_connection(wasmtime_wasi_http::io::TokioIo::new(stream), service));
+        let mut connection = pin!(self.hop.serve_connection(wasmtime_wasi_http::io::TokioIo::new(stream), service));
         let mut gone = pin!(peer.gone());
         let served = std::future::poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Pending => gone.as_mut().poll(cx).map(|()| Ok(())),
@@ -184,7 +204,7 @@ impl Ingress {
         }
     }
 
-    async fn serve_http1(&self, stream: TcpStream, client: Option<HeaderValue>) {
+    async fn serve_http1(&self, stream: TcpStream, client: Option<Client>) {
         let service = hyper::service::service_fn(|request| self.plane.answer(&self.batch, request, client.as_ref()));
         let descriptor = stream.as_raw_fd();
         let mut connection = pin!(self.http1.serve_connection(Watched::new(stream), service));
@@ -194,7 +214,7 @@ impl Ingress {
         }
     }
 
-    async fn serve_http2(&self, stream: TcpStream, client: Option<HeaderValue>) {
+    async fn serve_http2(&self, stream: TcpStream, client: Option<Client>) {
         let requests = Arc::new(AtomicU64::new(0));
         let service = Counting { plane: self.plane.clone(), batch: self.batch.clone(), client, requests: requests.clone() };
         let mut connection = pin!(self.http2.serve_connection(wasmtime_wasi_http::io::TokioIo::new(stream), service));
@@ -368,7 +388,7 @@ impl hyper::rt::Write for Watched {
 struct Counting {
     plane: Arc<Plane>,
     batch: Arc<Batch>,
-    client: Option<HeaderValue>,
+    client: Option<Client>,
     requests: Arc<AtomicU64>,
 }
 
