@@ -23,7 +23,7 @@ export type Context = {
   readonly logs: LogStore;
   /** Who keeps a blob that a deployment names, and has it by now. */
   readonly copiesOf: (digest: Hex) => Promise<Copies>;
-  readonly runner: Pick<Runner, "pid" | "usage">;
+  readonly runner: Pick<Runner, "pid" | "usage" | "elsewhere">;
   /** Throws what is wrong with a component. */
   readonly inspect: (component: Uint8Array) => Promise<Inspection>;
   /** Deployments that the runner holds. */

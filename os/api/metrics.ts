@@ -25,6 +25,7 @@ export function createMetrics(): Metrics {
     memoryBytes: gauge("godwit_runner_memory_bytes", "Memory of tenants now"),
     residentBytes: gauge("godwit_agent_resident_bytes", "Resident memory of the agent"),
   };
+  const hops = new Gauge({ name: "godwit_hops_total", help: "Requests passed on to other machines and taken from them, since the runner started, and what was refused", labelNames: ["what"], registers });
   let collecting: Promise<void> | null = null;
   /** The runner is asked once at a time, however many look. */
   const collect = (context: Context): Promise<void> => (collecting ??= look(context).finally(() => (collecting = null)));
@@ -38,6 +39,8 @@ export function createMetrics(): Metrics {
     for (const usage of Object.values(await context.runner.usage().catch(() => ({})))) {
       for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += usage[name];
     }
+    const counts = await context.runner.elsewhere?.counts().catch(() => null);
+    for (const [what, count] of Object.entries(counts ?? {})) hops.set({ what }, count);
     gauges.requests.set(sums.requests);
     gauges.errors.set(sums.errors);
     gauges.cpuSeconds.set(sums.cpuNs / 1e9);
