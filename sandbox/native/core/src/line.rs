@@ -37,6 +37,8 @@ pub struct Line {
     /// None once it has ended.
     connection: Option<Pin<Box<Driven>>>,
     gone: Gone,
+    /// It ended because its peer's key did, whatever was under way.
+    is_cut: bool,
 }
 
 impl fmt::Debug for Line {
@@ -49,14 +51,16 @@ impl Line {
     pub async fn begin(stream: TlsStream<TcpStream>, mut gone: watch::Receiver<bool>) -> Option<Line> {
         let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX).handshake(TokioIo::new(stream)).await.ok()?;
         let gone = Box::pin(async move { _ = gone.wait_for(|gone| *gone).await });
-        Some(Line { sender, connection: Some(Box::pin(connection)), gone })
+        Some(Line { sender, connection: Some(Box::pin(connection)), gone, is_cut: false })
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
         let Some(connection) = &mut self.connection else { return };
-        // Whose key has left the table ends here; what waits on it learns that from its own channel.
-        if connection.as_mut().poll(cx).is_ready() || self.gone.as_mut().poll(cx).is_ready() {
+        if connection.as_mut().poll(cx).is_ready() {
             self.connection = None;
+        } else if self.gone.as_mut().poll(cx).is_ready() {
+            // What waits for an answer's head learns it from its own channel.
+            (self.connection, self.is_cut) = (None, true);
         }
     }
 
@@ -105,6 +109,10 @@ impl Body for Passing {
                 line.drive(cx);
             }
             frame = Pin::new(body).poll_frame(cx);
+        }
+        // The channel of a body that is cut ends as if it were whole.
+        if matches!(frame, Poll::Ready(None)) && line.as_ref().is_some_and(|line| line.is_cut) {
+            return Poll::Ready(Some(Err(Error::HttpResponseIncomplete)));
         }
         frame.map(|frame| frame.map(|frame| frame.map_err(Error::Hyper)))
     }

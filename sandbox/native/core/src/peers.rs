@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::{Semaphore, watch},
     time::timeout,
@@ -52,6 +53,7 @@ const REST_FIRST: Duration = Duration::from_millis(50);
 const REST_MAX: Duration = Duration::from_secs(2);
 /// Bytes that a peer does not acknowledge for so long: it is gone, whatever the ledger says.
 const UNACKNOWLEDGED_MS_MAX: libc::c_uint = 3_000;
+const WELCOME: [u8; 1] = *b"+";
 const ALPN: &[u8] = b"godwit-hop/1";
 /// RFC 8410: what stands before 32 bytes of an ed25519 key, public and private.
 const PUBLIC_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -191,6 +193,11 @@ impl Peers {
         }
     }
 
+    /// Without a key of its own this machine has none.
+    pub fn are_possible(&self) -> bool {
+        self.own.read().unwrap().is_some()
+    }
+
     pub fn get(&self, id: &str) -> Option<Arc<Peer>> {
         self.table.read().unwrap().by_id.get(id).cloned()
     }
@@ -203,11 +210,16 @@ impl Peers {
             return None;
         };
         let refusal = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
+            Ok(Ok(mut stream)) => {
                 let key = stream.get_ref().1.peer_certificates().and_then(|shown| key_of(shown.first()?));
                 let peer = key.and_then(|key| self.table.read().unwrap().by_key.get(&key).cloned());
                 match peer {
-                    Some(peer) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => return Some((stream, peer)),
+                    Some(peer) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
+                        return match timeout(HANDSHAKE_TIMEOUT, welcome(&mut stream)).await {
+                            Ok(Ok(())) => Some((stream, peer)),
+                            _ => None,
+                        };
+                    }
                     // It has left the table meanwhile, or speaks something else.
                     _ => &self.counts.unknown_key,
                 }
@@ -256,7 +268,9 @@ impl Peers {
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
         let name = ServerName::try_from("peer").ok()?;
-        let stream: client::TlsStream<TcpStream> = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let mut stream: client::TlsStream<TcpStream> = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let mut welcome = [0];
+        stream.read_exact(&mut welcome).await.ok().filter(|_| welcome == WELCOME)?;
         Line::begin(stream, peer.gone.subscribe()).await
     }
 }
@@ -340,6 +354,12 @@ impl Drop for Entered {
     fn drop(&mut self) {
         self.0.accepted.fetch_sub(1, Relaxed);
     }
+}
+
+/// In TLS 1.3 a client is done before its key was looked at: it sends nothing before it is told that it may.
+async fn welcome(stream: &mut server::TlsStream<TcpStream>) -> io::Result<()> {
+    stream.write_all(&WELCOME).await?;
+    stream.flush().await
 }
 
 fn stream_of(socket: OwnedFd) -> io::Result<TcpStream> {

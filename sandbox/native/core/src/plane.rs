@@ -263,6 +263,8 @@ impl Plane {
             hosts.insert(host.clone(), deployment.clone());
         }
         self.remove_hop(&deployment.id);
+        drop(hosts);
+        self.elsewhere.changed();
         Ok(())
     }
 
@@ -285,6 +287,7 @@ impl Plane {
             self.has_hops.store(!hops.is_empty(), Relaxed);
         }
         self.unload_here(&id);
+        self.elsewhere.changed();
         Ok(())
     }
 

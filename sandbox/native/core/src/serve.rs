@@ -176,9 +176,10 @@ impl Ingress {
     async fn connection(&self, stream: TcpStream, client: SocketAddr) {
         let client = if self.is_behind { None } else { Client::new(client, &stream) };
         match timeout(self.head_timeout, beginning_of(&stream)).await {
-            Ok(Ok(Some(Beginning::Http1))) => self.serve_http1(stream, client).await,
+            Ok(Ok(Some(Beginning::Tls))) if self.plane.peers.are_possible() => self.serve_peer(stream).await,
             Ok(Ok(Some(Beginning::Http2))) => self.serve_http2(stream, client).await,
-            Ok(Ok(Some(Beginning::Tls))) => self.serve_peer(stream).await,
+            // One that is neither is told so.
+            Ok(Ok(Some(Beginning::Http1 | Beginning::Tls))) => self.serve_http1(stream, client).await,
             // Nothing came, or it went again.
             _ => {}
         }
