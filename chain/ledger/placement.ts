@@ -4,26 +4,30 @@
  * Every machine of the grid computes the same answer from the state alone. A lease takes, of the machines that qualify (up, with
  * room that its bond covers, not resting after a strike, not above the deployment's maximum rate), the one that comes first by
  *   where it failed last · leases of the same deployment there · and of its operator's · rate · free memory · sha256(previous id ‖ lease ‖ machine)
- * (`offer.ts`). A lease that moves never goes where it is, nor back where it is ending what it had begun.
- * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a block, and of those tried before 32
- * and 4,096 in vain; the rest follows in the next blocks.
+ * (`offer.ts`, where the same rule is said in bigints for who asks about one machine). A lease that moves never goes where it is, nor back where it
+ * is ending what it had begun. Machines are looked at as rows of numbers (`market.ts`); hashes are made of those alone that are equal in all else.
+ * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a block (eight rows are
+ * one, and a hash is one), and of those tried before 32 and 4,096 in vain; the rest follows in the next blocks.
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { rateLeft, reportersOf } from "#chain/ledger/ceiling.ts";
 import { freeOf, touch } from "#chain/ledger/escrow.ts";
 import { place, placeSuccessor } from "#chain/ledger/leases.ts";
-import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_VISITS_MAX, RATE_RESERVED_MIN, VAIN_PLACEMENTS_MAX, VAIN_VISITS_MAX } from "#chain/ledger/limits.ts";
+import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_LOOKS_MAX, RATE_RESERVED_MIN, ROWS_PER_LOOK, VAIN_PLACEMENTS_MAX, VAIN_LOOKS_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, hex8, leaseKey } from "#chain/ledger/model.ts";
-import { type Need, type Rank, compareRanks, hasRoom, obstacleOf, rateOf } from "#chain/ledger/offer.ts";
+import { type Row, bondNumber, rateNumber } from "#chain/ledger/market.ts";
+import { hasRoom, rateOf } from "#chain/ledger/offer.ts";
 import { type State, parseId, parseLease } from "#chain/ledger/state.ts";
 import { DOMAINS, sha256Hex } from "#chain/crypto.ts";
 import { type Hex, hex } from "#chain/types.ts";
 
 /** The height at which a lease was tried that nobody looked at yet. */
 const UNTRIED = hex8(0);
-type Candidate = Rank & { readonly machine: Machine; readonly id: Hex; tie: Hex | null };
+export type Choice = { readonly machine: Machine; readonly rate: bigint };
+/** A machine that qualifies, as one lease sees it: `Rank` of offer.ts in numbers. */
+type Ranked = { readonly row: Row; readonly rate: number; readonly isAvoided: boolean; readonly shared: number; readonly sharedOperator: number };
 /** Leases of one deployment on each machine, and on those of each operator. */
-type Spread = { readonly machines: Map<Hex, number>; readonly operators: Map<Hex, number> };
+export type Spread = { readonly machines: Map<Hex, number>; readonly operators: Map<Hex, number> };
 
 export function placePending(context: BlockContext): void {
   const { state, rules } = context;
@@ -31,19 +35,19 @@ export function placePending(context: BlockContext): void {
   // Both before anything is placed: what is tried in vain now is tried again in a later block.
   const untried = state.listed(`p${UNTRIED}`, rules.placementsPerBlockMax);
   const tried = listedFrom(state, `p${hex8(1)}`, Math.max(rules.placementsPerBlockMax - untried.length, VAIN_PLACEMENTS_MAX));
-  let visits = 0;
+  let looks = 0;
   for (const rest of untried) {
-    if (visits >= PLACEMENT_VISITS_MAX) break;
-    visits += placeOne(context, spreads, rest).visits;
+    if (looks >= PLACEMENT_LOOKS_MAX) break;
+    looks += placeOne(context, spreads, rest).looks;
   }
   // Whatever comes new, a block has room for some that wait.
-  const visitsMax = Math.max(PLACEMENT_VISITS_MAX, visits + VAIN_VISITS_MAX);
-  let [vain, vainVisits] = [0, 0];
+  const looksMax = Math.max(PLACEMENT_LOOKS_MAX, looks + VAIN_LOOKS_MAX);
+  let [vain, vainLooks] = [0, 0];
   for (const rest of tried) {
-    if (visits >= visitsMax || vain >= VAIN_PLACEMENTS_MAX || vainVisits >= VAIN_VISITS_MAX) return;
+    if (looks >= looksMax || vain >= VAIN_PLACEMENTS_MAX || vainLooks >= VAIN_LOOKS_MAX) return;
     const one = placeOne(context, spreads, rest);
-    visits += one.visits;
-    if (!one.isPlaced) [vain, vainVisits] = [vain + 1, vainVisits + one.visits];
+    looks += one.looks;
+    if (!one.isPlaced) [vain, vainLooks] = [vain + 1, vainLooks + one.looks];
   }
 }
 
@@ -57,27 +61,25 @@ function listedFrom({ lists }: State, start: string, countMax: number): string[]
   return found;
 }
 
-function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string): { readonly visits: number; readonly isPlaced: boolean } {
+function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string): { readonly looks: number; readonly isPlaced: boolean } {
   const { state } = context;
   const lease = state.lease(...parseLease(rest)) as Lease;
   const deployment = state.deployment(lease.deploymentId) as Deployment;
   const spread = spreadOf(spreads, state, deployment);
-  const { candidates, visits } = candidatesFor(context, deployment, lease, spread);
-  const tieOf = tiesOf(context, lease);
-  const best = candidates.length === 0 ? undefined : candidates.reduce((a, b) => (compare(tieOf, a, b) <= 0 ? a : b));
+  const { best, looks } = choose(context, deployment, lease, spread);
   const isMove = lease.state === "moving";
-  if (best === undefined || (isMove && !isAffordable(context, deployment, best.rate > lease.rate ? best.rate - lease.rate : 0n))) {
+  if (best === null || (isMove && !isAffordable(context, deployment, best.rate > lease.rate ? best.rate - lease.rate : 0n))) {
     state.put({ ...lease, triedHeight: context.height });
-    return { visits, isPlaced: false };
+    return { looks, isPlaced: false };
   }
   if (!isMove && !isAffordable(context, deployment, best.rate)) {
     state.put({ ...lease, state: "waiting", lastEnd: "unfunded" });
-    return { visits, isPlaced: false };
+    return { looks, isPlaced: false };
   }
   if (isMove) placeSuccessor(context, lease, best.machine, best.rate);
   else place(context, lease, best.machine, best.rate);
   count(spread, best.machine);
-  return { visits, isPlaced: true };
+  return { looks, isPlaced: true };
 }
 
 /** The rule of raising, checked at placement with what other placed leases will take. */
@@ -99,7 +101,7 @@ export function cheapestRate(state: State, memoryMib: number, cpuMillis: number)
   return least === null || least < RATE_RESERVED_MIN ? RATE_RESERVED_MIN : least;
 }
 
-function spreadOf(spreads: Map<Hex, Spread>, state: State, { id }: Deployment): Spread {
+export function spreadOf(spreads: Map<Hex, Spread>, state: State, { id }: Deployment): Spread {
   const known = spreads.get(hex(id));
   if (known) return known;
   const spread: Spread = { machines: new Map(), operators: new Map() };
@@ -114,41 +116,69 @@ function count({ machines, operators }: Spread, { id, operator }: Machine): void
   operators.set(hex(operator), (operators.get(hex(operator)) ?? 0) + 1);
 }
 
-function candidatesFor(context: BlockContext, deployment: Deployment, lease: Lease, spread: Spread): { candidates: Candidate[]; visits: number } {
+/** What a lease would take, and what it cost to look: rows of the market, and hashes. Changes nothing. */
+export function choose(context: BlockContext, deployment: Deployment, lease: Lease, spread: Spread): { readonly best: Choice | null; readonly looks: number } {
   const { state, second } = context;
-  const { memoryMib, cpuMillis, constraints } = deployment;
-  const left = rateLeft(state, deployment.id, lease);
-  if (left !== null && left <= 0n) return { candidates: [], visits: 1 };
-  const rateMax = left === null || (deployment.rateMax > 0n && deployment.rateMax < left) ? deployment.rateMax : left;
-  const need: Need = { memoryMib, cpuMillis, rateMax, regions: constraints.regions, operators: constraints.operators.map(hex), labels: constraints.labels };
+  const { memoryMib, cpuMillis, constraints: { regions, labels, operators } } = deployment;
+  const ceiling = rateLeft(state, deployment.id, lease);
+  if (ceiling !== null && ceiling <= 0n) return { best: null, looks: 1 };
+  const rateMax = ceiling === null || (deployment.rateMax > 0n && deployment.rateMax < ceiling) ? deployment.rateMax : ceiling;
+  const allowed = operators.length === 0 ? null : new Set(operators.map(hex));
+  const isChosen = regions.length > 0 || labels.length > 0;
   const here = lease.state === "moving" && lease.machine !== null ? hex(lease.machine) : null;
   const leftBehind = lease.last === null ? null : hex(lease.last.machine);
   const reporters = new Set(reportersOf(state, deployment, lease).map(hex));
-  const looksAtOperators = constraints.operators.length > 0 || spread.operators.size > 0 || reporters.size > 0;
   const avoided = new Set([...(lease.avoid === null ? [] : [lease.avoid]), ...deployment.failedMachines].map(hex));
-  const candidates: Candidate[] = [];
-  let visits = 0;
-  for (const entry of state.lists.from("c", "c")) {
-    if (++visits > MACHINES_VISITED_MAX || candidates.length >= MACHINES_CONSIDERED_MAX) break;
-    const id = entry.slice(21) as Hex;
-    const machine = state.machineNamed(id) as Machine;
-    const operator = looksAtOperators ? hex(machine.operator) : "";
-    if (id === here || id === leftBehind || obstacleOf(need, machine, operator, second) !== null) continue;
-    candidates.push({
-      machine, id, rate: rateOf(machine, memoryMib, cpuMillis), isAvoided: avoided.has(id) || reporters.has(operator as Hex), shared: spread.machines.get(id) ?? 0,
-      sharedOperator: looksAtOperators ? (spread.operators.get(operator as Hex) ?? 0) : 0, freeMib: machine.memoryMib - machine.memoryMibUsed, tie: null,
-    });
+  const mayShare = spread.machines.size > 0;
+
+  let first: Ranked | null = null;
+  let ties: Ranked[] = [];
+  let [visits, considered] = [0, 0];
+  for (const row of state.market.rows) {
+    if (++visits > MACHINES_VISITED_MAX || considered >= MACHINES_CONSIDERED_MAX) break;
+    const { id, operator, machine } = row;
+    if (row.memoryMibFree < memoryMib || row.cpuMillisFree < cpuMillis || row.isFull || machine.placeableFrom > second) continue;
+    if (id === here || id === leftBehind || (allowed !== null && !allowed.has(operator))) continue;
+    if (bondNumber(row.memoryMibUsed + memoryMib, row.cpuMillisUsed + cpuMillis) > row.bond) continue;
+    if (isChosen && !((regions.length === 0 || regions.includes(machine.region)) && labels.every((one) => machine.labels.includes(one)))) continue;
+    const rate = rateNumber(row, memoryMib, cpuMillis);
+    if (rateMax > 0n && (rate === Number.POSITIVE_INFINITY ? rateOf(machine, memoryMib, cpuMillis) : BigInt(rate)) > rateMax) continue;
+    considered++;
+    const one: Ranked = {
+      row, rate, isAvoided: avoided.has(id) || reporters.has(operator), shared: mayShare ? (spread.machines.get(id) ?? 0) : 0, sharedOperator: mayShare ? (spread.operators.get(operator) ?? 0) : 0,
+    };
+    const order = first === null ? -1 : compareRanked(one, first, memoryMib, cpuMillis);
+    if (order < 0) [first, ties] = [one, [one]];
+    else if (order === 0) ties.push(one);
   }
-  return { candidates, visits };
+  const looks = Math.ceil(visits / ROWS_PER_LOOK) + (ties.length > 1 ? ties.length : 0);
+  if (first === null) return { best: null, looks };
+  const { machine } = (ties.length === 1 ? first : lowestOf(context, lease, ties)).row;
+  return { best: { machine, rate: rateOf(machine, memoryMib, cpuMillis) }, looks };
 }
 
-function compare(tieOf: (machine: Machine) => Hex, a: Candidate, b: Candidate): number {
-  const ranked = compareRanks(a, b);
-  if (ranked !== 0) return ranked;
-  // Kept, as the best so far is compared with a thousand others.
-  a.tie ??= tieOf(a.machine);
-  b.tie ??= tieOf(b.machine);
-  return a.tie < b.tie ? -1 : 1;
+/** `compareRanks` of offer.ts, in numbers. */
+function compareRanked(a: Ranked, b: Ranked, memoryMib: number, cpuMillis: number): number {
+  if (a.isAvoided !== b.isAvoided) return a.isAvoided ? 1 : -1;
+  if (a.shared !== b.shared) return a.shared - b.shared;
+  if (a.sharedOperator !== b.sharedOperator) return a.sharedOperator - b.sharedOperator;
+  if (a.rate !== b.rate) return a.rate < b.rate ? -1 : 1;
+  if (a.rate === Number.POSITIVE_INFINITY) {
+    const [rateA, rateB] = [rateOf(a.row.machine, memoryMib, cpuMillis), rateOf(b.row.machine, memoryMib, cpuMillis)];
+    if (rateA !== rateB) return rateA < rateB ? -1 : 1;
+  }
+  return b.row.memoryMibFree - a.row.memoryMibFree;
+}
+
+function lowestOf(context: BlockContext, lease: Lease, ties: readonly Ranked[]): Ranked {
+  const tieOf = tiesOf(context, lease);
+  let lowest = ties[0] as Ranked;
+  let lowestTie = tieOf(lowest.row.machine);
+  for (const one of ties.slice(1)) {
+    const tie = tieOf(one.row.machine);
+    if (tie < lowestTie) [lowest, lowestTie] = [one, tie];
+  }
+  return lowest;
 }
 
 /** The hash that decides between equals, of one lease: only the machine changes, a thousand times. */

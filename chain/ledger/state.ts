@@ -16,6 +16,7 @@ import {
 import { type DelegationHeld, type LockHeld, type NameHeld, type ProposalHeld, SETTINGS_KEY, type SettingsHeld, delegationKey, lockKey, nameKey, proposalKey } from "#chain/ledger/holdings.ts";
 import { type ScalingHeld, scalingKey } from "#chain/ledger/scalingHeld.ts";
 import { LOOKUPS_PER_WORK, REVISION_SLOT, SEGMENTS_PER_WORK } from "#chain/ledger/limits.ts";
+import { Market } from "#chain/ledger/market.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { Image } from "#chain/ledger/image.ts";
 import { Recent } from "#chain/recent.ts";
@@ -40,6 +41,8 @@ export class State {
   #rules: Parameters;
   #settings: SettingsHeld | undefined = undefined;
   readonly #lists = new OrderedSet();
+  /** Machines that take leases, in the order of their list, for placement. */
+  readonly market: Market = new Market();
   /** Entities as the block that is being applied has left them so far, by key; undefined: gone. Else they are in their rows. */
   readonly #fresh = new Map<string, Entity | undefined>();
   readonly #rows = new Rows();
@@ -358,6 +361,7 @@ export class State {
   #list(before: Entity | undefined, after: Entity | undefined): void {
     const kind = (after ?? before)?.kind;
     if (kind === undefined) return;
+    if (kind === "machine") this.market.note(before as Machine | undefined, after as Machine | undefined);
     if (!IN_NO_LIST.has(kind)) {
       const old = before ? listEntries(before, this.#preset) : [];
       const now = after ? listEntries(after, this.#preset) : [];
