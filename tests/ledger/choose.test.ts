@@ -27,7 +27,7 @@ function machineAtRandom(r: Random, n: number): Machine {
     kind: "machine", id: idOf(`machine ${n}`), key: KEY, operator: idOf(`operator ${r.int(4)}`), up: r.int(8) > 0, bootId: new Uint8Array(16), memoryMib, cpuMillis,
     memoryMibUsed: r.pick([0, 0, memoryMib, r.int(memoryMib + 1)]), cpuMillisUsed: r.pick([0, 0, r.int(cpuMillis + 1)]), leases: r.int(12) === 0 ? LEASES_PER_MACHINE_MAX : r.int(9),
     pricePerGibSecond: price(), pricePerCoreSecond: price(), region: r.pick(["eu", "us"]), bond: r.pick([0n, 10n ** 9n, 10n ** 11n, 2n ** 63n]), strikes: 0, placeableFrom: BigInt(r.int(12)),
-    draining: r.int(9) === 0, labels: r.pick([[], ["ssd"], ["gpu", "ssd"]]), validator: null, sinceHeight: 1, downs: [],
+    draining: r.int(9) === 0, isLeaving: false, labels: r.pick([[], ["ssd"], ["gpu", "ssd"]]), validator: null, sinceHeight: 1, downs: [],
   };
 }
 
@@ -36,6 +36,7 @@ function deploymentAtRandom(r: Random, n: number): Deployment {
     kind: "deployment", id: idOf(`deployment ${n}`), owner: idOf("owner"), name: `d${n}`, state: "active", componentDigest: DIGEST, configurationDigest: null, memoryMib: r.pick([1, 64, 64, 1000, 2 ** 23]), cpuMillis: r.pick([0, 10, 100, 2 ** 19]),
     concurrency: 1, replicas: 3, rateMax: r.pick([0n, 0n, 1n, 200n, 2n ** 53n + 1n, 2n ** 60n]), isolation: 0, createdHeight: 1, failures: 0, failedMachines: r.int(3) === 0 ? [idOf(`machine ${r.int(30)}`)] : [], failedAt: 0n, lastFailure: "", reservedRate: 0n,
     escrow: newEscrow(10n ** 18n, 0n), slot: r.pick([0, 1]), revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "",
+    paid: 0n, segments: DIGEST,
     constraints: { regions: r.pick([[], [], ["eu"]]), operators: r.int(3) === 0 ? [idOf("operator 1"), idOf("operator 2")] : [], labels: r.pick([[], [], ["ssd"], ["gpu"]]) },
   };
 }
