@@ -8,6 +8,8 @@ import assert from "node:assert";
 import { KEY_BYTES } from "#chain/codec/proof.ts";
 
 const CHUNK_SLOTS_MAX = 512;
+/** Room for half as many again before a chunk is split. */
+const CHUNK_SLOTS_FILLED = 341;
 type Chunk = { readonly slots: Uint32Array; count: number };
 
 export class SlotOrder {
@@ -20,6 +22,23 @@ export class SlotOrder {
   }
   moved(keys: Uint8Array): void {
     this.#keys = keys;
+  }
+
+  /** Takes slots in any order, whose keys stand in the array already, instead of those that are here; answers with them in order. */
+  fill(slots: Uint32Array): Uint32Array {
+    const keys = this.#keys;
+    const compare = (a: number, b: number): number => {
+      for (let index = 0; index < KEY_BYTES; index++) {
+        const difference = (keys[a * KEY_BYTES + index] as number) - (keys[b * KEY_BYTES + index] as number);
+        if (difference !== 0) return difference;
+      }
+      return 0;
+    };
+    slots.sort(compare);
+    for (let at = 1; at < slots.length; at++) assert(compare(slots[at - 1] as number, slots[at] as number) < 0, "a key has one slot");
+    this.#chunks.length = 0;
+    for (let at = 0; at < slots.length; at += CHUNK_SLOTS_FILLED) this.#chunks.push(chunkOf(slots.subarray(at, at + CHUNK_SLOTS_FILLED)));
+    return slots;
   }
 
   /** The slot of a key; -1 when there is none. */

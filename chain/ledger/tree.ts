@@ -131,9 +131,10 @@ export class StateTree {
     return { slot, key: this.#keyAt(slot).toHex(), nextKey: this.#keyAt(this.#nexts[slot] as number).toHex(), valueHash, siblings };
   }
 
-  /** Fills a new tree: key and value hash by slot from 1; null: free. */
+  /** Fills a new tree: key and value hash by slot from 1; null: free. The keys are put in order once, and every node is hashed once. */
   restore(leaves: Iterable<LeafChange | null>): void {
     assert(this.#count === 1, "only a new tree is restored");
+    const taken = [0];
     for (const leaf of leaves) {
       const slot = this.#count++;
       if (slot >= this.#capacity) this.#grow();
@@ -142,10 +143,19 @@ export class StateTree {
         this.#free.add(slotName(slot));
         continue;
       }
-      assert(leaf.valueHash !== null && this.slotOf(leaf.key) < 0, "a key has one slot and a value");
-      this.#insert(leaf.key, slot);
+      assert(leaf.valueHash !== null, "a key has a value");
+      this.#keyAt(slot).setFromHex(leaf.key);
       this.#valueHashes.set(leaf.valueHash, slot * HASH_BYTES);
+      taken.push(slot);
     }
+    this.#size = taken.length;
+    const ordered = this.#order.fill(Uint32Array.from(taken));
+    for (const [at, slot] of ordered.entries()) this.#nexts[slot] = ordered[at + 1] ?? 0;
+    this.#dirty.clear();
+    const bottom = this.#levels[0] as Uint8Array;
+    for (const slot of taken) this.#hashLeaf(slot, bottom.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES));
+    const depth = depthOf(this.#capacity);
+    for (let level = 0; level < depth; level++) for (let parent = 0; parent < Math.ceil(this.#count / 2 ** (level + 1)); parent++) this.#hashNode(level, parent);
   }
 
   root(): Digest {
@@ -199,20 +209,23 @@ export class StateTree {
     let changed = [...this.#dirty].sort((a, b) => a - b);
     this.#dirty.clear();
     const depth = depthOf(this.#capacity);
-    const { bytes, offset } = this.#nodeScratch;
     for (let level = 0; level < depth; level++) {
-      const below = this.#levels[level] as Uint8Array;
-      const above = this.#levels[level + 1] as Uint8Array;
       const parents: number[] = [];
       for (const index of changed) {
         const parent = index >>> 1;
         if (parents.at(-1) === parent) continue;
         parents.push(parent);
-        copyBytes(bytes, offset, below, parent * 2 * HASH_BYTES, 2 * HASH_BYTES);
-        sha256Into(above.subarray(parent * HASH_BYTES, (parent + 1) * HASH_BYTES), bytes);
+        this.#hashNode(level, parent);
       }
       changed = parents;
     }
+  }
+
+  /** The node above two of this level. */
+  #hashNode(level: number, parent: number): void {
+    const { bytes, offset } = this.#nodeScratch;
+    copyBytes(bytes, offset, this.#levels[level] as Uint8Array, parent * 2 * HASH_BYTES, 2 * HASH_BYTES);
+    sha256Into((this.#levels[level + 1] as Uint8Array).subarray(parent * HASH_BYTES, (parent + 1) * HASH_BYTES), bytes);
   }
 
   #hashLeaf(slot: number, target: Uint8Array): void {
