@@ -142,7 +142,8 @@ test("a machine boots from our own server over the network", { timeout: 600_000 
     const part = (await fetched("/godwit.efi", { headers: { range: "bytes=1000-1999" } }))!;
     assert.deepEqual([part.status, part.range, part.sha256], [206, `bytes 1000-1999/${uki.length}`, sha256(uki.subarray(1000, 2000))]);
     assert.deepEqual([(await fetched("/godwit.efi", { method: "HEAD" }))!.length, (await fetched("/godwit.efi", { headers: { range: "bytes=99999999-" } }))!.status], [String(uki.length), 416]);
-    for (const [path, status] of [["/nothing", 404], ["/..%2fmachines.toml", 404], ["/boot.ipxe", 400], ["/v1/join", 400], ["/v1/arguments?mac=x", 400]] as const) assert.equal((await fetched(path))!.status, status, path);
+    for (const [path, status] of [["/nothing", 404], ["/..%2fmachines.toml", 404], ["/boot.ipxe", 400], ["/v1/join", 400], ["/v1/arguments?mac=x", 400], [`/v1/vault/${"ab".repeat(32)}/index`, 404]] as const) assert.equal((await fetched(path))!.status, status, path);
+    assert.equal((await fetched(`/v1/vault/${"ab".repeat(32)}/index`, { method: "PUT", body: {} }))!.status, 403, "who is not registered leaves nothing");
   });
   assert.match(token, /^[\w-]{32}$/);
 
