@@ -256,10 +256,14 @@ class Grid {
   }
 }
 
-export function simulateGrid(options: GridOptions): object {
-  const on = computer();
+type Figures = {
+  readonly replicasLost: number; readonly downMs: Spread; readonly servesAgainMs: Spread; readonly readyAgainMs: Spread;
+  readonly blocks: number; readonly busyBlocks: number; readonly blockBytes: Spread; readonly cpuMsPerBlock: Spread; readonly signatureMsPerBlock: Spread; readonly cpuSeconds: number;
+};
+
+export function simulateGrid(options: GridOptions): { readonly steady: Figures; readonly burst: Figures & { readonly machines: number } } {
   const grid = new Grid(options);
-  const figures = (): object => {
+  const figures = (): Figures => {
     const busy = grid.blocks.filter(({ work }) => work > 0);
     const seconds = grid.blocks.reduce((sum, { cpuMs, signatureMs }) => sum + cpuMs + signatureMs, 0) / 1_000;
     return {
@@ -275,7 +279,7 @@ export function simulateGrid(options: GridOptions): object {
   clear();
   const burst = Math.round((options.machines * BURST_PERCENT) / 100);
   grid.burst(burst);
-  return { bench: "grid", ...options, validators: VALIDATORS, assumed: ASSUMED, computer: on, steady, burst: { machines: burst, ...figures() }, memoryMib: Math.round(process.memoryUsage().rss / 1024 / 1024) };
+  return { steady, burst: { machines: burst, ...figures() } };
 }
 
 if (import.meta.main) {
@@ -286,6 +290,7 @@ if (import.meta.main) {
     console.error("usage: simulate:grid [--machines N] [--replicas N] [--minutes M] [--percent P] [--seed S] [--json] [--short]");
     process.exit(2);
   }
-  const result = simulateGrid(options);
+  const on = computer();
+  const result = { bench: "grid", ...options, validators: VALIDATORS, assumed: ASSUMED, computer: on, ...simulateGrid(options), memoryMib: Math.round(process.memoryUsage().rss / 1024 / 1024) };
   console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 1));
 }
