@@ -55,14 +55,16 @@ export async function heldImage(from: string = `/${FOLDER}`, running: { readonly
   const fileOf = (name: "manifest" | "vmlinuz"): string => join(from, "image", name);
   if (!(await stat(fileOf("manifest")).then(() => true, () => false))) return null;
   return {
-    write: async (part, to, signal) => {
-      if (part !== "initramfs") return await pipeline(createReadStream(fileOf(part)), to, { signal, end: false });
-      const bytes = await sizeOf(running.root);
-      for (const piece of cpioPieces(initramfsEntries(await readFile(running.init), { bytes } satisfies Hole))) {
-        await pipeline(piece instanceof Uint8Array ? [piece] : createReadStream(running.root), to, { signal, end: false });
-      }
-    },
+    write: (part, to, signal) => pipeline(part === "initramfs" ? initramfs(running) : createReadStream(fileOf(part)), to, { signal, end: false }),
   };
+}
+
+async function* initramfs({ root, init }: { readonly root: string; readonly init: string }): AsyncGenerator<Uint8Array> {
+  const hole: Hole = { bytes: await sizeOf(root) };
+  for (const piece of cpioPieces(initramfsEntries(await readFile(init), hole))) {
+    if (piece instanceof Uint8Array) yield piece;
+    else yield* createReadStream(root) as AsyncIterable<Uint8Array>;
+  }
 }
 
 /** A device has no size of its own for stat. */

@@ -125,6 +125,26 @@ export async function upgrade(stage: UpgradeStage): Promise<Facts> {
   }
 }
 
+/** The same without others: what the machine checks, carries over and gives away. Quick, and it needs no computer that keeps up with a chain. */
+export async function upgradeAlone(stage: UpgradeStage): Promise<Facts> {
+  const images = { first: await build(stage, "alone-first", 1, SIGNER), next: await build(stage, "alone-next", 2, SIGNER), foreign: join(stage.work, "alone-foreign") };
+  await signAnew(images.next, images.foreign, STRANGER);
+  await using server = await serveImages(images);
+  await using machine = await startQemu({ boot: directBoot(images.first, [...stage.words, `godwit.operator=${addressText(stage.owner.address)}`]), reboots: true });
+  await startsAgain(machine, 1);
+  const identity = async (): Promise<string> => (await fetch(`http://127.0.0.1:${machine.apiPort}/v1/status`).then((answer) => answer.json() as Promise<{ machine: string }>)).machine;
+  const before = await identity();
+  await command(machine, stage.owner, server.url("/foreign"));
+  await machine.printed(/upgrade +FAILED .*which nobody named/, HERE_MS_MAX);
+  await command(machine, stage.owner, server.url("/next"));
+  await machine.printed(/stopping +upgrade to [\d.]+, release 2[\s\S]*starting the next kernel[\s\S]*identity +\d+ ms the keys of before the upgrade: [a-z, ]*machine/, ACCEPTS_MS_MAX);
+  await startsAgain(machine, 2);
+  assert.equal(await identity(), before, "the same machine");
+  await givesItsImage(machine, images.next);
+  await machine.monitor("system_powerdown");
+  return {};
+}
+
 /** Registers whoever asks: what a boot server does with a good token. */
 async function enrol(request: IncomingMessage, client: ApiClient, operator: KeyPair, genesis: Uint8Array, joins: string[]): Promise<"registered"> {
   const join = parseJoinRequest(await buffer(request));

@@ -19,7 +19,7 @@ import { debianKernel } from "./debianKernel.ts";
 import { hangs, onVlan, outOfMemory, sameByStick, sameByTpm, showsItself, startTpm } from "./machineWays.ts";
 import { NETBOOT_WAYS } from "./netbootLab.ts";
 import { joinsThroughServer, joinsWithWrongClocks, netboots } from "./netbootWays.ts";
-import { upgrade, upgradeFails } from "./upgradeWays.ts";
+import { upgrade, upgradeAlone, upgradeFails } from "./upgradeWays.ts";
 import { type Qemu, directBoot, startQemu } from "./qemu.ts";
 
 const SNAKEOIL = "/usr/share/ovmf/PkKek-1-snakeoil";
@@ -27,7 +27,7 @@ type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Fact
 
 const WAYS: readonly Way[] = [
   { name: "the same bytes by two builds", run: sameBytes },
-  { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ phases: phasesOf(machine.serial()), ...(await showsItself(machine)) })) },
+  { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ ...timesOf(machine.serial()), phases: phasesOf(machine.serial()), ...(await showsItself(machine)) })) },
   { name: "direct, Debian's kernel", run: ({ work }) => onDebiansKernel(work) },
   {
     name: "direct, 384 MB", run: ({ plain }) => boots({ memoryMib: 384, boot: directBoot(plain, WORDS) }, async (machine) => {
@@ -54,6 +54,7 @@ const WAYS: readonly Way[] = [
   { name: "the same machine after a loss of power, stick", run: ({ work, plain }) => sameByStick(work, plain) },
   { name: "an agent that hangs", run: ({ work }) => hangs(work) },
   { name: "out of memory", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, outOfMemory) },
+  { name: "upgrade-alone", run: ({ work }) => upgradeAlone({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade", run: ({ work }) => upgrade({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade-fails", run: ({ work }) => upgradeFails({ work, words: WORDS, owner: OWNER }) },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
@@ -164,6 +165,13 @@ async function sameBytes({ work, plain }: Stage): Promise<Facts> {
   for (const name of files) assert.equal(digest(out, name), digest(first, name), name);
   assert.notEqual(digest(plain, "initramfs"), digest(out, "initramfs"));
   return { files };
+}
+
+/** By the kernel's clock: when PID 1 started Node, when Node came to our first line, when the door answered. What is before is the emulator's and its firmware's. */
+function timesOf(serial: string): Facts {
+  const at = (line: RegExp): number => Math.round(Number(line.exec(serial)?.[1] ?? Number.NaN) * 1000);
+  const [root, calls, door] = [at(/^ *([\d.]+) {2}init +the root is in place/m), at(/^ *([\d.]+) {2}calls /m), at(/^ *([\d.]+) {2}door /m)];
+  return { kernelMs: root, nodeMs: calls - root, doorMs: door - calls };
 }
 
 const phasesOf = (serial: string): Record<string, number> => Object.fromEntries([...serial.matchAll(/^ *[\d.]+ {2}(\w+) +(\d+) ms/gm)].map(([, name, ms]) => [name!, Number(ms)]));

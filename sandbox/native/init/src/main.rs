@@ -52,6 +52,7 @@ fn main() {
     last_to_go();
     let signals = block_signals();
     let mut watchdog = open_watchdog();
+    say(&format!("the root is in place{}", if watchdog.is_some() { ", and a watchdog" } else { "" }));
     let mut crashes: Vec<Instant> = Vec::new();
     loop {
         let status = run_node(&signals, &mut watchdog);
@@ -75,10 +76,11 @@ fn main() {
     }
 }
 
-/// To the kernel's log, and so to every console; to the first one where there is no log yet.
+/// To the kernel's log, and so to every console, with the kernel's seconds as os/init.ts has them; to the first one where there is no log yet.
 fn say(line: &str) {
-    let written =
-        OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut log| log.write_all(format!("<11>init      {line}\n").as_bytes()));
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok().and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0.0);
+    let text = format!("<11>{uptime:7.2}  init      {line}\n");
+    let written = OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut log| log.write_all(text.as_bytes()));
     if written.is_err() {
         println!("init      {line}");
     }
