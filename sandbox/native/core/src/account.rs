@@ -39,6 +39,9 @@ impl CallTime {
     pub fn is_short(&self) -> bool {
         self.spent_ns.load(Relaxed) < SHORT.as_nanos() as u64
     }
+    pub fn spent_ns(&self) -> u64 {
+        self.spent_ns.load(Relaxed)
+    }
     pub fn is_over(&self) -> bool {
         self.spent_ns.load(Relaxed) > self.max_ns
     }

@@ -50,6 +50,8 @@ pub mod shelf;
 #[cfg(feature = "run")]
 pub mod strict;
 #[cfg(feature = "run")]
+pub mod task;
+#[cfg(feature = "run")]
 pub mod text;
 #[cfg(feature = "run")]
 pub mod trial;

@@ -17,6 +17,7 @@ use crate::{
     residents::{Resident, Residents},
     serve::{Client, host_of},
     shelf::{Instance, Shelf},
+    task::Tasks,
     wipe,
 };
 use bytes::Bytes;
@@ -93,8 +94,8 @@ pub struct Deployment {
     pub cpu_weight: u32,
     pub reuse: bool,
     pub(crate) trial: Option<Duration>,
-    environment: Arc<[(String, String)]>,
-    way: Option<Arc<Way>>,
+    pub(crate) environment: Arc<[(String, String)]>,
+    pub(crate) way: Option<Arc<Way>>,
     pub shelf: Shelf,
     pub gate: Arc<Gate>,
     pub account: Arc<Account>,
@@ -106,8 +107,9 @@ pub struct LoadError(pub &'static str, pub String);
 
 pub struct Plane {
     pub(crate) engine: Engine,
-    linker: Linker<State>,
+    pub(crate) linker: Linker<State>,
     pub residents: Residents,
+    pub tasks: Tasks,
     hosts: RwLock<HashMap<String, Arc<Deployment>>>,
     deployments: Mutex<HashMap<String, Arc<Deployment>>>,
     /// Hosts of deployments that have a runner of their own behind this one.
@@ -185,6 +187,7 @@ impl Plane {
             engine,
             linker,
             residents: Residents::default(),
+            tasks: Tasks::default(),
             hosts: RwLock::default(),
             deployments: Mutex::default(),
             hops: RwLock::default(),
@@ -495,6 +498,10 @@ impl Plane {
 }
 
 impl Deployment {
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     pub(crate) fn party(&self, time: Arc<CallTime>) -> Party {
         Party { tenant: self.tenant, weight: self.cpu_weight, account: self.account.clone(), time }
     }

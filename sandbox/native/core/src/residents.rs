@@ -11,7 +11,10 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
-use wasmtime::{Engine, Error, component::Linker};
+use wasmtime::{
+    Engine, Error,
+    component::{Component, Linker},
+};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 /// Each takes up to five memory maps of the 65,530 that a process may have, and a descriptor.
@@ -59,6 +62,13 @@ impl Residents {
         let (Some(resident), Some(code)) = (known, self.code.get()) else { return self.get(engine, linker, name) };
         code.fetch(name).map_err(|error| LoadError("artefact_corrupt", format!("Cannot load {name}: {error}")))?;
         Ok(resident)
+    }
+
+    /// For a task, which runs once: mapped for it alone. Blocks meanwhile.
+    pub fn component(&self, engine: &Engine, name: &str) -> Result<Component, LoadError> {
+        let Some(code) = self.code.get() else { return Err(LoadError("load_failed", "There is nobody to ask for code".into())) };
+        let _turn = self.mapping.lock().unwrap();
+        code.component(engine, name)
     }
 
     /// Mapped now if it is not yet. Blocks meanwhile.

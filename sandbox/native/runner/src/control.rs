@@ -8,6 +8,7 @@ use godwit_core::{
     peers::{self, PeerKey},
     plane::{Deployment, Load, LoadError, Plane},
     serve::IngressLimits,
+    task::{self, TaskEnd, TaskLoad},
     trial,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ pub enum ToRunner {
     Unload { call: u64, id: String },
     #[serde(rename_all = "camelCase")]
     Hop { call: u64, id: String, hosts: Vec<String>, requests_max: u32 },
+<<<<<<< HEAD
     /// The seed of the key under which this runner hops, in hexadecimal.
     Identity { call: u64, seed: String },
     /// Machines that may hop here and can be hopped to.
@@ -46,6 +48,14 @@ pub enum ToRunner {
     /// Which of them have replicas, by host.
     Elsewhere { call: u64, set: Vec<Places>, remove: Vec<String> },
     Hops { call: u64 },
+=======
+    /// Answered when it has ended. stdin is in hexadecimal.
+    Task { call: u64, load: LoadMessage, arguments: Vec<String>, stdin: String },
+    Stop { call: u64, id: String },
+    /// Until when tasks may run: milliseconds of the monotonic clock.
+    #[serde(rename_all = "camelCase")]
+    Fence { until_ms: u64 },
+>>>>>>> 67c65d2 (The runner runs tasks: wasi:cli/run to its end on the batch threads, with arguments, stdin and a fence in monotonic time)
     Usage { call: u64 },
     /// Of a dial that came to nothing; what came of the others is on descriptor 5.
     Refused { call: u64, code: String },
@@ -117,7 +127,7 @@ pub fn carry_out(
                 // When there is nobody to send to, the process is about to end.
                 move |result| _ = writer.send(&outcome(call, result))
             };
-            match prepare(plane, load) {
+            match plane.prepare(loaded(load)) {
                 Ok(deployment) => trial::load(plane, batch, deployment, answer),
                 Err(error) => answer(Err(error)),
             }
@@ -128,6 +138,7 @@ pub fn carry_out(
             writer.send(&outcome(call, Ok(())))
         }
         ToRunner::Hop { call, id, hosts, requests_max } => writer.send(&outcome(call, plane.hop(id, hosts, requests_max))),
+<<<<<<< HEAD
         ToRunner::Identity { call, seed } => {
             let identified = peers::key_of_hex(&seed).ok_or(()).and_then(|seed| plane.peers.identify(&seed).map_err(|_| ()));
             writer.send(&outcome(call, identified.map_err(|()| LoadError("load_failed", "Not the seed of a key".into()))))
@@ -142,9 +153,27 @@ pub fn carry_out(
             writer.send(&outcome(call, Ok(())))
         }
         ToRunner::Hops { call } => writer.send(&json!({ "type": "hops", "call": call, "counts": plane.peers.counts.now() })),
+=======
+        ToRunner::Task { call, load, arguments, stdin } => {
+            let answer = {
+                let writer = writer.clone();
+                move |result| _ = writer.send(&ended(call, result))
+            };
+            task::start(plane, batch, TaskLoad { load: loaded(load), arguments, stdin: bytes_of(&stdin) }, answer);
+            Ok(())
+        }
+        ToRunner::Stop { call, id } => {
+            plane.tasks.stop(&id);
+            writer.send(&outcome(call, Ok(())))
+        }
+        ToRunner::Fence { until_ms } => {
+            plane.tasks.fence(until_ms);
+            Ok(())
+        }
+>>>>>>> 67c65d2 (The runner runs tasks: wasi:cli/run to its end on the batch threads, with arguments, stdin and a fence in monotonic time)
         ToRunner::Usage { call } => {
             let usage: serde_json::Map<String, Value> =
-                plane.deployments().iter().map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
+                plane.deployments().iter().chain(&plane.tasks.deployments()).map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
             writer.send(&json!({ "type": "usage", "call": call, "usage": usage }))
         }
         ToRunner::Refused { call, code } => {
@@ -171,6 +200,15 @@ fn outcome(call: u64, result: Result<(), LoadError>) -> Value {
     }
 }
 
+fn ended(call: u64, result: Result<TaskEnd, LoadError>) -> Value {
+    match result {
+        Ok(TaskEnd { exit_code, code, message, fuel, cpu_ns, wall_ms }) => json!({
+            "type": "ended", "call": call, "exitCode": exit_code, "code": code, "message": message, "fuel": fuel, "cpuNs": cpu_ns, "wallMs": wall_ms,
+        }),
+        Err(error) => outcome(call, Err(error)),
+    }
+}
+
 fn usage(deployment: &Deployment) -> Value {
     deployment.shelf.sweep();
     let account = &deployment.account;
@@ -183,11 +221,10 @@ fn usage(deployment: &Deployment) -> Value {
     })
 }
 
-fn prepare(plane: &Plane, load: LoadMessage) -> Result<Deployment, LoadError> {
+fn loaded(load: LoadMessage) -> Load {
     let LoadMessage { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial_ms } = load;
     let trial = (trial_ms > 0).then(|| Duration::from_millis(trial_ms));
-    let load = Load { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial };
-    plane.prepare(load)
+    Load { id, hosts, code: name, limits, concurrency, instance_memory_bytes_max, cpu_weight, reuse, outgoing, environment, trial }
 }
 
 /// Log lines on their way to the agent, many to a message; and what is asked of it, before all lines.
@@ -230,7 +267,7 @@ impl Lines {
             }
             if unsent.lines.is_empty() {
                 drop(unsent);
-                plane.deployments().iter().for_each(|(_, deployment)| deployment.log.tick());
+                plane.deployments().iter().chain(&plane.tasks.deployments()).for_each(|(_, deployment)| deployment.log.tick());
                 continue;
             }
             if unsent.bytes < BATCH_BYTES {

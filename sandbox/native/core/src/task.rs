@@ -1,0 +1,253 @@
+//! Tasks: a tenant's `wasi:cli/run`, from begin to end, within the limits and walls of what serves.
+//!
+//! A task runs on the batch threads, charged like any long guest, in an instance of its own, with arguments and stdin; what it writes are
+//! lines of its log. What is left of it is wiped as with a request. Its component is mapped for it alone and leaves with it.
+//!
+//! The fence: until when tasks may run, on the computer's monotonic clock. The agent puts it off for as long as its witnesses hear it; once it
+//! is over every task ends, whether or not the agent can still say so.
+use crate::{
+    account::CallTime,
+    batch::{Batch, Handle},
+    cause::Cause,
+    gate::Refused,
+    guest::{Guest, HOST_BYTES_MIN, RANDOM_BYTES_MAX},
+    log::{Outlet, Stream, Tap, TapStream},
+    outgoing::Outgoing,
+    plane::{Deployment, Load, LoadError, Plane},
+    wipe,
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+use wasmtime::{Error, component::Component};
+use wasmtime_wasi::{I32Exit, WasiCtx, p2::{bindings::CommandPre, pipe::MemoryInputPipe}};
+
+/// As a shell reports a process that was aborted.
+const EXIT_ABORTED: i32 = 134;
+const EXIT_FAILED: i32 = 1;
+/// How often a guest that waits for something is looked at for the fence.
+const FENCE_LOOK: Duration = Duration::from_millis(100);
+/// Of why it ended; all of it is in the log.
+const REASON_CHARACTERS_MAX: usize = 512;
+
+pub struct TaskLoad {
+    pub load: Load,
+    /// Without the program's name, which is argument 0.
+    pub arguments: Vec<String>,
+    pub stdin: Vec<u8>,
+}
+
+pub struct TaskEnd {
+    pub exit_code: i32,
+    /// "exit": the program ended by itself; "stopped", "fenced": it was ended from outside; else the limit it ran into, or "trap".
+    pub code: &'static str,
+    pub message: String,
+    pub fuel: u64,
+    pub cpu_ns: u64,
+    pub wall_ms: u64,
+}
+
+type Done = Box<dyn FnOnce(Result<TaskEnd, LoadError>) + Send>;
+
+/// Told once how it ended, by whoever ends it first.
+#[derive(Clone)]
+struct Teller(Arc<Mutex<Option<Done>>>);
+
+impl Teller {
+    fn tell(&self, result: Result<TaskEnd, LoadError>) {
+        let done = self.0.lock().unwrap().take();
+        if let Some(done) = done {
+            done(result);
+        }
+    }
+}
+
+struct Running {
+    number: u64,
+    handle: Handle,
+    teller: Teller,
+    tap: Arc<Tap>,
+    deployment: Arc<Deployment>,
+}
+
+pub struct Tasks {
+    running: Mutex<HashMap<String, Running>>,
+    numbers: AtomicU64,
+    /// Milliseconds of CLOCK_MONOTONIC.
+    until_ms: AtomicU64,
+}
+
+impl Default for Tasks {
+    /// Nobody has spoken of a fence: there is none.
+    fn default() -> Tasks {
+        Tasks { running: Mutex::default(), numbers: AtomicU64::new(0), until_ms: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Tasks {
+    pub fn fence(&self, until_ms: u64) {
+        self.until_ms.store(until_ms, SeqCst);
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.until_ms.load(SeqCst) <= monotonic_ms()
+    }
+
+    pub fn deployments(&self) -> Vec<(String, Arc<Deployment>)> {
+        self.running.lock().unwrap().iter().map(|(id, running)| (id.clone(), running.deployment.clone())).collect()
+    }
+
+    /// Ends it, if it runs: its guest is unwound and its memory is free before this returns, or at the end of its slice.
+    pub fn stop(&self, id: &str) {
+        let Some(Running { handle, teller, tap, .. }) = self.running.lock().unwrap().remove(id) else { return };
+        drop(handle);
+        tap.finish();
+        teller.tell(Ok(ended_by("stopped", String::new())));
+    }
+}
+
+/// Begins a task; another of the same id is stopped first. `done` is called once, from any thread.
+pub fn start(plane: &Arc<Plane>, batch: &Arc<Batch>, task: TaskLoad, done: impl FnOnce(Result<TaskEnd, LoadError>) + Send + 'static) {
+    let TaskLoad { load, arguments, stdin } = task;
+    let id = load.id.clone();
+    let teller = Teller(Arc::new(Mutex::new(Some(Box::new(done)))));
+    plane.tasks.stop(&id);
+    let deployment = match plane.prepare(Load { trial: None, ..load }) {
+        Ok(deployment) => Arc::new(deployment),
+        Err(error) => return teller.tell(Err(error)),
+    };
+    let tap = Tap::new(deployment.log.clone(), String::new());
+    let time = Arc::new(CallTime::new(deployment.limits.cpu_time_ms_max));
+    let number = plane.tasks.numbers.fetch_add(1, SeqCst);
+    let party = deployment.party(time.clone());
+    let run = Run { plane: plane.clone(), deployment: deployment.clone(), tap: tap.clone(), time, arguments, stdin };
+    let work = {
+        let (plane, teller, id) = (plane.clone(), teller.clone(), id.clone());
+        Box::pin(async move {
+            let result = run.to_end().await;
+            forget(&plane.tasks, &id, number);
+            teller.tell(result);
+        })
+    };
+    // Held while it is spawned: it may end before it is known otherwise.
+    let mut running = plane.tasks.running.lock().unwrap();
+    let handle = batch.spawn(party, work);
+    running.insert(id, Running { number, handle, teller, tap, deployment });
+}
+
+/// It has ended by itself. Its handle is let go: it is the task that calls.
+fn forget(tasks: &Tasks, id: &str, number: u64) {
+    let mut running = tasks.running.lock().unwrap();
+    if running.get(id).is_some_and(|running| running.number == number) {
+        let ended = running.remove(id);
+        drop(running);
+        ended.map(|ended| ended.handle.detach());
+    }
+}
+
+struct Run {
+    plane: Arc<Plane>,
+    deployment: Arc<Deployment>,
+    tap: Arc<Tap>,
+    time: Arc<CallTime>,
+    arguments: Vec<String>,
+    stdin: Vec<u8>,
+}
+
+impl Run {
+    async fn to_end(self) -> Result<TaskEnd, LoadError> {
+        let begun = Instant::now();
+        let failed = |error: Error| LoadError("load_failed", format!("{error:#}"));
+        let component = self.component().await?;
+        let pre = self.plane.linker.instantiate_pre(&component).and_then(CommandPre::new).map_err(failed)?;
+        let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+        let Run { plane, deployment, tap, time, arguments, stdin } = self;
+        let limits = &deployment.limits;
+        if deployment.room.instance_bytes_max < HOST_BYTES_MIN {
+            return Err(LoadError("load_failed", "less memory than the host needs for an instance".into()));
+        }
+        deployment.gate.begin_with(memory_bytes_min + HOST_BYTES_MIN);
+        let busy = || LoadError("runner_busy", "Every instance that the runner can have is in use".into());
+        let pass = deployment.gate.enter().await.map_err(|_: Refused| busy())?;
+        let environment = deployment.environment.clone();
+        let outlet = Outlet::new(tap.clone());
+        let wasi = move || {
+            WasiCtx::builder()
+                .max_random_size(RANDOM_BYTES_MAX)
+                .args(&std::iter::once("task".to_string()).chain(arguments).collect::<Vec<_>>())
+                .envs(&environment)
+                .stdin(MemoryInputPipe::new(stdin))
+                .stdout(TapStream(outlet.clone(), Stream::Stdout))
+                .stderr(TapStream(outlet, Stream::Stderr))
+                .build()
+        };
+        let account = deployment.account.clone();
+        let mut guest = Guest::new(&plane.engine, limits, account, pass, wasi, Outgoing(deployment.way.clone())).map_err(|_| busy())?;
+        let call = async {
+            let command = pre.instantiate_async(&mut guest.store).await?;
+            command.wasi_cli_run().call_run(&mut guest.store).await
+        };
+        let wall_time = Duration::from_millis(limits.wall_time_ms_max);
+        let result = tokio::time::timeout(wall_time, within_fence(&plane.tasks, time.within(call))).await;
+        tap.finish();
+        let (exit_code, code, message) = match result {
+            Ok(Some(Some(Ok(Ok(()))))) => (0, "exit", String::new()),
+            Ok(Some(Some(Ok(Err(()))))) => (EXIT_FAILED, "exit", String::new()),
+            Ok(Some(Some(Err(error)))) => match error.downcast_ref::<I32Exit>() {
+                Some(exit) => (exit.0, "exit", String::new()),
+                None => {
+                    wipe::signal_stack();
+                    (EXIT_ABORTED, Cause::of(&error, guest.store.data().meter.refused).code(), format!("{error:?}"))
+                }
+            },
+            Ok(Some(None)) => (EXIT_ABORTED, Cause::CpuTimeLimit.code(), format!("more than {} ms of CPU time", limits.cpu_time_ms_max)),
+            Ok(None) => (EXIT_ABORTED, "fenced", String::new()),
+            Err(_) => (EXIT_ABORTED, Cause::WallTimeLimit.code(), format!("still running after {} ms", limits.wall_time_ms_max)),
+        };
+        let wall_ms = begun.elapsed().as_millis() as u64;
+        if !message.is_empty() {
+            tap.system(&format!("{code}: {message}"));
+        }
+        let message = message.chars().take(REASON_CHARACTERS_MAX).collect();
+        Ok(TaskEnd { exit_code, code, message, fuel: guest.fuel_used(), cpu_ns: time.spent_ns(), wall_ms })
+    }
+
+    /// Mapped on a thread that may block.
+    async fn component(&self) -> Result<Component, LoadError> {
+        let (plane, deployment) = (self.plane.clone(), self.deployment.clone());
+        let mapped = tokio::task::spawn_blocking(move || plane.residents.component(&plane.engine, deployment.code()));
+        mapped.await.unwrap_or_else(|error| Err(LoadError("load_failed", error.to_string())))
+    }
+}
+
+fn ended_by(code: &'static str, message: String) -> TaskEnd {
+    TaskEnd { exit_code: EXIT_ABORTED, code, message, fuel: 0, cpu_ns: 0, wall_ms: 0 }
+}
+
+/// `work` until its end, or until the fence is over: then none. Looked at before each slice, and while the guest waits.
+async fn within_fence<T>(tasks: &Tasks, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut look = tokio::time::interval(FENCE_LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    std::future::poll_fn(|context| {
+        while look.poll_tick(context).is_ready() {}
+        if tasks.is_fenced() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+fn monotonic_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+}
