@@ -40,7 +40,6 @@ pub enum ToRunner {
     Unload { call: u64, id: String },
     #[serde(rename_all = "camelCase")]
     Hop { call: u64, id: String, hosts: Vec<String>, requests_max: u32 },
-<<<<<<< HEAD
     /// The seed of the key under which this runner hops, in hexadecimal.
     Identity { call: u64, seed: String },
     /// Machines that may hop here and can be hopped to.
@@ -48,14 +47,12 @@ pub enum ToRunner {
     /// Which of them have replicas, by host.
     Elsewhere { call: u64, set: Vec<Places>, remove: Vec<String> },
     Hops { call: u64 },
-=======
     /// Answered when it has ended. stdin is in hexadecimal.
     Task { call: u64, load: LoadMessage, arguments: Vec<String>, stdin: String },
     Stop { call: u64, id: String },
     /// Until when tasks may run: milliseconds of the monotonic clock.
     #[serde(rename_all = "camelCase")]
     Fence { until_ms: u64 },
->>>>>>> 67c65d2 (The runner runs tasks: wasi:cli/run to its end on the batch threads, with arguments, stdin and a fence in monotonic time)
     Usage { call: u64 },
     /// Of a dial that came to nothing; what came of the others is on descriptor 5.
     Refused { call: u64, code: String },
@@ -138,7 +135,6 @@ pub fn carry_out(
             writer.send(&outcome(call, Ok(())))
         }
         ToRunner::Hop { call, id, hosts, requests_max } => writer.send(&outcome(call, plane.hop(id, hosts, requests_max))),
-<<<<<<< HEAD
         ToRunner::Identity { call, seed } => {
             let identified = peers::key_of_hex(&seed).ok_or(()).and_then(|seed| plane.peers.identify(&seed).map_err(|_| ()));
             writer.send(&outcome(call, identified.map_err(|()| LoadError("load_failed", "Not the seed of a key".into()))))
@@ -153,7 +149,6 @@ pub fn carry_out(
             writer.send(&outcome(call, Ok(())))
         }
         ToRunner::Hops { call } => writer.send(&json!({ "type": "hops", "call": call, "counts": plane.peers.counts.now() })),
-=======
         ToRunner::Task { call, load, arguments, stdin } => {
             let answer = {
                 let writer = writer.clone();
@@ -170,7 +165,6 @@ pub fn carry_out(
             plane.tasks.fence(until_ms);
             Ok(())
         }
->>>>>>> 67c65d2 (The runner runs tasks: wasi:cli/run to its end on the batch threads, with arguments, stdin and a fence in monotonic time)
         ToRunner::Usage { call } => {
             let usage: serde_json::Map<String, Value> =
                 plane.deployments().iter().chain(&plane.tasks.deployments()).map(|(id, deployment)| (id.clone(), usage(deployment))).collect();
