@@ -51,6 +51,7 @@ import { readDesired } from "./supervisor/desired.ts";
 import { Naming } from "./supervisor/naming.ts";
 import { besideOf, deploymentOf } from "./supervisor/plan.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
+import { Tasks, hostedTasks } from "./tasks.ts";
 
 /** The chain this machine is part of, and its keys there. */
 export type Membership = {
@@ -138,22 +139,23 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const stopping = new AbortController();
   const parts = await openParts(options, membership, { machine, bootId }, listener, started, stopping.signal, log);
-  const { node, runner, blobs, logs, naming, alive } = parts;
+  const { node, runner, blobs, logs, naming, alive, tasks } = parts;
   options.onNode?.(node, machine);
   const machineSender = new ChainSender(node, machine, FREE, Date.now);
   // Before the supervisor hears of a block: what is unloaded here is known to be elsewhere first.
   passOn(options, membership, { machine, bootId }, parts, endpointsOf(address, listener.port), started, log);
-  const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, naming).deployments.map(({ id }) => id));
+  const ingress = holdIngress(runner, readDesired(node.view(), machine.address, options.zone, naming).deployments.filter(({ task }) => task === undefined).map(({ id }) => id));
   const exchange = openExchange({ node, blobs, transport: membership.transport, machine: machine.address, naming });
   started.defer(() => exchange.stop());
   let meters: () => Loads["meters"] = () => new Map();
   const supervisor = new Supervisor({
     load: () => meters(),
-    bootId, now: Date.now, blobs: () => blobs.observed(), mayComeUp: () => alive.acknowledgements !== null || isAlone(node, membership),
+    bootId, now: Date.now, blobs: () => blobs.observed(), tasks: () => ({ tasks: tasks.runs, mayRun: tasks.mayRun }), mayComeUp: () => alive.acknowledgements !== null || isAlone(node, membership),
     desired: () => readDesired(node.view(), machine.address, options.zone, naming),
     hands: {
       up: (boot) => upOf(node, machine, membership, boot, alive.acknowledgements ?? []), submit: (operation) => machineSender.submit(operation), blobs,
       runner: { load: (deployment) => runner.load(deployment).finally(() => ingress.loaded(deployment.id)), unload: (id) => runner.unload(id) },
+      tasks,
       fetch: (digest) => exchange.bring(digest),
       tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
     },
@@ -166,7 +168,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const quiet = new QuietLeases({ view: () => node.view(), machine: machine.address, usage: () => runner.usage(), submit: (operation) => machineSender.submit(operation) });
   started.defer(() => quiet.stop());
   const closedLogs = new ClosedLogs({
-    logs, isRouted: (id) => supervisor.routes.has(id) || supervisor.routes.has(besideOf(id)),
+    logs, isRouted: (id) => tasks.runs.has(id) || supervisor.routes.has(id) || supervisor.routes.has(besideOf(id)),
     isOpen: (id) => (node.view().deployment(addressOf(fromHex(id)))?.state ?? "closing") !== "closing",
   });
   parts.events.onLine = (id) => closedLogs.wrote(id);
@@ -249,13 +251,14 @@ async function claim(options: AgentOptions, address: string, started: AsyncDispo
 type Parts = {
   readonly node: ChainNode;
   readonly runner: Runner;
+  readonly tasks: Tasks;
   readonly blobs: BlobStore;
   readonly logs: LogStore;
   readonly naming: Naming;
   /** What witnesses have said of this boot; null: not enough of them. */
   readonly alive: { acknowledgements: readonly Uint8Array[] | null };
   /** What the parts tell the supervisor, which is made after them. */
-  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void; reach: Reach };
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void; reach: Reach; onLease: Tasks["fenced"]; onFence: (untilMs: number) => void };
 };
 
 /** Requests for what other machines run: who they are, and what runs where. */
@@ -281,18 +284,18 @@ async function openParts(
 ): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
-  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {}, reach: () => [] };
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {}, reach: () => [], onLease: () => {}, onFence: () => {} };
   const alive: Parts["alive"] = { acknowledgements: null };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
   const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
   started.defer(() => logs.close());
 
+  let opened: ChainNode | null = null;
   const node = await openNode({
     directory: join(directory, "chain"), genesis: membership.genesis, transport: membership.transport,
     machine: {
       seed: life.machine.seed, bootId: life.bootId,
-      // Services run on whatever witnesses say; what may run only once is fenced.
-      leases: () => [], onLease: () => {},
+      leases: () => (opened === null ? [] : hostedTasks(opened.view(), life.machine.address)), onLease: (effect) => events.onLease(effect), onFence: (untilMs) => events.onFence(untilMs),
       onAcknowledged: (acknowledgements) => {
         alive.acknowledgements = acknowledgements;
         events.onChange();
@@ -309,6 +312,7 @@ async function openParts(
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });
+  opened = node;
   started.defer(() => node.stop());
   started.defer(giveSpareMemoryBack(node));
 
@@ -335,7 +339,17 @@ async function openParts(
     },
   });
   started.defer(() => runner.stop());
-  return { node, runner, blobs, logs, naming, alive, events };
+  const tasks = new Tasks({
+    runner, onChange: () => events.onChange(),
+    tell: (id, line) => logs.append(id, { timeMs: Date.now(), stream: "system", requestId: null, line }),
+    onFailure: ({ id, compiled }, code, error) => {
+      log(`Cannot begin the task ${id} for now (${code}): ${messageOf(error)}`);
+      if (code === "artefact_corrupt") blobs.forgetCompiled(compiled.digest as Hex);
+    },
+  });
+  events.onLease = (effect) => tasks.fenced(effect);
+  events.onFence = (untilMs) => tasks.fenceUntil(untilMs);
+  return { node, runner, tasks, blobs, logs, naming, alive, events };
 }
 
 /** Opens the runner to clients once each of the deployments was loaded or refused, or LOAD_WAIT_MS_MAX have passed. */

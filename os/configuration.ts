@@ -2,6 +2,8 @@
  * A configuration: what one deployment has beside what the ledger says, as canonical CBOR:
  * `[2, owner, [[variable, value], …], [[limit, value], …], [place, …], reuse]`, or `[3, …, path]` where its health is checked.
  *
+ * and where a task has an input `[4, …, path or "", [argument, …], stdin]`.
+ *
  * It is named by its digest in the ledger, and only lease holders get the bytes. The owner is inside, so that nobody can name
  * another account's configuration in a deployment of their own and read it out. Lists are in ascending order, each item once: one
  * configuration has one digest. A limit that is left out has the sandbox's default on the machine that runs it.
@@ -24,7 +26,10 @@ export type Settings = {
   readonly reuse: boolean;
   /** Where it answers 200 to 399 while it is well; null: nobody asks. */
   readonly healthPath: string | null;
+  /** What a task is given; left out: nothing. */
+  readonly input?: TaskInput;
 };
+export type TaskInput = { readonly arguments: readonly string[]; readonly stdin: Uint8Array };
 export type Configuration = Settings & { readonly owner: Address };
 
 /** Of a deployment that names no configuration. */
@@ -33,7 +38,13 @@ export const SETTINGS_DEFAULT: Settings = { environment: {}, limits: {}, outgoin
 const VERSION = 2;
 /** With a path to check. */
 const VERSION_CHECKED = 3;
+/** With what a task is given. */
+const VERSION_TASK = 4;
+const ITEMS: ReadonlyMap<number, number> = new Map([[VERSION, 6], [VERSION_CHECKED, 7], [VERSION_TASK, 9]]);
 export const HEALTH_PATH: RegExp = /^\/[\x21-\x7e]{0,255}$/;
+const NO_INPUT: TaskInput = { arguments: [], stdin: new Uint8Array(0) };
+const ARGUMENTS_MAX = 256;
+const ARGUMENT_BYTES_MAX = 32 * 1024;
 const KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const KEY_BYTES_MAX = 128;
 const VALUE_BYTES_MAX = 32 * 1024;
@@ -46,25 +57,30 @@ export function encodeConfiguration(owner: Address, settings: Settings): Uint8Ar
   const environment = ascending(Object.entries(settings.environment));
   const limits = ascending(Object.entries(settings.limits)).map(([name, value]): Cbor => [name, BigInt(value)]);
   const places = [...new Set(settings.outgoing.map(outgoingText))].toSorted(byText);
-  if (environment.length + limits.length + places.length === 0 && !settings.reuse && settings.healthPath === null) return null;
+  const { input = NO_INPUT, healthPath } = settings;
+  const hasInput = input.arguments.length > 0 || input.stdin.length > 0;
+  if (environment.length + limits.length + places.length === 0 && !settings.reuse && healthPath === null && !hasInput) return null;
   const items: Cbor[] = [owner, environment, limits, places, settings.reuse ? 1 : 0];
-  return encode(settings.healthPath === null ? [VERSION, ...items] : [VERSION_CHECKED, ...items, settings.healthPath]);
+  if (hasInput) return encode([VERSION_TASK, ...items, healthPath ?? "", [...input.arguments], input.stdin]);
+  return encode(healthPath === null ? [VERSION, ...items] : [VERSION_CHECKED, ...items, healthPath]);
 }
 
 /** Throws `configuration_invalid`. */
 export function parseConfiguration(raw: Uint8Array): Configuration {
   if (raw.length > CONFIGURATION_BYTES_MAX) return no(`it has ${raw.length} bytes and ${CONFIGURATION_BYTES_MAX} is the limit`);
   try {
-    const items = list(decode(raw), 7);
+    const items = list(decode(raw), 9);
     const number = u32(items[0]);
-    if (number !== VERSION && number !== VERSION_CHECKED) return no(`its version is ${number} and not ${VERSION} or ${VERSION_CHECKED}`);
-    const [, owner, environment, limits, places, reuse, path] = tuple(items, number === VERSION ? 6 : 7) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor?];
-    const healthPath = path === undefined ? null : text(path, 256);
+    const count = ITEMS.get(number);
+    if (count === undefined) return no(`its version is ${number} and none of ${[...ITEMS.keys()].join(", ")}`);
+    const [, owner, environment, limits, places, reuse, path, given, stdin] = tuple(items, count) as [Cbor, Cbor, Cbor, Cbor, Cbor, Cbor, Cbor?, Cbor?, Cbor?];
+    const healthPath = path === undefined || (number === VERSION_TASK && path === "") ? null : text(path, 256);
     if (healthPath !== null && !HEALTH_PATH.test(healthPath)) return no(`"${healthPath}" is no path`);
     if (u32(reuse) > 1) return no("reuse is neither 0 nor 1");
     return {
       owner: address(bytes(owner, 20)), environment: environmentOf(environment), limits: limitsOf(limits), outgoing: placesOf(places),
       reuse: u32(reuse) === 1, healthPath,
+      ...(number === VERSION_TASK ? { input: { arguments: list(given, ARGUMENTS_MAX).map((item) => text(item, ARGUMENT_BYTES_MAX)), stdin: bytes(stdin) } } : {}),
     };
   } catch (error) {
     if (error instanceof CodecError) return no(messageOf(error));

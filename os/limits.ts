@@ -31,6 +31,9 @@ export const UPLOAD_BYTES_PER_SECOND_MIN: number = 256 * 1024;
 /** Compiler processes at once: one core stays free for the chain. */
 export const COMPILES_AT_ONCE_MAX = 2;
 
+/** Runners that may end under one run of a task before it is told to have failed. */
+export const RUNNER_DEATHS_MAX = 3;
+
 /** How long `?wait=final` waits before it answers 202. */
 export const FINAL_WAIT_MS_MAX = 20_000;
 /** Requests that wait for finality at once. */

@@ -74,6 +74,17 @@ export type Places = {
 /** What became of hops. */
 export type HopCounts = { readonly [name in (typeof HOP_COUNTS)[number]]: number };
 export const HOP_COUNTS = ["passed", "served", "again", "waited", "broken", "unknownKey", "malformed", "slow", "tooMany", "unreached"] as const;
+/** How a task ended. */
+export type TaskEnd = {
+  /** As the program set it; 134 where it did not end by itself. */
+  readonly exitCode: number;
+  /** `exit`: by itself; `stopped`, `fenced`, `runner_gone`: from outside; else the limit that it ran into, or `trap`. */
+  readonly code: string;
+  readonly message: string;
+  readonly fuel: number;
+  readonly cpuNs: number;
+  readonly wallMs: number;
+};
 
 export type ToRunner =
   /** Once. What was loaded before it is there before the first connection is accepted. A trial that takes long holds nothing up. */
@@ -88,6 +99,11 @@ export type ToRunner =
   | { readonly type: "peers"; readonly call: number; readonly set: readonly PeerKey[]; readonly remove: readonly string[] }
   | { readonly type: "elsewhere"; readonly call: number; readonly set: readonly Places[]; readonly remove: readonly string[] }
   | { readonly type: "hops"; readonly call: number }
+  /** Answered when the task has ended; its `load` has no hosts. stdin is in hexadecimal. */
+  | { readonly type: "task"; readonly call: number; readonly load: Load; readonly arguments: readonly string[]; readonly stdin: string }
+  | { readonly type: "stop"; readonly call: number; readonly id: string }
+  /** Until when tasks may run, in ms of the computer's monotonic clock; not answered. */
+  | { readonly type: "fence"; readonly untilMs: number }
   | { readonly type: "usage"; readonly call: number }
   /** The answer to a dial that came to nothing; a connected socket is sent on descriptor 5, with the number of its call. */
   | { readonly type: "refused"; readonly call: number; readonly code: string }
@@ -102,6 +118,7 @@ export type FromRunner =
   | { readonly type: "hops"; readonly call: number; readonly counts: HopCounts }
   /** Its code is not there any more, or was changed: it has no route now. Found at its first request after a respawn. */
   | { readonly type: "lost"; readonly id: string; readonly code: string; readonly message: string }
+  | ({ readonly type: "ended"; readonly call: number } & TaskEnd)
   | { readonly type: "logs"; readonly lines: readonly LogLine[] }
   /** A guest of deployment `id` wants to send a request. `call` is the runner's own number. */
   | { readonly type: "dial"; readonly call: number; readonly id: string; readonly scheme: string; readonly host: string; readonly port: number; readonly timeoutMs: number };
@@ -133,6 +150,11 @@ export function parseFromRunner(value: unknown): FromRunner {
       const counts = record(message["counts"]);
       return { type: "hops", call: count(message["call"]), counts: Object.fromEntries(HOP_COUNTS.map((name) => [name, count(counts[name])])) as HopCounts };
     }
+    case "ended":
+      return {
+        type: "ended", call: count(message["call"]), exitCode: count(message["exitCode"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX),
+        fuel: count(message["fuel"]), cpuNs: count(message["cpuNs"]), wallMs: count(message["wallMs"]),
+      };
     case "lost":
       return { type: "lost", id: text(message["id"]), code: codeOf(message["code"]), message: text(message["message"]).slice(0, FAILURE_CHARACTERS_MAX) };
     case "logs": {

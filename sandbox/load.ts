@@ -4,7 +4,7 @@ import type { Compiled } from "./compile.ts";
 import type { Load } from "./control.ts";
 import type { Mock } from "./engines/v8/mock.ts";
 import { SandboxError } from "./errors.ts";
-import { completeLimits, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, CPU_WEIGHT_DEFAULT, CPU_WEIGHT_MAX, ENVIRONMENT_BYTES_MAX, HOSTS_MAX, type Limits, OUTGOING_MAX, TRIAL_WALL_TIME_MS_MAX } from "./limits.ts";
+import { completeLimits, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, CPU_WEIGHT_DEFAULT, CPU_WEIGHT_MAX, ENVIRONMENT_BYTES_MAX, HOSTS_MAX, LIMITS_TASK_DEFAULT, type Limits, OUTGOING_MAX, TRIAL_WALL_TIME_MS_MAX } from "./limits.ts";
 import { engineId } from "./native.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
 
@@ -30,6 +30,16 @@ export type Deployment = {
   /** For tests, on the v8 engine only: what stands in the place of clock, chance and network. */
   readonly mock?: Mock;
 };
+
+/** A tenant's task, for the process that serves. */
+export type Task = Pick<Deployment, "id" | "compiled" | "limits" | "cpuWeight" | "isolation" | "outgoing" | "environment"> & {
+  /** After the program's name. */
+  readonly arguments: readonly string[];
+  readonly stdin: Uint8Array;
+};
+
+/** As a deployment of one instance and without a host; what it leaves out of its limits is LIMITS_TASK_DEFAULT. */
+export const deploymentOfTask = ({ arguments: _arguments, stdin: _stdin, limits, ...task }: Task): Deployment => ({ ...task, limits: { ...LIMITS_TASK_DEFAULT, ...limits }, hosts: [], concurrency: 1 });
 
 /** The message, and what the code that it names must be. Throws limit_invalid, artefact_corrupt. */
 export async function loadOf(deployment: Deployment, cacheDirectory: string): Promise<{ load: Load; codeSha256: string }> {

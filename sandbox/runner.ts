@@ -11,12 +11,12 @@ import { mkdir } from "node:fs/promises";
 import type { CodeVault } from "./addon.ts";
 import { codeDirectory, removeEntry } from "./cache.ts";
 import { type Group, makeGroup } from "./cgroup.ts";
-import type { FromRunner, HopCounts, Load, LogLine, ToRunner, Usage } from "./control.ts";
+import type { FromRunner, HopCounts, Load, LogLine, TaskEnd, ToRunner, Usage } from "./control.ts";
 import { createDial, type Connect, type Dial, type Dialled, type OutgoingOptions } from "./dial.ts";
 import { type Elsewhere, ElsewhereKept, type Reach, createPeerDial } from "./elsewhere.ts";
 import { SandboxError, type SandboxErrorCode } from "./errors.ts";
 import { INGRESS_DEFAULT, type IngressLimits } from "./limits.ts";
-import { type Deployment, loadOf } from "./load.ts";
+import { type Deployment, type Task, deploymentOfTask, loadOf } from "./load.ts";
 import { defaultCacheDirectory, engineId, missing, nativePaths } from "./native.ts";
 import { RunnerProcess } from "./runnerProcess.ts";
 
@@ -58,7 +58,7 @@ export type Sockets = {
 /** A deployment that has a runner of its own behind this one, which listens on `port` of loopback. */
 export type Hop = { readonly id: string; readonly hosts: readonly string[]; readonly requestsMax: number; readonly port: number };
 /** A runner that can have others behind it. */
-export type Front = Runner & {
+export type Front = Runner & TaskRunner & {
   readonly elsewhere: Elsewhere;
   /** Idempotent, and a change of the port or the hosts loses no request. Takes the place of what was loaded under the id; `unload` ends it. Throws host_in_use. */
   hop(hop: Hop): Promise<void>;
@@ -86,7 +86,22 @@ export type Runner = {
   stop(): Promise<void>;
 };
 
+/** What runs to an end, in the same process and behind the same walls. */
+export type TaskRunner = {
+  /**
+   * Runs a tenant's task, once; one of the same id is stopped first. A process that ends under it says `runner_gone`.
+   * Throws load_failed, artefact_corrupt, limit_invalid, isolation_full, runner_busy, runner_stopped.
+   */
+  task(task: Task): Promise<TaskEnd>;
+  /** Idempotent: its `task` resolves with `stopped`. */
+  stopTask(id: string): Promise<void>;
+  /** Until when tasks may run, in ms of the computer's monotonic clock: it holds even while this process is stopped. */
+  fence(untilMs: number): void;
+};
+
 const LOOPBACK = "127.0.0.1";
+/** As a shell reports a process that was aborted. */
+const EXIT_CODE_ABORTED = 134;
 /** A process that lived for so long had started well. */
 const STARTED_WELL_MS = 2_000;
 const RESPAWN_DELAY_MS = 50;
@@ -111,7 +126,10 @@ export async function startRunner(options: RunnerOptions, sockets: Sockets): Pro
 }
 
 /** `isRepeat`: of what was loaded already, for a new process. */
-type Call = { message: ToRunner; deaths?: number; isRepeat?: true; resolve: (usage: Record<string, Usage>, hops?: HopCounts) => void; reject: (error: SandboxError) => void };
+type Call = {
+  message: ToRunner; ended?: (end: TaskEnd) => void; deaths?: number; isRepeat?: true; resolve: (usage: Record<string, Usage>, hops?: HopCounts) => void;
+  reject: (error: SandboxError) => void;
+};
 
 class RunnerKeeper implements Front {
   readonly #options: RunnerOptions;
@@ -133,6 +151,8 @@ class RunnerKeeper implements Front {
   readonly #group: Group | null;
   readonly #loads = new Map<string, Load>();
   readonly #hops = new Map<string, Hop>();
+  readonly #tasks = new Set<string>();
+  #fenceUntilMs: number | null = null;
   readonly #calls = new Map<number, Call>();
   /** What processes that are gone had counted, as far as it was asked for. */
   readonly #counted = new Map<string, Usage>();
@@ -176,7 +196,7 @@ class RunnerKeeper implements Front {
   }
 
   async pidOf(id: string): Promise<number | null> {
-    return this.#loads.has(id) ? this.pid : null;
+    return this.#loads.has(id) || this.#tasks.has(id) ? this.pid : null;
   }
 
   async start(): Promise<void> {
@@ -255,10 +275,37 @@ class RunnerKeeper implements Front {
     });
   }
 
+  async task(task: Task): Promise<TaskEnd> {
+    const { id, arguments: given, stdin } = task;
+    const { load, codeSha256 } = await loadOf(deploymentOfTask(task), this.#cacheDirectory);
+    if (this.#stopped) throw stoppedError();
+    this.#vault.allow(load.code, codeSha256);
+    this.#tasks.add(id);
+    const { promise, resolve, reject } = Promise.withResolvers<TaskEnd>();
+    this.#send({ message: { type: "task", call: 0, load, arguments: given, stdin: stdin.toHex() }, ended: resolve, resolve: () => {}, reject });
+    try {
+      return await promise;
+    } catch (error) {
+      if ((error as SandboxError).code === "artefact_corrupt") await removeEntry(this.#cacheDirectory, task.compiled.digest, engineId());
+      throw error;
+    } finally {
+      this.#tasks.delete(id);
+    }
+  }
+
+  async stopTask(id: string): Promise<void> {
+    if (this.#tasks.has(id)) await this.#call({ type: "stop", call: 0, id });
+  }
+
+  fence(untilMs: number): void {
+    this.#fenceUntilMs = untilMs;
+    this.#process?.write({ type: "fence", untilMs });
+  }
+
   async usage(): Promise<Record<string, Usage>> {
     const latest = await this.#call({ type: "usage", call: 0 });
     const usage: Record<string, Usage> = {};
-    for (const id of this.#loads.keys()) {
+    for (const id of [...this.#loads.keys(), ...this.#tasks]) {
       const now = latest[id];
       if (now === undefined) continue;
       this.#latest.set(id, now);
@@ -381,6 +428,7 @@ class RunnerKeeper implements Front {
     const tell = (call: Call): void => void messages.push(this.#numbered(call));
     const roots = (this.#options.outgoing?.test?.roots ?? []).map((root) => Buffer.from(root).toString("hex"));
     if (roots.length > 0) tell({ message: { type: "trust", call: 0, roots }, resolve: () => {}, reject: () => {} });
+    if (this.#fenceUntilMs !== null) messages.push({ type: "fence", untilMs: this.#fenceUntilMs });
     for (const load of this.#loads.values()) {
       const lost = ({ code, message }: SandboxError): void => {
         if (this.#stopped || this.#loads.get(load.id) !== load) return;
@@ -408,8 +456,8 @@ class RunnerKeeper implements Front {
     // One that is held answers too, so that it is known to be up.
     tell({ message: held ? { type: "usage", call: 0 } : this.#start(), resolve, reject: () => {} });
     for (const call of unanswered) {
-      if (call.message.type === "usage" || call.message.type === "hops") tell(call);
-      else if (call.message.type === "unload") call.resolve({});
+      if (call.message.type === "usage" || call.message.type === "hops" || call.message.type === "task") tell(call);
+      else if (call.message.type === "unload" || call.message.type === "stop") call.resolve({});
     }
     this.#process?.write(...messages);
   }
@@ -424,6 +472,12 @@ class RunnerKeeper implements Front {
     this.#process = null;
     for (const [id, usage] of this.#latest) this.#counted.set(id, { ...addUsage(this.#counted.get(id), usage), memoryBytes: 0, running: 0, waiting: 0 });
     this.#latest.clear();
+    // Those that were asked for while there was no process begin in the next.
+    for (const [number, call] of this.#calls) {
+      if (call.message.type !== "task") continue;
+      this.#calls.delete(number);
+      call.ended?.({ exitCode: EXIT_CODE_ABORTED, code: "runner_gone", message: "the runner ended", fuel: 0, cpuNs: 0, wallMs: 0 });
+    }
     const early = !this.#started || performance.now() - this.#processSinceMs < STARTED_WELL_MS;
     const failed = this.#started ? null : this.#onFailed;
     this.#started = false;
@@ -482,7 +536,8 @@ class RunnerKeeper implements Front {
     const call = this.#process === process ? this.#calls.get(message.call) : undefined;
     if (call === undefined) return;
     this.#calls.delete(message.call);
-    if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
+    if (message.type === "ended") call.ended?.(taskEndOf(message));
+    else if (message.type === "failed") call.reject(new SandboxError(message.code as SandboxErrorCode, message.message));
     else if (message.type === "hops") call.resolve({}, message.counts);
     else call.resolve(message.type === "usage" ? message.usage : {});
   }
@@ -490,6 +545,7 @@ class RunnerKeeper implements Front {
 
 /** A new process is told all of what these tell. */
 const KEPT: ReadonlySet<ToRunner["type"]> = new Set(["hop", "identity", "peers", "elsewhere"] as const);
+const taskEndOf = ({ type: _type, call: _call, ...end }: Extract<FromRunner, { type: "ended" }>): TaskEnd => end;
 const hopMessage = ({ id, hosts, requestsMax }: Hop): ToRunner => ({ type: "hop", call: 0, id, hosts, requestsMax });
 
 function addUsage(before: Usage | undefined, now: Usage): Usage {

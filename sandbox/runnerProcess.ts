@@ -92,7 +92,7 @@ export class RunnerProcess {
     if (this.#isGone) return;
     this.#control.cork();
     for (const message of messages) {
-      if (message.type === "load") this.told.set(message.load.id, message.load.outgoing);
+      if (message.type === "load" || message.type === "task") this.told.set(message.load.id, message.load.outgoing);
       this.#control.write(encodeMessage(message));
     }
     this.#control.uncork();

@@ -15,18 +15,18 @@ import { completeLimits, LIMITS_MAX, LIMITS_TASK_DEFAULT, type Limits } from "./
 import { defaultCacheDirectory, engineId } from "./native.ts";
 import type { Mock } from "./engines/v8/mock.ts";
 import type { OutgoingPlace } from "./outgoing.ts";
-import { startRunner as keepRunner, type Runner, type RunnerOptions } from "./runner.ts";
+import { startRunner as keepRunner, type Runner, type RunnerOptions, type TaskRunner } from "./runner.ts";
 import { startTrustClasses } from "./trustClasses.ts";
 
 export { SandboxError, type SandboxErrorCode } from "./errors.ts";
 export { forbidTasks } from "./guestsHere.ts";
 export { compile, type Compiled, type CompileOptions } from "./compile.ts";
-export type { Deployment } from "./load.ts";
+export type { Deployment, Task } from "./load.ts";
 export type { OutgoingPlace } from "./outgoing.ts";
-export type { Runner, RunnerExit, RunnerOptions } from "./runner.ts";
+export type { Runner, RunnerExit, RunnerOptions, TaskRunner } from "./runner.ts";
 export type { OutgoingOptions, OutgoingTest } from "./dial.ts";
 export { defaultCacheDirectory, engineId, nativePaths } from "./native.ts";
-export type { HopCounts, LogLine, LogStream, Part, PeerKey, Places, Usage } from "./control.ts";
+export type { HopCounts, LogLine, LogStream, Part, PeerKey, Places, TaskEnd, Usage } from "./control.ts";
 export type { Elsewhere, Endpoint, Reach } from "./elsewhere.ts";
 
 export type Inspection = {
@@ -62,7 +62,7 @@ export async function listen(address: string, port: number): Promise<Listener> {
 }
 
 /** A runner over a listening socket; see runner.ts. Throws runner_failed when the first process does not come up, native_missing. */
-export const startRunner = async (options: RunnerOptions): Promise<Runner> =>
+export const startRunner = async (options: RunnerOptions): Promise<Runner & TaskRunner> =>
   startTrustClasses({ ...options, listen, startRunner: (each) => keepRunner(each, addon()) });
 
 export type TaskOptions = {

@@ -7,10 +7,10 @@
  */
 import { SandboxError } from "./errors.ts";
 import { CONCURRENCY_DEFAULT, ISOLATED_MAX, LIMITS_DEFAULT } from "./limits.ts";
-import type { Deployment } from "./load.ts";
-import type { Usage } from "./control.ts";
+import type { Deployment, Task } from "./load.ts";
+import type { TaskEnd, Usage } from "./control.ts";
 import type { Elsewhere } from "./elsewhere.ts";
-import type { Front, Runner, RunnerOptions } from "./runner.ts";
+import type { Front, Runner, RunnerOptions, TaskRunner } from "./runner.ts";
 
 export type Listener = { readonly fd: number; readonly port: number; close(): void };
 export type TrustClassesOptions = RunnerOptions & {
@@ -25,17 +25,18 @@ const DRAIN_MS_MAX = 60_000;
 const DRAIN_QUIET_MS = 500;
 const DRAIN_LOOK_MS = 50;
 
-type Isolated = { readonly runner: Runner; readonly listener: Listener };
+type Isolated = { readonly runner: Runner & TaskRunner; readonly listener: Listener };
 
-export async function startTrustClasses(options: TrustClassesOptions): Promise<Runner> {
+export async function startTrustClasses(options: TrustClassesOptions): Promise<Runner & TaskRunner> {
   return new TrustClasses(options, await options.startRunner(options));
 }
 
-class TrustClasses implements Runner {
+class TrustClasses implements Runner, TaskRunner {
   readonly #options: TrustClassesOptions;
   readonly #shared: Front;
   readonly #isolated = new Map<string, Promise<Isolated>>();
   readonly #draining = new Set<Promise<void>>();
+  #fenceUntilMs: number | null = null;
   #stopped = false;
 
   constructor(options: TrustClassesOptions, shared: Front) {
@@ -82,6 +83,27 @@ class TrustClasses implements Runner {
   async unload(id: string): Promise<void> {
     await this.#shared.unload(id);
     void this.#drop(id);
+  }
+
+  async task(task: Task): Promise<TaskEnd> {
+    if (task.isolation !== "process") return this.#shared.task(task);
+    const { runner } = await this.#own(task.id);
+    try {
+      if (this.#fenceUntilMs !== null) runner.fence(this.#fenceUntilMs);
+      return await runner.task(task);
+    } finally {
+      void this.#drop(task.id);
+    }
+  }
+
+  async stopTask(id: string): Promise<void> {
+    await ((await this.#isolated.get(id)?.catch(() => null))?.runner ?? this.#shared).stopTask(id);
+  }
+
+  fence(untilMs: number): void {
+    this.#fenceUntilMs = untilMs;
+    this.#shared.fence(untilMs);
+    for (const isolated of this.#isolated.values()) isolated.then(({ runner }) => runner.fence(untilMs), () => {});
   }
 
   async usage(): Promise<Record<string, Usage>> {

@@ -24,7 +24,7 @@ test("parseManifest() fills in every default of a service", () => {
     manifest: {
       name: "hello", kind: "service", entry: "assembly/index.ts", assets: null, component: null, build: [], memoryMib: 64, cpuMillis: 100, concurrency: 16, replicas: 1,
       isolation: "shared", reuse: false, outgoing: [], limits: {}, depositAmount: 1_000_000_000n, rateMax: 0n, environment: {},
-      healthPath: null, rollout: { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 }, placement: { regions: [], operators: [], labels: [] }, scale: null,
+      healthPath: null, rollout: { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 }, task: { arguments: [], stdin: "", attempts: 1, backOffSeconds: 10 }, placement: { regions: [], operators: [], labels: [] }, scale: null,
     },
   });
 });
@@ -86,9 +86,14 @@ one = 1"""
       isolation: "process", reuse: true,
       outgoing: [{ scheme: "http", host: "10.0.0.1", port: 8080 }, { scheme: "https", host: "api.example.com", port: 443 }],
       limits: { fuelPerCallMax: 1_000_000, requestBodyBytesMax: 2_097_152 }, depositAmount: 1n, rateMax: 5_000n, environment: { A: "one = 1", B: "two" },
-      healthPath: "/healthz", rollout: { weight: 100, healthySeconds: 30, deadlineSeconds: 600, failuresMax: 1 }, placement: { regions: ["eu"], operators: [], labels: ["gpu", "ssd"] }, scale: null,
+      healthPath: "/healthz", rollout: { weight: 100, healthySeconds: 30, deadlineSeconds: 600, failuresMax: 1 }, task: { arguments: [], stdin: "", attempts: 1, backOffSeconds: 10 }, placement: { regions: ["eu"], operators: [], labels: ["gpu", "ssd"] }, scale: null,
     },
   });
+});
+
+test("parseManifest() reads what a task is given, and how often it may fail", () => {
+  const read = parseManifest('name = "job"\nkind = "task"\n[task]\narguments = ["-n", ""]\nstdin = "one\\n"\nattempts = 100\nback_off_seconds = 3600\n', "godwit.toml");
+  assert.deepEqual(read.ok && read.manifest.task, { arguments: ["-n", ""], stdin: "one\n", attempts: 100, backOffSeconds: 3_600 });
 });
 
 const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
@@ -107,6 +112,10 @@ const REFUSED: readonly [what: string, text: string, expected: string[]][] = [
   ["a build of numbers", `${SERVICE}component = "x.wasm"\nbuild = [1]`, ["build_invalid 4:9"]],
   ["a table where text is due", `${SERVICE}[entry]\na = 1\n`, ["type_wrong 3:2"]],
   ["text where a table is due", `${SERVICE}resources = "many"\n`, ["type_wrong 3:13"]],
+  ["a service with a [task]", `${SERVICE}[task]\nattempts = 2\n`, ["choice_unknown 3:2"]],
+  ["a task that is never tried", 'name = "job"\nkind = "task"\n[task]\nattempts = 0\nback_off_seconds = 3601\n', ["value_out_of_range 4:12", "value_out_of_range 5:20"]],
+  ["arguments that are no texts", 'name = "job"\nkind = "task"\n[task]\narguments = [1]\n', ["type_wrong 4:13"]],
+  ["arguments beyond a configuration", `name = "job"\nkind = "task"\n[task]\narguments = ["${"x".repeat(33_000)}"]\n`, ["value_out_of_range 4:13"]],
   ["a list of tables", `${SERVICE}[[resources]]\n`, ["type_wrong 3:3"]],
   ["a number in quotes", `${SERVICE}[resources]\nreplicas = "2"\n`, ["type_wrong 4:12"]],
   ["half a replica", `${SERVICE}[resources]\nreplicas = 1.5\n`, ["type_wrong 4:12"]],

@@ -49,6 +49,8 @@ export type Manifest = {
   readonly healthPath: string | null;
   /** How a new version takes the place of the one that serves. */
   readonly rollout: { readonly weight: number; readonly healthySeconds: number; readonly deadlineSeconds: number; readonly failuresMax: number };
+  /** What a task is given, and how often it may fail: after each failure it waits twice as long. */
+  readonly task: { readonly arguments: readonly string[]; readonly stdin: string; readonly attempts: number; readonly backOffSeconds: number };
   /** Where it may run; an empty list allows all. */
   readonly placement: { readonly regions: readonly string[]; readonly operators: readonly string[]; readonly labels: readonly string[] };
 };
@@ -213,16 +215,35 @@ const words = (valid: RegExp, what: string): Field<readonly string[]> => ({
 });
 const placeWords: Field<readonly string[]> = words(/^[a-z0-9][a-z0-9.-]{0,31}$/, "words of a to z, 0 to 9, dots and hyphens");
 const operatorNames: Field<readonly string[]> = words(/^gw1[02-9ac-hj-np-z]{38}$/, "addresses of accounts, gw1…");
+/** As the chain has them: ledger/limits.ts. */
+const TASK_ATTEMPTS_MAX = 100;
+const TASK_BACK_OFF_SECONDS_MAX = 3_600;
+/** With the environment within what one configuration may have. */
+const TASK_INPUT_CHARACTERS_MAX = 32 * 1024;
+const ARGUMENTS_MAX = 256;
+const taskArguments: Field<readonly string[]> = {
+  expected: `a list of at most ${ARGUMENTS_MAX} texts without the character 0, ${TASK_INPUT_CHARACTERS_MAX} characters together`,
+  read(value) {
+    if (!Array.isArray(value)) return { code: "type_wrong" };
+    const found = value.filter((item) => typeof item === "string");
+    if (found.length < value.length) return { code: "type_wrong" };
+    const isGood = found.length <= ARGUMENTS_MAX && found.every((item) => !item.includes("\0")) && found.reduce((sum, { length }) => sum + length, 0) <= TASK_INPUT_CHARACTERS_MAX;
+    return isGood ? { value: found } : { code: "value_out_of_range" };
+  },
+};
+const taskStdin: Field<string> = { expected: `text of at most ${TASK_INPUT_CHARACTERS_MAX} characters`, read: (value) => ofText(value, ({ length }) => length <= TASK_INPUT_CHARACTERS_MAX, "value_out_of_range") };
+const TASK_DEFAULT: Manifest["task"] = { arguments: [], stdin: "", attempts: 1, backOffSeconds: 10 };
 const ROLLOUT_DEFAULT: Manifest["rollout"] = { weight: 1000, healthySeconds: 10, deadlineSeconds: 300, failuresMax: 2 };
 
 /** Every table and its keys, for the check that nothing is misspelt. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment", "health", "rollout", "placement", "scale"],
+  "": ["name", "kind", "entry", "assets", "component", "build", "outgoing", "resources", "limits", "budget", "environment", "health", "rollout", "task", "placement", "scale"],
   resources: ["memory_mib", "cpu_millis", "concurrency", "replicas", "isolation", "reuse"],
   limits: Object.keys(LIMIT_KEYS),
   budget: ["deposit", "rate_max_per_hour"],
   health: ["path"],
   rollout: ["weight", "healthy_seconds", "deadline_seconds", "failures"],
+  task: ["arguments", "stdin", "attempts", "back_off_seconds"],
   placement: ["regions", "operators", "labels"],
   scale: ["min", "max", "cpu_percent", "concurrency", "requests_per_second", "rate_max_per_hour"],
 };
@@ -303,9 +324,20 @@ function readFields(reader: Reader): Manifest {
     environment: reader.environment(),
     healthPath: reader.optional<string, string | null>("health.path", healthPath, null),
     rollout: rolloutOf(reader),
+    task: taskOf(reader, kindRead),
     placement: {
       regions: reader.optional("placement.regions", placeWords, []), operators: reader.optional("placement.operators", operatorNames, []), labels: reader.optional("placement.labels", placeWords, []),
     },
+  };
+}
+
+function taskOf(reader: Reader, kindRead: Manifest["kind"]): Manifest["task"] {
+  if (kindRead !== "task" && reader.has("task")) reader.refuse("task", "choice_unknown", 'kind = "task"', "a service has no [task]");
+  return {
+    arguments: reader.optional("task.arguments", taskArguments, TASK_DEFAULT.arguments),
+    stdin: reader.optional("task.stdin", taskStdin, TASK_DEFAULT.stdin),
+    attempts: reader.optional("task.attempts", whole(1, TASK_ATTEMPTS_MAX, "runs that may fail"), TASK_DEFAULT.attempts),
+    backOffSeconds: reader.optional("task.back_off_seconds", whole(1, TASK_BACK_OFF_SECONDS_MAX, "seconds"), TASK_DEFAULT.backOffSeconds),
   };
 }
 

@@ -22,7 +22,7 @@ import { SUSPICIONS_PER_BLOCK_MAX, UP_ACKNOWLEDGEMENTS_MAX } from "#chain/consta
 import { publicKeyOf } from "#chain/crypto.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { type HostEffect, type HostEvent, type HostState, type HostedLease, newHost, stepHost } from "#chain/liveness/host.ts";
-import { VOID_MS } from "#chain/liveness/rules.ts";
+import { FENCE_MS, VOID_MS } from "#chain/liveness/rules.ts";
 import { downOf } from "#chain/liveness/verdict.ts";
 import { type LivenessView, competentSets } from "#chain/liveness/witnesses.ts";
 import { type WitnessEffect, type WitnessEvent, type WitnessState, newWitness, step, suspects } from "#chain/liveness/witness.ts";
@@ -41,6 +41,8 @@ export type NodeMachine = {
   /** Witnesses enough say that this boot lives: for `up`, each sealed. */
   readonly onAcknowledged: (acknowledgements: readonly Uint8Array[]) => void;
   readonly onLease: (effect: Extract<HostEffect, { kind: "start" | "stop" }>) => void;
+  /** Until when tasks may run (L13), in ms of the computer's monotonic clock: for who must know it even while this process is stopped. */
+  readonly onFence?: (untilMs: number) => void;
   /** Another machine has this one's key: it stops everything (L14). */
   readonly onHalt: (code: "machine_key_in_use") => void;
 };
@@ -299,7 +301,10 @@ export class Beats {
   #stepHost(event: HostEvent): void {
     const { machine, chainId, transport } = this.#parts;
     if (this.#host === null || machine === null || this.#isStopped) return;
-    for (const effect of stepHost(this.#host, event)[1]) {
+    const clearMs = this.#host.clearMs;
+    const effects = stepHost(this.#host, event)[1];
+    if (this.#host.clearMs !== null && this.#host.clearMs !== clearMs) machine.onFence?.(this.#onComputersClock(this.#host.clearMs + BigInt(FENCE_MS)));
+    for (const effect of effects) {
       switch (effect.kind) {
         case "beat": {
           const beat = signBeat(chainId, effect.beat, machine.seed);
@@ -317,6 +322,12 @@ export class Beats {
         default: effect satisfies never;
       }
     }
+  }
+
+  /** A moment of this node's clock on that of the computer, which is read first: a stop in between makes it earlier, never later. */
+  #onComputersClock(atMs: bigint): number {
+    const computersMs = process.hrtime.bigint() / 1_000_000n;
+    return Number(computersMs + (atMs - this.#nowMs()));
   }
 
   /** Of this epoch's set first; a transaction has no room for two. */

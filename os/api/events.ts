@@ -9,6 +9,7 @@ import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { addressText } from "#chain/codec/address.ts";
 import { decodeBlock } from "#chain/codec/schema.ts";
+import { EXITED } from "#chain/codec/taskOperations.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
 import type { BlockRecord } from "#chain/node/chainNode.ts";
 import { type Hex, address, fromHex, hex } from "#chain/types.ts";
@@ -136,7 +137,7 @@ function rowOf(context: Context, block: BlockRecord, { timeMs, moneySecond }: { 
     kind: event.kind === "opened" ? "ready" : event.kind === "machine" ? event.state : event.kind,
     transaction: txid === undefined ? null : hex(txid), deployment: id === null ? null : hex(id), name: id === null ? null : nameOf(context, event, id),
     lease: fieldOf<number>(event, "index"), machine: machine === null ? null : addressText(address(machine)),
-    cause: fieldOf<string>(event, "cause") ?? fieldOf<string>(event, "why") ?? fieldOf<string>(event, "reason"), details,
+    cause: fieldOf<string>(event, "cause") ?? fieldOf<string>(event, "why") ?? (event.kind === "taskEnded" ? (event.reason === EXITED ? `exit code ${event.exitCode}` : event.reason) : null), details,
   };
 }
 

@@ -3,7 +3,7 @@
  *
  * A client that reads slower than the log grows loses lines, not the machine its memory: above LOG_FOLLOWER_BYTES_MAX unsent
  * bytes lines are left out and a line of the stream `system` says how many. A deployment that is closed, by its owner's word in a
- * final block, still has its last requests to answer: its stream ends with `event: end` once nothing was written for LOG_QUIET_MS.
+ * final block, or a task that has ended, still has its last requests to answer: its stream ends with `event: end` once nothing was written for LOG_QUIET_MS.
  */
 import type { ServerResponse } from "node:http";
 import { type Hex, address, fromHex, hex } from "#chain/types.ts";
@@ -73,7 +73,8 @@ async function follow({ logs, node }: Context, id: Hex, first: readonly LogLine[
     quiet = setTimeout(stop, LOG_QUIET_MS);
   };
   const look = (): void => {
-    if (quiet !== undefined || (node.view().deployment(address(fromHex(id)))?.state ?? "closing") !== "closing") return;
+    const state = node.view().deployment(address(fromHex(id)))?.state ?? "closing";
+    if (quiet !== undefined || (state !== "closing" && state !== "ended")) return;
     waitForQuiet();
     last = setTimeout(stop, LOG_LAST_LINES_MS_MAX);
   };

@@ -127,7 +127,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   }),
   Event: object({
     cursor: { ...text, description: "`after` this one." }, height: number, block: { ...hexOf(32), description: "The id of the final block from which it follows: whoever executes it finds the same." }, timeMs: decimal, second: decimal,
-    kind: { ...text, description: "placed, ready, failed, ended, moving, draining, updated, promoted, rolledBack, health, up, down, closed, …" },
+    kind: { ...text, description: "placed, ready, failed, ended, moving, draining, updated, promoted, rolledBack, health, taskEnded, up, down, closed, …" },
     transaction: { ...textOrNull, pattern: "^[0-9a-f]{64}$", description: "The one that did it; null: the block itself (placement, what was due, silence)." },
     deployment: { ...textOrNull, pattern: "^[0-9a-f]{40}$" }, name: { ...textOrNull, description: "The deployment's, as long as the ledger knows it." },
     lease: { type: ["integer", "null"], minimum: 0 }, machine: addressOrNull, cause: textOrNull, details: { ...open, description: "The ledger's own words." },

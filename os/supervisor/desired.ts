@@ -27,7 +27,10 @@ export function readDesired(view: LedgerView, machine: Address, zone: string, { 
   return {
     isRegistered: registered !== null,
     bootId: registered === null || registered.state === "down" ? null : hex(registered.bootId),
-    deployments: [...held.values()].flatMap(({ deployment, leases }) => revisionsHere(deployment, leases, zone, view.namesTo(deployment.id), scalingHere(view.scaling(deployment.id), deployment))),
+    deployments: [...held.values()].flatMap(({ deployment, leases }) => {
+      const task = view.task(deployment.id);
+      return task === null ? revisionsHere(deployment, leases, zone, view.namesTo(deployment.id), scalingHere(view.scaling(deployment.id), deployment)) : [{ ...deploymentHere(deployment, deployment, leases, hex(deployment.id), [], null), task: { run: task.runs } }];
+    }),
     named, kept,
   };
 }

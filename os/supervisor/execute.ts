@@ -4,6 +4,7 @@
  * Errors are sorted here: what is the component's own fault is an outcome (`refused`), so that the next plan says `failed`; all
  * else is thrown and tried again later. Nothing is deleted because of an error.
  */
+import { TASK_REASON_BYTES_MAX } from "#chain/codec/taskOperations.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type Hex, address, fromHex } from "#chain/types.ts";
 import { CONCURRENCY_MAX, CPU_WEIGHT_MAX, LIMITS_DEFAULT, LIMITS_MAX, type Limits } from "#sandbox/limits.ts";
@@ -11,7 +12,8 @@ import type { Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import { SETTINGS_DEFAULT, type Settings, settingsFor } from "../configuration.ts";
 import { codeOf, messageOf } from "../error.ts";
-import { type Action, type Route, deploymentOf } from "./plan.ts";
+import type { Tasks } from "../tasks.ts";
+import { type Action, type DeploymentHere, type Route, deploymentOf } from "./plan.ts";
 
 const CAUSE_BYTES_MAX = 64;
 const MIB = 1024 * 1024;
@@ -23,6 +25,7 @@ export type Hands = {
   readonly submit: (operation: Operation) => Promise<void>;
   readonly blobs: Pick<BlobStore, "compile" | "read" | "drop" | "forgetCompiled">;
   readonly runner: Pick<Runner, "load" | "unload">;
+  readonly tasks: Pick<Tasks, "begin" | "stop" | "refuse">;
   /** Brings bytes from another machine. */
   readonly fetch: (digest: Hex) => Promise<void>;
   /** A line in the log of a deployment, for its tenant. */
@@ -77,6 +80,15 @@ export async function execute(action: Action, hands: Hands): Promise<Outcome> {
     case "unload":
       await hands.runner.unload(action.id);
       return { kind: "unloaded", id: action.id };
+    case "startTask":
+      await startTask(action.deployment, action.run, hands);
+      return DONE;
+    case "stopTask":
+      await hands.tasks.stop(action.id);
+      return DONE;
+    case "sendEnded":
+      await hands.submit({ kind: "taskEnded", deploymentId: address(fromHex(action.id)), run: action.run, exitCode: action.end.exitCode, reason: action.end.reason.slice(0, TASK_REASON_BYTES_MAX) });
+      return DONE;
     case "drop":
       await hands.blobs.drop(action.digest);
       return DONE;
@@ -104,6 +116,25 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
     if (!LOAD_REFUSALS.has(code)) throw error;
     hands.tell(deploymentOf(id), `Cannot start: ${messageOf(error)} (${code})`);
     return { kind: "refused", id, component, cause: code };
+  }
+}
+
+/** Begins a run; how it ends is told later. */
+async function startTask(deployment: DeploymentHere, run: number, hands: Hands): Promise<void> {
+  const { id, component, configuration, owner, memoryMib, cpuMillis, isolation } = deployment;
+  try {
+    const compiled = await hands.blobs.compile(component);
+    const { environment, outgoing, limits, input } = configuration === null ? SETTINGS_DEFAULT : settingsFor(await hands.blobs.read(configuration), fromHex(owner));
+    hands.tell(id, `Run ${run} begins: ${memoryMib} MiB`);
+    hands.tasks.begin(id, run, {
+      id, compiled, environment, outgoing, isolation, cpuWeight: atMost(cpuMillis, CPU_WEIGHT_MAX), arguments: input?.arguments ?? [], stdin: input?.stdin ?? new Uint8Array(0),
+      limits: { ...limits, memoryBytesMax: atMost(memoryMib * MIB, LIMITS_MAX.memoryBytesMax) },
+    });
+  } catch (error) {
+    const code = codeOf(error);
+    if (!LOAD_REFUSALS.has(code)) throw error;
+    hands.tell(id, `Cannot start: ${messageOf(error)} (${code})`);
+    hands.tasks.refuse(id, run, code);
   }
 }
 

@@ -17,7 +17,7 @@ const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: 
 
 type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; stale: Set<Hex>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
 const world = (changes: Partial<World> = {}): World => ({ health: new Map(), mayComeUp: true, blobs: new Map(), routes: new Map(), stale: new Set(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
-const observed = (of: World): Observed => ({ bootId: BOOT, ...of });
+const observed = (of: World): Observed => ({ bootId: BOOT, tasks: new Map(), mayRun: new Set(), ...of });
 const blob = (state: Blob["state"], expiresAtMs = LATER): Blob => ({ state, expiresAtMs });
 const kinds = (actions: readonly Action[]): string[] => actions.map((action) => action.key);
 const keysFor = (want: Desired, have: Partial<World>, nowMs = NOW): string[] => kinds(plan(want, observed(world(have)), nowMs).actions);
@@ -190,6 +190,8 @@ function carryOut(actions: readonly Action[], want: Desired, have: World): Desir
       case "sendReady": lease(action.id, action.index, (l) => [{ ...l, stage: "ready" }]); break;
       case "sendHealth": lease(action.id, action.index, (l) => [{ ...l, isHealthy: action.cause === null }]); break;
       case "sendFailed": lease(action.id, action.index, () => []); break;
+      case "startTask": case "stopTask": case "sendEnded": assert.fail("none of these is a task");
+      // oxlint-disable-next-line no-fallthrough
       default: action satisfies never;
     }
   }

@@ -17,6 +17,7 @@ import assert from "node:assert";
 import type { Hex } from "#chain/types.ts";
 import { type FoundLoad, type KnownLoad, type ScalingAction, type ScalingHere, UNKNOWN_LOAD, tellOfLoad } from "./planScaling.ts";
 import { FETCH_ATTEMPTS_MAX, FETCH_UNANSWERED_MS_MAX, KEEPS_AT_ONCE_MAX } from "../limits.ts";
+import { type TaskAction, type TaskRun, planTask, planTaskStops } from "./planTask.ts";
 
 export type Lease = {
   readonly index: number;
@@ -50,6 +51,8 @@ export type DeploymentHere = {
   readonly leases: readonly Lease[];
   /** null, or left out: it does not scale by itself. */
   readonly scaling?: ScalingHere | null;
+  /** What runs to an end (planTask.ts): the run that the ledger counts, and what one may take; left out: a service. */
+  readonly task?: { readonly run: number };
 };
 export type Desired = {
   /** False until the operator's registration is final: a stranger's `up` would not be taken. */
@@ -105,6 +108,9 @@ export type Observed = {
   readonly health: ReadonlyMap<Hex, string | null>;
   /** By route, what those have to do that scale by themselves. */
   readonly load?: ReadonlyMap<Hex, FoundLoad>;
+  /** Runs of tasks that were begun here, and the tasks that the fence lets run. */
+  readonly tasks: ReadonlyMap<Hex, TaskRun>;
+  readonly mayRun: ReadonlySet<Hex>;
   readonly underWay: ReadonlySet<string>;
   readonly failures: ReadonlyMap<string, Failure>;
 };
@@ -119,6 +125,7 @@ export type Action =
   | { readonly kind: "sendReady"; readonly key: string; readonly id: Hex; readonly index: number; readonly rate: bigint }
   | { readonly kind: "sendFailed"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string }
   | { readonly kind: "sendHealth"; readonly key: string; readonly id: Hex; readonly index: number; readonly cause: string | null }
+  | TaskAction
   | { readonly kind: "drop"; readonly key: string; readonly digest: Hex }
   | ScalingAction;
 export type Plan = {
@@ -135,6 +142,7 @@ export function plan(desired: Desired, observed: Observed, nowMs: number): Plan 
   const wanted: Action[] = [
     ...planUp(desired, observed),
     ...planUnload(desired, observed),
+    ...planTaskStops(desired, observed),
     ...deployments.flatMap((deployment) => planDeployment(deployment, desired.bootId === observed.bootId, observed, holders, nowMs)),
     ...planKeep(desired, observed, nowMs),
   ];
@@ -186,6 +194,7 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
   if (blob?.state === "present") return [{ kind: "compile", key: `compile/${component}`, digest: component }, ...missing];
   if (missing.length > 0 || blob?.state !== "compiled") return missing;
 
+  if (deployment.task !== undefined) return bootRegistered ? planTask(deployment, observed) : [];
   const instantiation = observed.refused.get(id);
   if (instantiation?.component === component) return refused(instantiation.cause);
   const loaded = observed.routes.get(id);

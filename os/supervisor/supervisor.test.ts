@@ -18,6 +18,9 @@ const deployment: DeploymentHere = {
   leases: [{ index: 0, stage: "placed", rate: 7n, revision: 1, isHealthy: true }],
 };
 
+/** None of these is a task. */
+const NO_TASKS: Hands["tasks"] = { begin: () => assert.fail("a task"), stop: async () => {}, refuse: () => {} };
+
 type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null }; compiles: Hands["blobs"]["compile"]; supervisor: Supervisor };
 
 function stage(t: TestContext): Stage {
@@ -33,6 +36,7 @@ function stage(t: TestContext): Stage {
       if (operation.kind !== "ready") return;
       it.desired = { ...it.desired, deployments: it.desired.deployments.map((d) => ({ ...d, leases: d.leases.map((l) => ({ ...l, stage: "ready" as const })) })) };
     },
+    tasks: NO_TASKS,
     fetch: async () => { throw new AgentError("blob_missing", "nowhere"); },
     tell: (_id, line) => void it.told.push(line),
     blobs: { compile: (digest) => it.compiles(digest), read: async () => new Uint8Array(0), drop: async (digest) => void it.blobs.delete(digest), forgetCompiled: () => {} },
@@ -44,7 +48,7 @@ function stage(t: TestContext): Stage {
       unload: async () => {},
     },
   };
-  const supervisor = new Supervisor({ hands, bootId: BOOT, mayComeUp: () => true, desired: () => it.desired, blobs: () => it.blobs, now: () => Date.now(), onFailure: (action, code) => void it.failures.push(`${action.key} ${code}`) });
+  const supervisor = new Supervisor({ hands, bootId: BOOT, mayComeUp: () => true, tasks: () => ({ tasks: new Map(), mayRun: new Set() }), desired: () => it.desired, blobs: () => it.blobs, now: () => Date.now(), onFailure: (action, code) => void it.failures.push(`${action.key} ${code}`) });
   return Object.assign(it, { supervisor });
 }
 const settle = async (): Promise<void> => {
@@ -127,8 +131,8 @@ test("stop() waits for what is under way, begins nothing more, and does not wait
   const it = stage(t);
   const { promise, resolve } = Promise.withResolvers<void>();
   const slow = new Supervisor({
-    hands: { up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: () => promise, tell: () => {}, blobs: { compile: async () => assert.fail("nothing more"), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} }, runner: { load: async () => {}, unload: async () => {} } },
-    bootId: BOOT, mayComeUp: () => true, desired: () => it.desired, blobs: () => new Map(), now: () => Date.now(),
+    hands: { up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: () => promise, tell: () => {}, blobs: { compile: async () => assert.fail("nothing more"), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} }, runner: { load: async () => {}, unload: async () => {} }, tasks: NO_TASKS },
+    bootId: BOOT, mayComeUp: () => true, tasks: () => ({ tasks: new Map(), mayRun: new Set() }), desired: () => it.desired, blobs: () => new Map(), now: () => Date.now(),
   });
   slow.reconcile();
   let over = false;
@@ -147,7 +151,7 @@ test("stop() waits for what is under way, begins nothing more, and does not wait
 test("a route is loaded with the summed limits of its replicas, capped by what one route can have", async () => {
   const loads: Deployment[] = [];
   const hands: Hands = {
-    up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: async () => {}, tell: () => {}, runner: { load: async (loaded: Deployment) => void loads.push(loaded), unload: async () => {} },
+    up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async () => {}, fetch: async () => {}, tell: () => {}, runner: { load: async (loaded: Deployment) => void loads.push(loaded), unload: async () => {} }, tasks: NO_TASKS,
     blobs: { compile: async (digest: Hex) => ({ digest, path: "p", cached: true }), read: async () => new Uint8Array(0), drop: async () => {}, forgetCompiled: () => {} },
   };
   const leases = Array.from({ length: 3 }, (_, index) => ({ index, stage: "ready" as const, rate: 1n, revision: 1, isHealthy: true }));

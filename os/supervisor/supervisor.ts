@@ -19,6 +19,8 @@ export type SupervisorOptions = {
   readonly blobs: () => ReadonlyMap<Hex, Blob>;
   /** What routes have to do that scale by themselves (loads.ts). */
   readonly load?: () => ReadonlyMap<Hex, FoundLoad>;
+  /** What runs to an end here. */
+  readonly tasks: () => Pick<Observed, "tasks" | "mayRun">;
   readonly now: () => number;
   /** Witnesses enough have said that this boot lives, or it is its own. */
   readonly mayComeUp: () => boolean;
@@ -110,7 +112,7 @@ export class Supervisor {
     return {
       bootId: this.#options.bootId, mayComeUp: this.#options.mayComeUp(), blobs: this.#options.blobs(), routes: this.#routes, stale: this.#stale, refused: this.#refused, health: this.#health,
       load: this.#options.load?.() ?? NOTHING,
-      underWay: new Set(this.#underWay.keys()), failures: this.#failures,
+      ...this.#options.tasks(), underWay: new Set(this.#underWay.keys()), failures: this.#failures,
     };
   }
 

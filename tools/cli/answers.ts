@@ -127,6 +127,8 @@ export type Deployment = {
   readonly constraints: Constraints;
   /** How it scales by itself; null: it does not. */
   readonly scaling: Scaling | null;
+  /** null: a service. */
+  readonly task: TaskAnswer | null;
 };
 export type Scaling = {
   readonly min: number;
@@ -139,6 +141,19 @@ export type Scaling = {
   readonly load: string;
   /** Money second of the next step. */
   readonly due: bigint | null;
+};
+export type TaskAnswer = {
+  /** placing, running, resting or ended. */
+  readonly phase: string;
+  /** Money second since which it runs, until which it rests, or in which it ended. */
+  readonly at: bigint | null;
+  readonly runs: number;
+  readonly failures: number;
+  readonly losses: number;
+  readonly attemptsMax: number;
+  readonly exitCode: number | null;
+  /** exit: it ended by itself; else what ended it. */
+  readonly reason: string | null;
 };
 export type ConfigurationAnswer = {
   readonly environment: Readonly<Record<string, string>>;
@@ -292,6 +307,7 @@ export const readDeployment: Reader<Deployment> = object<Deployment>({
   leases: listOf(readLease), configuration: orNull(text), rateMax: orElse(u64, 0n), revision: orElse(count, 1), rollout: orNull(readRollout), history: orElse(listOf(object<Version>(VERSION)), []), rolledBack: orNull(text),
   constraints: orElse(object<Constraints>({ regions: listOf(text), operators: listOf(text), labels: listOf(text) }), { regions: [], operators: [], labels: [] }),
   scaling: orNull(object<Scaling>({ min: count, max: count, metric: text, target: count, rateMax: u64, load: text, due: orNull(u64) })),
+  task: orNull(object<TaskAnswer>({ phase: text, at: orNull(u64), runs: count, failures: count, losses: count, attemptsMax: count, exitCode: orNull(count), reason: orNull(text) })),
 });
 export const readConfiguration: Reader<ConfigurationAnswer> = object<ConfigurationAnswer>({ environment: recordOf(text), limits: recordOf(count), outgoing: listOf(text), reuse: flag });
 export const readBill: Reader<Bill> = object<Bill>({

@@ -128,7 +128,7 @@ export const appText = (brought: readonly AppBrought[]): string => tableText(bro
 ]);
 
 const runningOf = async ({ client, account }: Session): Promise<Map<string, Deployment>> =>
-  new Map((await client.allDeployments(account.addressText)).filter(({ state }) => state !== "closing").map((deployment) => [deployment.name, deployment]));
+  new Map((await client.allDeployments(account.addressText)).filter(({ state }) => state !== "closing" && state !== "ended").map((deployment) => [deployment.name, deployment]));
 
 /** Refuses when the app of this folder has something running that needs `deployment`. */
 export async function refuseNeeded(session: Session, shell: Shell, { name, owner }: Deployment): Promise<void> {

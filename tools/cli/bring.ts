@@ -7,6 +7,7 @@
 import { parseAddress } from "#chain/codec/address.ts";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
 import { type Address, type Digest, hex } from "#chain/types.ts";
+import type { Settings } from "#os/configuration.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Deployment } from "./answers.ts";
@@ -21,8 +22,8 @@ const POLL_INTERVAL_MS = 100;
 
 /** What a deployment needs of a manifest. */
 export type Wanted = Pick<
-  Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse" | "healthPath" | "rollout" | "placement" | "scale"
->;
+  Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse" | "healthPath" | "rollout" | "placement" | "scale" | "task"
+> & Pick<Settings, "input">;
 export type Digests = { readonly component: Digest; readonly configuration: Digest | null };
 /** What was done: made, updated (a new version), changed (size, number, places), or nothing. */
 export type Brought = { readonly did: "made" | "updated" | "changed" | "nothing"; readonly deployment: Deployment; readonly done: Done | null; /** null: not waited for. */ readonly copies: number | null };
@@ -40,18 +41,18 @@ export function newGate(): Gate {
   };
 }
 
-export const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run); a deployment is a service`);
+export const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run --remote); an app has services`);
 
 export async function upload({ client }: Session, shell: Shell, component: Uint8Array, wanted: Wanted): Promise<Digests> {
   const { name } = wanted;
   if (component.length > LIMITS_DEFAULT.componentBytesMax) throw new CliError("component_too_large", `Cannot deploy ${name}: the component has ${component.length} bytes and ${LIMITS_DEFAULT.componentBytesMax} is the limit`);
   const uploaded = await withProgress(shell, `uploading ${component.length} bytes`, client.uploadComponent(component));
-  if (uploaded.kind === "task") throw taskRefusal(name);
+  if (uploaded.kind !== wanted.kind) throw new CliError(wanted.kind === "task" ? "not_a_task" : "not_a_service", `Cannot deploy ${name}: its manifest says that it is a ${wanted.kind}, and its component is a ${uploaded.kind}`);
   return { component: uploaded.digest, configuration: await client.uploadConfiguration(wanted) };
 }
 
 export const runningOf = async ({ client, account }: Session, name: string): Promise<Deployment | undefined> =>
-  (await client.allDeployments(account.addressText)).find((deployment) => deployment.name === name && deployment.state !== "closing");
+  (await client.allDeployments(account.addressText)).find((deployment) => deployment.name === name && deployment.state !== "closing" && deployment.state !== "ended");
 
 /** Sends what is missing, and waits until it is there: its replicas ready, and its bytes on as many machines as keep them. */
 export async function bring(session: Session, shell: Shell, wanted: Wanted, digests: Digests, timeoutMs: number, gate: Gate, told: Told = {}): Promise<Brought> {
@@ -85,12 +86,13 @@ function makeOperations(wanted: Wanted, digests: Digests, id: Address): Operatio
     cpuMillis: wanted.cpuMillis, concurrency: wanted.concurrency, replicas: wanted.replicas, deposit: wanted.depositAmount, rateMax: wanted.rateMax,
     isolation: wanted.isolation === "process" ? 1 : 0,
   };
+  return [made, ...placementOf(wanted, id), ...(wanted.scale === null ? [] : [autoscaleOperation(id, wanted.scale)])];
+}
+
+/** The rule of where it may be placed, which goes along with what makes it; nothing where there is none. */
+export function placementOf(wanted: Wanted, id: Address): Operation[] {
   const { regions, operators, labels } = wanted.placement;
-  return [
-    made,
-    ...(regions.length + operators.length + labels.length === 0 ? [] : [constrainOperation(wanted, id)]),
-    ...(wanted.scale === null ? [] : [autoscaleOperation(id, wanted.scale)]),
-  ];
+  return regions.length + operators.length + labels.length === 0 ? [] : [constrainOperation(wanted, id)];
 }
 
 const constrainOperation = ({ name, placement: { regions, operators, labels } }: Wanted, deploymentId: Address): Operation => ({

@@ -61,7 +61,7 @@ export class ApiError extends CliError {
   }
 }
 
-export type LogOptions = { readonly follow?: boolean; readonly tail?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void; readonly onEnd?: () => void };
+export type LogOptions = { readonly follow?: boolean; readonly tail?: number; /** Lines after this sequence number. */ readonly after?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void; readonly onEnd?: () => void };
 
 export type EventFilter = { readonly deployment?: string | undefined; readonly machine?: string | undefined; readonly after?: string | undefined; readonly follow?: boolean; readonly signal?: AbortSignal };
 
@@ -203,7 +203,7 @@ export class ApiClient {
    * that it did because the deployment is closed. A reader that is too slow loses lines, and `onSkipped` says how many.
    */
   async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, undefined> {
-    const path = `/v1/deployments/${encodeURIComponent(id)}/logs${query({ follow: options.follow === true ? "true" : undefined, tail: options.tail })}`;
+    const path = `/v1/deployments/${encodeURIComponent(id)}/logs${query({ follow: options.follow === true ? "true" : undefined, tail: options.tail, after: options.after })}`;
     if (options.follow !== true) {
       const page = readPage("lines", readLogLine)(await this.#json({ method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, signal: options.signal }), "answer");
       yield* page.items;

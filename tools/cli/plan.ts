@@ -40,7 +40,7 @@ export type Plan = {
 
 export async function makePlan({ client, account }: Pick<Session, "client" | "account">, wanted: PlanWanted, digest: string): Promise<Plan> {
   const [status, { balance }, machines, deployments] = await Promise.all([client.status(), client.account(account.addressText), client.allMachines(), client.allDeployments(account.addressText)]);
-  const running = deployments.find(({ name, state }) => name === wanted.name && state !== "closing");
+  const running = deployments.find(({ name, state }) => name === wanted.name && state !== "closing" && state !== "ended");
   const seen = forecast(running === undefined ? wanted : { ...wanted, replicas: Math.max(0, wanted.replicas - running.replicas) }, machines, status.head.moneySecond);
   const held = running === undefined ? 0n : running.leases.reduce((sum, { rate }) => sum + rate, 0n);
   const ratePerSecond = held + seen.placed.reduce((sum, { rate }) => sum + rate, 0n);

@@ -10,7 +10,7 @@ const machine = (id: string, over: Partial<Machine> = {}): Machine => ({
 const lease = (state: string, over: Partial<Lease> = {}): Lease => ({ index: 0, state, machine: null, rate: 0n, standbyRate: null, lastEnd: null, revision: 1, unhealthyFrom: null, next: null, last: null, ...over });
 const deployment = (one: Lease, over: Partial<Deployment> = {}): Deployment => ({
   id: "aa", name: "web", owner: "gw1me", component: "sha256:00", state: "active", memoryMib: 256, cpuMillis: 100, concurrency: 1, isolation: "shared", replicas: 1, createdHeight: 1, failure: null, host: "h", url: "u", leases: [one],
-  configuration: null, rateMax: 0n, revision: 1, rollout: null, history: [], rolledBack: null, constraints: { regions: [], operators: [], labels: [] }, scaling: null, ...over,
+  configuration: null, rateMax: 0n, revision: 1, rollout: null, history: [], rolledBack: null, task: null, constraints: { regions: [], operators: [], labels: [] }, scaling: null, ...over,
 });
 const why = (of: Deployment, machines: readonly Machine[] = [machine("a")]): string => reasonsOf(of, machines, 5n)[0]!.why;
 

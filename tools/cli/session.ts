@@ -122,10 +122,11 @@ export async function findDeployment(client: ApiClient, owner: string | undefine
   throw new CliError("deployment_unknown", `There is no deployment "${wanted}"${owner === undefined ? "" : ` of ${owner}`}: see godwit ps`);
 }
 
-/** Of several with one name all but one are closing. */
+/** Of several with one name all but one are closing, or are tasks that have ended: of those the last. */
 async function byName(client: ApiClient, owner: string, name: string): Promise<Deployment | undefined> {
   const named = (await client.allDeployments(owner)).filter((deployment) => deployment.name === name);
-  return named.find(({ state }) => state !== "closing") ?? named[0];
+  const ended = named.filter(({ state }) => state === "ended").toSorted((a, b) => b.createdHeight - a.createdHeight);
+  return named.find(({ state }) => state !== "closing" && state !== "ended") ?? ended[0] ?? named[0];
 }
 
 /** One that begins so is it; with several, nobody knows which was meant. */

@@ -8,14 +8,15 @@ import { hex } from "#chain/types.ts";
 import type { App } from "#workloads/blueprint.ts";
 import type { Bill, Deployment } from "../answers.ts";
 import { ENVIRONMENT_OPTION, appText, buildApp, deployApp, loadApp, planApp } from "../app.ts";
-import { type Wanted, bring, newGate, taskRefusal, upload } from "../bring.ts";
-import { type Command, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell, UsageError } from "../command.ts";
+import { type Wanted, bring, newGate, runningOf, upload } from "../bring.ts";
+import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Options, type Shell, UsageError } from "../command.ts";
 import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { makePlan } from "../plan.ts";
 import { Steps } from "../steps.ts";
 import { WAIT_OPTIONS, waitMs } from "../ready.ts";
 import { openSession } from "../session.ts";
+import { startTask } from "../task.ts";
 import { pairsText, print, warn } from "../table.ts";
 import { runwayText } from "./bill.ts";
 
@@ -47,6 +48,7 @@ export const deploy: Command = {
     const app = await loadApp(input, shell, path, SINGLE_OPTIONS);
     if (app !== null) return runApp(input, shell, app, path, timeoutMs);
     const wanted = await wantedOf(input, shell, path);
+    if (wanted.kind === "task") return deployTask(input, shell, wanted, path);
     await using session = await openSession(input, shell);
     const { component, digest, build } = await loadComponent(path, shell);
     for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
@@ -68,6 +70,20 @@ export const deploy: Command = {
   },
 };
 
+/** It is on its way when this returns; how it ends is the ledger's to say. */
+async function deployTask(input: Input, shell: Shell, manifest: Wanted, path: string): Promise<void> {
+  await using session = await openSession(input, shell);
+  const wanted: Wanted = { ...manifest, input: { arguments: manifest.task.arguments, stdin: new TextEncoder().encode(manifest.task.stdin) } };
+  const running = await runningOf(session, wanted.name);
+  if (running !== undefined) throw new CliError("name_taken", `Cannot run ${wanted.name} again while it has not ended: godwit ps, godwit rm ${wanted.name}`, { id: running.id });
+  const { component } = await loadComponent(path, shell);
+  const digests = await upload(session, shell, component, wanted);
+  const { id, done } = await startTask(session, shell, wanted, digests);
+  print(shell, input.json, { id, name: wanted.name, did: "made", component: `sha256:${hex(digests.component)}`, bytes: component.length, txid: done.txid, height: done.height }, () => pairsText([
+    ["running", `${wanted.name} (${id})`], ["log", `godwit logs -f ${wanted.name}`], ["end", `godwit ps --why ${wanted.name}`],
+  ]));
+}
+
 async function runApp(input: Input, shell: Shell, app: App, folder: string, timeoutMs: number): Promise<void> {
   const built = await buildApp(app, folder, shell);
   await using session = await openSession(input, shell);
@@ -83,7 +99,6 @@ async function runApp(input: Input, shell: Shell, app: App, folder: string, time
 export async function wantedOf(input: Input, shell: Shell, path: string): Promise<Wanted> {
   const overrides = readOverrides(input);
   const wanted: Wanted = { ...(await loadManifest(input.text("manifest"), path, shell)), ...overrides };
-  if (wanted.kind === "task") throw taskRefusal(wanted.name);
   if (wanted.scale !== null && overrides.replicas !== undefined) throw new UsageError("--replicas does not go with [scale]: the ledger says how many there are");
   return wanted;
 }

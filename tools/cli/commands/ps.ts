@@ -1,5 +1,5 @@
 /** `godwit ps`: what runs, where, at which rate. */
-import type { ConfigurationAnswer, Deployment } from "../answers.ts";
+import type { ConfigurationAnswer, Deployment, TaskAnswer } from "../answers.ts";
 import type { ApiClient } from "../client.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
@@ -7,6 +7,7 @@ import { tokensText } from "../money.ts";
 import { reasonsOf } from "../reasons.ts";
 import { openReader, openSession } from "../session.ts";
 import { pairsText, print, tableText } from "../table.ts";
+import { endText } from "../task.ts";
 import { OPTIONS_VERIFY, Verifier } from "../verified.ts";
 
 export const ps: Command = {
@@ -26,13 +27,13 @@ export const ps: Command = {
     print(shell, input.json, rows, () => rows.length === 0 ? "Nothing is deployed" : tableText(rows, [
       { title: "NAME", cell: ({ name }) => name },
       { title: "ID", cell: ({ id }) => id.slice(0, 12) },
-      { title: "READY", cell: (row) => `${count(row, "ready")}/${row.replicas}` },
+      { title: "READY", cell: (row) => (row.task === null ? `${count(row, "ready")}/${row.replicas}` : `run ${row.task.runs}`) },
       { title: "STATE", cell: stateText },
       ...(rows.some(({ scaling }) => scaling !== null) ? [{ title: "SCALES", cell: ({ scaling }: Deployment) => (scaling === null ? "-" : `${scaling.min}-${scaling.max}`) }] : []),
       { title: "MEMORY", align: "right", cell: ({ memoryMib }) => `${memoryMib} MiB` },
       { title: "CPU", align: "right", cell: ({ cpuMillis }) => `${cpuMillis}m` },
       { title: "RATE/H", align: "right", cell: (row) => tokensText(rateOf(row) * 3600n) },
-      { title: "URL", cell: ({ url }) => url },
+      { title: "URL", cell: ({ url, task }) => (task === null ? url : "-") },
       ...(owner === undefined ? [{ title: "OWNER", cell: (row: Deployment) => row.owner }] : []),
     ]));
   },
@@ -99,7 +100,15 @@ const count = (deployment: Deployment, state: string): number => deployment.leas
 /** What all running leases cost together in a second. */
 export const rateOf = (deployment: Deployment): bigint => deployment.leases.reduce((sum, { state, rate, standbyRate }) => (state === "ready" ? sum + (standbyRate ?? rate) : sum), 0n);
 
+/** Of a task: where it is, and how its last run ended. */
+function taskText({ phase, failures, attemptsMax, reason, exitCode }: TaskAnswer): string {
+  const end = endText({ exitCode, reason });
+  if (phase === "ended") return end;
+  return failures === 0 ? phase : `${phase}: ${failures} of ${attemptsMax} failed, ${end}`;
+}
+
 function stateText(deployment: Deployment): string {
+  if (deployment.task !== null && (deployment.state === "active" || deployment.state === "ended")) return taskText(deployment.task);
   if (deployment.state !== "active") return deployment.state;
   if (count(deployment, "ready") >= deployment.replicas) return deployment.leases.every(({ standbyRate }) => standbyRate !== null) ? "standby" : "running";
   if (deployment.failure !== null) return "failed";

@@ -1,5 +1,5 @@
-/** `godwit run`: one task in the sandbox, here, with no chain; its streams and its exit code are this command's. */
-import { type Command, CliError, type Options, UsageError, type Input, type Output } from "../command.ts";
+/** `godwit run`: one task in the sandbox, here, with no chain, or on the grid; its streams and its exit code are this command's. */
+import { type Command, CliError, OPTIONS_ACCOUNT, OPTIONS_API, type Options, UsageError, type Input, type Output } from "../command.ts";
 import { type SandboxSettings, loadComponent, sandboxSettings } from "../component.ts";
 import { chooseEngine, OPTIONS_ENGINE } from "../engine.ts";
 import { sourceLinesOf } from "../symbols.ts";
@@ -14,20 +14,27 @@ export const SANDBOX_OPTIONS: Options = {
 
 export const run: Command = {
   name: "run",
-  summary: "Run a task (any wasi:cli component) in the sandbox, without a chain",
-  usage: ["[options] FILE|DIR [--] [arguments]"],
+  summary: "Run a task (any wasi:cli component) in the sandbox, here or on the grid",
+  usage: ["[options] FILE|DIR [--] [arguments]", "--remote [options] FILE|DIR [--] [arguments]"],
   options: {
     ...SANDBOX_OPTIONS,
     timeout: { type: "string", value: "SECONDS", summary: "the most time it may take" },
     fuel: { type: "string", value: "N", summary: "the most instructions it may use" },
+    remote: { type: "boolean", summary: "on a machine of the grid, for money: deploys it, prints what it writes, and ends with its exit code" },
+    attempts: { type: "string", value: "N", summary: "with --remote: runs that may fail, instead of the manifest's" },
+    deposit: { type: "string", value: "TOKENS", summary: "with --remote: another deposit than the manifest's; what is left of it comes back" },
+    manifest: { type: "string", value: "FILE", summary: "with --remote: the manifest of a component file" },
+    ...OPTIONS_API, ...OPTIONS_ACCOUNT,
   },
   arguments: [1, Number.POSITIVE_INFINITY],
   passThrough: true,
-  details: "A project's manifest holds here, too; options go before it.\nWhat comes after FILE belongs to the program. stdin, stdout, stderr and the exit code are passed on.\nA trap or a limit prints its code and backtrace on stderr and exits 1.",
+  details: "A project's manifest holds here, too; options go before it.\nWhat comes after FILE belongs to the program. stdin, stdout, stderr and the exit code are passed on.\nA trap or a limit prints its code and backtrace on stderr and exits 1.\nOn the grid a task runs at least once: anew elsewhere when its machine is gone,\nand after a failure as often as its manifest says.",
   async run(input, shell) {
     const [path = "", ...args] = input.positionals;
     const limits = limitsOf(input);
     const environment = environmentOf(input);
+    if (input.flag("remote")) return (await import("../remoteRun.ts")).runRemote(input, shell, { environment, limits });
+    refuseWithoutRemote(input);
     const { build, component, digest } = await loadComponent(path, shell);
     const settings: Partial<SandboxSettings> = build === null ? {} : sandboxSettings(build.manifest);
     const { inspect, runTask } = await chooseEngine(input, shell);
@@ -41,6 +48,11 @@ export const run: Command = {
     return result.exitCode;
   },
 };
+
+function refuseWithoutRemote(input: Input): void {
+  const wrong = ["attempts", "deposit", "manifest", "api", "account"].find((option) => input.text(option) !== undefined);
+  if (wrong !== undefined) throw new UsageError(`--${wrong} goes with --remote`);
+}
 
 /** Waits for a slow reader, so that a fast program does not fill the memory. */
 function passOn(output: Output, chunk: Uint8Array): void | Promise<void> {

@@ -1,0 +1,72 @@
+/**
+ * A task on the grid, for `godwit run --remote` and `godwit deploy`: its transaction, and the wait for its end while its lines are printed.
+ *
+ * The lines are those that the machine that is asked has; the end is the ledger's. What is interrupted here goes on there.
+ */
+import { TASK_SECONDS_MAX } from "#chain/ledger/limits.ts";
+import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
+import { hex } from "#chain/types.ts";
+import { LIMITS_TASK_DEFAULT } from "#sandbox/limits.ts";
+import type { Manifest } from "#workloads/manifest.ts";
+import type { Deployment, LogLine, TaskAnswer } from "./answers.ts";
+import { type Digests, type Wanted, placementOf } from "./bring.ts";
+import { CliError, type Shell } from "./command.ts";
+import { pause } from "./pause.ts";
+import { type Done, type Session, send } from "./session.ts";
+
+const POLL_INTERVAL_MS = 150;
+/** Two pages of a poll: what a program writes between two of them beyond that is printed by the next ones. */
+const LOG_PAGES_PER_POLL = 10;
+
+/** What a manifest says of a task, and what it is given. */
+export function wantedTask(manifest: Manifest, given: { readonly arguments?: readonly string[]; readonly stdin?: Uint8Array } = {}): Wanted {
+  const { task } = manifest;
+  return { ...manifest, input: { arguments: given.arguments ?? task.arguments, stdin: given.stdin ?? new TextEncoder().encode(task.stdin) } };
+}
+
+export async function startTask(session: Session, shell: Shell, wanted: Wanted, digests: Digests): Promise<{ readonly id: string; readonly done: Done }> {
+  const { nonce } = await session.client.account(session.account.addressText);
+  const id = deploymentIdOf(session.account.address, nonce, 0);
+  const { name, memoryMib, cpuMillis, depositAmount, rateMax, isolation, limits, task } = wanted;
+  const secondsMax = Math.min(TASK_SECONDS_MAX, Math.ceil((limits.wallTimeMsMax ?? LIMITS_TASK_DEFAULT.wallTimeMsMax) / 1_000));
+  const op: Operation = {
+    kind: "runTask", name, componentDigest: digests.component, configurationDigest: digests.configuration, memoryMib, cpuMillis, deposit: depositAmount, rateMax, isolation: isolation === "process" ? 1 : 0,
+    secondsMax, attemptsMax: task.attempts, backOffSeconds: task.backOffSeconds,
+  };
+  const done = await send(session, shell, [op, ...placementOf(wanted, id)], `running ${name}`);
+  return { id: hex(deploymentIdOf(session.account.address, done.nonce, 0)), done };
+}
+
+/** Resolves when the ledger says that the task has ended, and all that it wrote by then was handed on. */
+export async function followTask({ client }: Session, shell: Shell, id: string, onLine: (line: LogLine) => void, onWaiting: (why: string) => void): Promise<{ readonly deployment: Deployment; readonly task: TaskAnswer }> {
+  let after = 0;
+  let told = "";
+  const printNew = async (): Promise<void> => {
+    for (let pages = 0, count = -1; pages < LOG_PAGES_PER_POLL && count !== 0; pages++) {
+      count = 0;
+      for await (const line of client.logs(id, { after, signal: shell.signal })) {
+        onLine(line);
+        after = line.sequence;
+        count++;
+      }
+    }
+  };
+  for (;;) {
+    const deployment = await client.deployment(id).catch((error: unknown) => {
+      throw shell.signal.aborted ? new CliError("interrupted", `Stopped watching task ${id}: it goes on (godwit logs -f ${id}, godwit rm ${id})`, { id }, error) : error;
+    });
+    const { task, state, leases: [lease] } = deployment;
+    if (task === null) throw new CliError("not_a_task", `Deployment ${id} is a service`);
+    // Read after the state: what was written before the end is there.
+    await printNew();
+    if (task.phase === "ended") return { deployment, task };
+    if (state === "closing") throw new CliError("removed", `Task ${deployment.name} was removed before it ended`, { id });
+    if (state === "dry" || (lease?.state === "waiting" && lease.lastEnd === "unfunded")) throw new CliError("task_unfunded", `The money of task ${deployment.name} ran out: godwit topup ${deployment.name} TOKENS begins it again`, { id });
+    const waits = task.phase === "resting" ? `run ${task.runs} failed (${endText(task)}): the next begins in money second ${task.at}` : lease?.state === "pending" ? "no machine has room for it yet (godwit ps --why)" : "";
+    if (waits !== "" && waits !== told) onWaiting(waits);
+    told = waits;
+    await pause(POLL_INTERVAL_MS, shell.signal).catch(() => {});
+  }
+}
+
+export const endText = ({ exitCode, reason }: Pick<TaskAnswer, "exitCode" | "reason">): string => (reason === null ? "it has not ended" : reason === "exit" ? `exit code ${exitCode}` : reason);
