@@ -15,7 +15,7 @@ const settle = async (): Promise<void> => {
 type Stage = { readonly tasks: Tasks; readonly begun: PromiseWithResolvers<TaskEnd>[]; readonly calls: string[]; readonly lines: string[] };
 function stage(): Stage {
   const begun: PromiseWithResolvers<TaskEnd>[] = [];
-  const [calls, lines]: string[][] = [[], []];
+  const [calls, lines]: [string[], string[]] = [[], []];
   const tasks = new Tasks({
     runner: {
       task: () => {

@@ -112,11 +112,12 @@ test("what is missing or of another kind is refused before anything is signed", 
   assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "manifest_missing" });
   assert.deepEqual(await terminal.errorOf("deploy", join(terminal.home, "nothing.wasm")), { exit: 1, code: "file_missing" });
   assert.deepEqual(await terminal.errorOf("deploy", join(terminal.home, "alone")), { exit: 1, code: "manifest_missing" });
-  write("alone/godwit.toml", 'name = "plain"\nkind = "task"\n');
-  assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "not_a_service" });
   write("large/godwit.toml", 'name = "large"\nkind = "service"\n');
   assert.deepEqual(await terminal.errorOf("deploy", write("large/large.wasm", new Uint8Array(17 * 1024 * 1024))), { exit: 1, code: "component_too_large" });
   assert(machine.requests.every(({ method }) => method === "GET"));
+  write("alone/godwit.toml", 'name = "plain"\nkind = "task"\n');
+  assert.deepEqual(await terminal.errorOf("deploy", file), { exit: 1, code: "not_a_task" });
+  assert.equal(machine.operations.length, 0);
 });
 
 test("an upload that is refused, a deposit that is too small and a replica that fails are each told by their code", async (t) => {

@@ -39,6 +39,7 @@ export async function startTask(session: Session, shell: Shell, wanted: Wanted, 
 
 /** Resolves when the ledger says that the task has ended, and all that it wrote by then was handed on. */
 export async function followTask({ client }: Session, shell: Shell, id: string, onLine: (line: LogLine) => void, onWaiting: (why: string) => void): Promise<{ readonly deployment: Deployment; readonly task: TaskAnswer }> {
+  const { machine: here } = await client.status();
   let after = 0;
   let told = "";
   const printNew = async (): Promise<void> => {
@@ -62,7 +63,8 @@ export async function followTask({ client }: Session, shell: Shell, id: string, 
     if (task.phase === "ended") return { deployment, task };
     if (state === "closing") throw new CliError("removed", `Task ${deployment.name} was removed before it ended`, { id });
     if (state === "dry" || (lease?.state === "waiting" && lease.lastEnd === "unfunded")) throw new CliError("task_unfunded", `The money of task ${deployment.name} ran out: godwit topup ${deployment.name} TOKENS begins it again`, { id });
-    const waits = task.phase === "resting" ? `run ${task.runs} failed (${endText(task)}): the next begins in money second ${task.at}` : lease?.state === "pending" ? "no machine has room for it yet (godwit ps --why)" : "";
+    const isElsewhere = lease?.machine !== undefined && lease.machine !== null && lease.machine !== here;
+    const waits = isElsewhere ? `it runs on ${lease.machine}: what it writes is in the log there` : task.phase === "resting" ? `run ${task.runs} failed (${endText(task)}): the next begins in money second ${task.at}` : lease?.state === "pending" ? "no machine has room for it yet (godwit ps --why)" : "";
     if (waits !== "" && waits !== told) onWaiting(waits);
     told = waits;
     await pause(POLL_INTERVAL_MS, shell.signal).catch(() => {});

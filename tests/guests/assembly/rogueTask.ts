@@ -22,6 +22,7 @@ export function main(args: string[]): i32 {
   else if (what == "random") stdout.write(Math.random().toString());
   else if (what == "date") stdout.write(new Date(Date.now()).toISOString());
   else if (what == "clocks") clocks();
+  else if (what == "tick") tick();
   else return 2;
   return 0;
 }
@@ -41,6 +42,14 @@ function order(): void {
   console.log("two");
   stdout.write("three\n");
   throw new Error("after three");
+}
+
+/** A line every 50 ms, without end. */
+function tick(): void {
+  while (true) {
+    stdout.writeLine("tick");
+    sleep(50);
+  }
 }
 
 /** How many ms a sleep of 20 took by the monotonic clock, and how often of 1,000 readings it went back. */
