@@ -13,7 +13,7 @@ const lease = (stage: Lease["stage"]): Lease => ({ index: 0, stage, rate: 7n, re
 const task = (stage: Lease["stage"], run: number, changes: Partial<DeploymentHere> = {}): DeploymentHere => ({
   id: ID, owner: "9".padStart(40, "0") as Hex, hosts: [], component: COMPONENT, configuration: null, memoryMib: 64, cpuMillis: 100, concurrency: 1, isolation: "shared", leases: [lease(stage)], task: { run }, ...changes,
 });
-const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set([COMPONENT]) });
+const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set([COMPONENT]), kept: new Set() });
 const observed = (tasks: readonly TaskRun[], mayRun: boolean, state: "present" | "compiled" = "compiled"): Observed => ({
   bootId: BOOT, mayComeUp: true, blobs: new Map([[COMPONENT, { state, expiresAtMs: NOW + 1 }]]), routes: new Map(), stale: new Set(), refused: new Map(), health: new Map(),
   tasks: new Map(tasks.map((run) => [ID, run])), mayRun: new Set(mayRun ? [ID] : []), underWay: new Set(), failures: new Map(),

@@ -14,7 +14,7 @@ import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { makePlan } from "../plan.ts";
 import { Steps } from "../steps.ts";
-import { WAIT_OPTIONS, waitMs } from "../ready.ts";
+import { WAIT_OPTIONS, waitForCopies, waitMs } from "../ready.ts";
 import { openSession } from "../session.ts";
 import { startTask } from "../task.ts";
 import { pairsText, print, warn } from "../table.ts";
@@ -79,7 +79,8 @@ async function deployTask(input: Input, shell: Shell, manifest: Wanted, path: st
   const { component } = await loadComponent(path, shell);
   const digests = await upload(session, shell, component, wanted);
   const { id, done } = await startTask(session, shell, wanted, digests);
-  print(shell, input.json, { id, name: wanted.name, did: "made", component: `sha256:${hex(digests.component)}`, bytes: component.length, txid: done.txid, height: done.height }, () => pairsText([
+  const copies = await waitForCopies(session.client, await session.client.deployment(id), shell, waitMs(input));
+  print(shell, input.json, { id, name: wanted.name, did: "made", component: `sha256:${hex(digests.component)}`, bytes: component.length, copies, txid: done.txid, height: done.height }, () => pairsText([
     ["running", `${wanted.name} (${id})`], ["log", `godwit logs -f ${wanted.name}`], ["end", `godwit ps --why ${wanted.name}`],
   ]));
 }
