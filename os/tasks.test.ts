@@ -32,13 +32,13 @@ function stage(): Stage {
     },
     tell: (_id, line) => void lines.push(line), onChange: () => {}, onFailure: () => {},
   });
+  tasks.fenced({ kind: "start", lease: ID });
   return { tasks, begun, calls, lines };
 }
 
 test("the fence is told before a run begins and as long as one goes on, and a stop by it takes effect at once", async () => {
   const { tasks, calls } = stage();
   tasks.fenceUntil(100);
-  tasks.fenced({ kind: "start", lease: ID });
   assert.deepEqual([calls, tasks.mayRun.has(ID)], [[], true]);
   tasks.begin(ID, 1, TASK);
   tasks.fenceUntil(200);
@@ -47,6 +47,8 @@ test("the fence is told before a run begins and as long as one goes on, and a st
   assert.deepEqual([calls.at(-1), tasks.mayRun.has(ID), tasks.runs.has(ID)], ["stop", false, false]);
   await settle();
   assert.equal(tasks.runs.has(ID), false);
+  tasks.begin(ID, 1, TASK);
+  assert.deepEqual([tasks.runs.has(ID), calls.filter((call) => call === "task").length], [false, 1], "nothing begins behind the fence");
 });
 
 test("how a run ended is kept for the ledger; one that was fenced is forgotten, so that it begins again", async () => {

@@ -47,7 +47,9 @@ export class Tasks {
     return this.#mayRun;
   }
 
+  /** Nothing, when the fence has fallen since it was planned. */
   begin(id: Hex, run: number, task: Task): void {
+    if (!this.#mayRun.has(id)) return;
     if (this.#untilMs !== null) this.#options.runner.fence(this.#untilMs);
     const entry: TaskRun = { run, end: null };
     this.#runs.set(id, entry);

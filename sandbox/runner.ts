@@ -151,7 +151,8 @@ class RunnerKeeper implements Front {
   readonly #group: Group | null;
   readonly #loads = new Map<string, Load>();
   readonly #hops = new Map<string, Hop>();
-  readonly #tasks = new Set<string>();
+  /** Those that are wanted, each call by a mark of its own: one that is stopped before it was sent is not sent. */
+  readonly #tasks = new Map<string, symbol>();
   #fenceUntilMs: number | null = null;
   readonly #calls = new Map<number, Call>();
   /** What processes that are gone had counted, as far as it was asked for. */
@@ -277,24 +278,26 @@ class RunnerKeeper implements Front {
 
   async task(task: Task): Promise<TaskEnd> {
     const { id, arguments: given, stdin } = task;
-    const { load, codeSha256 } = await loadOf(deploymentOfTask(task), this.#cacheDirectory);
-    if (this.#stopped) throw stoppedError();
-    this.#vault.allow(load.code, codeSha256);
-    this.#tasks.add(id);
-    const { promise, resolve, reject } = Promise.withResolvers<TaskEnd>();
-    this.#send({ message: { type: "task", call: 0, load, arguments: given, stdin: stdin.toHex() }, ended: resolve, resolve: () => {}, reject });
+    const mark = Symbol(id);
+    this.#tasks.set(id, mark);
     try {
+      const { load, codeSha256 } = await loadOf(deploymentOfTask(task), this.#cacheDirectory);
+      if (this.#stopped) throw stoppedError();
+      if (this.#tasks.get(id) !== mark) return endedBy("stopped", "it was stopped before it began");
+      this.#vault.allow(load.code, codeSha256);
+      const { promise, resolve, reject } = Promise.withResolvers<TaskEnd>();
+      this.#send({ message: { type: "task", call: 0, load, arguments: given, stdin: stdin.toHex() }, ended: resolve, resolve: () => {}, reject });
       return await promise;
     } catch (error) {
       if ((error as SandboxError).code === "artefact_corrupt") await removeEntry(this.#cacheDirectory, task.compiled.digest, engineId());
       throw error;
     } finally {
-      this.#tasks.delete(id);
+      if (this.#tasks.get(id) === mark) this.#tasks.delete(id);
     }
   }
 
   async stopTask(id: string): Promise<void> {
-    if (this.#tasks.has(id)) await this.#call({ type: "stop", call: 0, id });
+    if (this.#tasks.delete(id)) await this.#call({ type: "stop", call: 0, id });
   }
 
   fence(untilMs: number): void {
@@ -305,7 +308,7 @@ class RunnerKeeper implements Front {
   async usage(): Promise<Record<string, Usage>> {
     const latest = await this.#call({ type: "usage", call: 0 });
     const usage: Record<string, Usage> = {};
-    for (const id of [...this.#loads.keys(), ...this.#tasks]) {
+    for (const id of [...this.#loads.keys(), ...this.#tasks.keys()]) {
       const now = latest[id];
       if (now === undefined) continue;
       this.#latest.set(id, now);
@@ -476,7 +479,7 @@ class RunnerKeeper implements Front {
     for (const [number, call] of this.#calls) {
       if (call.message.type !== "task") continue;
       this.#calls.delete(number);
-      call.ended?.({ exitCode: EXIT_CODE_ABORTED, code: "runner_gone", message: "the runner ended", fuel: 0, cpuNs: 0, wallMs: 0 });
+      call.ended?.(endedBy("runner_gone", "the runner ended"));
     }
     const early = !this.#started || performance.now() - this.#processSinceMs < STARTED_WELL_MS;
     const failed = this.#started ? null : this.#onFailed;
@@ -545,6 +548,7 @@ class RunnerKeeper implements Front {
 
 /** A new process is told all of what these tell. */
 const KEPT: ReadonlySet<ToRunner["type"]> = new Set(["hop", "identity", "peers", "elsewhere"] as const);
+const endedBy = (code: string, message: string): TaskEnd => ({ exitCode: EXIT_CODE_ABORTED, code, message, fuel: 0, cpuNs: 0, wallMs: 0 });
 const taskEndOf = ({ type: _type, call: _call, ...end }: Extract<FromRunner, { type: "ended" }>): TaskEnd => end;
 const hopMessage = ({ id, hosts, requestsMax }: Hop): ToRunner => ({ type: "hop", call: 0, id, hosts, requestsMax });
 
