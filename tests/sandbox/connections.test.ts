@@ -45,6 +45,34 @@ test("a head must be complete in time, and a connection without a request goes: 
   assert.equal((await get("/")).status, 200);
 });
 
+test("a client that asks much and reads late gets every answer, whole and in order", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, port, runner } = await serving(t, cache.directory);
+  await load("a", "rogue");
+  const late = await client(t, port);
+  late.socket.pause();
+  // More than the kernel keeps for both ends, in answers that are small each.
+  const bytes = Array.from({ length: 5_000 }, (_, number) => 2_900 + (number % 100));
+  late.socket.write(bytes.map((count) => request(`/big?bytes=${count}`)).join(""));
+  const answered = async (): Promise<number> => (await runner.usage())["a"]?.requests ?? 0;
+  let before = 0;
+  await until(async () => {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const now = await answered();
+    const stands = now > 0 && now === before;
+    before = now;
+    return stands;
+  }, "the server waits for its client", 60_000);
+  t.diagnostic(`it waited after ${before} answers`);
+  late.socket.resume();
+  const heads = (): string[] => late.text.split(/\0+(?:\r\n0\r\n\r\n)?/);
+  await until(async () => (await answered()) >= bytes.length, "all are answered", 60_000);
+  await until(() => heads().length > bytes.length, "all are there", 60_000);
+  const bodies = late.text.match(/\0+/g)?.map((body) => body.length);
+  assert.deepEqual(bodies, bytes);
+  assert.ok(heads().slice(0, -1).every((head) => head.startsWith("HTTP/1.1 200 ")));
+});
+
 test("a body that does not come ends with the request's time, and its instance with it", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { load, port, runner } = await serving(t, cache.directory);

@@ -158,6 +158,17 @@ test("what is plain passes: both lengths, trailers, an empty line before, an abs
   }
 });
 
+test("what is wrong behind requests in a row is refused, after they are answered", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { port } = await served(t);
+  const wrong = `GET / HTTP/1.1\r\n${HOST}Content-Length: +1\r\n\r\n`;
+  for (const pieces of [[SECOND + SECOND + wrong], [SECOND, SECOND + wrong], [SECOND, SECOND, wrong], (SECOND + SECOND + wrong).split(""), [SECOND + wrong + SECOND]]) {
+    const { statuses, ended } = await exchange(port, pieces, 30_000);
+    const before = pieces.join("").split(wrong)[0]!.split(SECOND).length - 1;
+    assert.deepEqual([statuses, ended], [[...Array<number>(before).fill(202), 400], "end"], `in ${pieces.length} pieces`);
+  }
+});
+
 test("a head that is too long, or has too many fields, is 431", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { port, load, get } = await served(t);

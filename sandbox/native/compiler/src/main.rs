@@ -15,6 +15,8 @@ use std::{
 type Failure = Box<dyn std::error::Error>;
 
 const DESCRIPTORS_MAX: u64 = 16;
+/// More hardly make a compile shorter, and each takes memory of its limit.
+const THREADS_MAX: usize = 4;
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn main() {
@@ -57,6 +59,9 @@ fn run() -> Result<(), Failure> {
     jail::undumpable()?;
     jail::drop_capabilities()?;
     let landlock = jail::landlock()?;
+    // After what holds for one thread and those that it makes, before what forbids to make any.
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX));
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let jailed = Jailed { spaces, landlock, listener: None, agent: parent };
     let walls = attack::walls(&jailed);
     jail::seccomp_compiling()?;

@@ -2,13 +2,15 @@
 use wasmtime::Config;
 
 /// Names the code generator and its settings: part of the name of every cached artefact. Raise the last number when `codegen` changes.
-pub const ENGINE: &str = "wasmtime-48.0.8-1";
+pub const ENGINE: &str = "wasmtime-48.0.8-2";
 
 pub fn codegen() -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
     // Fuel is limit, pre-emption and record of use. Epochs on top would cost 10 to 20 % more and say nothing new.
     config.consume_fuel(true);
+    // Nobody unwinds through code of guests: a trap is a jump, and their backtraces follow frame pointers.
+    config.native_unwind_info(false);
     // Results differ between processors.
     config.wasm_relaxed_simd(false);
     // p3 waits; without it a p2 call is cheaper. It is part of what compiler and runner must agree on.

@@ -44,6 +44,8 @@ pub mod replay;
 #[cfg(feature = "run")]
 pub mod residents;
 #[cfg(feature = "run")]
+pub mod round;
+#[cfg(feature = "run")]
 pub mod serve;
 #[cfg(feature = "run")]
 pub mod shelf;

@@ -6,11 +6,12 @@ use crate::{
     batch::Batch,
     body::Answer,
     plane::Plane,
+    round::Held,
     strict::{Refusal, Strict},
 };
 use hyper::{
     Request, Response,
-    body::Incoming,
+    body::{Body, Frame, Incoming, SizeHint},
     header::{HOST, HeaderValue},
     rt::ReadBufCursor,
     server::conn::{http1, http2},
@@ -26,9 +27,9 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -161,8 +162,9 @@ impl Ingress {
     fn new(plane: Arc<Plane>, batch: Arc<Batch>, IngressLimits { head_ms_max, is_behind, .. }: IngressLimits) -> Ingress {
         let head_timeout = Duration::from_millis(head_ms_max);
         let mut http1 = http1::Builder::new();
-        // Not pipeline_flush: what is answered would wait for a next request that is not complete, and be lost if it never is.
-        http1.timer(Timer).header_read_timeout(head_timeout).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
+        // Not pipeline_flush: what is answered would wait for a next request that is not complete, and be lost if it never is. Not
+        // header_read_timeout, which is a timer for each request: `Turns`.
+        http1.max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
         let mut hop = http1::Builder::new();
         hop.timer(Timer).header_read_timeout(head_timeout).max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
         let mut http2 = http2::Builder::new(Spawn);
@@ -206,10 +208,26 @@ impl Ingress {
     }
 
     async fn serve_http1(&self, stream: TcpStream, client: Option<Client>) {
-        let service = hyper::service::service_fn(|request| self.plane.answer(&self.batch, request, client.as_ref()));
+        let turns = Turns::new();
+        let service = hyper::service::service_fn(|request| {
+            let turn = turns.begin();
+            let answering = self.plane.answer(&self.batch, request, client.as_ref());
+            async move { answering.await.map(|response| response.map(|answer| InTurn { answer, _turn: turn })) }
+        });
         let descriptor = stream.as_raw_fd();
-        let mut connection = pin!(self.http1.serve_connection(Watched::new(stream), service));
-        if connection.as_mut().await.is_err_and(|error| error.is_user()) {
+        let mut connection = pin!(self.http1.serve_connection(Watched::new(stream, turns.clone()), service));
+        let mut late = pin!(tokio::time::sleep(self.head_timeout));
+        let end = std::future::poll_fn(|cx| {
+            if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(end));
+            }
+            while late.as_mut().poll(cx).is_ready() {
+                let Some(rest) = turns.left(self.head_timeout) else { return Poll::Ready(None) };
+                late.as_mut().reset(tokio::time::Instant::now() + rest);
+            }
+            Poll::Pending
+        });
+        if end.await.is_some_and(|end| end.is_err_and(|error| error.is_user())) {
             // The answer is cut. Where its end is the end of the connection, a clean one would say that it is whole.
             reset_on_close(descriptor);
         }
@@ -258,14 +276,92 @@ async fn beginning_of(stream: &TcpStream) -> io::Result<Option<Beginning>> {
     }
 }
 
+/// Whose turn it is on a connection of HTTP/1: the guest's, or the client's to send a head.
+struct Turns {
+    begun: Instant,
+    under_way: AtomicU64,
+    /// When the client's turn began or it last took something, in milliseconds after `begun`.
+    client_since_ms: AtomicU64,
+    /// Who wants to know when it is the client's turn.
+    waits: AtomicBool,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl Turns {
+    fn new() -> Arc<Turns> {
+        Arc::new(Turns { begun: Instant::now(), under_way: AtomicU64::new(0), client_since_ms: AtomicU64::new(0), waits: AtomicBool::new(false), waiting: Mutex::default() })
+    }
+    fn begin(self: &Arc<Turns>) -> Turn {
+        self.under_way.fetch_add(1, Relaxed);
+        Turn(self.clone())
+    }
+    fn client_moved(&self) {
+        self.client_since_ms.store(self.begun.elapsed().as_millis() as u64, Relaxed);
+    }
+    fn is_clients(&self) -> bool {
+        self.under_way.load(Relaxed) == 0
+    }
+    fn poll_clients(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_clients() {
+            return Poll::Ready(());
+        }
+        *self.waiting.lock().unwrap() = Some(cx.waker().clone());
+        self.waits.store(true, Relaxed);
+        Poll::Pending
+    }
+    /// Of the time that the client has for a head; none when that is over.
+    fn left(&self, time: Duration) -> Option<Duration> {
+        if !self.is_clients() {
+            return Some(time);
+        }
+        let since = self.begun + Duration::from_millis(self.client_since_ms.load(Relaxed));
+        time.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
+    }
+}
+
+/// From a request's head until all of its answer has been taken from us.
+struct Turn(Arc<Turns>);
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.client_moved();
+        self.0.under_way.fetch_sub(1, Relaxed);
+        if self.0.waits.load(Relaxed) {
+            self.0.waiting.lock().unwrap().take().inspect(Waker::wake_by_ref);
+        }
+    }
+}
+
+struct InTurn {
+    answer: Answer,
+    _turn: Turn,
+}
+impl Body for InTurn {
+    type Data = <Answer as Body>::Data;
+    type Error = <Answer as Body>::Error;
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.answer).poll_frame(cx)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.answer.size_hint()
+    }
+}
+
 /// A connection of which only plain requests are read. When it ends it says why, and does not take that back by a reset.
 struct Watched {
+    /// Before the stream: it is dropped first.
+    out: Held,
+    /// Of `out`, what did not fit when the round ended.
+    unsent: Vec<u8>,
     stream: TcpStream,
     strict: Strict,
     /// What may go on and has not yet: only where a head came in pieces.
     held: Vec<u8>,
     has_ended: bool,
     ending: Ending,
+    turns: Arc<Turns>,
 }
 
 enum Ending {
@@ -277,8 +373,22 @@ enum Ending {
 }
 
 impl Watched {
-    fn new(stream: TcpStream) -> Watched {
-        Watched { stream, strict: Strict::new(), held: Vec::new(), has_ended: false, ending: Ending::Not }
+    fn new(stream: TcpStream, turns: Arc<Turns>) -> Watched {
+        Watched { out: Held::new(stream.as_raw_fd()), unsent: Vec::new(), stream, strict: Strict::new(), held: Vec::new(), has_ended: false, ending: Ending::Not, turns }
+    }
+
+    /// What is still held goes out now.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.unsent.is_empty() {
+                self.unsent = self.out.take();
+                if self.unsent.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
+            self.unsent.drain(..sent);
+        }
     }
 
     fn poll_drain(stream: &mut TcpStream, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
@@ -308,7 +418,7 @@ fn refusal_text(refusal: Refusal) -> String {
 
 impl hyper::rt::Read for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let Watched { stream, strict, held, has_ended, .. } = &mut *self;
+        let Watched { stream, strict, held, has_ended, turns, .. } = &mut *self;
         loop {
             if !held.is_empty() {
                 let length = held.len().min(buffer.remaining());
@@ -316,8 +426,14 @@ impl hyper::rt::Read for Watched {
                 held.drain(..length);
                 return Poll::Ready(Ok(()));
             }
-            // Nothing more is read, and what was asked before is answered.
-            if *has_ended || strict.is_refused() {
+            if *has_ended {
+                return Poll::Ready(Ok(()));
+            }
+            // Nothing more is read. What was asked before is answered first: an end in the midst of that would take the answer away.
+            if strict.is_refused() {
+                if strict.refusal_of_head().is_some() {
+                    ready!(turns.poll_clients(cx));
+                }
                 return Poll::Ready(Ok(()));
             }
             // SAFETY: only what was read, and so initialised, is counted as filled.
@@ -338,12 +454,19 @@ impl hyper::rt::Read for Watched {
 
 impl hyper::rt::Write for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.turns.client_moved();
+        if self.unsent.is_empty() && self.out.keep(std::iter::once(bytes), cx) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_out(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
+    /// What is held is as good as sent: its round ends before this thread waits.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if !self.unsent.is_empty() || self.out.is_stalled() { self.poll_out(cx) } else { Poll::Ready(Ok(())) }
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_out(cx))?;
         let Watched { stream, strict, has_ended, ending, .. } = &mut *self;
         loop {
             *ending = match ending {
@@ -380,6 +503,12 @@ impl hyper::rt::Write for Watched {
         self.stream.is_write_vectored()
     }
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.turns.client_moved();
+        let pieces = parts.iter().map(|part| &**part);
+        if self.unsent.is_empty() && self.out.keep(pieces.clone(), cx) {
+            return Poll::Ready(Ok(pieces.map(<[u8]>::len).sum()));
+        }
+        ready!(self.poll_out(cx))?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 }

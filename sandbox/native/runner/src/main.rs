@@ -148,8 +148,10 @@ fn runtime(threads: usize, barrier: Arc<Barrier>) -> std::io::Result<tokio::runt
             use std::sync::atomic::Ordering::SeqCst;
             if places.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
                 godwit_core::wipe::keep_blocks();
+                godwit_core::round::begin();
                 barrier.wait();
             }
         })
+        .on_thread_park(godwit_core::round::end)
         .build()
 }
