@@ -1,5 +1,8 @@
 /**
- * A control group for a runner: its memory, its processes and its share of the CPU, bounded from outside of it.
+ * A control group for a runner: its memory and its processes, bounded from outside of it.
+ *
+ * Not its share of the CPU: a group has its weight whoever is in it runs, so threads that are to be idle would go before other
+ * people's. Whose process goes first a runner says by being nice (runner/src/main.rs).
  *
  * Version 1 or 2, whichever is mounted and may be written; without either the runner has its own limits only, and `godwit doctor`
  * says so. A runner that outgrows its memory is ended by the kernel, alone, and replaced like one that crashed.
@@ -8,9 +11,9 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileS
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { RUNNER_CPU_WEIGHT, RUNNER_MEMORY_PERCENT, RUNNER_THREADS_MAX } from "./limits.ts";
+import { RUNNER_MEMORY_PERCENT, RUNNER_THREADS_MAX } from "./limits.ts";
 
-export type Controller = "memory" | "cpu" | "pids";
+export type Controller = "memory" | "pids";
 export type Group = {
   readonly version: 1 | 2;
   /** Those that hold. */
@@ -21,9 +24,7 @@ export type Group = {
   remove(): Promise<void>;
 };
 
-const CONTROLLERS: readonly Controller[] = ["memory", "cpu", "pids"];
-/** Version 1 counts the weight of a group in shares, 1024 of which are 100 in version 2. */
-const SHARES_PER_WEIGHT = 1024 / 100;
+const CONTROLLERS: readonly Controller[] = ["memory", "pids"];
 const REMOVE_ROUNDS_MAX = 50;
 const REMOVE_EVERY_MS = 5;
 let count = 0;
@@ -45,7 +46,7 @@ function groupOfVersion2(mount: string, own: readonly string[][], name: string, 
   for (const controller of CONTROLLERS) write(join(parent, "cgroup.subtree_control"), `+${controller}`);
   const folder = join(parent, name);
   if (!make(folder)) return null;
-  const values: Record<Controller, [string, number]> = { memory: ["memory.max", memoryBytesMax], cpu: ["cpu.weight", RUNNER_CPU_WEIGHT], pids: ["pids.max", RUNNER_THREADS_MAX] };
+  const values: Record<Controller, [string, number]> = { memory: ["memory.max", memoryBytesMax], pids: ["pids.max", RUNNER_THREADS_MAX] };
   const controllers = CONTROLLERS.filter((controller) => write(join(folder, values[controller][0]), String(values[controller][1])));
   write(join(folder, "memory.swap.max"), "0");
   if (controllers.length > 0) return { version: 2, controllers, files: [join(folder, "cgroup.procs")], remove: () => removeWhenEmpty([folder]) };
@@ -54,9 +55,7 @@ function groupOfVersion2(mount: string, own: readonly string[][], name: string, 
 }
 
 function groupOfVersion1(mounts: readonly string[][], own: readonly string[][], name: string, memoryBytesMax: number): Group | null {
-  const values: Record<Controller, [string, number]> = {
-    memory: ["memory.limit_in_bytes", memoryBytesMax], cpu: ["cpu.shares", Math.round(RUNNER_CPU_WEIGHT * SHARES_PER_WEIGHT)], pids: ["pids.max", RUNNER_THREADS_MAX],
-  };
+  const values: Record<Controller, [string, number]> = { memory: ["memory.limit_in_bytes", memoryBytesMax], pids: ["pids.max", RUNNER_THREADS_MAX] };
   const folders = new Map<Controller, string>();
   for (const controller of CONTROLLERS) {
     const mount = mounts.find(([, , type, options]) => type === "cgroup" && options?.split(",").includes(controller))?.[1];

@@ -6,7 +6,7 @@ import { type Controller, makeGroup } from "./cgroup.ts";
 
 export type Finding = { readonly name: string; readonly holds: boolean; readonly value: string | number | boolean; readonly meaning: string };
 
-const CONTROLLERS: readonly Controller[] = ["memory", "cpu", "pids"];
+const CONTROLLERS: readonly Controller[] = ["memory", "pids"];
 /** Mappings of one resident deployment and of one instance, and what a full runner has of both. */
 const MAPS_MIN = 65_530;
 const DESCRIPTORS_MIN = 4_096;
@@ -41,7 +41,7 @@ function wallFindings(walls: Walls): Finding[] {
 function groupFindings(group: ReturnType<typeof makeGroup>): Finding[] {
   const held = group?.controllers ?? [];
   return [
-    { name: "control groups", holds: CONTROLLERS.every((controller) => held.includes(controller)), value: group === null ? "none" : `version ${group.version}: ${held.join(", ")}`, meaning: "bound the runner's memory, threads and CPU share as a whole; without them each deployment has its limits, and a runner that outgrows the computer may take others with it" },
+    { name: "control groups", holds: CONTROLLERS.every((controller) => held.includes(controller)), value: group === null ? "none" : `version ${group.version}: ${held.join(", ")}`, meaning: "bound the runner's memory and threads as a whole; without them each deployment has its limits, and a runner that outgrows the computer may take others with it" },
   ];
 }
 

@@ -178,7 +178,5 @@ export function completeLimits(given: Partial<Limits> | undefined, defaults: Lim
 
 /** Of the computer's memory, what a runner may have: beyond it the kernel ends the runner and not the agent. */
 export const RUNNER_MEMORY_PERCENT = 80;
-/** Half of what any other process gets when the CPU is short: the agent's consensus goes first. 100 is what others have. */
-export const RUNNER_CPU_WEIGHT = 50;
 /** tokio's threads for blocking calls (512), and those for I/O and batches. */
 export const RUNNER_THREADS_MAX = 1_024;

@@ -23,6 +23,9 @@ pub struct Account {
 /// CPU time with which a call is still a short one: what a guest's first slice of fuel takes, several times.
 pub const SHORT: Duration = Duration::from_micros(100);
 
+/// What counts towards that of a time that only the wall clock measured: who lost the core meanwhile has had less.
+pub const SHORT_UNSURE_NS: u64 = SHORT.as_nanos() as u64 / 2;
+
 /// CPU time of one call, added to by whoever runs it.
 pub struct CallTime {
     spent_ns: AtomicU64,

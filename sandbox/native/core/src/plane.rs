@@ -1,6 +1,6 @@
 //! The data plane: Host header → deployment → a fresh instance for each request. Requests never pass through JavaScript.
 use crate::{
-    account::{Account, CallTime, spent_ns},
+    account::{Account, CallTime, SHORT_UNSURE_NS, spent_ns},
     batch::{Batch, Handle, Party, poll_once},
     body::{Answer, Counted},
     cause::Cause,
@@ -575,7 +575,7 @@ async fn start(
     let polled = poll_once(&mut work);
     let spent_ns = spent_ns(begun);
     call.deployment.account.spent_inline(spent_ns);
-    call.time.spend(spent_ns);
+    call.time.spend(spent_ns.min(SHORT_UNSURE_NS));
     let (handle, result) = match polled {
         Poll::Ready(()) => (None, receiver.try_recv().ok()),
         Poll::Pending => {
