@@ -8,6 +8,7 @@
  */
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
+import { SUSPICIONS_PER_BLOCK_MAX } from "#chain/constants.ts";
 import { type DecodedTransaction, type Operation, verifySignatures } from "#chain/codec/transaction.ts";
 import { GAP_MS, IDLE_MS, SILENT_MS, isMoreThanTwoThirds } from "#chain/liveness/rules.ts";
 import { type Built, buildBlock, nextMoneySecond } from "#chain/ledger/ledger.ts";
@@ -74,6 +75,7 @@ class Grid {
   /** By machine that witnesses have spoken of: when it died. */
   readonly #downAt = new Map<Hex, number>();
   readonly #indices: ReadonlyMap<Hex, number>;
+  #openedCount = 0;
   #waiting: DecodedTransaction[] = [];
   #suspicions: Uint8Array[] = [];
   #lastMs: number;
@@ -102,7 +104,7 @@ class Grid {
       if (n % 5 === 4) this.#block();
     }
     this.#drain();
-    this.#settle(() => this.#runningCount() === replicas);
+    this.#settle(() => this.#openedCount === replicas);
     this.blocks.length = 0;
   }
 
@@ -162,12 +164,6 @@ class Grid {
     this.#nonces.set(name, nonce + 1n);
     this.#waiting.push(this.world.send(sender, ops, { nonce, validUntilMs: BigInt(this.nowMs) + 60_000n }));
   }
-  #runningCount(): number {
-    let count = 0;
-    for (const { id } of this.machines) for (const { state } of this.world.view.leasesOfMachine(id)) if (state === "ready") count++;
-    return count;
-  }
-
   #drain(): void {
     while (this.#waiting.length > 0) this.#block();
   }
@@ -203,7 +199,7 @@ class Grid {
     const timeMs = BigInt(this.nowMs);
     const transactions = this.#waiting;
     const before = process.cpuUsage();
-    const built = buildBlock(ledger, { height: view.height + 1, timeMs, moneySecond: nextMoneySecond(ledger, timeMs), previousId: view.stateRoot, transactions, suspicions: this.#suspicions });
+    const built = buildBlock(ledger, { height: view.height + 1, timeMs, moneySecond: nextMoneySecond(ledger, timeMs), previousId: view.stateRoot, transactions, suspicions: this.#suspicions.slice(0, SUSPICIONS_PER_BLOCK_MAX) });
     const cpu = process.cpuUsage(before);
     assert(built.ok, built.ok ? "" : built.message);
     const taken = new Set(built.transactions.map(({ txid }) => hex(txid)));
@@ -233,6 +229,7 @@ class Grid {
         const name = `${hex(deploymentId)}/${index}`;
         (placedOn.get(n) ?? placedOn.set(n, []).get(n)!).push({ operation: { kind: "ready", deploymentId, index, rate }, name });
       } else if (event.kind === "opened") {
+        this.#openedCount += 1;
         const name = `${hex(event.deploymentId)}/${event.index}`;
         const diedMs = this.#lost.get(name);
         if (diedMs !== undefined) this.readyMs.push(finalMs - diedMs);
