@@ -24,7 +24,6 @@ const SETTINGS: readonly (readonly [path: string, value: string, why: string])[]
   ["kernel/panic", "10", "a machine nobody looks at comes back by itself"],
   ["kernel/panic_on_oops", "1", "a kernel with a known fault inside is not to be trusted"],
   ["kernel/kptr_restrict", "2", "addresses of the kernel are nobody's business"],
-  ["kernel/unprivileged_bpf_disabled", "1", "nothing here loads any"],
 ];
 
 /** The number of file systems mounted; those that are mounted already count too. */
