@@ -34,8 +34,8 @@ export type EnrolmentOptions = {
   readonly onLine: (line: string) => void;
 };
 
-/** A machine that still holds leases of its last boot, or rests, an API that is out of reach or starts: the machine asks again. */
-const PASSING: ReadonlySet<string> = new Set(["machine_in_use", "machine_resting", "not_final", "outcome_unknown"]);
+/** A machine that still holds leases of its last boot, or rests, an API that is out of reach, starts or has a clock that is years ahead: the machine asks again. */
+const PASSING: ReadonlySet<string> = new Set(["machine_in_use", "machine_resting", "not_final", "outcome_unknown", "expiry_too_far"]);
 const isPassing = (error: unknown, code: string): boolean =>
   PASSING.has(code) || (error instanceof Error && "status" in error && typeof error.status === "number" && (error.status === 0 || error.status >= 500));
 
