@@ -21,7 +21,7 @@ import type { Elsewhere, Endpoint } from "#sandbox/sandbox.ts";
 import { codeOf } from "./error.ts";
 import type { KeyPair } from "./keys.ts";
 import {
-  HOP_CERTIFICATES_PER_MESSAGE, HOP_CERTIFICATE_BYTES_MAX, HOP_CERTIFICATE_INTERVAL_MS, HOP_CERTIFICATE_MS_MAX, HOP_COMPARE_MS, HOP_RENEW_MS, HOP_STRANGERS_MAX,
+  HOP_CERTIFICATES_PER_MESSAGE, HOP_CERTIFICATE_BYTES_MAX, HOP_CERTIFICATE_INTERVAL_MS, HOP_CERTIFICATE_MS_MAX, HOP_COMPARE_MS, HOP_PEERS_REMEMBERED_MAX, HOP_RENEW_MS, HOP_STRANGERS_MAX,
 } from "./limits.ts";
 
 export type HopsOptions = {
@@ -46,6 +46,10 @@ export class Hops {
   readonly #known = new Map<Hex, Known>();
   /** Of machines that the ledger does not know yet, unread. */
   readonly #strangers = new Map<Hex, Uint8Array>();
+  /** Of all that are known; null: they have changed since. */
+  #digestNow: Hex | null = null;
+  /** When a peer that compared was answered. */
+  readonly #answeredMs = new Map<PeerId, number>();
   /** Key by machine, as the runner was told. */
   #told: ReadonlyMap<Hex, string> = new Map();
   #endMs = 0n;
@@ -103,8 +107,9 @@ export class Hops {
     for (const [id, { certificate }] of this.#known) {
       const { machineKey, bootId, hopKey, notAfterMs } = certificate;
       const own = addressOf(machineKey);
-      if (node.view().machine(own) === null) this.#known.delete(id);
       const isOwn = id === hex(machine.address);
+      // One that is over would never be taken by who does not have it: there would be something to tell at every comparison.
+      if (node.view().machine(own) === null || (!isOwn && notAfterMs <= nowMs)) this.#forget(id);
       if (isOwn || notAfterMs > nowMs) endMs = least(endMs, isOwn ? notAfterMs - BigInt(HOP_RENEW_MS) : notAfterMs);
       if (!isOwn && notAfterMs > nowMs && this.#isUp(own, bootId)) peers.set(id, hex(hopKey));
     }
@@ -119,7 +124,7 @@ export class Hops {
     const own = this.#known.get(hex(machine.address));
     if (!this.#isUp(machine.address, fromHex(bootId)) || (own !== undefined && own.certificate.notAfterMs > nowMs + BigInt(HOP_RENEW_MS))) return;
     const sealed = sealHop({ chainId: node.chainId, bootId: fromHex(bootId), notAfterMs: timeMs(nowMs + BigInt(HOP_CERTIFICATE_MS)), endpoints: endpoints().slice(0, HOP_ENDPOINTS_MAX) }, machine.seed, this.#seed);
-    this.#known.set(hex(machine.address), { certificate: decodeHop(sealed).certificate, bytes: sealed, atMs: this.#nowMs() });
+    this.#remember(hex(machine.address), { certificate: decodeHop(sealed).certificate, bytes: sealed, atMs: this.#nowMs() });
     transport.broadcast("hops", encode([WIRE_VERSION, KIND.certificates, sealed]));
   }
   /** A runner that is stopped is told nothing any more. */
@@ -135,7 +140,7 @@ export class Hops {
       const [first, kind, ...rest] = list(decode(message), 2 + HOP_CERTIFICATES_PER_MESSAGE);
       version(first);
       if (u32(kind) === KIND.compare) {
-        if (hex(bytes(rest[0], 32)) !== this.#digest()) this.#sendAll(from);
+        if (hex(bytes(rest[0], 32)) !== this.#digest() && this.#mayAnswer(from)) this.#sendAll(from);
         return;
       }
       if (u32(kind) !== KIND.certificates) throw new CodecError("codec_value", `${u32(kind)} is no kind of message`);
@@ -169,10 +174,10 @@ export class Hops {
       return "not now";
     }
     const before = this.#known.get(id);
-    if (before !== undefined && (certificate.notAfterMs <= before.certificate.notAfterMs || this.#nowMs() - before.atMs < HOP_CERTIFICATE_INTERVAL_MS)) return "not now";
+    if (before !== undefined && (!isBetter(certificate, sealed, before) || this.#nowMs() - before.atMs < HOP_CERTIFICATE_INTERVAL_MS)) return "not now";
     if (certificate.notAfterMs <= nowMs || certificate.notAfterMs > nowMs + BigInt(HOP_CERTIFICATE_MS_MAX)) return "not now";
     if (!hopHolds(read)) return "forged";
-    this.#known.set(id, { certificate, bytes: sealed, atMs: this.#nowMs() });
+    this.#remember(id, { certificate, bytes: sealed, atMs: this.#nowMs() });
     return "taken";
   }
   #sendAll(peer: PeerId): void {
@@ -186,11 +191,31 @@ export class Hops {
     const peer = peers[randomBytes(4).readUInt32LE() % Math.max(1, peers.length)];
     if (peer !== undefined) this.#options.transport.send(peer, "hops", encode([WIRE_VERSION, KIND.compare, fromHex(this.#digest())]));
   }
+  #remember(id: Hex, known: Known): void {
+    this.#known.set(id, known);
+    this.#digestNow = null;
+  }
+  #forget(id: Hex): void {
+    this.#known.delete(id);
+    this.#digestNow = null;
+  }
+  /** All that is known is much for a question of a few bytes: once for each round of comparing. */
+  #mayAnswer(peer: PeerId): boolean {
+    const nowMs = this.#nowMs();
+    if (nowMs - (this.#answeredMs.get(peer) ?? -Infinity) < HOP_COMPARE_MS / 2) return false;
+    this.#answeredMs.delete(peer);
+    this.#answeredMs.set(peer, nowMs);
+    if (this.#answeredMs.size > HOP_PEERS_REMEMBERED_MAX) this.#answeredMs.delete(this.#answeredMs.keys().next().value!);
+    return true;
+  }
   #digest(): Hex {
-    return hex(sha256(...[...this.#known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, known]) => sha256(known.bytes))));
+    return this.#digestNow ??= hex(sha256(...[...this.#known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, known]) => sha256(known.bytes))));
   }
 }
 
+/** Later; of two that end at once everybody keeps the same one. */
+const isBetter = ({ notAfterMs }: HopCertificate, sealed: Uint8Array, before: Known): boolean =>
+  notAfterMs === before.certificate.notAfterMs ? hex(sha256(sealed)) < hex(sha256(before.bytes)) : notAfterMs > before.certificate.notAfterMs;
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
 const ANY: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);

@@ -169,6 +169,8 @@ export const HOP_CERTIFICATE_INTERVAL_MS = 250;
 export const HOP_COMPARE_MS = 5_000;
 /** In one message (its channel takes 64 KiB). */
 export const HOP_CERTIFICATES_PER_MESSAGE = 100;
+/** Peers whose last comparison is remembered: more than are connected. */
+export const HOP_PEERS_REMEMBERED_MAX = 1_024;
 /** What moved away ends here when nobody has asked for it for so long (design 4.2: at most drainSecondsMax). */
 export const LEAVING_QUIET_MS = 2_000;
 export const LEAVING_LOOK_MS = 500;

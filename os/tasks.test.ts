@@ -58,6 +58,9 @@ test("how a run ended is kept for the ledger; one that was fenced is forgotten, 
   await settle();
   assert.deepEqual(tasks.runs.get(ID), { run: 2, end: { exitCode: 3, reason: "exit" } });
   assert.deepEqual(lines, ["Run 2 ended with exit code 3 after 5 ms"]);
+  tasks.fenced({ kind: "stop", lease: ID });
+  assert.deepEqual(tasks.runs.get(ID)?.end?.exitCode, 3, "a fence does not make it begin again");
+  tasks.fenced({ kind: "start", lease: ID });
   tasks.begin(ID, 3, TASK);
   begun[1]!.resolve(end("fenced"));
   await settle();

@@ -74,7 +74,8 @@ export class Tasks {
     if (kind === "start") this.#mayRun.add(id);
     else {
       this.#mayRun.delete(id);
-      if (this.#runs.has(id)) void this.stop(id).catch(() => {});
+      // How one ended is still to be told, and it is not to be run again.
+      if (this.#runs.get(id)?.end === null) void this.stop(id).catch(() => {});
     }
     this.#options.onChange();
   }
@@ -125,11 +126,11 @@ export class Tasks {
 const endText = (run: number, { exitCode, code, wallMs }: Pick<TaskEnd, "exitCode" | "code" | "wallMs">): string =>
   code === "exit" ? `Run ${run} ended with exit code ${exitCode} after ${wallMs} ms` : `Run ${run} ended by ${code} after ${wallMs} ms`;
 
-/** Ends of a lease after which the run of before may not have stopped yet. */
-const CUT_ENDS: ReadonlySet<string> = new Set(["down", "rebooted", "dry"]);
-
-/** The tasks that a machine holds leases of, for the fence: services run on whatever witnesses say. */
+/**
+ * The tasks that a machine holds leases of, for the fence: services run on whatever witnesses say. Whatever ended the lease last, and wherever, a run of before
+ * may not have stopped yet: between it and here may have been a machine that never began.
+ */
 export const hostedTasks = (view: LedgerView, machine: Address): HostedLease[] => view.leasesOfMachine(machine)
   .filter(({ deploymentId }: LeaseView) => view.task(deploymentId) !== null)
-  .map(({ deploymentId, lastEnd }) => ({ id: hex(deploymentId), isFenced: true, isSuccessor: CUT_ENDS.has(lastEnd) }));
+  .map(({ deploymentId, lastEnd }) => ({ id: hex(deploymentId), isFenced: true, isSuccessor: lastEnd !== "" }));
 

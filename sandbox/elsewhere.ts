@@ -6,7 +6,7 @@
  */
 import type { HopCounts, PeerKey, Places, ToRunner } from "./control.ts";
 import type { Dialled } from "./dial.ts";
-import { HOP_ADDRESSES_TRIED_MAX, HOP_CONNECT_MS_MAX, HOP_DIALS_MAX, PLACES_PER_MESSAGE_MAX } from "./limits.ts";
+import { HOP_ADDRESSES_TRIED_MAX, HOP_CONNECT_MS_MAX, HOP_DIALS_MAX, HOP_DIALS_PER_PEER_MAX, PLACES_PER_MESSAGE_MAX } from "./limits.ts";
 import type { Sockets } from "./runner.ts";
 
 export type Endpoint = { readonly address: string; readonly port: number };
@@ -53,14 +53,17 @@ export class ElsewhereKept {
   }
 }
 
-/** Dials peers by where they are said to listen, one address after the other; so many at once. */
+/** Dials peers by where they are said to listen, one address after the other; so many at once, and of them so many to one. */
 export function createPeerDial({ dial }: Pick<Sockets, "dial">, reach: Reach = () => []): (peer: string, timeoutMs: number) => Promise<Dialled> {
   let dialling = 0;
+  const ofPeer = new Map<string, number>();
   return async (peer, timeoutMs) => {
     const endpoints = reach(peer).slice(0, HOP_ADDRESSES_TRIED_MAX);
     if (endpoints.length === 0) return { fd: -1, code: "denied" };
-    if (dialling >= HOP_DIALS_MAX) return { fd: -1, code: "too_many" };
+    const already = ofPeer.get(peer) ?? 0;
+    if (dialling >= HOP_DIALS_MAX || already >= HOP_DIALS_PER_PEER_MAX) return { fd: -1, code: "too_many" };
     dialling += 1;
+    ofPeer.set(peer, already + 1);
     try {
       const endMs = performance.now() + Math.min(Math.max(timeoutMs, 0), HOP_CONNECT_MS_MAX);
       for (const { address, port } of endpoints) {
@@ -72,6 +75,9 @@ export function createPeerDial({ dial }: Pick<Sockets, "dial">, reach: Reach = (
       return { fd: -1, code: "unreachable" };
     } finally {
       dialling -= 1;
+      const left = (ofPeer.get(peer) ?? 1) - 1;
+      if (left === 0) ofPeer.delete(peer);
+      else ofPeer.set(peer, left);
     }
   };
 }

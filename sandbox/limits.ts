@@ -154,6 +154,8 @@ export const OUTGOING_DIALS_MAX = 64;
 export const OUTGOING_DIALS_ALL_MAX = 512;
 /** Dials of other machines under way at once, how long one takes at most, and addresses of a machine that are tried. */
 export const HOP_DIALS_MAX = 256;
+/** One machine that does not answer leaves the rest to the others. */
+export const HOP_DIALS_PER_PEER_MAX = 64;
 export const HOP_CONNECT_MS_MAX = 3_000;
 export const HOP_ADDRESSES_TRIED_MAX = 4;
 /** What other machines run, in one message to a runner: under CONTROL_MESSAGE_BYTES_MAX with 256 replicas each. */

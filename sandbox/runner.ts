@@ -369,7 +369,8 @@ class RunnerKeeper implements Front {
 
   /** Without a process the call waits for the next one. */
   #send(call: Call): void {
-    this.#process?.write(this.#numbered(call));
+    const message = this.#numbered(call);
+    this.#process?.write(message);
   }
 
   #numbered(call: Call): ToRunner {

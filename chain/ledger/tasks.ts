@@ -60,6 +60,11 @@ export function taskIsDue(context: BlockContext, id: Address): number {
   const due = task ? taskDue(task) : null;
   if (!task || !deployment || due === null || due > second) return 1;
   const lease = state.lease(id, INDEX);
+  // Its owner ended it while it waited for its turn: nothing becomes of it any more.
+  if (deployment.state === "closing") {
+    state.put({ ...task, phase: "placing", at: 0n });
+    return 1;
+  }
   switch (task.phase) {
     case "running":
       // A lease that is not open any more was lost in this block.

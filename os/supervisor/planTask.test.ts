@@ -40,6 +40,11 @@ test("what runs is stopped when its lease is gone, when the ledger counts anothe
   assert.deepEqual(keys({ ...desired(task("ready", 1)), bootId: null }, observed([RUNS], true)), [`up up/${BOOT}`, `stopTask task/${ID}`].map((text) => text.replace("up up", "sendUp up")));
 });
 
+test("a run that has ended is kept while the fence is down: it is told when it is open again, and not run a second time", () => {
+  assert.deepEqual(keys(desired(task("ready", 1)), observed([ENDED], false)), []);
+  assert.deepEqual(keys(desired(task("ready", 1)), observed([ENDED], true)), [`sendEnded ended/${ID}/1`]);
+});
+
 test("a task has no route, and what cannot be compiled is failed like any other", () => {
   assert(!keys(desired(task("ready", 1)), observed([], true)).some((key) => key.startsWith("load")));
   const refused = { ...observed([], true), blobs: new Map([[COMPONENT, { state: "refused" as const, cause: "compile_failed", expiresAtMs: NOW + 1 }]]) };

@@ -5,7 +5,7 @@
  * - A lease of a task is told `ready` when its component and configuration are here and the fence is open (liveness L13), which is also when a
  *   successor has waited. It runs once `ready` is final: so everything that it does is paid for.
  * - One run here for each run that the ledger counts. How it ended is told until the ledger knows.
- * - What is not wanted any more is stopped: the lease is gone, the ledger counts another run, or the fence is down.
+ * - What is not wanted any more is stopped: the lease is gone, the ledger counts another run, or the fence is down and it has not ended by itself.
  */
 import type { Hex } from "#chain/types.ts";
 import type { Action, DeploymentHere, Desired, Lease, Observed } from "./plan.ts";
@@ -33,7 +33,7 @@ export function planTask(deployment: DeploymentHere, observed: Observed): Action
 /** What runs, or ran, here and is no longer wanted. */
 export function planTaskStops(desired: Desired, observed: Observed): Action[] {
   const wanted = new Map(desired.bootId === observed.bootId ? desired.deployments.flatMap((one) => (isToRun(one) ? [[one.id, one.task?.run] as const] : [])) : []);
-  return [...observed.tasks].filter(([id, { run }]) => wanted.get(id) !== run || !observed.mayRun.has(id)).map(([id]) => ({ kind: "stopTask", key: `task/${id}`, id }));
+  return [...observed.tasks].filter(([id, { run, end }]) => wanted.get(id) !== run || (end === null && !observed.mayRun.has(id))).map(([id]) => ({ kind: "stopTask", key: `task/${id}`, id }));
 }
 
 const isToRun = ({ leases }: DeploymentHere): boolean => leases.some(({ stage }: Lease) => stage === "ready");
