@@ -21,7 +21,7 @@ const WAIT_MS = 90_000;
 type Seen = { readonly task: { readonly phase: string; readonly runs: number; readonly losses: number; readonly failures: number }; readonly leases: readonly { readonly machine: string | null; readonly state: string }[] };
 type Line = { readonly timeMs: number; readonly stream: string; readonly line: string };
 
-test("a task whose machine is gone starts again elsewhere, and never before it has stopped where it was", { timeout: 280_000 }, async (t) => {
+test("a task whose machine is gone starts again elsewhere, and never before it has stopped where it was", { timeout: 600_000 }, async (t) => {
   if (!needs(t, "cargo")) return;
   const folder = temporaryFolder(t);
   const site = await makeSite(join(folder, "site"), MACHINES);
