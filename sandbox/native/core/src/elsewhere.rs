@@ -289,7 +289,7 @@ impl Plane {
     /// The less loaded of two that can be tried, by chance.
     fn choose<'a>(&self, part: &'a Part, tried: &[String]) -> Option<Choice<'a>> {
         let usable = |candidate: &'a Candidate| {
-            let peer = self.peers.get(&candidate.id).filter(|peer| !tried.contains(&peer.id) && peer.rests().is_none())?;
+            let peer = self.peers.get(&candidate.id).filter(|peer| !tried.contains(&peer.id) && (peer.rests().is_none() || peer.has_kept()))?;
             Some((part, peer, candidate))
         };
         let (count, draw) = (part.peers.len(), self.elsewhere.draw());
@@ -332,6 +332,9 @@ impl Plane {
                     (None, _) => return Ok(Sent::Broken),
                 },
             };
+            if is_kept {
+                peer.answered();
+            }
             let headers = response.headers_mut();
             let load = headers.remove(HOP_LOAD).and_then(|load| load.to_str().ok()?.parse().ok());
             candidate.load.store(load.unwrap_or(0), Relaxed);

@@ -8,6 +8,7 @@ use crate::{
     line::Line,
     outgoing::{Destination, Dialler},
     limits::OutgoingPlace,
+    serve::key_of_client,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -43,7 +44,11 @@ use tokio_rustls::{
 const REQUESTS_MAX: usize = 256;
 const CONNECTIONS_ACCEPTED_MAX: usize = 2 * REQUESTS_MAX;
 /// Of whoever comes, known or not: a handshake costs a third of a millisecond.
-const HANDSHAKES_MAX: usize = 64;
+const HANDSHAKES_MAX: usize = 256;
+/// Of one client: whoever connects and says nothing must not take all.
+const HANDSHAKES_OF_CLIENT_MAX: usize = 16;
+/// One that finds no place waits for so long.
+const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Of one handshake, from dialling to the last byte; a runner that is on its way up again needs a moment.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A kept connection is used again within this, well before the other end gives it up.
@@ -122,6 +127,8 @@ pub struct Peers {
     table: Arc<RwLock<Table>>,
     own: RwLock<Option<Own>>,
     handshakes: Semaphore,
+    /// Of each client that has some.
+    handshakes_of: Mutex<HashMap<u64, Arc<Semaphore>>>,
     pub counts: Counts,
 }
 
@@ -156,7 +163,7 @@ struct Rest {
 
 impl Peers {
     pub fn new(dialler: Option<Arc<dyn Dialler>>) -> Peers {
-        Peers { dialler, table: Arc::default(), own: RwLock::default(), handshakes: Semaphore::new(HANDSHAKES_MAX), counts: Counts::default() }
+        Peers { dialler, table: Arc::default(), own: RwLock::default(), handshakes: Semaphore::new(HANDSHAKES_MAX), handshakes_of: Mutex::default(), counts: Counts::default() }
     }
 
     /// The key under which this runner hops, by its seed. Connections that there are go on.
@@ -205,7 +212,9 @@ impl Peers {
     /// Somebody who begins with TLS: a peer, once it has proved that; or nobody.
     pub async fn accept(&self, stream: TcpStream) -> Option<(server::TlsStream<TcpStream>, Arc<Peer>)> {
         let acceptor = self.own.read().unwrap().as_ref().map(|own| own.acceptor.clone());
-        let (Some(acceptor), Ok(_permit)) = (acceptor, self.handshakes.try_acquire()) else {
+        let share = self.handshakes_of(key_of_client(stream.peer_addr().ok()?.ip()));
+        let permits = async { Some((share.semaphore.acquire().await.ok()?, self.handshakes.acquire().await.ok()?)) };
+        let (Some(acceptor), Ok(Some(_permits))) = (acceptor, timeout(HANDSHAKE_WAIT_MAX, permits).await) else {
             self.counts.too_many.fetch_add(1, Relaxed);
             return None;
         };
@@ -232,6 +241,12 @@ impl Peers {
         None
     }
 
+    fn handshakes_of(&self, client: u64) -> Handshakes<'_> {
+        let mut all = self.handshakes_of.lock().unwrap();
+        let semaphore = all.entry(client).or_insert_with(|| Arc::new(Semaphore::new(HANDSHAKES_OF_CLIENT_MAX))).clone();
+        Handshakes { peers: self, client, semaphore }
+    }
+
     /// A connection that was kept, or a new one; and whether it was used before.
     pub async fn line(&self, peer: &Arc<Peer>) -> Option<(Line, bool)> {
         while let Some(mut line) = peer.take_kept() {
@@ -239,9 +254,13 @@ impl Peers {
                 return Some((line, true));
             }
         }
+        // It was chosen for what was kept, and that had ended.
+        if peer.rests().is_some() {
+            return None;
+        }
         match timeout(HANDSHAKE_TIMEOUT, self.connect(peer)).await {
             Ok(Some(line)) => {
-                *peer.rest.lock().unwrap() = Rest::default();
+                peer.answered();
                 Some((line, false))
             }
             _ => {
@@ -312,6 +331,15 @@ impl Peer {
         until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
+    /// Whether something is kept that may do without a dial.
+    pub fn has_kept(&self) -> bool {
+        self.kept.lock().unwrap().last().is_some_and(|(_, since)| since.elapsed() < IDLE_MAX)
+    }
+
+    pub fn answered(&self) {
+        *self.rest.lock().unwrap() = Rest::default();
+    }
+
     fn failed(&self) {
         let mut rest = self.rest.lock().unwrap();
         let time = REST_FIRST.saturating_mul(1 << rest.failures.min(8)).min(REST_MAX);
@@ -353,6 +381,22 @@ pub struct Entered(Arc<Peer>);
 impl Drop for Entered {
     fn drop(&mut self) {
         self.0.accepted.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Of one client, as long as it has some under way or waiting.
+struct Handshakes<'a> {
+    peers: &'a Peers,
+    client: u64,
+    semaphore: Arc<Semaphore>,
+}
+impl Drop for Handshakes<'_> {
+    fn drop(&mut self) {
+        let mut all = self.peers.handshakes_of.lock().unwrap();
+        // That of the table and this one.
+        if Arc::strong_count(&self.semaphore) == 2 {
+            all.remove(&self.client);
+        }
     }
 }
 

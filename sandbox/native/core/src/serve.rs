@@ -103,12 +103,16 @@ struct Clients {
 }
 struct Share(Arc<Clients>, u64);
 
+pub(crate) fn key_of_client(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    }
+}
+
 impl Clients {
     fn enter(self: &Arc<Clients>, client: SocketAddr) -> Option<Share> {
-        let key = match client.ip().to_canonical() {
-            IpAddr::V4(address) => u32::from(address).into(),
-            IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-        };
+        let key = key_of_client(client.ip());
         let mut counts = self.counts.lock().unwrap();
         let count = counts.entry(key).or_default();
         if *count >= self.each_max {
