@@ -6,7 +6,7 @@
 //! are handshakes with whoever comes. What is refused is counted.
 use crate::{
     line::Line,
-    outgoing::{Destination, Dialler},
+    outgoing::{Destination, Dialler, NotDialled},
     limits::OutgoingPlace,
     serve::key_of_client,
 };
@@ -259,39 +259,46 @@ impl Peers {
             return None;
         }
         match timeout(HANDSHAKE_TIMEOUT, self.connect(peer)).await {
-            Ok(Some(line)) => {
+            Ok(Ok(line)) => {
                 peer.answered();
                 Some((line, false))
             }
-            _ => {
+            not_connected => {
                 self.counts.unreached.fetch_add(1, Relaxed);
-                peer.failed();
+                // A limit of our own says nothing about it.
+                if !matches!(not_connected, Ok(Err(Some(NotDialled::TooMany)))) {
+                    peer.failed();
+                }
                 None
             }
         }
     }
 
-    async fn connect(&self, peer: &Arc<Peer>) -> Option<Line> {
-        let own = self.own.read().unwrap().as_ref().map(|own| own.key.clone())?;
+    async fn connect(&self, peer: &Arc<Peer>) -> Result<Line, Option<NotDialled>> {
+        let own = self.own.read().unwrap().as_ref().map(|own| own.key.clone()).ok_or(None)?;
         let place = OutgoingPlace { scheme: "peer".into(), host: peer.id.clone(), port: 0 };
         let destination = Destination { place, timeout: HANDSHAKE_TIMEOUT };
-        let socket = self.dialler.as_ref()?.dial("", &destination).await.ok()?.ok()?;
-        let stream = stream_of(socket).ok()?;
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])
-            .ok()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Only(peer.key)))
-            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(own)));
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.resumption = Resumption::disabled();
-        config.enable_sni = false;
-        let name = ServerName::try_from("peer").ok()?;
-        let mut stream: client::TlsStream<TcpStream> = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
-        let mut welcome = [0];
-        stream.read_exact(&mut welcome).await.ok().filter(|_| welcome == WELCOME)?;
-        Line::begin(stream, peer.gone.subscribe()).await
+        let socket = self.dialler.as_ref().ok_or(None)?.dial("", &destination).await.map_err(|_| None)??;
+        begin(peer, own, socket).await.ok_or(None)
     }
+}
+
+async fn begin(peer: &Arc<Peer>, own: Arc<CertifiedKey>, socket: OwnedFd) -> Option<Line> {
+    let stream = stream_of(socket).ok()?;
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Only(peer.key)))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(own)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    let name = ServerName::try_from("peer").ok()?;
+    let mut stream: client::TlsStream<TcpStream> = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+    let mut welcome = [0];
+    stream.read_exact(&mut welcome).await.ok().filter(|_| welcome == WELCOME)?;
+    Line::begin(stream, peer.gone.subscribe()).await
 }
 
 impl Table {
