@@ -7,7 +7,7 @@ use crate::{
     batch::Batch,
     body::Answer,
     cause::Cause,
-    headers::leave_at_hop,
+    headers::{keep_to_host, leave_at_hop},
     line::Passing,
     peers::Peer,
     plane::{Plane, REQUEST_ID, identified, problem},
@@ -341,6 +341,7 @@ impl Plane {
             let is_missed = headers.remove(HOP_MISSED).is_some() && response.status() == StatusCode::MISDIRECTED_REQUEST;
             response.headers_mut().remove(CONNECTION);
             response.headers_mut().append(VIA, BY_US);
+            keep_to_host(response.headers_mut());
             let response = response.map(|body| Passing::new(body, line, peer.clone(), permit));
             return Ok(if is_missed { Sent::NotBegun } else { Sent::Answered(response) });
         }
