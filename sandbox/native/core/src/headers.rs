@@ -1,8 +1,12 @@
 //! What stays where it is: a cookie with the host that set it, what two neighbours tell each other with those two.
+use crate::plane::REQUEST_ID;
 use hyper::{
     HeaderMap,
-    header::{CONNECTION, HeaderName, HeaderValue, SET_COOKIE, TE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SET_COOKIE, TE},
 };
+
+/// What we say ourselves, and what says where a request ends and whose it is: nobody takes that out by naming it.
+const STAYS: [HeaderName; 4] = [HOST, CONTENT_LENGTH, HeaderName::from_static("x-forwarded-for"), REQUEST_ID];
 
 /// Takes out what was meant for us and not for the guest: what `Connection` names (RFC 9110, section 7.6.1), and `TE`. The other
 /// headers of one hop no guest is shown anyway.
@@ -17,7 +21,7 @@ pub fn leave_at_hop(headers: &mut HeaderMap) {
             .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
             .collect(),
     };
-    for name in named {
+    for name in named.iter().filter(|name| !STAYS.contains(name)) {
         headers.remove(name);
     }
 }
@@ -50,6 +54,26 @@ fn without_domain(cookie: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_connection_names_goes_but_not_what_we_say() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Mine, Host, X-Forwarded-For"),
+            ("connection", "content-length,x-request-id"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("host", "a.example"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("content-length", "3"),
+            ("x-request-id", "0"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        leave_at_hop(&mut headers);
+        assert!(!headers.contains_key("x-mine") && !headers.contains_key("te"));
+        assert!(STAYS.iter().all(|name| headers.contains_key(name)));
+    }
 
     #[test]
     fn a_cookie_loses_its_domain_and_nothing_else() {
