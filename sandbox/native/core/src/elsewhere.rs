@@ -16,7 +16,7 @@ use crate::{
 };
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 use serde::Deserialize;
@@ -385,11 +385,16 @@ impl Passed {
     }
 
     fn request(&self, body: Replay, to: Option<&str>) -> Request<Replay> {
+        // hyper sends a GET's body only where its framing is asked for.
+        let is_chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = self.headers.clone();
+        if is_chunked {
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         if let Some(to) = to.and_then(|to| HeaderValue::from_str(to).ok()) {
             request.headers_mut().insert(HOP_TO, to);
         }

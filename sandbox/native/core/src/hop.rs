@@ -60,6 +60,10 @@ impl Hop {
         for name in HOP_BY_HOP {
             request.headers_mut().remove(name);
         }
+        // hyper sends a GET's body only where its framing is asked for.
+        if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         // One that came with its host in the target, or in another form, is sent with it where HTTP/1.1 has it.
         request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(|_| Cause::HostMissing)?);
         let target = request.uri().path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| Cause::HostMissing)?;
