@@ -76,6 +76,15 @@ struct Running {
     deployment: Arc<Deployment>,
 }
 
+impl Running {
+    /// Not while what runs is locked: its guest is unwound here.
+    fn stop(self) {
+        drop(self.handle);
+        self.tap.finish();
+        self.teller.tell(Ok(ended_by("stopped", String::new())));
+    }
+}
+
 pub struct Tasks {
     running: Mutex<HashMap<String, Running>>,
     numbers: AtomicU64,
@@ -105,10 +114,8 @@ impl Tasks {
 
     /// Ends it, if it runs: its guest is unwound and its memory is free before this returns, or at the end of its slice.
     pub fn stop(&self, id: &str) {
-        let Some(Running { handle, teller, tap, .. }) = self.running.lock().unwrap().remove(id) else { return };
-        drop(handle);
-        tap.finish();
-        teller.tell(Ok(ended_by("stopped", String::new())));
+        let running = self.running.lock().unwrap().remove(id);
+        running.map(Running::stop);
     }
 }
 
@@ -128,27 +135,50 @@ pub fn start(plane: &Arc<Plane>, batch: &Arc<Batch>, task: TaskLoad, done: impl 
     let party = deployment.party(time.clone());
     let run = Run { plane: plane.clone(), deployment: deployment.clone(), tap: tap.clone(), time, arguments, stdin };
     let work = {
-        let (plane, teller, id) = (plane.clone(), teller.clone(), id.clone());
+        let watch = Watch { plane: plane.clone(), teller: teller.clone(), tap: tap.clone(), id: id.clone(), number };
         Box::pin(async move {
+            let watch = watch;
             let result = run.to_end().await;
-            forget(&plane.tasks, &id, number);
-            teller.tell(result);
+            forget(&watch.plane.tasks, &watch.id, number);
+            watch.teller.tell(result);
         })
     };
     // Held while it is spawned: it may end before it is known otherwise.
     let mut running = plane.tasks.running.lock().unwrap();
     let handle = batch.spawn(party, work);
-    running.insert(id, Running { number, handle, teller, tap, deployment });
+    let before = running.insert(id, Running { number, handle, teller, tap, deployment });
+    drop(running);
+    before.map(Running::stop);
 }
 
-/// It has ended by itself. Its handle is let go: it is the task that calls.
-fn forget(tasks: &Tasks, id: &str, number: u64) {
+/// Of a task that neither ended nor was stopped but is gone, by a fault of the host: its end is told all the same.
+struct Watch {
+    plane: Arc<Plane>,
+    teller: Teller,
+    tap: Arc<Tap>,
+    id: String,
+    number: u64,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if forget(&self.plane.tasks, &self.id, self.number) {
+            self.tap.finish();
+            self.teller.tell(Ok(ended_by("trap", "a fault of the host".into())));
+        }
+    }
+}
+
+/// It has ended by itself; whether it was still known. Its handle is let go: it is the task that calls.
+fn forget(tasks: &Tasks, id: &str, number: u64) -> bool {
     let mut running = tasks.running.lock().unwrap();
-    if running.get(id).is_some_and(|running| running.number == number) {
+    let is_known = running.get(id).is_some_and(|running| running.number == number);
+    if is_known {
         let ended = running.remove(id);
         drop(running);
         ended.map(|ended| ended.handle.detach());
     }
+    is_known
 }
 
 struct Run {
