@@ -6,6 +6,7 @@
 use crate::{
     cause::Cause,
     outgoing::{Destination, Dialler},
+    stall::Held,
 };
 use bytes::Bytes;
 use hyper::{
@@ -93,7 +94,7 @@ impl Hop {
         };
         let mut response = response;
         response.headers_mut().remove(CONNECTION);
-        Ok(response.map(|body| Passed { body, connection: Some(connection), hop: self.clone(), _place: place }))
+        Ok(response.map(|body| Passed { way: Held::new(Way { body, connection, _place: place }), hop: self.clone() }))
     }
 
     /// And whether it was used before.
@@ -158,31 +159,39 @@ impl Body for Onward {
 
 /// The body of an answer on its way through. Dropped before its end, its connection ends and with it the guest.
 pub struct Passed {
-    body: Incoming,
-    connection: Option<SendRequest<Onward>>,
+    way: Held<Way>,
     hop: Arc<Hop>,
+}
+
+struct Way {
+    body: Incoming,
+    connection: SendRequest<Onward>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Body for Passed {
     type Data = Bytes;
     type Error = Error;
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(Error::Hyper)))
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.way.ask(|way| {
+            let Some(way) = way else { return (Poll::Ready(Some(Err(Error::HttpResponseIncomplete))), false) };
+            let frame = Pin::new(&mut way.body).poll_frame(cx);
+            let is_clients = frame.is_ready();
+            (frame.map(|frame| frame.map(|frame| frame.map_err(Error::Hyper))), is_clients)
+        })
     }
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.way.look(|way| way.is_some_and(|way| way.body.is_end_stream()))
     }
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.way.look(|way| way.map_or(SizeHint::default(), |way| way.body.size_hint()))
     }
 }
 
 impl Drop for Passed {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| self.body.is_end_stream()) {
-            self.hop.keep(connection);
+        if let Some(way) = self.way.take().filter(|way| way.body.is_end_stream()) {
+            self.hop.keep(way.connection);
         }
     }
 }

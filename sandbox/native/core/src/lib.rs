@@ -48,6 +48,8 @@ pub mod round;
 #[cfg(feature = "run")]
 pub mod serve;
 #[cfg(feature = "run")]
+mod stall;
+#[cfg(feature = "run")]
 pub mod shelf;
 #[cfg(feature = "run")]
 pub mod strict;

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use wasmtime_wasi_http::{Error, io::TokioIo};
 
-use crate::peers::Peer;
+use crate::{peers::Peer, stall::Held};
 
 /// Twice what the largest headerBytesMax is.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
@@ -85,49 +85,54 @@ impl Line {
 
 /// The body of an answer on its way through. Dropped before its end, its connection ends and with it the guest.
 pub struct Passing {
-    body: Incoming,
-    line: Option<Line>,
+    way: Held<Way>,
     peer: Arc<Peer>,
+}
+
+struct Way {
+    body: Incoming,
+    line: Line,
     _place: OwnedSemaphorePermit,
 }
 
 impl Passing {
     pub fn new(body: Incoming, line: Line, peer: Arc<Peer>, place: OwnedSemaphorePermit) -> Passing {
-        Passing { body, line: Some(line), peer, _place: place }
+        Passing { way: Held::new(Way { body, line, _place: place }), peer }
     }
 }
 
 impl Body for Passing {
     type Data = Bytes;
     type Error = Error;
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Passing { body, line, .. } = &mut *self;
-        // To be asked is what makes the connection read on.
-        let mut frame = Pin::new(&mut *body).poll_frame(cx);
-        if frame.is_pending() {
-            if let Some(line) = line {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.way.ask(|way| {
+            let Some(Way { body, line, .. }) = way else { return (Poll::Ready(Some(Err(Error::HttpResponseIncomplete))), false) };
+            // To be asked is what makes the connection read on.
+            let mut frame = Pin::new(&mut *body).poll_frame(cx);
+            if frame.is_pending() {
                 line.drive(cx);
+                frame = Pin::new(body).poll_frame(cx);
             }
-            frame = Pin::new(body).poll_frame(cx);
-        }
-        // The channel of a body that is cut ends as if it were whole.
-        if matches!(frame, Poll::Ready(None)) && line.as_ref().is_some_and(|line| line.is_cut) {
-            return Poll::Ready(Some(Err(Error::HttpResponseIncomplete)));
-        }
-        frame.map(|frame| frame.map(|frame| frame.map_err(Error::Hyper)))
+            // The channel of a body that is cut ends as if it were whole.
+            if matches!(frame, Poll::Ready(None)) && line.is_cut {
+                return (Poll::Ready(Some(Err(Error::HttpResponseIncomplete))), true);
+            }
+            let is_clients = frame.is_ready();
+            (frame.map(|frame| frame.map(|frame| frame.map_err(Error::Hyper))), is_clients)
+        })
     }
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.way.look(|way| way.is_some_and(|way| way.body.is_end_stream()))
     }
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.way.look(|way| way.map_or(SizeHint::default(), |way| way.body.size_hint()))
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if let Some(line) = self.line.take().filter(|line| line.connection.is_some() && self.body.is_end_stream()) {
-            self.peer.keep(line);
+        if let Some(way) = self.way.take().filter(|way| way.line.connection.is_some() && way.body.is_end_stream()) {
+            self.peer.keep(way.line);
         }
     }
 }

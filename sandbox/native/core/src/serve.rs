@@ -7,6 +7,7 @@ use crate::{
     body::Answer,
     plane::Plane,
     round::Held,
+    stall,
     strict::{Refusal, Strict},
 };
 use hyper::{
@@ -26,7 +27,7 @@ use std::{
     os::fd::AsRawFd,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker, ready},
@@ -44,6 +45,7 @@ const STALLED_CLIENT_TIMEOUT_MS: libc::c_uint = 30_000;
 /// Twice the largest headerBytesMax, so that what is over a deployment's limit mostly gets an answer with a reason.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
 const HEADERS_MAX: usize = 256;
+const LOOK_AFTER: Duration = Duration::from_secs(10);
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 /// What a client still sends after it was refused is read for so long, so that it reads why.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,6 +60,8 @@ const STREAMS_MAX: u32 = 100;
 const STREAMS_RESET_MAX: usize = 50;
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// The longest that an answer may take: what is under way by then, its client does not take.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(640);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// `IngressLimits` of sandbox/limits.ts.
@@ -75,6 +79,7 @@ pub struct IngressLimits {
 pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, limits: IngressLimits) {
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let clients = Arc::new(Clients { counts: Mutex::default(), each_max: limits.client_connections_max });
+    tokio::spawn(look_after(Arc::downgrade(&plane)));
     let ingress = Arc::new(Ingress::new(plane, batch, limits));
     loop {
         let Ok(place) = connections.clone().acquire_owned().await else { return };
@@ -93,6 +98,17 @@ pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, 
             ingress.connection(stream, client).await;
             drop((place, share));
         });
+    }
+}
+
+/// What nobody uses any more is given back.
+async fn look_after(plane: Weak<Plane>) {
+    loop {
+        tokio::time::sleep(LOOK_AFTER).await;
+        if plane.strong_count() == 0 {
+            return;
+        }
+        stall::look();
     }
 }
 
@@ -249,7 +265,7 @@ impl Ingress {
             // Nothing was asked for a while: what is under way is finished, and no more taken.
             if before == requests.load(Relaxed) {
                 connection.as_mut().graceful_shutdown();
-                _ = connection.await;
+                _ = timeout(FINISH_TIMEOUT, connection).await;
                 return;
             }
         }
