@@ -209,6 +209,14 @@ impl Peers {
         self.table.read().unwrap().by_id.get(id).cloned()
     }
 
+    /// Connections that were kept and that nobody will use again.
+    pub fn forget_idle(&self) {
+        let peers: Vec<Arc<Peer>> = self.table.read().unwrap().by_id.values().cloned().collect();
+        for peer in peers {
+            peer.forget_idle();
+        }
+    }
+
     /// Somebody who begins with TLS: a peer, once it has proved that; or nobody.
     pub async fn accept(&self, stream: TcpStream) -> Option<(server::TlsStream<TcpStream>, Arc<Peer>)> {
         let acceptor = self.own.read().unwrap().as_ref().map(|own| own.acceptor.clone());
@@ -362,6 +370,15 @@ impl Peer {
         // Those below it are older.
         kept.clear();
         None
+    }
+
+    fn forget_idle(&self) {
+        let mut kept = self.kept.lock().unwrap();
+        // In the order in which they were kept.
+        let idle = kept.iter().take_while(|(_, since)| since.elapsed() >= IDLE_MAX).count();
+        let ended: Vec<_> = kept.drain(..idle).collect();
+        drop(kept);
+        drop(ended);
     }
 
     /// As many as there can be requests at once, so this is a bound.

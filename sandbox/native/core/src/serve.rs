@@ -105,9 +105,8 @@ pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, 
 async fn look_after(plane: Weak<Plane>) {
     loop {
         tokio::time::sleep(LOOK_AFTER).await;
-        if plane.strong_count() == 0 {
-            return;
-        }
+        let Some(plane) = plane.upgrade() else { return };
+        plane.peers.forget_idle();
         stall::look();
     }
 }
