@@ -112,12 +112,15 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
     const text = Buffer.from(reason).toString("utf8").trim();
     if (exit.code === 1) throw new SandboxError("compile_failed", `Cannot compile component ${digest}: ${text}`);
     const how = late ? `still running after ${limits.wallTimeMsMax} ms` : `ended by ${exit.signal ?? `code ${exit.code}`} ${text}`;
-    throw new SandboxError(exit.code === 2 ? "compile_failed" : "compile_limit", `Cannot compile component ${digest}: the compiler was ${how}`);
+    throw new SandboxError(exit.code === 2 && !NO_ROOM.test(text) ? "compile_failed" : "compile_limit", `Cannot compile component ${digest}: the compiler was ${how}`);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
 }
+
+/** EAGAIN and ENOMEM, as a compiler says them that cannot even begin in the memory that it has. */
+const NO_ROOM = /\(os error 1[12]\)/;
 
 type Exit = { code: number | null; signal: string | null };
 const exitOf = (child: ChildProcess): Promise<Exit> =>

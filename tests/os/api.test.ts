@@ -109,7 +109,7 @@ test("every public route answers in the shape that the document promises", async
   for (const route of routes) {
     const path = paths[route.id];
     if (path === undefined) {
-      assert(route.auth !== "none" || route.method === "POST" || route.id === "getMetrics" || route.id === "getDoctor" /* starts a jailed process: tests/boot asks it */ || route.id.endsWith("Proof"), `${route.id} is not tried`);
+      assert(route.auth !== "none" || route.method === "POST" || route.id === "getMetrics" || route.id === "getDoctor" /* starts a jailed process: tests/boot asks it */ || route.id === "getImage" /* only of a machine that was upgraded: tests/os/machine.test.ts */ || route.id.endsWith("Proof"), `${route.id} is not tried`);
       continue;
     }
     const answer = await get(path);
