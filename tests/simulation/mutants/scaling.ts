@@ -5,7 +5,7 @@ import type { Mutant } from "../mutants.ts";
 export const SCALING_MUTANTS: readonly Mutant[] = [
   {
     name: "placement does not look at the ceiling", scenario: "scaling", seedsMax: 20,
-    edits: [{ file: "ledger/placement.ts", from: "const left = rateLeft(state, deployment.id, lease);", to: "const left = null as bigint | null;" }],
+    edits: [{ file: "ledger/placement.ts", from: "const ceiling = rateLeft(state, deployment.id, lease);", to: "const ceiling = null as bigint | null;" }],
   },
   {
     name: "a resize does not look at the ceiling", scenario: "scaling", seedsMax: 60,
