@@ -278,7 +278,6 @@ function passOn(
   }));
 }
 
-
 async function openParts(
   options: AgentOptions, membership: Membership, life: { readonly machine: KeyPair; readonly bootId: Hex }, listener: HttpListener, started: AsyncDisposableStack, signal: AbortSignal, log: (line: string) => void,
 ): Promise<Parts> {

@@ -28,8 +28,16 @@ class Stage {
     }));
   }
   block(seconds = 1): void {
-    const { applied } = { applied: this.world.block(seconds) };
-    for (const table of this.#tables) table.onFinal(applied.events);
+    const { events } = this.world.block(seconds);
+    for (const table of this.#tables) table.onFinal(events);
+  }
+  /** Deploys with one replica, which is ready then; gives the place of its machine. */
+  serve(): number {
+    this.world.send(tenant, [deployment("hello", { deposit: 100n * TOKEN })]);
+    this.block();
+    this.world.ready(...this.machines);
+    this.block();
+    return this.on(0);
   }
   /** The place of the machine that has a lease, by its index. */
   on(index: number): number {
@@ -73,11 +81,7 @@ test("a name of the ledger is a host as well, and none when it points elsewhere"
 test("while a lease moves it is served where it is; once the new copy is ready the old machine passes requests on", () => {
   const stage = new Stage();
   const { world, told, machines } = stage;
-  world.send(tenant, [deployment("hello", { deposit: 100n * TOKEN })]);
-  stage.block();
-  world.ready(...machines);
-  stage.block();
-  const from = stage.on(0);
+  const from = stage.serve();
   world.send(tenant, [{ kind: "move", deploymentId: id, index: 0 }]);
   stage.block();
   for (const [n, one] of told.entries()) assert.deepEqual(stage.names(one.get(HOST)), [{ weight: 1000, to: null, here: n === from, peers: n === from ? [] : [from] }], "nobody is sent where it is not ready");
@@ -92,11 +96,7 @@ test("while a lease moves it is served where it is; once the new copy is ready t
 test("two revisions share a host by weight at every ingress, each with a host of its own; one that is not well takes nothing", () => {
   const stage = new Stage();
   const { world, told, machines } = stage;
-  world.send(tenant, [deployment("hello", { deposit: 100n * TOKEN })]);
-  stage.block();
-  world.ready(...machines);
-  stage.block();
-  const old = stage.on(0);
+  const old = stage.serve();
   world.send(tenant, [update()]);
   stage.block();
   const only = (n: number): unknown => [{ weight: 1000, to: "r1", here: n === old, peers: n === old ? [] : [old] }];
@@ -141,11 +141,7 @@ test("a replica that is not well is asked only when no other is well", () => {
 test("a machine that boots anew or goes down has no replica for others; what is lost is waited for", () => {
   const stage = new Stage();
   const { world, told, machines } = stage;
-  world.send(tenant, [deployment("hello", { deposit: 100n * TOKEN })]);
-  stage.block();
-  world.ready(...machines);
-  stage.block();
-  const place = stage.on(0);
+  const place = stage.serve();
   world.send(machines[place]!, [comesUp(world.ledger, machines[place]!, bootId(place + 1, 9))]);
   stage.block();
   for (const one of told) assert.deepEqual(stage.names(one.get(HOST)), [{ weight: 1000, to: null, here: false, peers: [] }]);

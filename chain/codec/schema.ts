@@ -133,6 +133,9 @@ export function bytes(value: Cbor | undefined, length?: number): Uint8Array {
   return value;
 }
 
+/** An account, or what has an id of its own: a deployment, a machine, a validator. */
+export const id20 = (value: Cbor | undefined): types.Address => types.address(bytes(value, 20));
+
 export function bytesUpTo(value: Cbor | undefined, lengthMax: number): Uint8Array {
   if (!(value instanceof Uint8Array)) throw new CodecError("codec_value", `${show(value)} is not a byte string`);
   if (value.length > lengthMax) throw new CodecError("codec_length", `${value.length} bytes where at most ${lengthMax} belong`);

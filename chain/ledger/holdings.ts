@@ -12,11 +12,11 @@
 import type { Cbor } from "#chain/codec/cbor.ts";
 import { HOST_NAME_BYTES_MAX } from "#chain/codec/holderOperations.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import { bytes, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { bytes, id20, list, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { UNBONDINGS_MAX } from "#chain/ledger/limits.ts";
 import { SCALING_KIND, type ScalingHeld } from "#chain/ledger/scalingHeld.ts";
 import { TASK_ROW, type TaskHeld } from "#chain/ledger/taskState.ts";
-import { type Address, type Digest, address, digest } from "#chain/types.ts";
+import { type Address, type Digest, digest } from "#chain/types.ts";
 
 /** Money for who shows the preimage of a hash in time. */
 export type LockHeld = {
@@ -159,4 +159,3 @@ function leavingFrom(item: Cbor): Leaving {
   const [shares, releaseMs, releaseEpoch] = tuple(item, 3);
   return { shares: u64(shares), releaseMs: u64(releaseMs), releaseEpoch: u32(releaseEpoch) };
 }
-const id20 = (value: Cbor | undefined): Address => address(bytes(value, 20));

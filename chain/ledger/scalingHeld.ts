@@ -4,9 +4,9 @@
  */
 import type { Cbor } from "#chain/codec/cbor.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import { bytes, list, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { id20, list, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { REVISION_SLOT } from "#chain/ledger/limits.ts";
-import { type Address, address } from "#chain/types.ts";
+import type { Address } from "#chain/types.ts";
 
 /** 0: little to do, 1: what it should have, 2: too much. */
 export type Level = 0 | 1 | 2;
@@ -60,5 +60,3 @@ export const SCALING_KIND: {
   lists: ({ id, due }) => (due === null ? [] : [`t${due.toString(16).padStart(20, "0")}8${id.toHex()}`]),
   money: () => 0n,
 };
-
-const id20 = (value: Cbor | undefined): Address => address(bytes(value, 20));

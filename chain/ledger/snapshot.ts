@@ -13,7 +13,7 @@
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, STATE_KINDS, type StateKind, climb, leafHash, nodeHash, stateRootOf } from "#chain/codec/proof.ts";
-import { bytes, list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
+import { bytes, id20, list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
 import { PRESETS, VALIDATORS_MAX } from "#chain/constants.ts";
 import type { Escrow, Segment, Stream } from "#chain/ledger/escrow.ts";
 import { type HoldingKind, holdingFrom, isHoldingKind } from "#chain/ledger/holdings.ts";
@@ -26,7 +26,7 @@ import { State, parseId } from "#chain/ledger/state.ts";
 import { EMPTY_TREES, depthOf } from "#chain/ledger/tree.ts";
 import type { LeaseEnd } from "#chain/ledger/view.ts";
 import type { RecentBlock } from "#chain/liveness/verdict.ts";
-import { type Address, type Refusal, address, digest, hex, publicKey, refuse } from "#chain/types.ts";
+import { type Address, type Refusal, digest, hex, publicKey, refuse } from "#chain/types.ts";
 
 export type Chunk = {
   readonly depth: number;
@@ -318,7 +318,6 @@ function archiveFrom(leaf: Cbor | undefined): Archive {
   };
 }
 
-const id20 = (value: Cbor | undefined): Address => address(bytes(value, 20));
 const id20OrNone = (value: Cbor | undefined): Address | null => (bytes(value).length === 0 ? null : id20(value));
 function oneOf<T>(of: readonly T[], value: Cbor | undefined): T {
   const found = of[u32(value)];

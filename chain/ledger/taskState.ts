@@ -7,10 +7,10 @@
  */
 import type { Cbor } from "#chain/codec/cbor.ts";
 import { stateKey } from "#chain/codec/proof.ts";
-import { bytes, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
+import { id20, text, tuple, u32, u64 } from "#chain/codec/schema.ts";
 import { TASK_REASON_BYTES_MAX } from "#chain/codec/taskOperations.ts";
 import { TASK_KEPT_SECONDS, TASK_REPORT_SECONDS } from "#chain/ledger/limits.ts";
-import { type Address, address } from "#chain/types.ts";
+import type { Address } from "#chain/types.ts";
 
 export type TaskPhase = "placing" | "running" | "resting" | "ended";
 export type TaskHeld = {
@@ -55,7 +55,7 @@ export const TASK_ROW = {
   from: (leaf: Cbor | undefined): TaskHeld => {
     const [id, secondsMax, attemptsMax, backOff, phase, at, runs, failures, losses, exitCode, reason] = tuple(leaf as Cbor, 11);
     return {
-      kind: "task", id: address(bytes(id, 20)), secondsMax: u32(secondsMax), attemptsMax: u32(attemptsMax), backOffSeconds: u32(backOff), phase: PHASES[u32(phase)] ?? "ended", at: u64(at),
+      kind: "task", id: id20(id), secondsMax: u32(secondsMax), attemptsMax: u32(attemptsMax), backOffSeconds: u32(backOff), phase: PHASES[u32(phase)] ?? "ended", at: u64(at),
       runs: u32(runs), failures: u32(failures), losses: u32(losses), exitCode: u32(exitCode), reason: text(reason, TASK_REASON_BYTES_MAX),
     };
   },

@@ -5,9 +5,9 @@
  * proven, and the lines add up to what the ledger says, to the unit; of lines too old to be listed, the sum.
  */
 import { type Cbor, CodecError } from "#chain/codec/cbor.ts";
-import { bytes, list, text, tuple, u64 } from "#chain/codec/schema.ts";
+import { bytes, id20, list, text, tuple, u64 } from "#chain/codec/schema.ts";
 import { NO_SEGMENT, type Unpaid, afterSegment, unpaidHash, unpaidLeaf } from "#chain/codec/segment.ts";
-import { type Address, type Refusal, address, hex, refuse } from "#chain/types.ts";
+import { type Address, type Refusal, hex, refuse } from "#chain/types.ts";
 
 export type ClaimedLine = Unpaid & { /** In the order in which they ended; null: it runs. */ readonly place: number | null; readonly isPaid: boolean };
 export type Claimed = { readonly lines: readonly ClaimedLine[]; /** The hash of what was paid before the first paid line. */ readonly before: Uint8Array };
@@ -54,6 +54,6 @@ export function proveBill(leaf: readonly Cbor[], at: bigint, { lines, before }: 
   });
   const earlier = proven.reduce((sum, { amount }) => sum - amount, total);
   if (earlier < 0n || (earlier > 0n && hex(before) === hex(NO_SEGMENT))) return refuse("bill_false", `Cannot prove the bill: its lines and what the ledger paid and owes differ by ${earlier}`);
-  const bill = { owner: address(bytes(leaf[1], 20)), name: text(leaf[2], TEXT_BYTES_MAX), at, lines: proven, earlier, total, paid: u64(paid), rate: rateNow, free: u64(balance) - owedNow, dryAt };
+  const bill = { owner: id20(leaf[1]), name: text(leaf[2], TEXT_BYTES_MAX), at, lines: proven, earlier, total, paid: u64(paid), rate: rateNow, free: u64(balance) - owedNow, dryAt };
   return { ok: true, bill };
 }

@@ -4,8 +4,8 @@
  * subjectivity). The validators themselves come from anybody: they have the hash, or they are nothing.
  */
 import { type Validator, type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
-import { type ChainId, type Digest, type Epoch, type Refusal, digest, epoch, fromHex, hex, refuse } from "#chain/types.ts";
-import type { LightState, Limits } from "./light.ts";
+import { type ChainId, type Digest, type Epoch, type Refusal, digest, epoch, fromHex, hex } from "#chain/types.ts";
+import { type LightState, type Limits, refusalOfAge } from "./light.ts";
 
 export type Checkpoint = { readonly epoch: Epoch; /** Header time of the newest block that was verified with them, rounded down to a second. */ readonly timeMs: bigint; readonly validatorsHash: Digest };
 
@@ -23,10 +23,7 @@ export function parseCheckpoint(text: string): Checkpoint | null {
 }
 
 /** By the clock of who uses it, before anything is asked of anybody. */
-export function checkCheckpoint({ epoch: of, timeMs }: Checkpoint, { checkpointAgeMsMax }: Limits, nowMs: bigint): Refusal | null {
-  if (nowMs <= timeMs + checkpointAgeMsMax) return null;
-  return refuse("checkpoint_old", `Cannot trust the checkpoint of epoch ${of}: it is ${(nowMs - timeMs) / 86_400_000n} days old, and the stake of its validators may have been paid out; take a newer one from somebody you trust`);
-}
+export const checkCheckpoint = ({ epoch: of, timeMs }: Checkpoint, limits: Limits, nowMs: bigint): Refusal | null => refusalOfAge(`of epoch ${of}`, timeMs, limits, nowMs);
 
 /** Its validators, as somebody says them; null: they are not those. */
 export function setAt({ epoch: of, validatorsHash: hash }: Checkpoint, chain: ChainId, said: readonly Validator[]): ValidatorSet | null {

@@ -45,10 +45,13 @@ export function fromGenesis(genesis: Uint8Array, expected: ChainId): { readonly 
 }
 
 /** Checked before the first use of a checkpoint, by the clock of who uses it. */
-export function checkAge({ timeMs, height }: LightState, { checkpointAgeMsMax }: Limits, nowMs: bigint): Refusal | null {
+export const checkAge = ({ timeMs, height }: LightState, limits: Limits, nowMs: bigint): Refusal | null => refusalOfAge(`at block ${height}`, timeMs, limits, nowMs);
+
+/** Of a checkpoint in whichever form, named by `which`. */
+export function refusalOfAge(which: string, timeMs: bigint, { checkpointAgeMsMax }: Limits, nowMs: bigint): Refusal | null {
   if (nowMs <= timeMs + checkpointAgeMsMax) return null;
   const days = (nowMs - timeMs) / 86_400_000n;
-  return refuse("checkpoint_old", `Cannot trust the checkpoint at block ${height}: it is ${days} days old, and the stake of its validators may have been paid out; take a newer one from somebody you trust`);
+  return refuse("checkpoint_old", `Cannot trust the checkpoint ${which}: it is ${days} days old, and the stake of its validators may have been paid out; take a newer one from somebody you trust`);
 }
 
 /** One epoch further, on the word of the set that is trusted now. */
