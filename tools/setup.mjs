@@ -10,10 +10,12 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildNative } from "./native.mjs";
+import { judge, parseReport, slowestOf } from "./testFiles.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const pinnedNode = join(root, "node_modules", ".bin", "node");
@@ -86,6 +88,8 @@ async function buildNativeParts() {
   }
 }
 
+let isStopped = false;
+
 /** Runs the pinned Node in the foreground; signals of the terminal reach it by themselves, others are passed on. */
 function runPinned(args, environment = {}) {
   return new Promise((resolve) => {
@@ -93,6 +97,7 @@ function runPinned(args, environment = {}) {
     // A terminal's Ctrl-C goes to the whole group: passing it on too would stop the child twice.
     for (const signal of STOP_SIGNALS)
       process.on(signal, () => {
+        isStopped = true;
         if (!(signal === "SIGINT" && process.stdin.isTTY)) child.kill(signal);
       });
     // npm passes a SIGTERM on to its shell, which ends without a word to us.
@@ -101,6 +106,21 @@ function runPinned(args, environment = {}) {
     child.on("error", (error) => fail(`Cannot run ${pinnedNode}: ${error.message}; delete node_modules and try again`));
     child.on("close", (code, signal) => resolve(signal ? 1 : (code ?? 1)));
   });
+}
+
+/** All side by side, and those that failed once more alone (tools/testFiles.mjs says why). */
+async function runTests(patterns) {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-test-"));
+  const report = join(folder, "files");
+  try {
+    const reporters = [["spec", "stdout"], [join(root, "tools", "testFiles.mjs"), report]].flatMap(([reporter, destination]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${destination}`]);
+    const code = await runPinned(["--test", ...reporters, `--test-concurrency=${TEST_CONCURRENCY}`, ...patterns]);
+    const files = existsSync(report) ? parseReport(readFileSync(report, "utf8")) : [];
+    if (files.length > 1) say(`the longest files: ${slowestOf(files).map(({ file, elapsedMs }) => `${relative(root, file)} ${(elapsedMs / 1000).toFixed(0)} s`).join(", ")}`);
+    return await judge({ code, files, isStopped: () => isStopped, runAlone: (file) => runPinned(["--test", "--test-reporter=spec", file]), say });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 async function main() {
@@ -117,7 +137,7 @@ async function main() {
     process.chdir(root);
     const code = await runPinned([join(root, "tools", "check.ts")]);
     if (code !== 0) return code;
-    return runPinned(["--test", `--test-concurrency=${TEST_CONCURRENCY}`, ...(args.length > 0 ? args : TEST_GLOBS)]);
+    return runTests(args.length > 0 ? args : TEST_GLOBS);
   }
   fail(`Cannot run "${verb}": expected start, test or run`);
 }
