@@ -6,7 +6,7 @@
  */
 import { type BlockContext } from "#chain/ledger/block.ts";
 import { dueSecond, open, touch } from "#chain/ledger/escrow.ts";
-import { cancelSuccessor, closeDry, endLease, finishClosing, paySegments, stateAfterLoss } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, closeDry, endLease, finishClosing, paySegments, rulesFor, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { STRIKES_COUNTED_MAX, STRIKE_SECONDS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import type { Lease, Machine } from "#chain/ledger/model.ts";
 import { openAnew, predecessorIsDue, unhealthyIsDue } from "#chain/ledger/moves.ts";
@@ -66,7 +66,7 @@ function notReady(context: BlockContext, lease: Lease): number {
   const machine = state.machine(lease.machine as Address);
   if (!deployment || !machine) return 1;
   const { index, rate } = lease;
-  if (!open(deployment.escrow, second, [{ index, machine: machine.id, operator: machine.operator, rate }], rules).ok) {
+  if (!open(deployment.escrow, second, [{ index, machine: machine.id, operator: machine.operator, rate }], rulesFor(lease, rate, rules)).ok) {
     endLease(context, lease, second, "unfunded", "waiting");
     return 1;
   }

@@ -7,7 +7,7 @@
 import assert from "node:assert";
 import { afterSegment } from "#chain/codec/segment.ts";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
-import { type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
+import { type MoneyRules, type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
 import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine, PaidSegment, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
@@ -76,7 +76,8 @@ export function endLease(context: BlockContext, ended: Lease, end: bigint, why: 
     if (lease.state !== "dry") context.events.push({ kind: "ended", deploymentId, index, machine, end, why });
   }
   if (next === "gone") return state.remove(lease);
-  const over = { unhealthyFrom: 0n, lastEnd: why, next: null, last: null } as const;
+  const isLost = why === "down" || why === "rebooted" || why === "not_ready" || why === "drained";
+  const over = { unhealthyFrom: 0n, lastEnd: why, rateLost: !isLost ? 0n : isOpen(lease) ? lease.rate : lease.rateLost, next: null, last: null } as const;
   if (successor !== null) {
     const deployment = mustGet(state.deployment(deploymentId));
     state.put({ ...deployment, reservedRate: deployment.reservedRate + successor.rate - extraOf(lease, successor) });
@@ -86,6 +87,12 @@ export function endLease(context: BlockContext, ended: Lease, end: bigint, why: 
   const avoid = why === "not_ready" || why === "failed" || why === "drained" ? machine : why === "rebooted" ? null : lease.avoid;
   state.put({ ...lease, state: next, machine: null, rate: 0n, triedHeight: 0, avoid, ...over });
 }
+
+/**
+ * The rule of raising as it is for this lease: one that lost its machine has what it paid there, to the last second of the budget, wherever that
+ * costs no more; what a failure of somebody's machine does not raise needs no minute in hand.
+ */
+export const rulesFor = ({ rateLost }: Lease, rate: bigint, rules: MoneyRules): MoneyRules => (rate <= rateLost ? { ...rules, runwaySecondsMin: 1n } : rules);
 
 /** What a lease that moves will cost more than now: reserved until it has moved. */
 export const extraOf = ({ rate }: Lease, next: Successor): bigint => (next.rate > rate ? next.rate - rate : 0n);
@@ -120,7 +127,7 @@ export function closeDry(context: BlockContext, id: Address): void {
       state.put({ ...lease, state: "dry", lastEnd: "dry" });
       context.events.push({ kind: "ended", deploymentId: id, index: lease.index, machine: lease.machine as Address, end: second, why: "dry" });
     } else if (lease.state === "placed") endLease(context, lease, second, "dry", "waiting");
-    else if (lease.state === "pending") state.put({ ...lease, state: "waiting", lastEnd: "dry" });
+    else if (lease.state === "pending") state.put({ ...lease, state: "waiting", lastEnd: "dry", rateLost: 0n });
   }
   const { rollout } = deployment;
   if (rollout !== null) state.put({ ...mustGet(state.deployment(id)), rollout: { ...rollout, healthyFrom: null, weightNow: 0 } });

@@ -107,6 +107,8 @@ export type Lease = {
   readonly unhealthyFrom: bigint;
   /** Moves because of that, one after the other: each waits twice as long. */
   readonly moves: number;
+  /** What it paid a second when its machine was lost: a replacement at no more than that raises nothing. 0: none was, or money has run out since. */
+  readonly rateLost: bigint;
   readonly next: Successor | null;
   readonly last: Predecessor | null;
 };
@@ -258,7 +260,7 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
       return [
         entity.deploymentId, entity.index, LEASE_STATES.indexOf(entity.state), entity.machine ?? NONE, entity.rate, entity.placedAt, entity.triedHeight,
         entity.avoid ?? NONE, entity.lastEnd, entity.revision, entity.unhealthyFrom, entity.moves,
-        entity.next === null ? [] : [entity.next.machine, entity.next.rate, entity.next.placedAt], entity.last === null ? [] : [entity.last.machine, entity.last.until],
+        entity.next === null ? [] : [entity.next.machine, entity.next.rate, entity.next.placedAt], entity.last === null ? [] : [entity.last.machine, entity.last.until], entity.rateLost,
       ];
     case "machine":
       return [

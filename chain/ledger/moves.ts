@@ -39,7 +39,7 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
   state.put({ ...deployment, escrow: opened.escrow, reservedRate: deployment.reservedRate - extraOf(lease, next) });
   dropPredecessor(context, lease);
   const last = { machine: lease.machine as Address, until: second + rules.drainSecondsMax };
-  state.put({ ...lease, state: "ready", machine: machine.id, rate, placedAt: next.placedAt, next: null, last, avoid: null, lastEnd: "moved", unhealthyFrom: 0n });
+  state.put({ ...lease, state: "ready", machine: machine.id, rate, placedAt: next.placedAt, next: null, last, avoid: null, lastEnd: "moved", unhealthyFrom: 0n, rateLost: 0n });
   // As it is now: giving up capacity may have changed it.
   const here = state.machine(machine.id) as Machine;
   if (here.strikes > 0) state.put({ ...here, strikes: 0 });

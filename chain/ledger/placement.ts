@@ -11,8 +11,8 @@
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { rateLeft, reportersOf } from "#chain/ledger/ceiling.ts";
-import { freeOf, touch } from "#chain/ledger/escrow.ts";
-import { place, placeSuccessor } from "#chain/ledger/leases.ts";
+import { type MoneyRules, freeOf, touch } from "#chain/ledger/escrow.ts";
+import { place, placeSuccessor, rulesFor } from "#chain/ledger/leases.ts";
 import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_LOOKS_MAX, RATE_RESERVED_MIN, ROWS_PER_LOOK, VAIN_PLACEMENTS_MAX, VAIN_LOOKS_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, hex8, leaseKey } from "#chain/ledger/model.ts";
 import { type Row, bondNumber, rateNumber } from "#chain/ledger/market.ts";
@@ -72,7 +72,7 @@ function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string
     state.put({ ...lease, triedHeight: context.height });
     return { looks, isPlaced: false };
   }
-  if (!isMove && !isAffordable(context, deployment, best.rate)) {
+  if (!isMove && !isAffordable(context, deployment, best.rate, rulesFor(lease, best.rate, context.rules))) {
     state.put({ ...lease, state: "waiting", lastEnd: "unfunded" });
     return { looks, isPlaced: false };
   }
@@ -83,9 +83,9 @@ function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string
 }
 
 /** The rule of raising, checked at placement with what other placed leases will take. */
-function isAffordable({ second, rules }: BlockContext, deployment: Deployment, rate: bigint): boolean {
+function isAffordable({ second, rules }: BlockContext, deployment: Deployment, rate: bigint, { runwaySecondsMin }: MoneyRules = rules): boolean {
   const escrow = touch(deployment.escrow, second);
-  return escrow.dry === null && freeOf(escrow) >= (escrow.rate + deployment.reservedRate + rate) * rules.runwaySecondsMin;
+  return escrow.dry === null && freeOf(escrow) >= (escrow.rate + deployment.reservedRate + rate) * runwaySecondsMin;
 }
 
 /** The least rate that one replica can have at present, or the least there is to be money for: what `deploy` and `scale` must be able to pay. */

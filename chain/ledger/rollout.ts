@@ -23,7 +23,7 @@ import { type Address, type Refusal, refuse } from "#chain/types.ts";
 type Op<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
 
 export const newLease = (deploymentId: Address, index: number, revision: number): Lease => ({
-  kind: "lease", deploymentId, index, state: "pending", machine: null, rate: 0n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "", revision, unhealthyFrom: 0n, moves: 0,
+  kind: "lease", deploymentId, index, state: "pending", machine: null, rate: 0n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "", revision, unhealthyFrom: 0n, moves: 0, rateLost: 0n,
   next: null, last: null,
 });
 

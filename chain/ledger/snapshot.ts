@@ -190,11 +190,11 @@ const FROM: { readonly [K in Exclude<Hashed["kind"], HoldingKind>]: (leaf: Cbor 
     };
   },
   lease: (leaf) => {
-    const [id, index, state, machine, rate, placedAt, tried, avoid, lastEnd, revision, unhealthyFrom, moves, next, last] = tuple(leaf as Cbor, 14);
+    const [id, index, state, machine, rate, placedAt, tried, avoid, lastEnd, revision, unhealthyFrom, moves, next, last, rateLost] = tuple(leaf as Cbor, 15);
     return {
       kind: "lease", deploymentId: id20(id), index: u32(index), state: oneOf(LEASE_STATES, state), machine: id20OrNone(machine), rate: u64(rate), placedAt: u64(placedAt),
       triedHeight: u32(tried), avoid: id20OrNone(avoid), lastEnd: text(lastEnd, TEXT_BYTES_MAX) as LeaseEnd | "",
-      revision: u32(revision), unhealthyFrom: u64(unhealthyFrom), moves: u32(moves), next: successorFrom(next), last: predecessorFrom(last),
+      revision: u32(revision), unhealthyFrom: u64(unhealthyFrom), moves: u32(moves), rateLost: u64(rateLost), next: successorFrom(next), last: predecessorFrom(last),
     };
   },
   machine: (leaf) => {

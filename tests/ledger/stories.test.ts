@@ -260,6 +260,29 @@ test("a lease whose escrow cannot open it is no strike for the machine", () => {
   assert.strictEqual(lease(world, firstOf(), 1).lastEnd, "unfunded");
 });
 
+test("a lease that lost its machine is replaced to the last second of the budget where that costs no more, and waits for a minute's money where it does", () => {
+  for (const [gib, state] of [[1024n, "ready"], [4096n, "waiting"]] as const) {
+    const world = new World({ thorough: true });
+    const one = world.machine(1, operator);
+    world.block();
+    world.send(tenant, [deployment("hello", { deposit: 64n * 164n })]);
+    world.block();
+    world.ready(one);
+    world.block();
+    const two = world.machine(2, operator, { gib });
+    for (let k = 0; k < 3; k++) world.block(10);
+    world.send(one, [comesUp(world.ledger, one, bootId(1, 1)), { kind: "drain", machine: one.id, draining: 1 }]);
+    world.block(1);
+    world.ready(one, two);
+    world.block(1);
+    assert.strictEqual(lease(world, firstOf()).state, state);
+    if (state === "waiting") continue;
+    for (let k = 0; k < 4; k++) world.block(10);
+    assert.strictEqual(world.view.deployment(firstOf())!.state, "dry");
+    assert.strictEqual(bill(world, firstOf()).total, 64n * 164n);
+  }
+});
+
 test("placement counts the money that placed leases will take: what cannot be paid beside them waits", () => {
   const world = new World();
   const [cheap, dear] = [world.machine(1, operator), world.machine(2, operator, { gib: 4096n })];

@@ -62,7 +62,7 @@ function withStreams(count: number): Ledger {
       slot: 0, revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "", constraints: { regions: [], operators: [], labels: [] }, paid: 0n, segments: NO_SEGMENT,
     };
     slots.push(deployment);
-    for (const { index, machine } of streams) slots.push({ kind: "lease", deploymentId: id, index, state: "ready", machine, rate: 100n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "", revision: 1, unhealthyFrom: 0n, moves: 0, next: null, last: null });
+    for (const { index, machine } of streams) slots.push({ kind: "lease", deploymentId: id, index, state: "ready", machine, rate: 100n, placedAt: 0n, triedHeight: 0, avoid: null, lastEnd: "", revision: 1, unhealthyFrom: 0n, moves: 0, rateLost: 0n, next: null, last: null });
   }
   return ledgerFrom(genesis, { slots });
 }
