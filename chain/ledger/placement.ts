@@ -68,7 +68,9 @@ function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string
   const spread = spreadOf(spreads, state, deployment);
   const { best, looks } = choose(context, deployment, lease, spread);
   const isMove = lease.state === "moving";
-  if (best === null || (isMove && !isAffordable(context, deployment, best.rate > lease.rate ? best.rate - lease.rate : 0n))) {
+  // What costs no more where it moves to raises nothing.
+  const more = best !== null && best.rate > lease.rate ? best.rate - lease.rate : 0n;
+  if (best === null || (isMove && more > 0n && !isAffordable(context, deployment, more))) {
     state.put({ ...lease, triedHeight: context.height });
     return { looks, isPlaced: false };
   }

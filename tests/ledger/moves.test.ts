@@ -342,3 +342,59 @@ test("a machine is not retired while a new registration would forget its strikes
   assert.strictEqual(retireTwo(9), "machine_resting");
   assert.strictEqual(retireTwo(1), "ok");
 });
+
+/** In its last twenty seconds, on a machine that is being emptied and takes nothing again; what the others cost is given. */
+function lastSeconds(...others: readonly bigint[]): { world: World; one: ReturnType<typeof actor>; machines: readonly ReturnType<typeof actor>[] } {
+  const world = new World({ thorough: true });
+  const machines = [1024n, ...others].map((gib, k) => world.machine(k + 1, operator, { gib }));
+  world.block();
+  world.send(tenant, [deployment("hello", { deposit: 164n * 60n, rateMax: 1_000n })]);
+  world.block();
+  world.ready(...machines);
+  world.block();
+  for (let k = 0; k < 4; k++) world.block(10);
+  const one = machines.find((machine) => isOn(lease(world), machine))!;
+  world.send(operator, [drain(one)]);
+  return { world, one, machines };
+}
+const restart = (world: World, machine: ReturnType<typeof actor>): void => void world.send(machine, [comesUp(world.ledger, machine, bootId(9, 1))]);
+const runsDry = (world: World): unknown[] => {
+  for (let k = 0; k < 3; k++) world.block(10);
+  return [world.view.deployment(id)!.state, bill(world).total];
+};
+
+test("in a deployment's last minute a drained machine's lease moves where it costs no more", () => {
+  const { world, one, machines } = lastSeconds(1024n);
+  world.block();
+  world.ready(...machines);
+  world.block(1);
+  assert.deepStrictEqual([lease(world).state, isOn(lease(world), one)], ["ready", false]);
+  assert.deepStrictEqual(runsDry(world), ["dry", 164n * 60n]);
+});
+
+test("a machine that goes in a deployment's last minute does not take it along: it is placed again, and again, with what is left, and runs until it is dry", () => {
+  const { world, one, machines } = lastSeconds(1024n, 1024n);
+  restart(world, one);
+  world.block(1);
+  assert.strictEqual(lease(world).state, "placed");
+  const first = lease(world).machine!.toHex();
+  // It does not get ready there, nor is its machine paid.
+  world.block(5);
+  assert.deepStrictEqual([lease(world).state, lease(world).machine!.toHex() === first, lease(world).lastEnd], ["placed", false, "not_ready"]);
+  world.ready(...machines);
+  world.block(1);
+  assert.strictEqual(lease(world).state, "ready");
+  assert.deepStrictEqual(runsDry(world), ["dry", 164n * 60n]);
+});
+
+test("a machine that goes in a deployment's last minute: where it would cost more it waits for its owner's money", () => {
+  const { world, one, machines } = lastSeconds(2048n);
+  restart(world, one);
+  world.block(1);
+  assert.deepStrictEqual([lease(world).state, lease(world).lastEnd], ["waiting", "unfunded"]);
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: TOKEN }]);
+  world.block();
+  world.ready(machines[1]!);
+  world.block();
+  assert.deepStrictEqual([lease(world).state, lease(world).rate], ["ready", 228n]);
+});
