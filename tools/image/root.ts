@@ -14,6 +14,7 @@ import { stripElf } from "./elf.ts";
 import { unpacked } from "./packages.ts";
 import { LIBRARIES, TOOLS } from "./pins.ts";
 import { run } from "./processes.ts";
+import { trimNode } from "./trimNode.ts";
 
 const REPOSITORY = join(import.meta.dirname, "..", "..");
 /** What programs on the image are linked to; the loader first. */
@@ -51,7 +52,7 @@ export async function buildRoot(cache: string, work: string, effort: Effort, ent
     parts.push({ path: `/${path}`, origin, sha256: createHash("sha256").update(content).digest("hex"), bytes: content.length });
   };
   for (const folder of EMPTY_FOLDERS) await mkdir(join(tree, folder), { recursive: true });
-  await put("bin/node", `npm:node@${process.versions.node}`, stripElf(await readFile(process.execPath)), 0o755);
+  await put("bin/node", `npm:node@${process.versions.node}`, trimNode(stripElf(await readFile(process.execPath))), 0o755);
   for (const [name, path] of SHARED_OBJECTS) {
     const pin = LIBRARIES.find((library) => library.name === name)!;
     const to = path.replace(/^usr\//, "").replace(/^lib\/x86_64-linux-gnu\/ld-/, "lib64/ld-");
