@@ -15,7 +15,7 @@ function addressing(line: string): Settings {
   return parsed.settings;
 }
 
-test("a machine whose router is not within its network has its address and a way out by it; one whose router cannot be has its address", (t) => {
+test("a machine whose router is not within its network has its address and a way out by it; one whose router cannot be taken has its address, and the way out when it can", (t) => {
   if (!needs(t, "root")) return;
   const name = `godwit-${randomBytes(4).toString("hex")}`;
   const resolver = join(tmpdir(), `${name}.resolv`);
@@ -33,12 +33,18 @@ test("a machine whose router is not within its network has its address and a way
   const code = `
     const { startNetwork } = await import(${JSON.stringify(join(import.meta.dirname, "network.ts"))});
     const given = (name, address, gateway) => ({ interface: { kind: "name", name }, kind: "static", network: { address, prefix: 32 }, gateway });
-    // The second router is none that any kernel takes.
-    const addressing = [given("left0", "10.91.0.2", "172.31.1.1"), given("left1", "10.92.0.2", "224.0.0.1")];
+    // The second router is this machine itself until that address is gone.
+    const { spawnSync } = await import("node:child_process");
+    spawnSync("ip", ["address", "add", "10.93.0.1/32", "dev", "lo"]);
+    const addressing = [given("left0", "10.91.0.2", "172.31.1.1"), given("left1", "10.92.0.2", "10.93.0.1")];
     const network = startNetwork({ settings: { addressing, dns: [], hostName: null }, onLine: (line) => console.error(line), resolverFile: ${JSON.stringify(resolver)} });
     await network.ready;
     await new Promise((resolve) => setTimeout(resolve, 300));
     console.log(network.current().map(({ address }) => address).join(" "));
+    const routes = () => spawnSync("ip", ["route"], { encoding: "utf8" }).stdout;
+    if (routes().includes("via 10.93.0.1")) throw new Error("it is taken at once");
+    spawnSync("ip", ["address", "delete", "10.93.0.1/32", "dev", "lo"]);
+    while (!routes().includes("via 10.93.0.1")) await new Promise((resolve) => setTimeout(resolve, 100));
     network.stop();`;
   const { status, stdout, stderr } = spawnSync("ip", ["netns", "exec", name, process.execPath, "--input-type=module", "-e", code], { encoding: "utf8", timeout: 120_000 });
   assert.equal(status, 0, stderr);

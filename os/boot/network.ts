@@ -38,7 +38,7 @@ export type NetworkOptions = {
   /** Default: /etc/resolv.conf. */
   readonly resolverFile?: string;
 };
-type Entry = { readonly link: Link; readonly metric: number; hasCarrier: boolean; addressing: Addressing | null; client: DhcpClient | null; isStarting: boolean; given: Interface | null };
+type Entry = { readonly link: Link; readonly metric: number; hasCarrier: boolean; addressing: Addressing | null; client: DhcpClient | null; isStarting: boolean; given: Interface | null; /** What `given` has as its way out is not taken yet; said: it was told why. */ route: "taken" | "wanted" | "said" };
 
 export type Vlan = { readonly name: string; readonly tag: number; readonly parent: number; readonly addressing: Addressing };
 
@@ -83,7 +83,21 @@ export function startNetwork(options: NetworkOptions): Network {
     // Before its way out: a machine whose router cannot be taken is reached on its own network, and goes on.
     entry.given = next;
     changed();
-    if (next.router !== null) setDefaultRoute(index, next.router, metric, !isWithin(next.router, next));
+    entry.route = next.router === null ? "taken" : "wanted";
+    takeRoute(entry);
+  };
+  /** A way out that the kernel does not take now is tried at each look. */
+  const takeRoute = (entry: Entry): void => {
+    const { given, route, link: { index, name }, metric } = entry;
+    if (route === "taken" || given === null || given.router === null) return;
+    try {
+      setDefaultRoute(index, given.router, metric, !isWithin(given.router, given));
+      if (route === "said") options.onLine(`${name}: the way out by ${given.router} is taken`);
+      entry.route = "taken";
+    } catch (error) {
+      if (route === "wanted") options.onLine(`${name}: ${messageOf(error)}`);
+      entry.route = "said";
+    }
   };
   const take = (entry: Entry, why: string): void => {
     if (entry.given === null) return;
@@ -150,7 +164,7 @@ export function startNetwork(options: NetworkOptions): Network {
       if (link.type !== LINK_ETHERNET) continue;
       let entry = entries.get(link.index);
       if (entry === undefined) {
-        entry = { link, metric: METRIC_FIRST + entries.size, hasCarrier: false, addressing: null, client: null, isStarting: false, given: null };
+        entry = { link, metric: METRIC_FIRST + entries.size, hasCarrier: false, addressing: null, client: null, isStarting: false, given: null, route: "taken" };
         entry.addressing = vlans.get(link.name)?.addressing ?? null;
         entries.set(link.index, entry);
       }
@@ -162,6 +176,7 @@ export function startNetwork(options: NetworkOptions): Network {
           options.onLine(`${link.name}: ${link.hasCarrier ? "the link is up" : "no link"}`);
           known.client?.setLink(link.hasCarrier);
         }
+        takeRoute(known);
         apply(known);
       });
     }

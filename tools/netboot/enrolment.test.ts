@@ -147,6 +147,9 @@ test("an API that starts, as that of the machine itself may, is asked again", as
   // Its clock was years ahead, and so is what was signed by it.
   one.fail = "expiry_too_far";
   await new Promise((resolve) => setTimeout(resolve, 100));
+  // Its first transaction was not final in time, and waits still.
+  one.fail = "replacement_underpriced";
+  await new Promise((resolve) => setTimeout(resolve, 100));
   one.fail = null;
   assert.deepEqual(await joining, { state: "registered" });
 });

@@ -34,8 +34,11 @@ export type EnrolmentOptions = {
   readonly onLine: (line: string) => void;
 };
 
-/** A machine that still holds leases of its last boot, or rests, an API that is out of reach, starts or has a clock that is years ahead: the machine asks again. */
-const PASSING: ReadonlySet<string> = new Set(["machine_in_use", "machine_resting", "not_final", "outcome_unknown", "expiry_too_far"]);
+/**
+ * A machine that still holds leases of its last boot, or rests, an API that is out of reach, starts or has a clock that is years ahead, a transaction of the account that is under way
+ * still, as the one before of this machine may be: the machine asks again.
+ */
+const PASSING: ReadonlySet<string> = new Set(["machine_in_use", "machine_resting", "not_final", "outcome_unknown", "expiry_too_far", "replacement_underpriced", "wrong_nonce", "nonce_used"]);
 const isPassing = (error: unknown, code: string): boolean =>
   PASSING.has(code) || (error instanceof Error && "status" in error && typeof error.status === "number" && (error.status === 0 || error.status >= 500));
 
@@ -105,8 +108,9 @@ export class Enrolment {
       await hands.register(request);
     } catch (error) {
       const code = codeOf(error);
-      onLine(`${mac} cannot be registered: ${error instanceof Error ? error.message : String(error)}`);
-      if (isPassing(error, code)) return { state: "pending" };
+      const isForNow = isPassing(error, code);
+      onLine(`${mac} cannot be registered${isForNow ? " yet" : ""}: ${error instanceof Error ? error.message : String(error)}`);
+      if (isForNow) return { state: "pending" };
       if (registered.get(mac)?.key === machineKey) registered.delete(mac);
       await book.save();
       return refused(/^[a-z0-9_]{1,64}$/.test(code) ? code : "internal");
