@@ -100,6 +100,24 @@ test("what was written before a console line or a trap is out before it", async 
   assert.match(stderr, /^abort: after three /);
 });
 
+test("what was written is out before a task sleeps, and before it waits for input", async () => {
+  const written = { ticks: "", answers: "" };
+  const ticker = await runTask(await guest("rogueTask"), { name: "ticker", arguments: ["tick"], limits: { wallTimeMsMax: 1_000 }, stdout: (chunk) => void (written.ticks += new TextDecoder().decode(chunk)) });
+  assert.equal(ticker.trap?.code, "wall_time_limit");
+  assert.match(written.ticks, /^tick\n/);
+  const seen = Promise.withResolvers<void>();
+  const stdin = (async function* (): AsyncGenerator<Uint8Array> {
+    yield new TextEncoder().encode("one\n");
+    await seen.promise;
+    yield new TextEncoder().encode("two\n");
+  })();
+  await runTask(await guest("rogueTask"), { name: "asker", arguments: ["upper"], stdin, stdout: (chunk) => {
+    written.answers += new TextDecoder().decode(chunk);
+    if (written.answers.startsWith("ONE\n")) seen.resolve();
+  } });
+  assert.equal(written.answers, "ONE\nTWO\n");
+});
+
 test("Math.random and Date.now are the host's", async () => {
   const draws = await Promise.all(Array.from({ length: 4 }, async () => (await run("rogueTask", ["random"])).stdout));
   assert.equal(new Set(draws).size, 4);

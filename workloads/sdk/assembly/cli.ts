@@ -10,7 +10,7 @@
  *
  * `args` is what follows the program's name. wasi:cli knows success and failure only: any code but 0 arrives as 1.
  */
-import { setBeforeLine } from "./runtime";
+import { setBeforeLine, writeGathered } from "./runtime";
 import { exit as wasiExit, getStderr, getStdin, getStdout } from "./wasi/cli";
 import { InputStream, OutputStream, WRITE_BYTES_MAX } from "./wasi/io";
 
@@ -73,6 +73,7 @@ export class Input {
         stream = getStdin();
         this.stream = stream;
       }
+      writeGathered(); // A question is seen before its answer is waited for.
       const next = stream.read(READ_BYTES);
       if (!next) {
         this.ended = true;
@@ -86,7 +87,7 @@ export class Input {
   }
 }
 
-/** Standard output or standard error. Small writes are gathered; all is out when the task ends, a console line comes or it throws. */
+/** Standard output or standard error. Small writes are gathered; all is out when the task ends, waits for input or `sleep`s, a console line comes or it throws. */
 export class Output {
   /** Made with the first byte: most tasks write nothing to standard error. */
   private buffer: Uint8Array = new Uint8Array(0);

@@ -9,7 +9,7 @@ export function setBeforeLine(write: () => void): void {
   beforeLine = write;
 }
 
-function writeGathered(): void {
+export function writeGathered(): void {
   const write = beforeLine;
   if (write !== null) write();
 }
