@@ -86,6 +86,8 @@ export const RETRY_MS_MAX = 30_000;
 export const FETCH_ATTEMPTS_MAX = 4;
 /** Who does not answer has not said so, but is waited for only so long: by default the protocol gives 30 s. */
 export const FETCH_UNANSWERED_MS_MAX = 20_000;
+/** Trials in a row that took too long by the clock before that is the component's own fault: a busy computer is late once or twice. */
+export const SLOW_LOADS_MAX = 3;
 /** Machines that keep the bytes that a deployment names, whether they run it or not: two may be lost at once. */
 export const COPIES = 3;
 /** Blobs that are fetched to be kept at once: what a lease waits for comes first. */

@@ -6,6 +6,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { entryPath, readCode, sha256Hex, writeEntry } from "./cache.ts";
 import { SandboxError } from "./errors.ts";
 import { spawnFirstToGo } from "./firstToGo.ts";
@@ -40,7 +41,10 @@ const making = new Map<string, Promise<unknown>>();
 let running = 0;
 const waiting: (() => void)[] = [];
 
-/** Throws digest_mismatch, component_too_large, compile_failed (with the compiler's reason), compile_limit (time or memory), aborted. */
+/**
+ * Throws digest_mismatch, component_too_large, compile_failed (with the compiler's reason), compile_limit (CPU time or memory), aborted; and
+ * compile_interrupted, which is this computer's trouble and says nothing of the component.
+ */
 export async function compile(component: Uint8Array, options: CompileOptions = {}): Promise<Compiled> {
   const { cacheDirectory = defaultCacheDirectory(), signal } = options;
   if (component.length > LIMITS_MAX.componentBytesMax) {
@@ -90,6 +94,7 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
   if (signal?.aborted) throw aborted(digest, signal);
   const program = nativePaths().compiler;
   if (!existsSync(program)) throw missing(program);
+  const startedMs = performance.now();
   const child = spawnFirstToGo(program, [process.pid, limits.memoryBytesMax, limits.cpuSecondsMax].map(String), { stdio: "pipe", env: {}, cwd: "/" });
   let late = false;
   const timer = setTimeout(() => {
@@ -112,15 +117,23 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
     const text = Buffer.from(reason).toString("utf8").trim();
     if (exit.code === 1) throw new SandboxError("compile_failed", `Cannot compile component ${digest}: ${text}`);
     const how = late ? `still running after ${limits.wallTimeMsMax} ms` : `ended by ${exit.signal ?? `code ${exit.code}`} ${text}`;
-    throw new SandboxError(exit.code === 2 && !NO_ROOM.test(text) ? "compile_failed" : "compile_limit", `Cannot compile component ${digest}: the compiler was ${how}`);
+    throw new SandboxError(whatEnded(exit, late, performance.now() - startedMs, limits), `Cannot compile component ${digest}: the compiler was ${how}`);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
 }
 
-/** EAGAIN and ENOMEM, as a compiler says them that cannot even begin in the memory that it has. */
-const NO_ROOM = /\(os error 1[12]\)/;
+/** Exit code of a compiler that had not read a byte of the component: no room for its threads, or a wall that cannot be put up. */
+const COULD_NOT_BEGIN = 2;
+/**
+ * Whose fault it is that a compiler ended without a word on the component. Its limit of CPU time is a SIGKILL, and so is what the kernel does when
+ * memory is short, to compilers first: only one that has run long enough on all cores can have used its time up.
+ */
+export function whatEnded(exit: Exit, isLate: boolean, elapsedMs: number, { cpuSecondsMax }: CompileLimits): "compile_limit" | "compile_interrupted" {
+  const isKilled = exit.signal === "SIGKILL" && elapsedMs * availableParallelism() < cpuSecondsMax * 1_000;
+  return isLate || isKilled || exit.code === COULD_NOT_BEGIN ? "compile_interrupted" : "compile_limit";
+}
 
 type Exit = { code: number | null; signal: string | null };
 const exitOf = (child: ChildProcess): Promise<Exit> =>

@@ -12,6 +12,7 @@ export type SandboxErrorCode =
   | "component_unsupported"
   | "compile_failed"
   | "compile_limit"
+  | "compile_interrupted"
   // What was asked of the sandbox cannot be done.
   | "aborted"
   | "task_forbidden"

@@ -11,9 +11,9 @@ import { CONCURRENCY_MAX, CPU_WEIGHT_MAX, LIMITS_DEFAULT, LIMITS_MAX, type Limit
 import type { Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import { SETTINGS_DEFAULT, type Settings, settingsFor } from "../configuration.ts";
-import { codeOf, messageOf } from "../error.ts";
+import { AgentError, codeOf, messageOf } from "../error.ts";
 import type { Tasks } from "../tasks.ts";
-import { type Action, type DeploymentHere, type Route, deploymentOf } from "./plan.ts";
+import { type Action, type DeploymentHere, type Refusal, type Route, deploymentOf } from "./plan.ts";
 
 const CAUSE_BYTES_MAX = 64;
 const MIB = 1024 * 1024;
@@ -37,11 +37,15 @@ export type Outcome =
   | { readonly kind: "loaded"; readonly route: Route; readonly healthPath: string | null }
   | { readonly kind: "unloaded"; readonly id: Hex }
   /** The component does not instantiate: the deployment's own fault. */
-  | { readonly kind: "refused"; readonly id: Hex; readonly component: Hex; readonly cause: string };
+  | ({ readonly kind: "refused"; readonly id: Hex } & Refusal);
 
 const DONE: Outcome = { kind: "done" };
 /** Errors of a load that come from what the tenant deployed; or that this machine cannot give, so that another is tried. */
 const LOAD_REFUSALS: ReadonlySet<string> = new Set(["load_failed", "limit_invalid", "configuration_invalid", "configuration_foreign", "isolation_full"]);
+
+/** As the runner says of a trial that took too long by the clock: that may be a busy computer's fault. */
+const TOO_SLOW = /: wall_time_limit: /;
+export const LOAD_SLOW = "load_slow";
 
 export async function execute(action: Action, hands: Hands): Promise<Outcome> {
   switch (action.kind) {
@@ -114,8 +118,9 @@ async function load(route: Route, hands: Hands): Promise<Outcome> {
     const code = codeOf(error);
     if (code === "artefact_corrupt") hands.blobs.forgetCompiled(component);
     if (!LOAD_REFUSALS.has(code)) throw error;
+    if (TOO_SLOW.test(messageOf(error))) throw new AgentError(LOAD_SLOW, messageOf(error), { cause: error });
     hands.tell(deploymentOf(id), `Cannot start: ${messageOf(error)} (${code})`);
-    return { kind: "refused", id, component, cause: code };
+    return { kind: "refused", id, component, configuration: route.configuration, cause: code };
   }
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Hex } from "#chain/types.ts";
 import { FETCH_ATTEMPTS_MAX, FETCH_UNANSWERED_MS_MAX, KEEPS_AT_ONCE_MAX } from "../limits.ts";
-import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Route, besideOf, plan, retryDelayMs, routeOf } from "./plan.ts";
+import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Lease, type Observed, type Refusal, type Route, besideOf, plan, retryDelayMs, routeOf } from "./plan.ts";
 
 const BOOT = "b0".repeat(16) as Hex;
 const id = (n: number): Hex => n.toString(16).padStart(40, "0") as Hex;
@@ -15,7 +15,7 @@ const deployment = (n: number, leases: readonly Lease[] = [{ index: 0, stage: "p
 });
 const desired = (...deployments: DeploymentHere[]): Desired => ({ isRegistered: true, bootId: BOOT, deployments, named: new Set(deployments.map((d) => d.component)), kept: new Set() });
 
-type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; stale: Set<Hex>; refused: Map<Hex, { component: Hex; cause: string }>; underWay: Set<string>; failures: Map<string, Failure> };
+type World = { health: Map<Hex, string | null>; mayComeUp: boolean; blobs: Map<Hex, Blob>; routes: Map<Hex, Route>; stale: Set<Hex>; refused: Map<Hex, Refusal>; underWay: Set<string>; failures: Map<string, Failure> };
 const world = (changes: Partial<World> = {}): World => ({ health: new Map(), mayComeUp: true, blobs: new Map(), routes: new Map(), stale: new Set(), refused: new Map(), underWay: new Set(), failures: new Map(), ...changes });
 const observed = (of: World): Observed => ({ bootId: BOOT, tasks: new Map(), mayRun: new Set(), ...of });
 const blob = (state: Blob["state"], expiresAtMs = LATER): Blob => ({ state, expiresAtMs });
@@ -38,12 +38,13 @@ test("plan() has one action for every difference, and none where there is none",
     ["the component compiles", desired(one), { blobs: new Map([[digest(1), blob("compiling")]]) }, []],
     ["the compiler refused it", desired(one), { blobs: new Map([[digest(1), { ...blob("refused"), cause: "compile_failed" }]]) }, [`failed/${id(1)}/0`]],
     ["it is not loaded", desired(one), { blobs: compiled }, [`load/${id(1)}`]],
-    ["it does not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), cause: "load_failed" }]]) }, [`failed/${id(1)}/0`]],
-    ["another component of it did not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(9), cause: "load_failed" }]]) }, [`load/${id(1)}`]],
+    ["it does not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), configuration: null, cause: "load_failed" }]]) }, [`failed/${id(1)}/0`]],
+    ["another component of it did not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(9), configuration: null, cause: "load_failed" }]]) }, [`load/${id(1)}`]],
+    ["another configuration of it did not instantiate", desired(one), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), configuration: digest(8), cause: "load_failed" }]]) }, [`load/${id(1)}`]],
     ["it is loaded, the ledger does not know", desired(one), { blobs: compiled, routes: loaded }, [`ready/${id(1)}/0/7`]],
     ["it is loaded and paid", desired(deployment(1, [{ index: 0, stage: "ready", rate: 7n, revision: 1, isHealthy: true }])), { blobs: compiled, routes: loaded }, []],
     ["it asks for a runner of its own", desired(deployment(1, undefined, { isolation: "process" })), { blobs: compiled }, [`load/${id(1)}`]],
-    ["there is no room for a runner of its own", desired(deployment(1, undefined, { isolation: "process" })), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), cause: "isolation_full" }]]) }, [`failed/${id(1)}/0`]],
+    ["there is no room for a runner of its own", desired(deployment(1, undefined, { isolation: "process" })), { blobs: compiled, refused: new Map([[id(1), { component: digest(1), configuration: null, cause: "isolation_full" }]]) }, [`failed/${id(1)}/0`]],
     ["the lease is gone", desired(), { blobs: compiled, routes: loaded }, [`load/${id(1)}`]],
     ["an upload expired", desired(), { blobs: new Map([[digest(1), blob("compiled", NOW)]]) }, [`drop/${digest(1)}`]],
     ["an upload has not expired", desired(), { blobs: new Map([[digest(1), blob("compiled", NOW + 1)]]) }, []],

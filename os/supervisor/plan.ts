@@ -87,6 +87,7 @@ export type Blob = {
   readonly cause?: string;
   readonly expiresAtMs: number;
 };
+export type Refusal = { readonly component: Hex; readonly configuration: Hex | null; readonly cause: string };
 export type Failure = {
   readonly count: number;
   readonly retryAtMs: number;
@@ -102,8 +103,8 @@ export type Observed = {
   readonly routes: ReadonlyMap<Hex, Route>;
   /** Routes that are to be loaded anew as they are. */
   readonly stale: ReadonlySet<Hex>;
-  /** Deployments whose component does not instantiate, and why. */
-  readonly refused: ReadonlyMap<Hex, { readonly component: Hex; readonly cause: string }>;
+  /** Routes whose component does not instantiate with its configuration, and why. */
+  readonly refused: ReadonlyMap<Hex, Refusal>;
   /** By route, what was found of those whose health is checked; null: well. */
   readonly health: ReadonlyMap<Hex, string | null>;
   /** By route, what those have to do that scale by themselves. */
@@ -196,7 +197,7 @@ function planDeployment(deployment: DeploymentHere, bootRegistered: boolean, obs
 
   if (deployment.task !== undefined) return bootRegistered ? planTask(deployment, observed) : [];
   const instantiation = observed.refused.get(id);
-  if (instantiation?.component === component) return refused(instantiation.cause);
+  if (instantiation?.component === component && instantiation.configuration === configuration) return refused(instantiation.cause);
   const loaded = observed.routes.get(id);
   // The runner gives a host to one route only: what another still has comes when that one has let go of it.
   const route = { ...routeOf(deployment), hosts: deployment.hosts.filter((host) => (holders.get(host) ?? id) === id).toSorted(byText) };

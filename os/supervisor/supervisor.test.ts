@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { TestContext } from "node:test";
 import type { Operation } from "#chain/codec/transaction.ts";
-import { type Hex, hex } from "#chain/types.ts";
+import { type Hex, address, fromHex, hex } from "#chain/types.ts";
 import type { Deployment } from "#sandbox/sandbox.ts";
+import { SETTINGS_DEFAULT, encodeConfiguration } from "../configuration.ts";
 import { AgentError } from "../error.ts";
-import { ACTIONS_OF_ONE_KIND_MAX, RETRY_MS_FIRST, WAKE_MS_MAX } from "../limits.ts";
+import { ACTIONS_OF_ONE_KIND_MAX, FETCH_ATTEMPTS_MAX, RETRY_MS_FIRST, RETRY_MS_MAX, SLOW_LOADS_MAX, WAKE_MS_MAX } from "../limits.ts";
 import { type Hands, execute } from "./execute.ts";
 import { type Blob, type DeploymentHere, type Desired, routeOf } from "./plan.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -21,13 +22,13 @@ const deployment: DeploymentHere = {
 /** None of these is a task. */
 const NO_TASKS: Hands["tasks"] = { begin: () => assert.fail("a task"), stop: async () => {}, refuse: () => {} };
 
-type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null }; compiles: Hands["blobs"]["compile"]; supervisor: Supervisor };
+type Stage = { desired: Desired; blobs: Map<Hex, Blob>; loads: Deployment[]; sent: Operation[]; told: string[]; failures: string[]; errors: { load: string | null; submit: string | null; why?: string }; fetched: number; settings: Uint8Array; compiles: Hands["blobs"]["compile"]; supervisor: Supervisor };
 
 function stage(t: TestContext): Stage {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
   const it: Omit<Stage, "supervisor"> = {
     desired: { isRegistered: true, bootId: BOOT, deployments: [deployment], named: new Set([COMPONENT]), kept: new Set() }, blobs: new Map([[COMPONENT, { state: "compiled", expiresAtMs: 0 }]]),
-    loads: [], sent: [], told: [], failures: [], errors: { load: null, submit: null }, compiles: async (digest) => ({ digest, path: "p", cached: true }),
+    loads: [], sent: [], told: [], failures: [], fetched: 0, settings: new Uint8Array(0), errors: { load: null, submit: null }, compiles: async (digest) => ({ digest, path: "p", cached: true }),
   };
   const hands: Hands = {
     up: (bootId) => ({ kind: "up", bootId, consensusKey: null, binding: null, acknowledgements: [] }), submit: async (operation) => {
@@ -37,12 +38,15 @@ function stage(t: TestContext): Stage {
       it.desired = { ...it.desired, deployments: it.desired.deployments.map((d) => ({ ...d, leases: d.leases.map((l) => ({ ...l, stage: "ready" as const })) })) };
     },
     tasks: NO_TASKS,
-    fetch: async () => { throw new AgentError("blob_missing", "nowhere"); },
+    fetch: async () => {
+      it.fetched += 1;
+      throw new AgentError("blob_missing", "nowhere");
+    },
     tell: (_id, line) => void it.told.push(line),
-    blobs: { compile: (digest) => it.compiles(digest), read: async () => new Uint8Array(0), drop: async (digest) => void it.blobs.delete(digest), forgetCompiled: () => {} },
+    blobs: { compile: (digest) => it.compiles(digest), read: async () => it.settings, drop: async (digest) => void it.blobs.delete(digest), forgetCompiled: () => {} },
     runner: {
       load: async (loaded) => {
-        if (it.errors.load !== null) throw new AgentError(it.errors.load, "as the test says");
+        if (it.errors.load !== null) throw new AgentError(it.errors.load, it.errors.why ?? "as the test says");
         it.loads.push(loaded);
       },
       unload: async () => {},
@@ -105,6 +109,55 @@ test("a component that does not instantiate fails its lease with the cause, and 
   assert.equal(await sentAfter(RETRY_MS_FIRST), 2);
   assert.equal(await sentAfter(RETRY_MS_FIRST), 2);
   assert.equal(await sentAfter(RETRY_MS_FIRST), 3);
+});
+
+test("a trial that is late by the clock is tried again, as the computer may be busy; after SLOW_LOADS_MAX in a row its lease is failed", async (t) => {
+  const it = stage(t);
+  it.errors = { load: "load_failed", submit: null, why: "The component cannot be instantiated: wall_time_limit: still running after 3000 ms" };
+  it.supervisor.poke();
+  for (let n = 1; n < SLOW_LOADS_MAX; n += 1) {
+    await settle();
+    assert.deepEqual([it.failures.length, it.sent.length], [n, 0]);
+    t.mock.timers.tick(RETRY_MS_MAX);
+  }
+  await settle();
+  assert.deepEqual(it.sent.map((sent) => sent.kind === "failed" && sent.cause), ["load_failed"]);
+});
+
+test("what could not be fetched before a lease came is asked for anew, and not said to be nowhere", async (t) => {
+  const it = stage(t);
+  const { desired } = it;
+  it.blobs.clear();
+  it.desired = { ...desired, deployments: [], kept: new Set([COMPONENT]) };
+  it.supervisor.poke();
+  for (let n = 0; n < FETCH_ATTEMPTS_MAX; n += 1) {
+    await settle();
+    t.mock.timers.tick(RETRY_MS_MAX);
+  }
+  await settle();
+  const before = it.fetched;
+  assert(before > FETCH_ATTEMPTS_MAX);
+  it.desired = desired;
+  it.supervisor.poke();
+  await settle();
+  assert.deepEqual([it.fetched, it.sent.length], [before + 1, 0]);
+});
+
+test("what was found of the health of one configuration is not told of another", async (t) => {
+  const it = stage(t);
+  it.supervisor.poke();
+  await settle();
+  it.supervisor.isWell(ID, "status 500");
+  await settle();
+  assert.deepEqual(it.sent.map(({ kind }) => kind), ["ready", "health"]);
+  const configuration = "07".repeat(32) as Hex;
+  it.blobs.set(configuration, { state: "compiled", expiresAtMs: 0 });
+  it.settings = encodeConfiguration(address(fromHex(deployment.owner)), { ...SETTINGS_DEFAULT, reuse: true }) ?? assert.fail("no settings");
+  it.desired = { ...it.desired, deployments: it.desired.deployments.map((one) => ({ ...one, configuration })) };
+  t.mock.timers.tick(RETRY_MS_MAX);
+  it.supervisor.poke();
+  await settle();
+  assert.deepEqual([it.loads.length, it.supervisor.observed().health.size], [2, 0]);
 });
 
 test("a route that the runner lost is loaded again without a word to the chain", async (t) => {

@@ -6,11 +6,11 @@
  */
 import type { Hex } from "#chain/types.ts";
 import { codeOf } from "../error.ts";
-import { ACTIONS_OF_ONE_KIND_MAX, RETRY_MS_FIRST, RETRY_MS_MAX, WAKE_MS_MAX } from "../limits.ts";
-import { type Hands, type Outcome, execute } from "./execute.ts";
+import { ACTIONS_OF_ONE_KIND_MAX, RETRY_MS_FIRST, RETRY_MS_MAX, SLOW_LOADS_MAX, WAKE_MS_MAX } from "../limits.ts";
+import { type Hands, LOAD_SLOW, type Outcome, execute } from "./execute.ts";
 import type { Measured } from "./load.ts";
 import type { FoundLoad } from "./planScaling.ts";
-import { type Action, type Blob, type Desired, type Failure, type Observed, type Route, plan, retryDelayMs } from "./plan.ts";
+import { type Action, type Blob, type DeploymentHere, type Desired, type Failure, type Observed, type Refusal, type Route, deploymentOf, plan, retryDelayMs } from "./plan.ts";
 
 export type SupervisorOptions = {
   readonly hands: Hands;
@@ -35,12 +35,13 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #routes: Map<Hex, Route> = new Map();
   readonly #stale: Set<Hex> = new Set();
-  readonly #refused: Map<Hex, { component: Hex; cause: string }> = new Map();
+  readonly #refused: Map<Hex, Refusal> = new Map();
   readonly #underWay: Map<string, Promise<void>> = new Map();
   readonly #failures: Map<string, Failure> = new Map();
   readonly #healthPaths: Map<Hex, string> = new Map();
   readonly #health: Map<Hex, string | null> = new Map();
   /** As the last plan had it. */
+  #here: ReadonlyMap<Hex, DeploymentHere> = new Map();
   #measured: ReadonlyMap<Hex, Measured> = new Map();
   #asleep: ReadonlySet<Hex> = new Set();
   #scheduled = false;
@@ -140,7 +141,8 @@ export class Supervisor {
       this.#apply(await execute(action, this.#options.hands));
       this.#rest(action);
     } catch (error) {
-      this.#failed(action.key, codeOf(error));
+      const { count } = this.#failed(action.key, codeOf(error));
+      if (codeOf(error) === LOAD_SLOW && count >= SLOW_LOADS_MAX) this.#tooSlow(action);
       if (!this.#stopped) this.#options.onFailure?.(action, codeOf(error), error);
     } finally {
       this.#underWay.delete(action.key);
@@ -151,14 +153,15 @@ export class Supervisor {
   #apply(outcome: Outcome): void {
     if (outcome.kind === "loaded") {
       const { id } = outcome.route;
-      if (this.#routes.get(id)?.component !== outcome.route.component) this.#health.delete(id);
+      const before = this.#routes.get(id);
+      if (before?.component !== outcome.route.component || before.configuration !== outcome.route.configuration) this.#health.delete(id);
       this.#routes.set(id, outcome.route);
       this.#stale.delete(id);
       if (outcome.healthPath === null) this.#healthPaths.delete(id);
       else this.#healthPaths.set(id, outcome.healthPath);
       this.#refused.delete(outcome.route.id);
     } else if (outcome.kind === "unloaded") for (const held of [this.#routes, this.#stale, this.#healthPaths, this.#health]) held.delete(outcome.id);
-    else if (outcome.kind === "refused") this.#refused.set(outcome.id, { component: outcome.component, cause: outcome.cause });
+    else if (outcome.kind === "refused") this.#refused.set(outcome.id, outcome);
   }
 
   /** A transaction that went through and is wanted at once again rests first; a lease that keeps failing here rests longer each time. */
@@ -168,10 +171,20 @@ export class Supervisor {
     else this.#failures.delete(action.key);
   }
 
-  #failed(key: string, code: string = ""): void {
+  #failed(key: string, code: string = ""): Failure {
     const before = this.#failures.get(key);
     const [count, nowMs] = [(before?.count ?? 0) + 1, this.#options.now()];
-    this.#failures.set(key, { count, code, sinceMs: before?.sinceMs ?? nowMs, retryAtMs: nowMs + retryDelayMs(count, RETRY_MS_FIRST, RETRY_MS_MAX) });
+    const failure: Failure = { count, code, sinceMs: before?.sinceMs ?? nowMs, retryAtMs: nowMs + retryDelayMs(count, RETRY_MS_FIRST, RETRY_MS_MAX) };
+    this.#failures.set(key, failure);
+    return failure;
+  }
+
+  /** So often slow: not this machine's doing any more. */
+  #tooSlow(action: Action): void {
+    if (action.kind !== "load" && action.kind !== "resize") return;
+    const { id, component, configuration } = action.route;
+    this.#options.hands.tell(deploymentOf(id), "Cannot start: it takes too long to begin (load_failed)");
+    this.#apply({ kind: "refused", id, component, configuration, cause: "load_failed" });
   }
 
   #forget(desired: Desired, nowMs: number): void {
@@ -182,8 +195,15 @@ export class Supervisor {
       else if (retryAtMs > nowMs + RETRY_MS_MAX) this.#failures.set(key, { ...failure, sinceMs: nowMs, retryAtMs: nowMs });
     }
     for (const digest of this.#options.blobs().keys()) this.#failures.delete(`fetch/${digest}`);
-    const here = new Set(desired.deployments.map((deployment) => deployment.id));
+    const here = new Map(desired.deployments.map((deployment) => [deployment.id, deployment]));
     for (const id of this.#refused.keys()) if (!here.has(id)) this.#refused.delete(id);
+    // What failed before a lease came says nothing of it: while this machine was cut off nobody had anything for it.
+    for (const [id, { component, configuration }] of here) {
+      const before = this.#here.get(id);
+      if (before?.component === component && before.configuration === configuration) continue;
+      for (const key of [`fetch/${component}`, `fetch/${configuration}`, `compile/${component}`, `load/${id}`]) this.#failures.delete(key);
+    }
+    this.#here = here;
   }
 }
 

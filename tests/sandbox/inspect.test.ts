@@ -4,6 +4,7 @@ import { mkdir, readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { after } from "node:test";
 import { HEADER_BYTES, readHeader } from "#sandbox/cache.ts";
+import { whatEnded } from "#sandbox/compile.ts";
 import { LIMITS_MAX } from "#sandbox/limits.ts";
 import { compile, engineId, inspect, SandboxError } from "#sandbox/sandbox.ts";
 import { coreModule, guest, importUnknown, worldUnknown } from "#tests/guests/build.ts";
@@ -113,11 +114,21 @@ test("a compiler that refuses, and one that is aborted, leave nothing behind", a
   assert.deepEqual(await readdir(join(cacheDirectory, "compiled")), []);
 });
 
-test("a compile that wants more memory or time than it has is compile_limit", async (t) => {
+test("a compiler that is killed from outside, comes late or cannot begin says nothing of its component; one that used its time or its memory up does", () => {
+  const limits = { memoryBytesMax: 1, cpuSecondsMax: 60, wallTimeMsMax: 120_000 };
+  const ended = (code: number | null, signal: string | null, elapsedMs: number, isLate = false): string => whatEnded({ code, signal }, isLate, elapsedMs, limits);
+  assert.equal(ended(null, "SIGKILL", 100), "compile_interrupted");
+  assert.equal(ended(null, "SIGKILL", 60_000), "compile_limit");
+  assert.equal(ended(null, "SIGKILL", 120_000, true), "compile_interrupted");
+  assert.equal(ended(2, null, 10), "compile_interrupted");
+  assert.equal(ended(null, "SIGABRT", 100), "compile_limit");
+});
+
+test("a compile that has no room to begin, or no time to end, is compile_interrupted, and is made when there is", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const cacheDirectory = join(cache.directory, "limits");
   const component = await guest("rogue");
-  await assert.rejects(compile(component, { cacheDirectory, limits: { memoryBytesMax: 14 * 1024 * 1024 } }), { code: "compile_limit" });
-  await assert.rejects(compile(component, { cacheDirectory, limits: { wallTimeMsMax: 20 } }), { code: "compile_limit" });
+  await assert.rejects(compile(component, { cacheDirectory, limits: { memoryBytesMax: 14 * 1024 * 1024 } }), { code: "compile_interrupted" });
+  await assert.rejects(compile(component, { cacheDirectory, limits: { wallTimeMsMax: 20 } }), { code: "compile_interrupted" });
   assert.equal((await compile(component, { cacheDirectory })).cached, false);
 });
