@@ -35,7 +35,7 @@ export type Stage = {
   begin(fault: string): void;
   befall(fault: Fault): Promise<void>;
   holds(promise: string, timeoutMs: number, look: () => Promise<true | null>): Promise<boolean>;
-  say(promise: string, isKept: boolean, said: string): Promise<void>;
+  say(promise: string, isKept: boolean, said: string, tookMs?: number | null): Promise<void>;
   get(api: string, path: string): Promise<unknown>;
 };
 

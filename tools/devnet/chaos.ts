@@ -28,7 +28,7 @@ const WELL_MS_MAX = 60_000;
 const ASK_MS_MAX = 5_000;
 const MINUTE_MS = 60_000;
 
-export type Verdict = { readonly promise: string; readonly isKept: boolean; readonly fault: string; readonly atMs: number; readonly height: number | null; readonly said: string };
+export type Verdict = { readonly promise: string; readonly isKept: boolean; readonly fault: string; readonly atMs: number; readonly height: number | null; readonly said: string; /** How long it was waited for; null: it was not. */ readonly tookMs: number | null };
 export type Report = {
   readonly seed: number; readonly ok: boolean; readonly machines: number; readonly isIsolated: boolean; readonly faults: readonly Fault[]; readonly verdicts: readonly Verdict[];
   readonly requests: number; readonly failedRequests: readonly FailedRequest[]; readonly transfersFinal: number; readonly height: number | null;
@@ -125,13 +125,16 @@ class Run implements Stage {
       const now = await serving(this.devnet.site, this.places, this.places[0]!.api, this.#deployed).catch(() => null);
       await this.say("a chain that stands still places nothing again", String(now) === String(before), `on ${String(before)}, then on ${String(now)}`);
     }
+    await this.load.settled();
     const failed = this.load.failed.slice(failedBefore);
-    await this.say(kind === "halt" ? "no request is lost while the chain stands still" : "no request fails at a surviving replica", failed.length === 0, `${failed.length} failed: ${JSON.stringify(failed.slice(0, 5))}`);
+    await this.say(kind === "halt" ? "no request is lost while the chain stands still" : "no request fails at any machine that is well while a replica survives", failed.length === 0, `${failed.length} failed: ${JSON.stringify(failed.slice(0, 5))}`);
     this.load.count(machines);
   }
 
   async judgeWhole(): Promise<void> {
     this.#fault = "the whole";
+    const { failed, requests, slowestMs } = this.load;
+    await this.say("no request fails at any machine that is well while a replica survives", failed.length === 0, `${failed.length} of ${requests}, the slowest ${slowestMs} ms`);
     const { api } = this.places[0]!;
     const report = await audit((path) => get(api, path)).catch((error: unknown) => ({ ok: false, findings: [String(error)], height: 0, supply: 0n }));
     await this.say("money is conserved: the audit agrees to the unit", report.ok, report.ok ? `${report.height} blocks, supply ${report.supply}` : report.findings.slice(0, 5).join("; "));
@@ -169,14 +172,27 @@ class Run implements Stage {
   async holds(promise: string, timeoutMs: number, look: () => Promise<true | null>): Promise<boolean> {
     const begunMs = performance.now();
     const isKept = await until(promise, look, timeoutMs).catch(() => false);
-    await this.say(promise, isKept, `${isKept ? "after" : "not within"} ${Math.round(performance.now() - begunMs)} ms`);
+    const tookMs = Math.round(performance.now() - begunMs);
+    await this.say(promise, isKept, `${isKept ? "after" : "not within"} ${tookMs} ms`, tookMs);
     return isKept;
   }
-  async say(promise: string, isKept: boolean, said: string): Promise<void> {
-    const verdict: Verdict = { promise, isKept, fault: this.#fault, atMs: this.load.elapsedMs, height: await this.height(), said };
+  async say(promise: string, isKept: boolean, said: string, tookMs: number | null = null): Promise<void> {
+    const verdict: Verdict = { promise, isKept, fault: this.#fault, atMs: this.load.elapsedMs, height: await this.height(), said, tookMs };
     this.verdicts.push(verdict);
     this.#onVerdict(verdict);
   }
+}
+
+export type Line = { readonly fault: string; readonly promise: string; readonly kept: number; readonly of: number; readonly p50Ms: number | null; readonly maxMs: number | null };
+
+/** By kind of fault and promise: how often it was kept, and how long that took. */
+export function summaryOf(verdicts: readonly Verdict[]): Line[] {
+  const groups = Map.groupBy(verdicts, ({ fault, promise }) => `${fault.replace(/ m\d.*$/, "")}\n${promise}`);
+  return [...groups].map(([name, group]) => {
+    const [fault, promise] = name.split("\n") as [string, string];
+    const tookMs = group.flatMap((one) => one.tookMs ?? []).toSorted((a, b) => a - b);
+    return { fault, promise, kept: group.filter(({ isKept }) => isKept).length, of: group.length, p50Ms: tookMs[Math.ceil(tookMs.length / 2) - 1] ?? null, maxMs: tookMs.at(-1) ?? null };
+  });
 }
 
 async function main(): Promise<void> {
@@ -189,12 +205,14 @@ async function main(): Promise<void> {
   }
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  const verdicts: Verdict[] = [];
   for (let at = seed; at < seed + seeds; at++) {
     const directory = mkdtempSync(join(tmpdir(), "godwit-chaos-"));
     try {
       const onVerdict = ({ promise, isKept, fault, atMs, height, said }: Verdict): void =>
         void process.stderr.write(`${isKept ? "kept  " : "BROKEN"} seed ${at} ${(atMs / 1_000).toFixed(1)} s block ${height ?? "?"} ${fault}: ${promise} (${said})\n`);
       const report = await runChaos({ directory, seed: at, totalMs: minutes * MINUTE_MS, machines, kinds, always: values.always, onVerdict, abort: stop.signal });
+      verdicts.push(...report.verdicts);
       if (values.json) console.log(JSON.stringify(report));
       else console.log(`seed ${at}: ${report.faults.length} faults, ${report.verdicts.filter(({ isKept }) => !isKept).length} of ${report.verdicts.length} promises broken; ${report.requests} requests, ${report.transfersFinal} transfers, ${report.height} blocks`);
       if (!report.ok) process.exitCode = 1;
@@ -202,6 +220,9 @@ async function main(): Promise<void> {
       rmSync(directory, { recursive: true, force: true });
     }
   }
+  if (seeds > 1) console.log(values.json ? JSON.stringify({ summary: summaryOf(verdicts) }) : summaryOf(verdicts).map(lineText).join("\n"));
 }
+
+const lineText = ({ fault, promise, kept, of, p50Ms, maxMs }: Line): string => `${kept}/${of}  ${fault}: ${promise}${p50Ms === null ? "" : ` (p50 ${p50Ms} ms, max ${maxMs} ms)`}`;
 
 if (import.meta.main) await main();
