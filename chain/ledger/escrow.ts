@@ -50,6 +50,9 @@ export const freeOf = (escrow: Escrow): bigint => escrow.balance - escrow.owed;
 /** Whether it may pay `more` per second on top: the rule of raising, 60 seconds of the rate afterwards. */
 export const isFunded = (escrow: Escrow, more: bigint, rules: MoneyRules): boolean => freeOf(escrow) >= (escrow.rate + more) * rules.runwaySecondsMin;
 
+/** What a lease is paid by now; undefined: it does not run, or the escrow is dry. */
+export const streamOf = ({ streams }: Escrow, index: number): Stream | undefined => streams.find((stream) => stream.index === index);
+
 /** The next second in which something must happen to it by itself: running dry, or paying an ended segment. */
 export function dueSecond(escrow: Escrow, rules: MoneyRules): bigint | null {
   const due = escrow.dry ?? dryAt(escrow);

@@ -8,7 +8,7 @@
  */
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type BlockContext, OK, type Origin, type Result, credit, sameBytes } from "#chain/ledger/block.ts";
-import { type EscrowResult, open, stop } from "#chain/ledger/escrow.ts";
+import { type EscrowResult, open, stop, streamOf, touch } from "#chain/ledger/escrow.ts";
 import { cancelSuccessor, dropPredecessor, endLease, extraOf, mayPlace, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { type Deployment, type Lease, type Machine, unhealthyUntil } from "#chain/ledger/model.ts";
 import { DOWNS_KEPT_MS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
@@ -48,10 +48,11 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
   return OK;
 }
 
-/** One stream for the other, in this second. What costs no more needs nothing, as with a resize. */
-export function openAnew({ second, rules }: BlockContext, { escrow }: Deployment, lease: Lease, { id, operator }: Machine, rate: bigint): EscrowResult {
-  const runwaySecondsMin = rate <= lease.rate ? 0n : rules.runwaySecondsMin;
-  return open(stop(escrow, second, lease.index, second), second, [{ index: lease.index, machine: id, operator, rate }], { ...rules, runwaySecondsMin });
+/** One stream for the other, in this second. What costs no more than is paid now needs nothing, as with a resize. */
+export function openAnew({ second, rules }: BlockContext, { escrow }: Deployment, { index }: Lease, { id, operator }: Machine, rate: bigint): EscrowResult {
+  const paid = streamOf(touch(escrow, second), index)?.rate ?? 0n;
+  const runwaySecondsMin = rate <= paid ? 0n : rules.runwaySecondsMin;
+  return open(stop(escrow, second, index, second), second, [{ index, machine: id, operator, rate }], { ...rules, runwaySecondsMin });
 }
 
 /** What a machine that is gone, or boots anew, held beside: leases on their way to it, or away from it. */

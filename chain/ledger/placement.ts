@@ -11,7 +11,7 @@
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { rateLeft, reportersOf } from "#chain/ledger/ceiling.ts";
-import { type MoneyRules, freeOf, touch } from "#chain/ledger/escrow.ts";
+import { type MoneyRules, freeOf, streamOf, touch } from "#chain/ledger/escrow.ts";
 import { place, placeSuccessor, rulesFor } from "#chain/ledger/leases.ts";
 import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_LOOKS_MAX, RATE_RESERVED_MIN, ROWS_PER_LOOK, VAIN_PLACEMENTS_MAX, VAIN_LOOKS_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, hex8, leaseKey } from "#chain/ledger/model.ts";
@@ -68,8 +68,9 @@ function placeOne(context: BlockContext, spreads: Map<Hex, Spread>, rest: string
   const spread = spreadOf(spreads, state, deployment);
   const { best, looks } = choose(context, deployment, lease, spread);
   const isMove = lease.state === "moving";
-  // What costs no more where it moves to raises nothing.
-  const more = best !== null && best.rate > lease.rate ? best.rate - lease.rate : 0n;
+  // What costs no more than is paid now raises nothing; what moves while it is on standby wakes where it comes to.
+  const paid = isMove ? (streamOf(deployment.escrow, lease.index)?.rate ?? 0n) : 0n;
+  const more = best !== null && best.rate > paid ? best.rate - paid : 0n;
   if (best === null || (isMove && more > 0n && !isAffordable(context, deployment, more))) {
     state.put({ ...lease, triedHeight: context.height });
     return { looks, isPlaced: false };

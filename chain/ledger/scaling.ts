@@ -15,7 +15,7 @@
  */
 import { type ScalingOperation, METRICS } from "#chain/codec/scalingOperations.ts";
 import { type BlockContext, OK, type Origin, type Result, sameBytes } from "#chain/ledger/block.ts";
-import { type Stream, freeOf, open, reprice, stop, touch } from "#chain/ledger/escrow.ts";
+import { freeOf, open, reprice, stop, streamOf, touch } from "#chain/ledger/escrow.ts";
 import { ceilingRefusal } from "#chain/ledger/ceiling.ts";
 import { endLease, isOn, isOpen, wake as wakeWaiting } from "#chain/ledger/leases.ts";
 import { CONCURRENCY_MAX, CPU_SHARE_PERMILLE_MAX, LOAD_SECONDS_MIN, REQUESTS_PER_SECOND_MAX } from "#chain/ledger/limits.ts";
@@ -30,10 +30,9 @@ import { type Address, type Refusal, hex, refuse } from "#chain/types.ts";
 type Op<K extends ScalingOperation["kind"]> = Extract<ScalingOperation, { kind: K }>;
 const TARGETS_MAX: readonly number[] = [CPU_SHARE_PERMILLE_MAX, CONCURRENCY_MAX, REQUESTS_PER_SECOND_MAX];
 
-export const streamOf = ({ escrow }: Deployment, index: number): Stream | undefined => escrow.streams.find((stream) => stream.index === index);
 /** It costs less than its rate: nothing else makes a stream so. */
 export const isOnStandby = (deployment: Deployment, lease: Lease): boolean => {
-  const stream = streamOf(deployment, lease.index);
+  const stream = streamOf(deployment.escrow, lease.index);
   return stream !== undefined && stream.rate < lease.rate;
 };
 
@@ -86,7 +85,8 @@ export function load(context: BlockContext, { deploymentId, index, level }: Op<"
   const before = held.told.find((one) => one.index === index && sameBytes(one.machine, sender));
   if ((before?.level ?? 1) === level) return refuse("load_known", `Cannot tell again of the load of lease ${index}`);
   if (before && second < before.at + LOAD_SECONDS_MIN) return refuse("too_soon", `Cannot tell of the load of lease ${index} more than once in ${LOAD_SECONDS_MIN} seconds`);
-  const others = held.told.filter((one) => one.index !== index && sameBytes(streamOf(deployment, one.index)?.machine ?? null, one.machine));
+  const paid = new Map(deployment.escrow.streams.map((stream) => [stream.index, stream.machine]));
+  const others = held.told.filter((one) => one.index !== index && sameBytes(paid.get(one.index) ?? null, one.machine));
   const told = [...others, { index, machine: sender, level: level as Level, at: second }].sort((a, b) => a.index - b.index);
   state.put({ ...held, told });
   context.events.push({ kind: "load", deploymentId, index, machine: sender, level });
@@ -121,7 +121,7 @@ export function standby(context: BlockContext, { deploymentId, index, idleSecond
   if (lease.state !== "ready" || deployment.rollout !== null) return refuse("lease_busy", `Cannot put lease ${index} on standby as it moves, or another revision is on its way`);
   if (isOnStandby(deployment, lease)) return refuse("on_standby", `Cannot put lease ${index} on standby again`);
   const escrow = touch(deployment.escrow, second);
-  const stream = escrow.streams.find((one) => one.index === index);
+  const stream = streamOf(escrow, index);
   if (stream === undefined || second <= stream.openedAt) return refuse("too_soon", `Cannot put lease ${index} on standby in the second in which it began`);
   // Its last second with a request; the one it began in is one.
   const end = second - BigInt(idleSeconds) > stream.openedAt ? second - BigInt(idleSeconds) : stream.openedAt + 1n;
@@ -181,7 +181,8 @@ export function scalingIsDue(context: BlockContext, id: Address): number {
 }
 
 function numberAfter({ second, rules }: BlockContext, deployment: Deployment, held: ScalingHeld, leases: readonly Lease[]): number {
-  const running = leases.filter((lease) => streamOf(deployment, lease.index) !== undefined);
+  const paid = new Set(deployment.escrow.streams.map(({ index }) => index));
+  const running = leases.filter(({ index }) => paid.has(index));
   // What was added last has not shown yet what it can do.
   if (held.verdict === 2 && running.length < leases.length) return deployment.replicas;
   const rate = running.reduce((sum, lease) => sum + lease.rate, 0n);
@@ -211,10 +212,13 @@ function lookAt(context: BlockContext, id: Address, anew: boolean): void {
 }
 
 /** Of leases that run: what their machine says; what is on standby has nothing to do, and what nothing was told of has what it should. */
-function levelsOf(deployment: Deployment, { told }: ScalingHeld, leases: readonly Lease[]): Level[] {
-  return leases.filter((lease) => streamOf(deployment, lease.index) !== undefined).map((lease) => {
-    if (isOnStandby(deployment, lease)) return 0;
-    return told.find(({ index, machine }) => index === lease.index && sameBytes(machine, lease.machine))?.level ?? 1;
+function levelsOf({ escrow: { streams } }: Deployment, { told }: ScalingHeld, leases: readonly Lease[]): Level[] {
+  const rates = new Map(streams.map(({ index, rate }) => [index, rate]));
+  const words = new Map(told.map((one) => [one.index, one]));
+  return leases.filter(({ index }) => rates.has(index)).map(({ index, machine, rate }) => {
+    if ((rates.get(index) as bigint) < rate) return 0;
+    const word = words.get(index);
+    return word !== undefined && sameBytes(word.machine, machine) ? word.level : 1;
   });
 }
 
@@ -227,7 +231,7 @@ function heldFor(context: BlockContext, id: Address, index: number, sender: Addr
   const [held, deployment, lease] = [state.scaling(id), deploymentAt(context, id), state.lease(id, index)];
   if (!deployment || !held) return refuse("no_scaling", `Cannot tell of deployment ${id.toHex()} as it has no rule of scaling`);
   if (!isOn(lease, sender) || !isOpen(lease)) return refuse("not_ready_here", `Cannot tell of lease ${index} as it is not ready here`);
-  if (streamOf(deployment, index) === undefined) return refuse("escrow_dry", `Cannot tell of lease ${index} as its escrow ran dry`);
+  if (streamOf(deployment.escrow, index) === undefined) return refuse("escrow_dry", `Cannot tell of lease ${index} as its escrow ran dry`);
   return { ok: true, held, deployment, lease };
 }
 

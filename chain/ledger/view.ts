@@ -7,14 +7,14 @@
 import { addressOf } from "#chain/codec/address.ts";
 import { sameBytes } from "#chain/ledger/block.ts";
 import { membersOf } from "#chain/ledger/epochs.ts";
-import { dryAt, freeOf, touch } from "#chain/ledger/escrow.ts";
+import { dryAt, freeOf, streamOf, touch } from "#chain/ledger/escrow.ts";
 import { type HoldingEvent, type HoldingsView, holdingsView } from "#chain/ledger/holdingsView.ts";
 import { nextDue } from "#chain/ledger/due.ts";
 import type { Ledger } from "#chain/ledger/ledger.ts";
 import { courtOf, livenessOf } from "#chain/ledger/liveness.ts";
 import { PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX } from "#chain/ledger/limits.ts";
 import type { Account, Constraints, Deployment, Lease, Machine, Member, Predecessor, Rollout, Successor, Unbonding, Validator, ValidatorState, Version } from "#chain/ledger/model.ts";
-import { isOnStandby, streamOf } from "#chain/ledger/scaling.ts";
+import { isOnStandby } from "#chain/ledger/scaling.ts";
 import type { ScalingHeld } from "#chain/ledger/scalingHeld.ts";
 import { type State, parseId } from "#chain/ledger/state.ts";
 import type { TaskHeld } from "#chain/ledger/taskState.ts";
@@ -287,7 +287,7 @@ export function viewOf({ state, rules, chainId }: Ledger): LedgerView {
   const deploymentOf = (id: Address): DeploymentView => deploymentView(state.deployment(id) as Deployment);
   const leaseOf = (lease: Lease): LeaseView => {
     const deployment = state.deployment(lease.deploymentId);
-    return leaseView(lease, rules.readySecondsMax, deployment && isOnStandby(deployment, lease) ? (streamOf(deployment, lease.index)?.rate ?? null) : null);
+    return leaseView(lease, rules.readySecondsMax, deployment && isOnStandby(deployment, lease) ? (streamOf(deployment.escrow, lease.index)?.rate ?? null) : null);
   };
   return {
     ...holdingsView(state, pageOf),

@@ -206,3 +206,27 @@ test("40 histories with machines that say what they like: within min..max and th
   }
   for (const kind of ["scaled", "standby", "woken", "load", "scalingSet", "dry", "promoted", "moving"]) assert((seen.get(kind) ?? 0) > 5, `the histories reach ${kind} ${seen.get(kind)} times`);
 });
+
+test("a lease that moves while it is on standby is paid in full where it comes to, and does so only while there is money for a minute of that", async () => {
+  const on = stage({ machines: 2, min: 0, deposit: RATE * 70n });
+  const { world, id, machines } = on;
+  const [{ machine }] = leases(on) as [LeaseView & { machine: Address }];
+  const host = machines.findIndex((one) => one.id.toHex() === machine.toHex());
+  world.block(2);
+  say(on, machine, { kind: "standby", deploymentId: id, index: 0, idleSeconds: 0 });
+  for (let k = 0; k < 20; k++) world.block(10);
+  const { balance } = world.view.bill(id, world.second)!;
+  assert(balance > 60n * STANDBY * 5n && balance < 60n * RATE);
+  world.send(actor(2 + host), [{ kind: "drain", machine, draining: 1 }]);
+  world.block();
+  assert.deepStrictEqual([leases(on)[0]!.state, leases(on)[0]!.next], ["moving", null]);
+  // It serves on, at what it paid, and moves when there is money.
+  assert.strictEqual(leases(on)[0]!.standbyRate, STANDBY);
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: 40n * RATE }]);
+  world.block();
+  assert.notStrictEqual(leases(on)[0]!.next, null);
+  world.ready(...machines);
+  world.block();
+  assert.deepStrictEqual([leases(on)[0]!.state, leases(on)[0]!.standbyRate, world.view.bill(id, world.second)!.ratePerSecond], ["ready", null, RATE]);
+  await agrees(on);
+});
