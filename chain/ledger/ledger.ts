@@ -212,13 +212,17 @@ function applyTransaction(ledger: Ledger, context: BlockContext, transaction: De
   if (body.fee > 0n) state.put({ ...state.totals, feePool: state.totals.feePool + body.fee });
   spendLimits(context, body.sender, transaction, body.fee);
   const savepoint = state.savepoint();
-  const balanceBefore = accountOf(state, body.sender).balance;
+  // Of each operation by itself: what one brings in does not lend a limited key what another spends.
+  let spent = 0n;
   const workMax = state.work + WORK_PER_TRANSACTION_MAX[purseOf(transaction)];
   const eventCount = context.events.length;
   for (const [opIndex, op] of body.ops.entries()) {
+    const balanceBefore = accountOf(state, body.sender).balance;
     const applied = applyOperation(context, op, { sender: body.sender, nonce: body.nonce, opIndex });
+    const less = balanceBefore - accountOf(state, body.sender).balance;
+    if (less > 0n) spent += less;
     const isLast = opIndex === body.ops.length - 1;
-    const isOver = applied.ok && isLast && !spendLimits(context, body.sender, transaction, balanceBefore - accountOf(state, body.sender).balance);
+    const isOver = applied.ok && isLast && !spendLimits(context, body.sender, transaction, spent);
     const result = state.work > workMax ? TOO_MUCH_WORK : isOver ? OVER_LIMIT : applied;
     if (result.ok) continue;
     state.rollback(savepoint);

@@ -3,7 +3,7 @@ import assert from "node:assert";
 import { test } from "node:test";
 import { signRequest, verifyRequest } from "#chain/codec/request.ts";
 import { SCOPES, SCOPES_ALL, type Scope, keysThatMay } from "#chain/codec/scopes.ts";
-import { type Operation, encodeBody } from "#chain/codec/transaction.ts";
+import { type Operation, deploymentIdOf, encodeBody } from "#chain/codec/transaction.ts";
 import { KEYS_MAX } from "#chain/ledger/limits.ts";
 import { refusalOf } from "#chain/ledger/ledger.ts";
 import { type Address, U64_MAX, address, signature } from "#chain/types.ts";
@@ -83,6 +83,18 @@ test("what a key may spend is spent once, over as many transactions as it takes,
   assert.deepStrictEqual(world.block().outcomes.map(({ code: one }) => one), [undefined, undefined, "limit_exceeded"]);
   assert.strictEqual(code(world, [alice], [grant(robot, SCOPES.transfer, fee - 1n)]), undefined);
   assert.strictEqual(code(world, [robot], [pay(1n)]), "envelope limit_exceeded", "not even the fee");
+});
+
+test("what comes back to an account in the same transaction does not lend a key a limit: a deployment that is closed pays for nothing", () => {
+  const world = new World();
+  world.send(alice, [deployment("rich", { deposit: 50n * TOKEN, replicas: 1 })]);
+  const id = deploymentIdOf(alice.id, 0n, 0);
+  world.block();
+  assert.strictEqual(code(world, [alice], [grant(robot, SCOPES.transfer | SCOPES.deploy, TOKEN)]), undefined);
+  const closing: Operation = { kind: "close", deploymentId: id };
+  assert.strictEqual(code(world, [robot], [closing, pay(50n * TOKEN)]), "limit_exceeded");
+  assert.strictEqual(code(world, [robot], [closing, pay(TOKEN / 2n)]), undefined, "what it may spend it may");
+  assert.strictEqual(code(world, [robot], [pay(TOKEN / 2n)]), "limit_exceeded");
 });
 
 test("a key that has expired signs nothing", () => {
