@@ -7,7 +7,7 @@
 import assert from "node:assert";
 import { afterSegment } from "#chain/codec/segment.ts";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
-import { type MoneyRules, type Payment, isFunded, open, payDue, stop, takeFree } from "#chain/ledger/escrow.ts";
+import { type MoneyRules, type Payment, isFunded, open, payDue, stop, streamOf, takeFree, touch } from "#chain/ledger/escrow.ts";
 import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine, PaidSegment, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
@@ -62,6 +62,7 @@ export function endLease(context: BlockContext, ended: Lease, end: bigint, why: 
   const successor = next === "pending" ? ended.next : null;
   const lease = successor === null ? cancelSuccessor(context, ended) : ended;
   const { machine, deploymentId, index } = lease;
+  const paid = streamOf(touch(mustGet(state.deployment(deploymentId)).escrow, context.second), index)?.rate ?? 0n;
   if (machine !== null) {
     let deployment = mustGet(state.deployment(deploymentId));
     useCapacity(context, machine, deployment, -1);
@@ -77,7 +78,7 @@ export function endLease(context: BlockContext, ended: Lease, end: bigint, why: 
   }
   if (next === "gone") return state.remove(lease);
   const isLost = why === "down" || why === "rebooted" || why === "not_ready" || why === "drained";
-  const over = { unhealthyFrom: 0n, lastEnd: why, rateLost: !isLost ? 0n : isOpen(lease) ? lease.rate : lease.rateLost, next: null, last: null } as const;
+  const over = { unhealthyFrom: 0n, lastEnd: why, rateLost: !isLost ? 0n : isOpen(lease) ? paid : lease.rateLost, next: null, last: null } as const;
   if (successor !== null) {
     const deployment = mustGet(state.deployment(deploymentId));
     state.put({ ...deployment, reservedRate: deployment.reservedRate + successor.rate - extraOf(lease, successor) });

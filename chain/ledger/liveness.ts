@@ -150,13 +150,14 @@ function endRun(context: BlockContext, { id }: Machine, end: bigint, why: "down"
   const { state, second } = context;
   const held = state.leasesOn(id);
   const names = [...new Set([...held.map(({ deploymentId }) => deploymentId.toHex()), ...state.listed(`u${id.toHex()}`)])].sort();
-  for (const name of names) {
-    const deployment = state.deployment(parseId(name)) as Deployment;
-    state.put({ ...deployment, escrow: down(deployment.escrow, second, id, end) });
-  }
   for (const lease of held) {
     const deployment = state.deployment(lease.deploymentId) as Deployment;
     endLease(context, lease, end, why, stateAfterLoss(deployment, lease));
+  }
+  // Streams have ended; of segments that are not paid yet the second may be an earlier one too.
+  for (const name of names) {
+    const deployment = state.deployment(parseId(name)) as Deployment;
+    state.put({ ...deployment, escrow: down(deployment.escrow, second, id, end) });
   }
   forgetBeside(context, id);
   for (const name of names) finishClosing(context, parseId(name));

@@ -91,16 +91,20 @@ test("600 histories: conserved, nothing negative, taken back and replayed to the
   for (const kind of COUNTED) assert((seen.get(kind) ?? 0) > 10, `the histories reach ${kind} ${seen.get(kind)} times`);
 });
 
-/** Money that must be there for a minute of what came on top in this block (M2). */
-function faultOfRunway({ ledger: { state, rules }, second }: World, before: ReadonlyMap<string, bigint>): string | null {
+type Before = ReadonlyMap<string, { readonly rate: bigint; readonly secondsMin: bigint }>;
+/** Money that must be there for a minute of what came on top in this block (M2); for a second, where leases came back that lost their machines. */
+function faultOfRunway({ ledger: { state, rules }, second }: World, before: Before): string | null {
   for (const name of state.listed("d")) {
     const { escrow } = state.deployment(parseId(name))!;
-    const isRaised = escrow.rate > (before.get(name) ?? 0n) && escrow.at === second;
-    if (isRaised && freeOf(escrow) < escrow.rate * rules.runwaySecondsMin) return `${name} costs ${escrow.rate}, more than before, and has ${freeOf(escrow)}`;
+    const { rate, secondsMin } = before.get(name) ?? { rate: 0n, secondsMin: rules.runwaySecondsMin };
+    if (escrow.rate > rate && escrow.at === second && freeOf(escrow) < escrow.rate * secondsMin) return `${name} costs ${escrow.rate}, more than before, and has ${freeOf(escrow)}`;
   }
   return null;
 }
-const ratesOf = ({ ledger: { state } }: World): Map<string, bigint> => new Map(state.listed("d").map((name) => [name, state.deployment(parseId(name))!.escrow.rate]));
+const ratesOf = ({ ledger: { state, rules } }: World): Before => new Map(state.listed("d").map((name) => {
+  const isBack = state.leasesOf(parseId(name)).some(({ rateLost }) => rateLost > 0n);
+  return [name, { rate: state.deployment(parseId(name))!.escrow.rate, secondsMin: isBack ? 1n : rules.runwaySecondsMin }];
+}));
 
 test("histories of everything that a grid's parties do, every kind of operation taken many times: entities agree with each other, what comes on top is funded, and all of it can be taken back", () => {
   const taken = new Map<string, number>();

@@ -12,7 +12,7 @@ import { type Address, address } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
 import { RATE, STANDBY, type Stage, count, leases, say, settle, stage, tell, tenant } from "./scalingStage.ts";
-import { TOKEN, World, actor, deployment } from "./world.ts";
+import { TOKEN, World, actor, bootId, comesUp, deployment } from "./world.ts";
 import { playScaling } from "#tests/simulation/scaling.ts";
 
 const codes = ({ outcomes }: Applied): (string | undefined)[] => outcomes.map(({ code }) => code);
@@ -229,4 +229,17 @@ test("a lease that moves while it is on standby is paid in full where it comes t
   world.block();
   assert.deepStrictEqual([leases(on)[0]!.state, leases(on)[0]!.standbyRate, world.view.bill(id, world.second)!.ratePerSecond], ["ready", null, RATE]);
   await agrees(on);
+});
+
+test("a lease whose machine is lost while it is on standby is replaced when there is money for a minute in full, not for a second of it", () => {
+  const on = stage({ machines: 2, min: 0, deposit: RATE * 70n });
+  const { world, id, machines } = on;
+  const [{ machine }] = leases(on) as [LeaseView & { machine: Address }];
+  const host = machines.find((one) => one.id.toHex() === machine.toHex())!;
+  world.block(2);
+  say(on, machine, { kind: "standby", deploymentId: id, index: 0, idleSeconds: 0 });
+  for (let k = 0; k < 20; k++) world.block(10);
+  world.send(host, [comesUp(world.ledger, host, bootId(9, 1))]);
+  world.block();
+  assert.deepStrictEqual([leases(on)[0]!.state, leases(on)[0]!.lastEnd], ["waiting", "unfunded"]);
 });
