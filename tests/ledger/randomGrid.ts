@@ -13,7 +13,7 @@ import { cheapestRate } from "#chain/ledger/placement.ts";
 import type { DeploymentView, LeaseView } from "#chain/ledger/view.ts";
 import { type Address, U64_MAX, digest, epoch, hex, view } from "#chain/types.ts";
 import { beatOf, suspicion, wordsFor } from "./witnesses.ts";
-import { type Actor, type Random, TOKEN, World, actor, bootId, component, deployment, registration, validatorActor } from "./world.ts";
+import { type Actor, type Random, TOKEN, type World, actor, bootId, component, deployment, registration, validatorActor } from "./world.ts";
 
 const HOLDERS: readonly Actor[] = [1, 2, 3, 4].map(actor);
 const GRID: readonly Actor[] = [1001, 1002, 1003, 1004].map(actor);
