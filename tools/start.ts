@@ -164,7 +164,7 @@ async function deployDemo(agent: DevelopmentAgent, client: ApiClient, directory:
 function billText(bill: Bill): string {
   const rates = new Set(bill.segments.map(({ rate }) => rate));
   const seconds = secondsRun(bill);
-  const sum = rates.size === 1 && bill.earlier.segments === 0 ? `${seconds} s × ${tokensText([...rates][0]!)} =` : `${seconds} s in ${bill.segments.length + bill.earlier.segments} segments, now ${rateText(bill.ratePerSecond)}:`;
+  const sum = rates.size === 1 && bill.earlier.segments === 0 ? `${seconds} s × ${tokensText([...rates][0]!)} =` : `${seconds} s in ${bill.segments.length + (bill.earlier.segments ?? 0)} segments, now ${rateText(bill.ratePerSecond)}:`;
   return `${sum} ${tokensText(bill.total)} tokens; ${runwayPhrase(bill)}`;
 }
 

@@ -33,12 +33,13 @@ const TEXT_BYTES_MAX = 1_024;
 export function proveBill(leaf: readonly Cbor[], at: bigint, { lines, before }: Claimed): { readonly ok: true; readonly bill: ProvenBill } | Refusal {
   const [balance, owed, rate, since, dry, unpaid] = tuple(leaf[18], 6);
   const [paid, segments] = tuple(leaf[20], 2);
+  if (lines.some(({ place, end }) => (place === null) !== (end === null))) return refuse("bill_false", "Cannot prove a line that has ended and has no end, or runs and has one");
   const byPlace = (a: ClaimedLine, b: ClaimedLine): number => (a.place ?? 0) - (b.place ?? 0);
   const running = lines.filter(({ place }) => place === null).sort((a, b) => a.index - b.index);
   const ended = lines.filter(({ place, isPaid }) => place !== null && !isPaid).sort(byPlace);
   if (hex(unpaidHash(running.map(unpaidLeaf), ended.map(unpaidLeaf))) !== hex(bytes(unpaid, 32))) return refuse("bill_false", "Cannot prove the lines that are not paid yet: the ledger has others");
   let hash = before;
-  for (const line of lines.filter(({ isPaid }) => isPaid).sort(byPlace)) hash = afterSegment(hash, line, line.end ?? line.paidUntil);
+  for (const line of lines.filter(({ isPaid }) => isPaid).sort(byPlace)) hash = afterSegment(hash, line, line.end as bigint);
   if (hex(hash) !== hex(bytes(segments, 32))) return refuse("bill_false", "Cannot prove the lines that are paid: the ledger has others");
 
   const [rateNow, owedThen, from] = [u64(rate), u64(owed), u64(since)];

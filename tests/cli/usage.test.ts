@@ -54,7 +54,7 @@ test("wrong arguments show how that command is written, and no other", async (t)
 test("arguments are read strictly: nothing is ignored, nothing is guessed", async (t) => {
   const terminal = openTerminal(t);
   const wrong: string[][] = [
-    ["ps", "--frob"], ["ps", "extra"], ["ps", "--api"], ["ps", "--all=yes"], ["bill"], ["bill", "a", "b"], ["scale", "a"], ["scale", "a", "0"], ["scale", "a", "257"],
+    ["ps", "--frob"], ["ps", "extra"], ["ps", "--api"], ["ps", "--all=yes"], ["bill"], ["bill", "a", "b"], ["scale", "a"], ["scale", "a", "0"], ["scale", "a", "257"], ["scale", "a", "--max", "2", "--cpu", "50", "--rate-max", "0.000003"],
     ["scale", "a", "two"], ["scale", "a", "1.5"], ["scale", "a", "-1"], ["resize", "a"], ["resize", "a", "--memory", "0"], ["resize", "a", "--memory", "x"],
     ["topup", "a", "0"], ["topup", "a", "1e9"], ["topup", "a", "lots"], ["transfer", "gw1qqqq", "1"], ["transfer", "a", "-1"], ["logs", "a", "--tail", "1001"],
     ["tx", "12"], ["account"], ["account", "new"], ["account", "use"], ["chain", "replay"], ["deploy", "a", "b"], ["deploy", "--wait", "x"],

@@ -239,7 +239,7 @@ export function settleGrid(r: Random, world: World): void {
 /** A block of what some of them do. Gives the kinds that were taken. */
 export function playBlock(r: Random, world: World): OperationKind[] {
   const scene = new Scene(r, world);
-  if (r.int(15) === 0) silence(scene);
+  if (r.int(15) === 0) return silence(scene);
   for (let left = r.int(8); left > 0; left--) {
     const kind = r.pick(DRAWN);
     const act = DRAWS[kind].draw(scene);
@@ -253,13 +253,14 @@ export function playBlock(r: Random, world: World): OperationKind[] {
 }
 
 /** A block in which a machine goes down, if its witnesses may say so. */
-function silence({ r, world, machines, witnesses }: Scene): void {
+function silence({ r, world, machines, witnesses }: Scene): OperationKind[] {
   const up = machines.filter(({ id }) => world.view.machine(id)!.state === "up");
-  if (up.length === 0) return;
+  if (up.length === 0) return [];
   const machine = r.pick(up);
   const beat = r.int(2) === 0 ? null : beatOf(world, machine, world.view.machine(machine.id)!.bootId);
   const { height } = world.view;
   world.tryBlock(r.pick([1, 2, 3]), { suspicions: witnesses.map((witness) => suspicion(world, witness, machine, { beat, at: { height: Math.max(0, height - r.int(3)), sinceMs: r.int(3_000) } })) });
+  return [];
 }
 
 /** Who signed the parent, and who proposes, is drawn too. */

@@ -75,6 +75,17 @@ test("each lie in a bill is found: a line that is left out, invented, longer, de
   assert.equal(prove(world.ledger, world.second, bill).ok, true);
 });
 
+test("where older lines are summed up, a paid line is not made longer at their cost: one without an end, or one said to run, is found", () => {
+  const world = played(SEGMENTS_ARCHIVED_MAX);
+  const bill = world.view.bill(id, world.second)!;
+  const at = bill.segments.findLastIndex(({ isPaid }) => isPaid);
+  const line = bill.segments[at]!;
+  for (const changes of [{ end: null }, { end: null, place: null }, { place: null }]) {
+    const lie = { ...bill, segments: bill.segments.with(at, { ...line, paidUntil: line.end!, ...changes }) };
+    assert.deepEqual([changes, prove(world.ledger, world.second, lie).ok], [changes, false]);
+  }
+});
+
 test("a machine that joined with a snapshot knows what was paid before, if not for which lines, and its bill is proven too", () => {
   const world = played(12);
   const { slots } = imageOf(world.ledger);

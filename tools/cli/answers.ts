@@ -184,7 +184,7 @@ export type Bill = {
   readonly at: bigint;
   readonly segments: readonly Segment[];
   /** Paid segments that are too old to be listed, summed up. */
-  readonly earlier: { readonly segments: number; readonly seconds: bigint; readonly amount: bigint; readonly digest: string };
+  readonly earlier: { /** null: no proof tells how many, and for how long. */ readonly segments: number | null; readonly seconds: bigint | null; readonly amount: bigint; readonly digest: string };
   readonly total: bigint;
   readonly paid: bigint;
   readonly ratePerSecond: bigint;

@@ -14,6 +14,7 @@ import { MANIFEST_FILE, loadComponent, loadManifest } from "./component.ts";
 import { rateText, tokensText } from "./money.ts";
 import { type Change, type Plan, makePlan, shortDigest } from "./plan.ts";
 import { type Done, type Session, deploymentAddress, send } from "./session.ts";
+import { serving } from "./ready.ts";
 import { Steps } from "./steps.ts";
 import { paint, pairsText, tableText, warn } from "./table.ts";
 
@@ -123,7 +124,7 @@ export const appText = (brought: readonly AppBrought[]): string => tableText(bro
   { title: "WAVE", align: "right", cell: ({ wave }) => String(wave) },
   { title: "WORKLOAD", cell: ({ brought: { deployment } }) => deployment.name },
   { title: "DID", cell: ({ brought: { did } }) => did },
-  { title: "READY", cell: ({ brought: { deployment: { leases, replicas } } }) => `${leases.filter(({ state }) => state === "ready").length}/${replicas}` },
+  { title: "READY", cell: ({ brought: { deployment } }) => `${serving(deployment)}/${deployment.replicas}` },
   { title: "URL", cell: ({ brought: { deployment } }) => deployment.url },
 ]);
 

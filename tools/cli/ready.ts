@@ -3,7 +3,7 @@
  *
  * The wait has an end. A replica that failed ends it at once, with the component's own cause.
  */
-import type { Deployment } from "./answers.ts";
+import type { Deployment, Lease } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell } from "./command.ts";
 import { pause } from "./pause.ts";
@@ -19,6 +19,13 @@ export const WAIT_OPTIONS: Options = {
 };
 
 export const waitMs = (input: Input): number => 1_000 * (input.count("wait", 0, WAIT_SECONDS_MAX) ?? WAIT_SECONDS_DEFAULT);
+
+/** It runs and is paid: one that moves does so where it is until it is ready elsewhere. */
+export const isServing = ({ state }: Pick<Lease, "state">): boolean => state === "ready" || state === "moving";
+/** Replicas that serve, of the version that does. */
+export const serving = ({ leases, revision }: Pick<Deployment, "leases" | "revision">): number => leases.filter((lease) => isServing(lease) && lease.revision === revision).length;
+/** What all leases that are paid cost together in a second, those of a new version too. */
+export const rateOf = ({ leases }: Pick<Deployment, "leases">): bigint => leases.reduce((sum, lease) => (isServing(lease) ? sum + (lease.standbyRate ?? lease.rate) : sum), 0n);
 
 /** Told once when every replica has come so far. */
 export type Onward = (state: "placed" | "ready", replicas: number) => void;
@@ -37,7 +44,7 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
       throw shell.signal.aborted ? new CliError("interrupted", `Stopped while waiting for deployment ${id}: it stays as it is (godwit ps)`, { id }, error) : error;
     });
     const { leases, replicas, name } = deployment;
-    const ready = leases.filter(({ state }) => state === "ready").length;
+    const ready = serving(deployment);
     const placed = leases.filter(({ machine }) => machine !== null).length;
     if (!allPlaced && placed === replicas) {
       allPlaced = true;

@@ -14,7 +14,7 @@ import { delegationIdOf, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { decodeEpochAnswer, stateKey } from "#chain/codec/proof.ts";
 import { PRESETS, type Parameters, VOTABLE, type VotableName, votableOf, withValues } from "#chain/constants.ts";
 import { type ProposalHeld, type SettingsHeld, holdingFrom } from "#chain/ledger/holdings.ts";
-import { DEPLOYMENT_STATES, LEASE_STATES } from "#chain/ledger/model.ts";
+import { LEASE_STATES } from "#chain/ledger/model.ts";
 import { type Address, address, chainId, fromHex, hex } from "#chain/types.ts";
 import { type ProvenBill, proveBill } from "#chain/light/bill.ts";
 import { CHECKPOINT_FORM, type Checkpoint, checkCheckpoint, checkpointOf, checkpointText, parseCheckpoint, setAt } from "#chain/light/checkpoint.ts";
@@ -24,6 +24,7 @@ import type { Bill, Deployment, ParametersAnswer } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell, UsageError } from "./command.ts";
 import { accountsFolder } from "./keys.ts";
+import { differenceFrom } from "./provenDeployment.ts";
 import { warn } from "./table.ts";
 
 export const OPTIONS_VERIFY: Options = {
@@ -154,12 +155,8 @@ export class Verifier {
   async #differenceOf(said: Deployment, nowMs: number): Promise<string | null> {
     const leaf = await this.#leaf(`deployments/${said.id}`, stateKey("deployment", fromHex(said.id)), nowMs);
     if (leaf === null) return `there is no deployment ${said.id}`;
-    const facts: readonly (readonly [name: string, said: unknown, proven: unknown])[] = [
-      ["name", said.name, leaf[2]], ["state", said.state, DEPLOYMENT_STATES[Number(leaf[3])]], ["component", said.component, `sha256:${hexOf(leaf[4])}`],
-      ["memory", said.memoryMib, Number(leaf[6])], ["CPU", said.cpuMillis, Number(leaf[7])], ["replicas", said.replicas, Number(leaf[9])],
-    ];
-    const wrong = facts.find(([, a, b]) => a !== b);
-    if (wrong !== undefined) return `${wrong[0]} of ${said.name} is ${String(wrong[2])}, not ${String(wrong[1])}`;
+    const wrong = differenceFrom(leaf, said);
+    if (wrong !== null) return wrong;
     for (const lease of said.leases) {
       const proven = await this.#leaf(`leases/${said.id}/${lease.index}`, stateKey("lease", fromHex(said.id), lease.index), nowMs);
       if (proven === null) return `${said.name} has no replica ${lease.index}`;
@@ -218,5 +215,5 @@ const hexOf = (item: Cbor | undefined): string => (item instanceof Uint8Array ? 
 const addressFrom = (text: string): Address => parseAddress(text) ?? address(new Uint8Array(20));
 const provenBill = (said: Bill, { name, at, lines, earlier, total, paid, rate, free, dryAt }: ProvenBill): Bill => ({
   ...said, name, at, total, paid, ratePerSecond: rate, balance: free, dryAt, runwaySeconds: dryAt === null ? null : dryAt - at, closed: false, refunded: 0n,
-  segments: lines.map(({ seconds, amount: due }, index) => ({ ...said.segments[index]!, seconds, amount: due })), earlier: { ...said.earlier, amount: earlier },
+  segments: lines.map(({ seconds, amount: due }, index) => ({ ...said.segments[index]!, seconds, amount: due })), earlier: { ...said.earlier, segments: null, seconds: null, amount: earlier },
 });

@@ -45,7 +45,7 @@ async function verified(client: ApiClient, input: Input, shell: Shell, id: strin
 /** The column `amount` adds up to the total: what is no longer listed is a line of its own. */
 export function billCsv({ segments, earlier, at }: Bill): string {
   const rows = segments.map(({ machine, operator, index, openedAt, end, seconds, rate, amount, isPaid }) => [machine, operator, index, openedAt, end ?? at, seconds, rate, amount, end === null ? "running" : isPaid ? "paid" : "ended"]);
-  const before = earlier.amount === 0n ? [] : [["", "", "", "", "", earlier.seconds, "", earlier.amount, "earlier"]];
+  const before = earlier.amount === 0n ? [] : [["", "", "", "", "", earlier.seconds ?? "", "", earlier.amount, "earlier"]];
   return [["machine", "operator", "replica", "from", "to", "seconds", "rate", "amount", "state"], ...before, ...rows].map((row) => `${row.join(",")}\n`).join("");
 }
 
@@ -86,7 +86,7 @@ export function billText(now: Bill): string {
   ]);
   return `${segments}\n\n${pairsText([
     ["deployment", `${now.name} (${now.deploymentId})`],
-    ...(now.earlier.amount === 0n ? [] : [["earlier", `${now.earlier.segments} segments, ${now.earlier.seconds} s, ${tokensText(now.earlier.amount)}`] as const]),
+    ...(now.earlier.amount === 0n ? [] : [["earlier", `${now.earlier.seconds === null ? "" : `${now.earlier.segments} segments, ${now.earlier.seconds} s, `}${tokensText(now.earlier.amount)}`] as const]),
     ["total", tokensText(now.total)],
     ["rate", rateText(now.ratePerSecond)],
     ...(now.closed ? [["closed, refunded", tokensText(now.refunded)] as const] : [["escrow", tokensText(now.balance)] as const, ["runway", runwayText(now)] as const]),
@@ -94,7 +94,7 @@ export function billText(now: Bill): string {
 }
 
 /** Seconds of all segments together. */
-export const secondsRun = (now: Bill): bigint => now.segments.reduce((sum, segment) => sum + segment.seconds, now.earlier.seconds);
+export const secondsRun = (now: Bill): bigint => now.segments.reduce((sum, segment) => sum + segment.seconds, now.earlier.seconds ?? 0n);
 
 /** One line that moves. */
 const billLine = (now: Bill): string => `${secondsRun(now)} s run, ${rateText(now.ratePerSecond)}, total ${tokensText(now.total)}, ${runwayPhrase(now)}`;

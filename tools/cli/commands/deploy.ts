@@ -14,7 +14,7 @@ import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { makePlan } from "../plan.ts";
 import { Steps } from "../steps.ts";
-import { WAIT_OPTIONS, waitForCopies, waitMs } from "../ready.ts";
+import { WAIT_OPTIONS, serving, waitForCopies, waitMs } from "../ready.ts";
 import { openSession } from "../session.ts";
 import { startTask } from "../task.ts";
 import { pairsText, print, warn } from "../table.ts";
@@ -118,7 +118,7 @@ function readOverrides(input: Input): Partial<Wanted> {
 const summaryText = (deployment: Deployment, now: Bill): string => pairsText([
   ["deployed", `${deployment.name} (${deployment.id}), revision ${deployment.revision}`],
   ["url", deployment.url],
-  ["replicas", `${deployment.leases.filter(({ state }) => state === "ready").length} of ${deployment.replicas} ready`],
+  ["replicas", `${serving(deployment)} of ${deployment.replicas} ready`],
   ["rate", rateText(now.ratePerSecond)],
   ["escrow", tokensText(now.balance)],
   ["runway", runwayText(now)],

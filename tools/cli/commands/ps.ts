@@ -4,6 +4,7 @@ import type { ApiClient } from "../client.ts";
 import { type Command, CliError, type Input, OPTIONS_ACCOUNT, OPTIONS_API, type Shell, UsageError } from "../command.ts";
 import { chooseAccount } from "../keys.ts";
 import { tokensText } from "../money.ts";
+import { rateOf, serving } from "../ready.ts";
 import { reasonsOf } from "../reasons.ts";
 import { openReader, openSession } from "../session.ts";
 import { pairsText, print, tableText } from "../table.ts";
@@ -24,20 +25,22 @@ export const ps: Command = {
     const owner = input.flag("all") ? undefined : (await chooseAccount(shell, input.text("account"))).addressText;
     const listed = await client.allDeployments(owner);
     const rows = input.flag("verify") ? await verified(client, input, shell, listed) : listed;
-    print(shell, input.json, rows, () => rows.length === 0 ? "Nothing is deployed" : tableText(rows, [
-      { title: "NAME", cell: ({ name }) => name },
-      { title: "ID", cell: ({ id }) => id.slice(0, 12) },
-      { title: "READY", cell: (row) => (row.task === null ? `${count(row, "ready")}/${row.replicas}` : `run ${row.task.runs}`) },
-      { title: "STATE", cell: stateText },
-      ...(rows.some(({ scaling }) => scaling !== null) ? [{ title: "SCALES", cell: ({ scaling }: Deployment) => (scaling === null ? "-" : `${scaling.min}-${scaling.max}`) }] : []),
-      { title: "MEMORY", align: "right", cell: ({ memoryMib }) => `${memoryMib} MiB` },
-      { title: "CPU", align: "right", cell: ({ cpuMillis }) => `${cpuMillis}m` },
-      { title: "RATE/H", align: "right", cell: (row) => tokensText(rateOf(row) * 3600n) },
-      { title: "URL", cell: ({ url, task }) => (task === null ? url : "-") },
-      ...(owner === undefined ? [{ title: "OWNER", cell: (row: Deployment) => row.owner }] : []),
-    ]));
+    print(shell, input.json, rows, () => psText(rows, owner === undefined));
   },
 };
+
+export const psText = (rows: readonly Deployment[], hasOwners: boolean): string => (rows.length === 0 ? "Nothing is deployed" : tableText(rows, [
+  { title: "NAME", cell: ({ name }) => name },
+  { title: "ID", cell: ({ id }) => id.slice(0, 12) },
+  { title: "READY", cell: (row) => (row.task === null ? `${serving(row)}/${row.replicas}` : `run ${row.task.runs}`) },
+  { title: "STATE", cell: stateText },
+  ...(rows.some(({ scaling }) => scaling !== null) ? [{ title: "SCALES", cell: ({ scaling }: Deployment) => (scaling === null ? "-" : `${scaling.min}-${scaling.max}`) }] : []),
+  { title: "MEMORY", align: "right", cell: ({ memoryMib }) => `${memoryMib} MiB` },
+  { title: "CPU", align: "right", cell: ({ cpuMillis }) => `${cpuMillis}m` },
+  { title: "RATE/H", align: "right", cell: (row) => tokensText(rateOf(row) * 3600n) },
+  { title: "URL", cell: ({ url, task }) => (task === null ? url : "-") },
+  ...(hasOwners ? [{ title: "OWNER", cell: (row: Deployment) => row.owner }] : []),
+]));
 
 /** Each as the validators signed it. That one is left out no proof can tell: it takes every id to be asked for. */
 async function verified(client: ApiClient, input: Input, shell: Shell, rows: readonly Deployment[]): Promise<Deployment[]> {
@@ -96,9 +99,6 @@ const limitsText = ({ name, id, memoryMib, cpuMillis, concurrency, isolation, se
   ]),
 ]);
 
-const count = (deployment: Deployment, state: string): number => deployment.leases.filter((lease) => lease.state === state).length;
-/** What all running leases cost together in a second. */
-export const rateOf = (deployment: Deployment): bigint => deployment.leases.reduce((sum, { state, rate, standbyRate }) => (state === "ready" ? sum + (standbyRate ?? rate) : sum), 0n);
 
 /** Of a task: where it is, and how its last run ended. */
 function taskText({ phase, failures, attemptsMax, reason, exitCode }: TaskAnswer): string {
@@ -110,7 +110,9 @@ function taskText({ phase, failures, attemptsMax, reason, exitCode }: TaskAnswer
 function stateText(deployment: Deployment): string {
   if (deployment.task !== null && (deployment.state === "active" || deployment.state === "ended")) return taskText(deployment.task);
   if (deployment.state !== "active") return deployment.state;
-  if (count(deployment, "ready") >= deployment.replicas) return deployment.leases.every(({ standbyRate }) => standbyRate !== null) ? "standby" : "running";
-  if (deployment.failure !== null) return "failed";
-  return count(deployment, "waiting") > 0 ? "waiting" : "starting";
+  const { replicas, leases, failure } = deployment;
+  if (replicas === 0) return "stopped";
+  if (serving(deployment) >= replicas) return leases.every(({ standbyRate }) => standbyRate !== null) ? "standby" : "running";
+  if (failure !== null) return "failed";
+  return leases.some(({ state }) => state === "waiting") ? "waiting" : "starting";
 }

@@ -56,5 +56,8 @@ function readRule(input: Input): Scale | null {
   if (max === undefined || metric === undefined || given.length > 1 || input.flag("off")) throw new UsageError("A rule has --max, and one of --cpu, --concurrency and --requests");
   const target = input.count(metric, 1, TARGETS_MAX[metric]) as number;
   if ((min ?? 1) > max) throw new UsageError("--min must be at most --max");
-  return { min: min ?? 1, max, metric, target: metric === "cpu" ? target * 10 : target, rateMax: ceiling === undefined ? 0n : parseTokens("--rate-max", ceiling) / SECONDS_PER_HOUR };
+  const rateMax = ceiling === undefined ? 0n : parseTokens("--rate-max", ceiling) / SECONDS_PER_HOUR;
+  // 0 would be no ceiling.
+  if (ceiling !== undefined && rateMax === 0n) throw new UsageError("--rate-max must be at least 0.0000036, one unit a second: without it there is no ceiling");
+  return { min: min ?? 1, max, metric, target: metric === "cpu" ? target * 10 : target, rateMax };
 }
