@@ -25,6 +25,7 @@ import * as realSandbox from "#sandbox/sandbox.ts";
 import type { Endpoint, Reach, Runner } from "#sandbox/sandbox.ts";
 import { type Door, bindDoor } from "./api/door.ts";
 import { checkOwner } from "./api/context.ts";
+import { judgeLogWords } from "./api/logs.ts";
 import type { Context } from "./api/context.ts";
 import { createMetrics } from "./api/metrics.ts";
 import { createRoutes } from "./api/routes.ts";
@@ -42,6 +43,7 @@ import { type KeyPair, openKey } from "./keys.ts";
 import { type Left, handLeasesOver } from "./leaving.ts";
 import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { Loads } from "./loads.ts";
+import { LogRelay } from "./logRelay.ts";
 import { LogStore } from "./logs.ts";
 import { type MachineControl, MachineLog } from "./machineControl.ts";
 import { PlacesTable } from "./places.ts";
@@ -201,10 +203,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   await untilUp(node, machine.address, bootId);
   closedLogs.look();
 
+  // Whoever passes it on, what a client signed for this machine is judged as at the door.
+  const logRelay = new LogRelay({
+    transport: membership.transport, logs,
+    judge: (words) => judgeLogWords(words, { chainId: node.chainId, machine: machine.address, nowMs: BigInt(Date.now()), keysOf: (sender) => keysOf(node, sender, "read") }, (id, sender) => checkOwner({ node }, id, sender)),
+  });
+  started.defer(() => logRelay.stop());
   const version = await readVersion();
   const context: Context = {
     version, node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
-    apiPort: door.port, httpPort: listener.port, blobs, logs, copiesOf: (digest) => exchange.copiesOf(digest), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
+    apiPort: door.port, httpPort: listener.port, blobs, logs, logRelay, copiesOf: (digest) => exchange.copiesOf(digest), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
     machineLog, image: options.image ?? null, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();

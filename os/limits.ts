@@ -60,8 +60,24 @@ export const LOG_FOLLOWERS_OF_ONE_MAX = 8;
 export const LOG_FOLLOWER_BYTES_MAX: number = 1024 * 1024;
 /** A silent stream says something this often, so that a dead client is noticed. */
 export const LOG_HEARTBEAT_MS = 15_000;
+/** Lines that another machine has: calls under way at once, what one waits for its answer, and how much comes at once (a channel's message is 512 KiB). */
+export const LOG_CALLS_MAX = 64;
+export const LOG_CALL_MS_MAX = 5_000;
+export const LOG_RELAY_BYTES_MAX: number = 384 * 1024;
+/** Machines that are asked whether they have some, what one waits for them, and such questions at once. */
+export const LOG_HOLDERS_ASKED_MAX = 256;
+export const LOG_HOLDER_MS_MAX = 1_500;
+export const LOG_HOLDER_QUESTIONS_MAX = 8;
+/** Who follows them asks so often, and gives up when nothing was heard for so long. */
+export const LOG_POLL_MS = 250;
+export const LOG_SILENCE_MS_MAX = 15_000;
+/** A request that was judged good holds so long after it was last asked for, and so many are remembered. */
+export const LOG_GRANT_MS = 30_000;
+export const LOG_GRANTS_MAX = 256;
 /** The log of a closed deployment is over after so much silence: unloaded within milliseconds, it has only its last requests left. */
 export const LOG_QUIET_MS = 1_000;
+/** Where the lines come from another machine, which is asked again and again. */
+export const LOG_QUIET_ELSEWHERE_MS = 3_000;
 /** And at most so long after the close: a request runs 30 s at most. */
 export const LOG_LAST_LINES_MS_MAX = 35_000;
 

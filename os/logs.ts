@@ -97,6 +97,10 @@ export class LogStore {
     return () => void listeners.delete(listener);
   }
 
+  has(id: Hex): boolean {
+    return this.#logs.has(id);
+  }
+
   ids(): readonly Hex[] {
     return [...this.#logs.keys()];
   }

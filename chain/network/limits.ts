@@ -24,6 +24,8 @@ export const CHANNEL_BYTES_MAX: Readonly<Record<Channel, number>> = {
   blobs: MESSAGE_BYTES_MAX,
   // A batch of certificates (codec/hop.ts).
   hops: 64 * 1024,
+  // Lines of a deployment, for their owner who asks elsewhere (os/logRelay.ts).
+  logs: 512 * 1024,
 };
 /** Greetings, addresses, pings. */
 export const CONTROL_BYTES_MAX: number = 16 * 1024;

@@ -12,7 +12,7 @@ import type { Branded, PublicKey } from "#chain/types.ts";
 /** Who a peer is: the hex of its consensus key if it has proved one, else of its machine key. The transport has authenticated it. */
 export type PeerId = Branded<string, "PeerId">;
 /** One stream each, so that a burst of transactions cannot hold up a vote. */
-export const CHANNELS = ["consensus", "transactions", "sync", "beats", "blobs", "hops"] as const;
+export const CHANNELS = ["consensus", "transactions", "sync", "beats", "blobs", "hops", "logs"] as const;
 export type Channel = (typeof CHANNELS)[number];
 
 /** What a peer did that it should not; `OFFENCE_POINTS` says what that costs it. */

@@ -5,6 +5,7 @@ import type { Inspection, Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import type { HeldImage } from "../boot/carried.ts";
 import type { Copies } from "../exchange.ts";
+import type { LogRelay } from "../logRelay.ts";
 import type { LogStore } from "../logs.ts";
 import type { MachineControl, MachineLog } from "../machineControl.ts";
 import { refuseWith } from "./problems.ts";
@@ -21,6 +22,8 @@ export type Context = {
   readonly httpPort: number;
   readonly blobs: BlobStore;
   readonly logs: LogStore;
+  /** The lines that other machines have. */
+  readonly logRelay: Pick<LogRelay, "lines" | "follow" | "holders">;
   /** Who keeps a blob that a deployment names, and has it by now. */
   readonly copiesOf: (digest: Hex) => Promise<Copies>;
   readonly runner: Pick<Runner, "pid" | "usage" | "elsewhere">;
@@ -37,13 +40,13 @@ export type Context = {
 };
 
 /** The owner of a deployment, of a closed one too as long as the ledger knows its bill. */
-function ownerOf(context: Context, id: string): Address {
+function ownerOf(context: Pick<Context, "node">, id: string): Address {
   const view = context.node.view();
   const deploymentId = brand(fromHex(id));
   return view.deployment(deploymentId)?.owner ?? view.bill(deploymentId, view.moneySecond)?.owner ?? deploymentUnknown(id);
 }
 
-export function checkOwner(context: Context, id: string, sender: Address): void {
+export function checkOwner(context: Pick<Context, "node">, id: string, sender: Address): void {
   if (Buffer.compare(ownerOf(context, id), sender) !== 0) refuseWith("not_owner", `Cannot show this of deployment ${id} to anybody but its owner`);
 }
 

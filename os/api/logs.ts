@@ -4,38 +4,44 @@
  * A client that reads slower than the log grows loses lines, not the machine its memory: above LOG_FOLLOWER_BYTES_MAX unsent
  * bytes lines are left out and a line of the stream `system` says how many. A deployment that is closed, by its owner's word in a
  * final block, or a task that has ended, still has its last requests to answer: its stream ends with `event: end` once nothing was written for LOG_QUIET_MS.
+ * With `machine` the lines are another machine's, which judges the request by itself (logRelay.ts); a stream whose machine falls silent ends without `end`.
  */
 import type { ServerResponse } from "node:http";
-import { type Hex, address, fromHex, hex } from "#chain/types.ts";
-import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LAST_LINES_MS_MAX, LOG_LINES_MAX, LOG_QUIET_MS, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import { addressText } from "#chain/codec/address.ts";
+import { type RequestExpected, verifyRequest } from "#chain/codec/request.ts";
+import { type Address, type Hex, address, fromHex, hex } from "#chain/types.ts";
+import { LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_FOLLOWER_BYTES_MAX, LOG_HEARTBEAT_MS, LOG_LAST_LINES_MS_MAX, LOG_LINES_MAX, LOG_QUIET_ELSEWHERE_MS, LOG_QUIET_MS, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import type { LogPart, SignedWords } from "../logRelay.ts";
 import type { LogLine } from "../logs.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
-import { type Route, json } from "./route.ts";
-import { DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
+import { type Call, type Route, json } from "./route.ts";
+import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
 
 export function logRoute(context: Context): Route {
-  const { logs } = context;
+  const { logs, logRelay } = context;
   /** One entry for each client that follows: whose it is. */
   const followers: Hex[] = [];
   return {
-    id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner",
-    summary: "What a deployment wrote on this machine, to its owner; `follow=true` streams events `line`, and one `end` when it is closed and writes no more",
+    id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner", isPassedOn: true,
+    summary: "What a deployment wrote on this machine, or on the one that `machine` names and that the request is signed for, to its owner; `follow=true` streams events `line`, and one `end` when it is closed and writes no more",
     parameters: { id: DEPLOYMENT_PARAMETER },
     query: {
+      machine: { ...ADDRESS_PARAMETER, description: "Whose lines." },
       follow: { type: "boolean", default: false },
       tail: { type: "integer", minimum: 0, maximum: LOG_LINES_MAX, description: "The newest so many lines." },
       after: { type: "integer", minimum: 0, description: "Lines after this sequence number; `tail` is ignored." },
       limit: { type: "integer", minimum: 1, maximum: PAGE_ROWS_MAX, default: PAGE_ROWS_DEFAULT },
     },
     answers: { 200: { description: "Lines. As events: `line` has a LogLine; `end`, the last one, says that the deployment is closed; a stream that ends without it is to be opened again", types: ["application/json", "text/event-stream"], schema: page("lines", ref("LogLine")) } },
-    run: ({ parameters, query, sender, signal }) => {
+    run: async ({ parameters, query, sender, elsewhere, signal }) => {
       const id = parameters["id"] as Hex;
       const after = query["after"] as number | undefined;
       const tail = (query["tail"] as number | undefined) ?? PAGE_ROWS_DEFAULT;
       const limit = query["limit"] as number;
       if (query["follow"] !== true) {
-        const lines = after === undefined ? logs.tail(id, tail) : logs.after(id, after, limit);
+        const part = after === undefined ? { tail } : { after, limit };
+        const lines = elsewhere !== null ? await logRelay.lines(elsewhere.machine, elsewhere, part) : after === undefined ? logs.tail(id, tail) : logs.after(id, after, limit);
         return json({ lines: [...lines], next: lines.length === 0 ? null : String(lines.at(-1)?.sequence) });
       }
       const account = sender === null ? refuseWith("unsigned", "Cannot follow a log without a signature") : hex(sender);
@@ -45,15 +51,58 @@ export function logRoute(context: Context): Route {
       // Counted in the turn in which it was checked: requests that come in one packet are not all let in.
       followers.push(account);
       signal.addEventListener("abort", () => followers.splice(followers.indexOf(account), 1), { once: true });
-      return {
-        kind: "stream", type: "text/event-stream",
-        write: (response) => follow(context, id, after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX), response, signal),
-      };
+      const source: Source = elsewhere === null ? {
+        // No await between the first lines and the following: nothing is lost or twice.
+        open: (onLine) => {
+          for (const line of after === undefined ? logs.tail(id, tail) : logs.after(id, after, LOG_LINES_MAX)) onLine(line);
+          return logs.follow(id, onLine);
+        },
+        quietMs: LOG_QUIET_MS,
+      } : await sourceElsewhere(context, elsewhere, after === undefined ? { tail } : { after, limit: LOG_LINES_MAX });
+      return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, id, source, response, signal) };
     },
   };
 }
 
-async function follow({ logs, node }: Context, id: Hex, first: readonly LogLine[], response: ServerResponse, signal: AbortSignal): Promise<void> {
+export function logMachinesRoute({ logs, logRelay, machine }: Context): Route {
+  return {
+    id: "getLogMachines", method: "GET", path: "/v1/deployments/{id}/logs/machines", auth: "owner", parameters: { id: DEPLOYMENT_PARAMETER },
+    summary: "Machines that have lines of a deployment, of those that this one reaches",
+    answers: { 200: { description: "Names for `machine` of its log", types: ["application/json"], schema: ref("LogMachines") } },
+    run: async ({ parameters }) => {
+      const id = parameters["id"] as Hex;
+      const others = await logRelay.holders(id);
+      return json({ machines: [...(logs.has(id) ? [machine] : []), ...others].map(addressText) });
+    },
+  };
+}
+
+/** Whose log these words ask this machine for, signed by who may read it. */
+export function judgeLogWords({ path, authorization }: SignedWords, expected: Pick<RequestExpected, "chainId" | "machine" | "nowMs" | "keysOf">, checkOwner: (id: string, sender: Address) => void): Hex {
+  const id = /^\/v1\/deployments\/([0-9a-f]{40})\/logs(?:\?|$)/.exec(path)?.[1];
+  if (id === undefined) return refuseWith("wrong_request", "Cannot give lines to a request for something else");
+  const verified = verifyRequest(authorization, { ...expected, method: "GET", path });
+  if (!verified.ok) return refuseWith(verified.code, verified.message);
+  checkOwner(id, verified.sender);
+  return id as Hex;
+}
+
+type Source = { readonly open: (onLine: (line: LogLine) => void, lost: () => void) => () => void; readonly quietMs: number };
+
+/** Its first lines are there before the answer begins: that the machine is not reached is a problem and no empty stream. */
+async function sourceElsewhere({ logRelay }: Context, { machine, ...words }: NonNullable<Call["elsewhere"]>, part: LogPart): Promise<Source> {
+  const first = await logRelay.lines(machine, words, part);
+  const from = first.at(-1)?.sequence ?? ("after" in part ? part.after : 0);
+  return {
+    open: (onLine, lost) => {
+      for (const line of first) onLine(line);
+      return logRelay.follow(machine, words, from, onLine, lost);
+    },
+    quietMs: LOG_QUIET_ELSEWHERE_MS,
+  };
+}
+
+async function follow({ node }: Context, id: Hex, { open, quietMs }: Source, response: ServerResponse, signal: AbortSignal): Promise<void> {
   const write = writer(response);
   const ended = Promise.withResolvers<void>();
   const stop = (): void => ended.resolve();
@@ -62,16 +111,18 @@ async function follow({ logs, node }: Context, id: Hex, first: readonly LogLine[
   const heartbeat = setInterval(() => response.write(": still here\n\n"), LOG_HEARTBEAT_MS);
   let quiet: NodeJS.Timeout | undefined;
   let last: NodeJS.Timeout | undefined;
-  // No await between the first lines and the following: nothing is lost or twice.
-  for (const line of first) write(line);
-  const unfollow = logs.follow(id, (line) => {
-    write(line);
-    if (quiet !== undefined) waitForQuiet();
-  });
+  let isLost = false;
   const waitForQuiet = (): void => {
     clearTimeout(quiet);
-    quiet = setTimeout(stop, LOG_QUIET_MS);
+    quiet = setTimeout(stop, quietMs);
   };
+  const unfollow = open((line) => {
+    write(line);
+    if (quiet !== undefined) waitForQuiet();
+  }, () => {
+    isLost = true;
+    stop();
+  });
   const look = (): void => {
     const state = node.view().deployment(address(fromHex(id)))?.state ?? "closing";
     if (quiet !== undefined || (state !== "closing" && state !== "ended")) return;
@@ -82,7 +133,7 @@ async function follow({ logs, node }: Context, id: Hex, first: readonly LogLine[
   look();
   try {
     await ended.promise;
-    if (!signal.aborted) write("end");
+    if (!signal.aborted && !isLost) write("end");
   } finally {
     clearInterval(heartbeat);
     clearTimeout(quiet);

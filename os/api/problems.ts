@@ -30,7 +30,7 @@ const STATUS: Readonly<Record<string, number>> = {
   header_too_large: 431,
   upload_quota: 429, too_many_pending: 429,
   internal: 500,
-  busy: 503, proof_unavailable: 503, starting: 503, mempool_full: 503, overloaded: 503, node_stopped: 503, node_halted: 503,
+  busy: 503, machine_unreachable: 503, proof_unavailable: 503, starting: 503, mempool_full: 503, overloaded: 503, node_stopped: 503, node_halted: 503,
 };
 const TITLES: Readonly<Record<number, string>> = {
   400: "The request cannot be read", 401: "The signature is missing or does not hold", 402: "The account holds no money", 403: "Not yours to see",

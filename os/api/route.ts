@@ -14,6 +14,8 @@ export type Call = {
   readonly query: Readonly<Record<string, string | number | boolean>>;
   readonly sender: Address | null;
   readonly body: Uint8Array;
+  /** Of a route that is passed on: signed for this other machine, in these words. */
+  readonly elsewhere: { readonly machine: Address; readonly path: string; readonly authorization: string } | null;
   /** Ends when the client has gone or the machine stops. */
   readonly signal: AbortSignal;
 };
@@ -35,6 +37,8 @@ export type Route = {
   readonly auth: "none" | "account" | "owner" | "operator";
   /** Which of the sender's keys may sign; left out: `machine` for the operator, `read` for others. */
   readonly scope?: Scope;
+  /** `?machine=ADDRESS` names another machine, for which it is signed then. */
+  readonly isPassedOn?: boolean;
   /** A signature may hold for so long; left out: as long as the protocol allows. */
   readonly lifetimeMsMax?: number;
   readonly parameters?: Readonly<Record<string, Schema>>;

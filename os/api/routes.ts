@@ -18,7 +18,7 @@ import { accountJson, base64, billJson, decimal, deploymentJson, eventJson, head
 import { copiesRoute } from "./copies.ts";
 import { eventRoute } from "./events.ts";
 import { holdingRoutes } from "./holdings.ts";
-import { logRoute } from "./logs.ts";
+import { logMachinesRoute, logRoute } from "./logs.ts";
 import { machineRoutes } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { openapi } from "./openapi.ts";
@@ -77,6 +77,7 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
     },
     copiesRoute(context),
     logRoute(context),
+    logMachinesRoute(context),
     eventRoute(context),
     {
       id: "getUsage", method: "GET", path: "/v1/deployments/{id}/usage", auth: "owner", summary: "Requests, fuel, CPU time and memory of a deployment on this machine, to its owner",

@@ -6,6 +6,7 @@
  */
 import fastify from "fastify";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { parseAddress } from "#chain/codec/address.ts";
 import { verifyRequest } from "#chain/codec/request.ts";
 import type { Scope } from "#chain/codec/scopes.ts";
 import { sha256 } from "#chain/crypto.ts";
@@ -88,7 +89,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       if (route.body !== undefined) bodyTimers.set(request, endIfSlow(route.body.bytesMax, request, reply));
       if (route.auth === "none") return;
       const verified = verifyRequest(request.headers.authorization, {
-        chainId: options.chainId, machine: options.machine, method: request.method, path: request.url,
+        chainId: options.chainId, machine: otherMachine(route, options, request) ?? options.machine, method: request.method, path: request.url,
         nowMs: BigInt(options.now()), keysOf: (sender) => options.keysOf(sender, route.scope ?? (route.auth === "operator" ? "machine" : "read")),
         ...(route.lifetimeMsMax === undefined ? {} : { lifetimeMsMax: BigInt(route.lifetimeMsMax) }),
       });
@@ -109,7 +110,9 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       }
       const gone = new AbortController();
       reply.raw.once("close", () => gone.abort());
+      const other = otherMachine(route, options, request);
       const call: Call = {
+        elsewhere: other === null ? null : { machine: other, path: request.url, authorization: request.headers.authorization ?? "" },
         parameters: request.params as Record<string, string>, query: request.query as Record<string, string>,
         sender: signed?.sender ?? null, body, signal: AbortSignal.any([gone.signal, stopping]),
       };
@@ -122,6 +125,14 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       return sendFault(options, error, request, reply);
     },
   });
+}
+
+/** The machine that a request of such a route is for, when it is not this one. */
+function otherMachine({ isPassedOn }: Route, { machine }: ServerOptions, request: FastifyRequest): Address | null {
+  const named = (request.query as Record<string, unknown>)["machine"];
+  if (isPassedOn !== true || typeof named !== "string") return null;
+  const other = parseAddress(named) ?? refuseWith("parameter_invalid", `Cannot read "${named}" as an address: its checksum is wrong`);
+  return hex(other) === hex(machine) ? null : other;
 }
 
 /** Counts a request whose body is about to be read, until its connection is done with it. */

@@ -82,14 +82,14 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const method = request.method ?? "";
     const path = request.url ?? "";
     response.setHeader("date", new Date(nowMs()).toUTCString());
-    const isSigned = method === "PUT" || /\/(logs|usage|configuration)(\?|$)/.test(path);
+    const isSigned = method === "PUT" || /\/(logs|logs\/machines|usage|configuration)(\?|$)/.test(path);
     const signed = verifyRequest(request.headers.authorization, { chainId: CHAIN, machine: MACHINE, method, path, nowMs: BigInt(nowMs()), bodyDigest: sha256(body) });
     machine.requests.push({ method, path, body, sender: signed.ok ? addressText(signed.sender) : null });
     const index = planned.findIndex(({ start }) => `${method} ${path}`.startsWith(start));
     const [refusal] = index < 0 ? [] : planned.splice(index, 1);
     if (refusal !== undefined) return problem(response, refusal.status, refusal.code, `Planned: ${refusal.code}`);
     if (isSigned && !signed.ok) return problem(response, 401, signed.code, signed.message);
-    const [, , kind = "", name = "", part = ""] = path.split("?")[0]!.split("/");
+    const [, , kind = "", name = "", part = "", deeper = ""] = path.split("?")[0]!.split("/");
     const query = new URLSearchParams(path.split("?")[1] ?? "");
     switch (`${method} ${kind}`) {
       case "GET status": return json(response, 200, status());
@@ -98,7 +98,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       case "GET locks": case "GET names": case "GET delegations": case "GET parameters": return holdings(response, kind, name);
       case "GET events": return events(response, query);
       case "GET machines": return json(response, 200, { machines: [offer()], next: null });
-      case "GET deployments": return deployments(response, name, part, query, signed.ok ? addressText(signed.sender) : null);
+      case "GET deployments": return deployments(response, name, part, deeper, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
       case "PUT components": return upload(response, name, body, "service");
       case "PUT configurations": {
@@ -128,7 +128,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     pricePerGibSecond: String(RATE * 16n), pricePerCoreSecond: "0", bond: String(10n ** 18n), placeableFrom: "0",
   });
 
-  function deployments(response: ServerResponse, id: string, part: string, query: URLSearchParams, sender: string | null): void {
+  function deployments(response: ServerResponse, id: string, part: string, deeper: string, query: URLSearchParams, sender: string | null): void {
     if (id === "") {
       const rows = [...machine.deployments.values()].filter(({ owner }) => !query.has("account") || query.get("account") === owner).toSorted((a, b) => (a.id < b.id ? -1 : 1));
       const start = rows.findIndex((row) => row.id > (query.get("after") ?? ""));
@@ -146,6 +146,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       return json(response, 200, { environment, limits: completeLimits(limits), outgoing: outgoing.map(outgoingText), reuse });
     }
     if (sender !== held.owner) return problem(response, 403, "not_owner", "not yours");
+    if (part === "logs" && deeper === "machines") return json(response, 200, { machines: [addressText(MACHINE)] });
     if (query.get("follow") === "true") return follow(response);
     const lines = machine.logLines.slice(-Number(query.get("tail") ?? 100)).map((line, i) => ({ sequence: i, timeMs: 1_000 + i, requestId: null, ...line }));
     return json(response, 200, { lines, next: null });

@@ -19,7 +19,7 @@ async function project(folder: string, name: string, more = ""): Promise<string>
 test("a task on the grid: arguments, environment and stdin in, output and exit code out, retries, cancel, and a bill to the second", async (t) => {
   if (!needs(t, "cargo")) return;
   const folder = temporaryFolder(t);
-  const machine = await startMachine(t, join(folder, "data"));
+  const machine = await startMachine(t, join(folder, "data"), ["--no-demo", "--parameters", "minimal"]);
   const job = await project(folder, "job", '[task]\narguments = ["environment"]\n[environment]\nCOLOUR = "blue"\n');
 
   await t.test("run --remote prints what the task writes and ends with its exit code", async () => {

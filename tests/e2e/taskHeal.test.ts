@@ -22,7 +22,7 @@ const MACHINES = 4;
 const HOSTS = [1, 2, 3] as const;
 const WAIT_MS = 90_000;
 type Seen = { readonly task: { readonly phase: string; readonly runs: number; readonly losses: number; readonly failures: number }; readonly leases: readonly { readonly machine: string | null; readonly state: string }[] };
-type Line = { readonly timeMs: number; readonly stream: string; readonly line: string };
+type Line = { readonly timeMs: number; readonly machine: string; readonly line: string };
 
 test("a task whose machine is gone starts again elsewhere, and never before it has stopped where it was", { timeout: 400_000 }, async (t) => {
   if (!needs(t, "cargo")) return;
@@ -44,7 +44,8 @@ test("a task whose machine is gone starts again elsewhere, and never before it h
     const { task, leases: [lease] } = await seen();
     return task.phase === "running" && task.runs === run && lease?.state === "ready" && site.machines.findIndex((one) => addressText(one) === lease.machine);
   }, WAIT_MS);
-  const ticksOf = async (index: number): Promise<Line[]> => (await cli(at(index), ["logs", id, "--tail", "1000", "--json"])).stdout.trim().split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Line).filter(({ line }) => line === "tick");
+  /** As the first machine passes them on. */
+  const ticksOf = async (index: number): Promise<Line[]> => (await cli(at(0), ["logs", id, "--tail", "1000", "--json"])).stdout.trim().split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Line).filter(({ line, machine }) => line === "tick" && machine === addressText(site.machines[index]!));
   const ticking = async (index: number): Promise<Line[]> => eventually(`it ticks on ${index}`, async () => { const lines = await ticksOf(index); return lines.length > 0 ? lines : null; }, WAIT_MS);
 
   const first = await runsOn(1);

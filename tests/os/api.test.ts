@@ -21,6 +21,7 @@ import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi, uploadMsMax } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
 import { EVENT_BLOCKS_MAX, EVENT_FOLLOWERS_MAX, LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_LAST_LINES_MS_MAX, LOG_QUIET_MS, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
+import { AgentError } from "#os/error.ts";
 import { LogStore } from "#os/logs.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import { SandboxError } from "#sandbox/sandbox.ts";
@@ -64,6 +65,7 @@ async function world(t: TestContext): Promise<World> {
   const context: Context = {
     version: "0.1.0", node, machine: MACHINE, operator: accountOf(2), bootId: "b0".repeat(16) as Hex, zone: "localhost", apiPort: door.port, httpPort: 8080, blobs, logs, now: Date.now, routeCount: () => 1,
     runner: { pid: 4242, usage: async () => ({ [ID]: { requests: 3, errors: 1, fuel: 2 ** 53, cpuNs: 1000, memoryBytes: 5, memoryBytesPeak: 6, running: 0, waiting: 0, logLinesDropped: 0 } }) },
+    logRelay: { lines: () => Promise.reject(new AgentError("machine_unreachable", "as the test says")), follow: () => () => {}, holders: async () => [accountOf(2)] },
     copiesOf: async (digest) => ({ digest, kind: "component", keepers: [MACHINE, accountOf(2)], holders: [MACHINE] }),
     inspect: async (component) => {
       if (component[0] !== 0) throw new SandboxError("not_wasm", "as the test says");

@@ -14,7 +14,7 @@ import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { CommandName } from "#os/machineControl.ts";
 import {
   type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type CopiesAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readLogMachines, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -61,7 +61,7 @@ export class ApiError extends CliError {
   }
 }
 
-export type LogOptions = { readonly follow?: boolean; readonly tail?: number; /** Lines after this sequence number. */ readonly after?: number; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void; readonly onEnd?: () => void };
+export type LogOptions = { readonly follow?: boolean; readonly tail?: number; /** Lines after this sequence number. */ readonly after?: number; /** Of this machine, when it is not the one that is asked. */ readonly machine?: string; readonly signal?: AbortSignal; readonly onSkipped?: (lines: number) => void; readonly onEnd?: () => void };
 
 export type EventFilter = { readonly deployment?: string | undefined; readonly machine?: string | undefined; readonly after?: string | undefined; readonly follow?: boolean; readonly signal?: AbortSignal };
 
@@ -70,6 +70,8 @@ type Call = {
   readonly path: string;
   readonly timeoutMs: number;
   readonly signed?: boolean;
+  /** The machine that judges it, when it is not the one that is asked. */
+  readonly signedFor?: string | undefined;
   readonly body?: Uint8Array;
   readonly contentType?: string;
   readonly accept?: string;
@@ -203,13 +205,13 @@ export class ApiClient {
    * that it did because the deployment is closed. A reader that is too slow loses lines, and `onSkipped` says how many.
    */
   async *logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, undefined> {
-    const path = `/v1/deployments/${encodeURIComponent(id)}/logs${query({ follow: options.follow === true ? "true" : undefined, tail: options.tail, after: options.after })}`;
+    const path = `/v1/deployments/${encodeURIComponent(id)}/logs${query({ follow: options.follow === true ? "true" : undefined, tail: options.tail, after: options.after, machine: options.machine })}`;
     if (options.follow !== true) {
-      const page = readPage("lines", readLogLine)(await this.#json({ method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, signal: options.signal }), "answer");
+      const page = readPage("lines", readLogLine)(await this.#json({ method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, signedFor: options.machine, signal: options.signal }), "answer");
       yield* page.items;
       return;
     }
-    const call: Call = { method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, accept: "text/event-stream", signal: options.signal };
+    const call: Call = { method: "GET", path, timeoutMs: this.#timeouts.readMs, signed: true, signedFor: options.machine, accept: "text/event-stream", signal: options.signal };
     const answer = await this.#open(call);
     try {
       for await (const { event, data } of serverSentEvents(answer.body, { silenceMs: this.#timeouts.silenceMs })) {
@@ -222,6 +224,11 @@ export class ApiClient {
     } finally {
       answer.body.destroy();
     }
+  }
+
+  /** Signed: machines that have lines of an own deployment. */
+  async logMachines(id: string): Promise<readonly string[]> {
+    return (await this.#read(`/v1/deployments/${encodeURIComponent(id)}/logs/machines`, readLogMachines, true)).machines;
   }
 
   /** Events of final blocks, page after page to a bound; with `follow` those that come, too, until the signal, or the deployment asked for is gone. */
@@ -349,8 +356,9 @@ export class ApiClient {
   async #authorization(call: Call): Promise<string> {
     const { address, seed } = this.#signerOrFail(`${call.method} ${call.path}`);
     const { status } = await this.#identify();
-    const machine = parseAddress(status.machine);
-    if (machine === null) throw new ApiError("answer_malformed", `The machine's address is not one: ${status.machine}`, 200);
+    const name = call.signedFor ?? status.machine;
+    const machine = parseAddress(name);
+    if (machine === null) throw new ApiError("answer_malformed", `The machine's address is not one: ${name}`, 200);
     return signRequest({
       chainId: chainId(fromHex(status.chainId)), sender: address, method: call.method, path: call.path, bodyDigest: sha256(call.body ?? new Uint8Array(0)),
       machine, expiryMs: (await this.machineTimeMs()) + BigInt(call.lifetimeMs ?? SIGNATURE_LIFETIME_MS),

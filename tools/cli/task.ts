@@ -1,7 +1,8 @@
 /**
  * A task on the grid, for `godwit run --remote` and `godwit deploy`: its transaction, and the wait for its end while its lines are printed.
  *
- * The lines are those that the machine that is asked has; the end is the ledger's. What is interrupted here goes on there.
+ * The lines are those of the machines that run it and ran it, by way of the one that is asked; the end is the ledger's. What is interrupted here
+ * goes on there.
  */
 import { TASK_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
@@ -10,6 +11,7 @@ import { LIMITS_TASK_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Deployment, LogLine, TaskAnswer } from "./answers.ts";
 import { type Digests, type Wanted, placementOf } from "./bring.ts";
+import { ApiError } from "./client.ts";
 import { CliError, type Shell } from "./command.ts";
 import { pause } from "./pause.ts";
 import { type Done, type Session, send } from "./session.ts";
@@ -40,17 +42,30 @@ export async function startTask(session: Session, shell: Shell, wanted: Wanted, 
 /** Resolves when the ledger says that the task has ended, and all that it wrote by then was handed on. */
 export async function followTask({ client }: Session, shell: Shell, id: string, onLine: (line: LogLine) => void, onWaiting: (why: string) => void): Promise<{ readonly deployment: Deployment; readonly task: TaskAnswer }> {
   const { machine: here } = await client.status();
-  let after = 0;
+  /** Of each machine that it was seen on, the line that was printed last. */
+  const printed = new Map<string, number>();
   let told = "";
-  const printNew = async (): Promise<void> => {
+  const printNew = async (machine: string): Promise<void> => {
     for (let pages = 0, count = -1; pages < LOG_PAGES_PER_POLL && count !== 0; pages++) {
       count = 0;
-      for await (const line of client.logs(id, { after, signal: shell.signal })) {
+      for await (const line of client.logs(id, { after: printed.get(machine) ?? 0, signal: shell.signal, ...(machine === here ? {} : { machine }) })) {
         onLine(line);
-        after = line.sequence;
+        printed.set(machine, line.sequence);
         count++;
       }
     }
+  };
+  /** One that cannot be reached has its lines read when it can. */
+  const printAll = async (machines: Iterable<string>): Promise<string> => {
+    const why: string[] = [];
+    for (const machine of new Set(machines)) {
+      await printNew(machine).catch((error: unknown) => {
+        if (machine === here || !(error instanceof ApiError) || error.code === "interrupted") throw error;
+        why.push(`what it writes on ${machine} is not to be read now: ${error.message}`);
+      });
+      if (!printed.has(machine)) printed.set(machine, 0);
+    }
+    return why.join("; ");
   };
   for (;;) {
     const deployment = await client.deployment(id).catch((error: unknown) => {
@@ -58,13 +73,17 @@ export async function followTask({ client }: Session, shell: Shell, id: string, 
     });
     const { task, state, leases: [lease] } = deployment;
     if (task === null) throw new CliError("not_a_task", `Deployment ${id} is a service`);
-    // Read after the state: what was written before the end is there.
-    await printNew();
-    if (task.phase === "ended") return { deployment, task };
+    // Read after the state: what was written before the end is there. A run that ended between two looks was seen on no machine.
+    const isOver = task.phase === "ended" || state === "closing";
+    const ran = isOver ? await client.logMachines(id).catch(() => []) : [];
+    const unread = await printAll([...printed.keys(), ...ran, ...(lease?.machine === undefined || lease.machine === null ? [] : [lease.machine])]);
+    if (task.phase === "ended") {
+      if (unread !== "") onWaiting(unread);
+      return { deployment, task };
+    }
     if (state === "closing") throw new CliError("removed", `Task ${deployment.name} was removed before it ended`, { id });
     if (state === "dry" || (lease?.state === "waiting" && lease.lastEnd === "unfunded")) throw new CliError("task_unfunded", `The money of task ${deployment.name} ran out: godwit topup ${deployment.name} TOKENS begins it again`, { id });
-    const isElsewhere = lease?.machine !== undefined && lease.machine !== null && lease.machine !== here;
-    const waits = isElsewhere ? `it runs on ${lease.machine}: what it writes is in the log there` : task.phase === "resting" ? `run ${task.runs} failed (${endText(task)}): the next begins in money second ${task.at}` : lease?.state === "pending" ? "no machine has room for it yet (godwit ps --why)" : "";
+    const waits = unread !== "" ? unread : task.phase === "resting" ? `run ${task.runs} failed (${endText(task)}): the next begins in money second ${task.at}` : lease?.state === "pending" ? "no machine has room for it yet (godwit ps --why)" : "";
     if (waits !== "" && waits !== told) onWaiting(waits);
     told = waits;
     await pause(POLL_INTERVAL_MS, shell.signal).catch(() => {});

@@ -1,12 +1,14 @@
-/** `godwit logs`: what a deployment wrote, to its owner only. */
-import type { LogLine } from "../answers.ts";
+/** `godwit logs`: what a deployment wrote, on whatever machine, to its owner only. */
 import { type Command, OPTIONS_ACCOUNT, OPTIONS_API, type Shell } from "../command.ts";
+import { type LogReader, type PlacedLine, followedLines, newestLines } from "../logLines.ts";
 import { findDeployment, openSession } from "../session.ts";
 import { sourceLinesOf } from "../symbols.ts";
 import { jsonText, paint, plain, warn } from "../table.ts";
 
 const TAIL_DEFAULT = 100;
 const TAIL_MAX = 1_000;
+/** Enough to tell machines apart. */
+const MACHINE_LETTERS = 9;
 
 export const logs: Command = {
   name: "logs",
@@ -26,18 +28,28 @@ export const logs: Command = {
     const withLines = await sourceLinesOf(deployment.component.replace("sha256:", ""));
     const onSkipped = (lines: number): void => warn(shell, `${lines} lines were skipped as this reader is too slow`);
     const onEnd = (): void => void shell.stderr.write(`${plain(deployment.name)} is closed: its log ends here\n`);
-    for await (const sent of client.logs(deployment.id, { follow: input.flag("follow"), tail, signal: shell.signal, onSkipped, onEnd })) {
+    const reader: LogReader = { client, deployment, missing: (text) => warn(shell, text) };
+    const machines = new Set<string>();
+    const print = (sent: PlacedLine): void => {
       const line = sent.stream === "system" ? { ...sent, line: withLines(sent.line) } : sent;
-      shell.stdout.write(`${input.json ? jsonText(line) : lineText(shell, line)}\n`);
+      machines.add(line.machine);
+      shell.stdout.write(`${input.json ? jsonText(line) : lineText(shell, line, machines.size > 1)}\n`);
+    };
+    if (input.flag("follow")) for await (const line of followedLines(reader, { tail, signal: shell.signal, onSkipped, onEnd })) print(line);
+    else {
+      const lines = await newestLines(reader, tail, shell.signal);
+      for (const { machine } of lines) machines.add(machine);
+      for (const line of lines) print(line);
     }
   },
 };
 
 /** The id of the request is what its answer has as x-request-id. */
-function lineText(shell: Shell, { timeMs, stream, requestId, line }: LogLine): string {
+function lineText(shell: Shell, { timeMs, stream, requestId, line, machine }: PlacedLine, isOneOfSeveral: boolean): string {
   const time = paint(shell, shell.stdout, "dim", new Date(Number(timeMs)).toISOString());
   const tag = paint(shell, shell.stdout, stream === "stdout" ? "dim" : stream === "stderr" ? "yellow" : "red", stream.padEnd(6));
   const request = requestId === null || requestId === "" ? "" : `${paint(shell, shell.stdout, "dim", plain(requestId))} `;
   // To a file or a pipe a line goes as the guest wrote it; on a terminal it must not be able to redraw the screen.
-  return `${time} ${tag} ${request}${shell.stdout.isTTY === true ? plain(line) : line}`;
+  const where = isOneOfSeveral ? `${paint(shell, shell.stdout, "dim", machine.slice(0, MACHINE_LETTERS))} ` : "";
+  return `${time} ${where}${tag} ${request}${shell.stdout.isTTY === true ? plain(line) : line}`;
 }
