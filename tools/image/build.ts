@@ -63,7 +63,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
   const { target, out, effort = "small" } = options;
   const cache = cacheDirectory();
   const step = stepper(options.log ?? (() => {}));
-  await checkHost({ target, out, cache, buildsKernel: options.otherKernel === undefined && (await kernelInCache(cache)) === null, signsForSecureBoot: options.secureBoot !== undefined });
+  await checkHost({ out, cache, buildsKernel: options.otherKernel === undefined && (await kernelInCache(cache)) === null, signsForSecureBoot: options.secureBoot !== undefined });
   const kernel = options.otherKernel?.kernel ?? (await readFile((await buildKernel(cache, step.log)).file));
   step.done("kernel");
   const work = await mkdtemp(join(out, ".work-"));
@@ -86,7 +86,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     step.done(`unified image, ${(uki.length / 1e6).toFixed(1)} MB`);
     const files: [string, Uint8Array][] = [[UKI_FILE, uki], [KERNEL_FILE, kernel], [INITRAMFS_FILE, initramfs], [CMDLINE_FILE, text.encode(cmdline)]];
     if (target === "usb") files.push(["godwit.img", await writeStick(cache, work, uki, kernel, initramfs, cmdline)]);
-    if (target === "iso") files.push(["godwit.iso", await writeIso(work, uki)]);
+    if (target === "iso") files.push(["godwit.iso", await writeIso(cache, work, uki)]);
     const parts = files.map(([name, content]) => partOf(name, content));
     files.push(["sbom.json", sbomOf(version, parts, root.parts, init)]);
     const pcr11 = predictPcr11(uki);

@@ -7,14 +7,13 @@ import { ImageError } from "./errors.ts";
 export type Target = "uki" | "netboot" | "usb" | "iso";
 const ALWAYS: readonly (readonly [program: string, debianPackage: string])[] = [["apt-get", "apt"], ["dpkg-deb", "dpkg"], ["cargo", "rustup or cargo"]];
 const KERNEL: typeof ALWAYS = [["make", "make"], ["gcc", "gcc"], ["flex", "flex"], ["bison", "bison"], ["bc", "bc"], ["tar", "tar"], ["xz", "xz-utils"], ["zstd", "zstd"], ["perl", "perl"]];
-const OF_TARGET: Readonly<Record<Target, typeof ALWAYS>> = { uki: [], netboot: [], usb: [["mformat", "mtools"], ["mcopy", "mtools"]], iso: [["mformat", "mtools"], ["xorriso", "xorriso"]] };
 const MIB = 1024 * 1024;
 /** Sources unpacked and objects of a kernel; a root, its squashfs and the image. */
 const KERNEL_BYTES: number = 4096 * MIB;
 const IMAGE_BYTES: number = 700 * MIB;
 
-export async function checkHost(options: { readonly target: Target; readonly buildsKernel: boolean; readonly signsForSecureBoot: boolean; readonly cache: string; readonly out: string }): Promise<void> {
-  const wanted = [...ALWAYS, ...(options.buildsKernel ? KERNEL : []), ...OF_TARGET[options.target], ...(options.signsForSecureBoot ? [["sbsign", "sbsigntool"] as const] : [])];
+export async function checkHost(options: { readonly buildsKernel: boolean; readonly signsForSecureBoot: boolean; readonly cache: string; readonly out: string }): Promise<void> {
+  const wanted = [...ALWAYS, ...(options.buildsKernel ? KERNEL : []), ...(options.signsForSecureBoot ? [["sbsign", "sbsigntool"] as const] : [])];
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   const missing = wanted.filter(([program]) => !folders.some((folder) => existsSync(join(folder, program))));
   if (missing.length > 0) {

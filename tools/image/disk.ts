@@ -4,10 +4,11 @@
  * devices; same inputs, same bytes.
  */
 import { readFile, rm, truncate, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { KEY_PARTITION_NAME } from "#os/boot/keyPartition.ts";
 import { unpacked } from "./packages.ts";
+import { mtoolsCommands } from "./pinnedTools.ts";
 import { LOADERS } from "./pins.ts";
 import { run } from "./processes.ts";
 
@@ -35,29 +36,35 @@ export async function writeStick(cache: string, work: string, uki: Uint8Array, k
     "/EFI/BOOT/BOOTX64.EFI": uki, "/VMLINUZ": kernel, "/INITRD": initramfs,
     "/syslinux.cfg": new TextEncoder().encode(`DEFAULT godwit\nPROMPT 0\nTIMEOUT 1\nLABEL godwit\n  KERNEL /VMLINUZ\n  INITRD /INITRD\n  APPEND ${cmdline}\n`),
   };
-  const partition = await writeFat(work, sectors, files);
+  const partition = await writeFat(cache, work, sectors, files);
   const [programs, common] = await Promise.all([unpacked(LOADERS[1]!, cache), unpacked(LOADERS[2]!, cache)]);
-  await run(join(programs, "usr/bin/syslinux"), ["--install", partition], { environment: FAT_TIME });
+  await run(join(programs, "usr/bin/syslinux"), ["--install", partition], { environment: await environment(cache, work) });
   const bootCode = await readFile(join(common, "usr/lib/syslinux/mbr/gptmbr.bin"));
   return withTable(await readFile(partition), bootCode.subarray(0, BOOT_CODE_BYTES));
 }
 
 /** A FAT32 of these files, as a file. */
-export async function writeFat(work: string, sectors: number, files: Readonly<Record<string, Uint8Array>>): Promise<string> {
+export async function writeFat(cache: string, work: string, sectors: number, files: Readonly<Record<string, Uint8Array>>): Promise<string> {
   const path = join(work, "fat.img");
+  const own = { environment: await environment(cache, work) };
   await rm(path, { force: true });
   await writeFile(path, "");
   await truncate(path, sectors * SECTOR);
-  await run("mformat", ["-i", path, "-T", String(sectors), "-h", "64", "-s", "32", "-H", String(FIRST_SECTOR), "-F", "-v", "GODWIT", "-N", "676f6477", "-c", "1", "::"], { environment: FAT_TIME });
+  await run("mformat", ["-i", path, "-T", String(sectors), "-h", "64", "-s", "32", "-H", String(FIRST_SECTOR), "-F", "-v", "GODWIT", "-N", "676f6477", "-c", "1", "::"], own);
   const folders = [...new Set(Object.keys(files).flatMap((name) => name.split("/").slice(1, -1).map((_, index, parts) => `/${parts.slice(0, index + 1).join("/")}`)))];
-  for (const folder of folders) await run("mmd", ["-i", path, `::${folder}`], { environment: FAT_TIME });
+  for (const folder of folders) await run("mmd", ["-i", path, `::${folder}`], own);
   for (const [name, content] of Object.entries(files)) {
     const from = join(work, "fat.part");
     await writeFile(from, content);
-    await run("mcopy", ["-i", path, from, `::${name}`], { environment: FAT_TIME });
+    await run("mcopy", ["-i", path, from, `::${name}`], own);
     await rm(from);
   }
   return path;
+}
+
+/** The pinned mtools are what is found first: by us, and by syslinux. */
+async function environment(cache: string, work: string): Promise<Readonly<Record<string, string>>> {
+  return { ...FAT_TIME, PATH: `${await mtoolsCommands(cache, join(work, "commands"))}${delimiter}${process.env["PATH"] ?? ""}` };
 }
 
 /** A disk: protective MBR with boot code, GPT, the partition, the one for the key, GPT again. */

@@ -12,6 +12,7 @@ import { type Manifest, partOf, readManifest, signManifest } from "#os/boot/mani
 import { writeCpio } from "#os/boot/cpio.ts";
 import { stripElf } from "./elf.ts";
 import { ImageError } from "./errors.ts";
+import { isoOf } from "./iso.ts";
 import { openFolders } from "./root.ts";
 import { trimNode } from "./trimNode.ts";
 import { predictPcr11, writeUki } from "./uki.ts";
@@ -58,6 +59,23 @@ test("a unified image holds its sections page-aligned, without time and checksum
   assert.equal(Buffer.from(image.subarray(at, at + 8)).toString(), "panic=10");
   assert.throws(() => writeUki(stub(), Array.from({ length: 8 }, () => sections[0]!)), refusedWith("stub_unknown"));
   assert.throws(() => writeUki(bytes("MZ"), sections), refusedWith("stub_unknown"));
+});
+
+test("a CD names its partition as what UEFI starts, and as its one file", () => {
+  const partition = new Uint8Array(5000).fill(7);
+  const disc = isoOf(partition);
+  const view = new DataView(disc.buffer);
+  const catalogueAt = view.getUint32(17 * 2048 + 71, true) * 2048;
+  let sum = 0;
+  for (let at = 0; at < 32; at += 2) sum = (sum + view.getUint16(catalogueAt + at, true)) & 0xffff;
+  assert.deepEqual([sum, disc[catalogueAt + 1], disc[catalogueAt + 32], view.getUint16(catalogueAt + 38, true)], [0, 0xef, 0x88, 0]);
+  const startsAt = view.getUint32(catalogueAt + 40, true) * 2048;
+  assert.deepEqual(disc.subarray(startsAt, startsAt + 5000), partition);
+  const rootAt = view.getUint32(16 * 2048 + 156 + 2, true) * 2048;
+  const fileAt = rootAt + 2 * disc[rootAt]!;
+  assert.deepEqual([view.getUint32(fileAt + 2, true) * 2048, view.getUint32(fileAt + 6, false) * 2048, view.getUint32(fileAt + 10, true)], [startsAt, startsAt, 5000]);
+  assert.equal(disc.length, view.getUint32(16 * 2048 + 80, true) * 2048);
+  assert.deepEqual(isoOf(partition), disc);
 });
 
 test("PCR 11 changes with a byte of the command line, and with nothing outside of measured sections", () => {

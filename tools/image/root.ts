@@ -12,6 +12,7 @@ import { nativePaths } from "#sandbox/native.ts";
 import { bundle } from "./bundle.ts";
 import { stripElf } from "./elf.ts";
 import { unpacked } from "./packages.ts";
+import { pinnedTool } from "./pinnedTools.ts";
 import { LIBRARIES, TOOLS } from "./pins.ts";
 import { run } from "./processes.ts";
 import { trimNode } from "./trimNode.ts";
@@ -92,12 +93,9 @@ async function squash(cache: string, tree: string, file: string, effort: Effort,
   const key = createHash("sha256").update(JSON.stringify([effort, parts, TOOLS, FOLDER_MODE])).digest("hex").slice(0, 16);
   const kept = join(cache, "root", `${key}.squashfs`);
   if (!existsSync(kept)) {
-    const folders = await Promise.all([...TOOLS, ...LIBRARIES].map((pin) => unpacked(pin, cache)));
-    const libraries = folders.flatMap((folder) => [join(folder, "lib", "x86_64-linux-gnu"), join(folder, "usr", "lib", "x86_64-linux-gnu")]).join(":");
-    const loader = join(folders[TOOLS.length]!, "lib", "x86_64-linux-gnu", "ld-linux-x86-64.so.2");
-    const program = join(folders[0]!, "usr", "bin", "mksquashfs");
+    const [loader, ...words] = await pinnedTool(cache, "mksquashfs");
     await rm(file, { force: true });
-    await run(loader, ["--library-path", libraries, program, tree, file, "-comp", "zstd", "-Xcompression-level", LEVEL[effort], "-b", "256K", "-all-root", "-all-time", "0", "-mkfs-time", "0", "-no-xattrs", "-noappend", "-quiet", "-no-progress"]);
+    await run(loader, [...words, tree, file, "-comp", "zstd", "-Xcompression-level", LEVEL[effort], "-b", "256K", "-all-root", "-all-time", "0", "-mkfs-time", "0", "-no-xattrs", "-noappend", "-quiet", "-no-progress"]);
     await mkdir(dirname(kept), { recursive: true });
     await cp(file, `${kept}.${process.pid}`);
     await rename(`${kept}.${process.pid}`, kept);

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ImagePart } from "#os/boot/manifest.ts";
-import { KERNEL_SOURCE, LIBRARIES, LOADERS } from "./pins.ts";
+import { KERNEL_SOURCE, LIBRARIES, LOADERS, STATIC } from "./pins.ts";
 import type { Part } from "./root.ts";
 
 type Component = Readonly<Record<string, unknown>>;
@@ -12,7 +12,7 @@ const REPOSITORY = join(import.meta.dirname, "..", "..");
 export function sbomOf(version: string, parts: readonly ImagePart[], rootParts: readonly Part[], init: Uint8Array): Uint8Array {
   const hashes = (content: string): Component[] => [{ alg: "SHA-256", content }];
   const components: Component[] = [
-    ...[...LIBRARIES, LOADERS[0]!, KERNEL_SOURCE].map((pin) => ({ type: "library", name: pin.name, version: pin.version, purl: `pkg:deb/debian/${pin.name}@${pin.version}`, hashes: hashes(pin.sha256) })),
+    ...[...LIBRARIES, ...STATIC, LOADERS[0]!, KERNEL_SOURCE].map((pin) => ({ type: "library", name: pin.name, version: pin.version, purl: `pkg:deb/debian/${pin.name}@${pin.version}`, hashes: hashes(pin.sha256) })),
     ...npmPackages().map(({ name, version: of }) => ({ type: "library", name, version: of, purl: `pkg:npm/${name}@${of}` })),
     ...crates().map(({ name, version: of }) => ({ type: "library", name, version: of, purl: `pkg:cargo/${name}@${of}` })),
     { type: "file", name: "/init", hashes: hashes(createHash("sha256").update(init).digest("hex")) },
