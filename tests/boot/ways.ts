@@ -5,12 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openKey } from "#os/keys.ts";
 import { cacheDirectory } from "#sandbox/native/directory.mjs";
 import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
@@ -18,6 +16,7 @@ import { type Facts, JOIN_MS_MAX, OWNER, type Stage, WORDS, accepts, boots, secu
 import { debianKernel } from "./debianKernel.ts";
 import { hangs, onVlan, outOfMemory, sameByStick, sameByTpm, showsItself, startTpm } from "./machineWays.ts";
 import { NETBOOT_WAYS } from "./netbootLab.ts";
+import { sameBytes, sameBytesElsewhere } from "./sameBytes.ts";
 import { joinsThroughServer, joinsWithWrongClocks, netboots } from "./netbootWays.ts";
 import { upgrade, upgradeAlone, upgradeFails } from "./upgradeWays.ts";
 import { type Qemu, directBoot, startQemu } from "./qemu.ts";
@@ -27,6 +26,7 @@ type Way = { readonly name: string; readonly run: (stage: Stage) => Promise<Fact
 
 const WAYS: readonly Way[] = [
   { name: "the same bytes by two builds", run: sameBytes },
+  { name: "the same bytes in a root of another release", run: sameBytesElsewhere },
   { name: "direct", run: ({ plain }) => boots({ boot: directBoot(plain, WORDS) }, async (machine) => ({ ...timesOf(machine.serial()), phases: phasesOf(machine.serial()), ...(await showsItself(machine)) })) },
   { name: "direct, Debian's kernel", run: ({ work }) => onDebiansKernel(work) },
   {
@@ -145,26 +145,6 @@ async function pluggedInLater({ plain }: Stage): Promise<Readonly<Record<string,
   const addressMs = Math.round(performance.now() - pluggedMs);
   await accepts(machine);
   return { addressMs };
-}
-
-/** The second build has a cache of its own, with the kernel and the sandbox's native parts only, and another folder. */
-async function sameBytes({ work, plain }: Stage): Promise<Facts> {
-  const cache = join(work, "cache", "godwit");
-  mkdirSync(cache, { recursive: true });
-  for (const name of ["kernel", "native"]) symlinkSync(join(cacheDirectory(), name), join(cache, name));
-  const out = join(work, "again");
-  const { status, stderr } = spawnSync(process.execPath, [
-    join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts"), "image", "build", "--target", "usb", "--quick", "--out", out, "--key", join(work, "key"), "--append", WORDS.join(" "),
-  ], { encoding: "utf8", env: { ...process.env, XDG_CACHE_HOME: join(work, "cache") } });
-  assert.equal(status, 0, stderr);
-  // The first was made without a signer, which the root knows of.
-  const first = join(work, "once");
-  await buildImage({ target: "usb", effort: "quick", out: first, words: WORDS, signingSeed: (await openKey(join(work, "key"))).seed });
-  const digest = (folder: string, name: string): string => createHash("sha256").update(readFileSync(join(folder, name))).digest("hex");
-  const files = ["vmlinuz", "initramfs", "godwit.efi", "godwit.img", "manifest", "sbom.json"];
-  for (const name of files) assert.equal(digest(out, name), digest(first, name), name);
-  assert.notEqual(digest(plain, "initramfs"), digest(out, "initramfs"));
-  return { files };
 }
 
 /** By the kernel's clock: when PID 1 started Node, when Node came to our first line, when the door answered. What is before is the emulator's and its firmware's. */
