@@ -58,7 +58,7 @@ const both16 = (view: DataView, at: number, value: number): void => {
 function volume(sectors: number): Uint8Array {
   const bytes = descriptor(1);
   const view = new DataView(bytes.buffer);
-  const words = (at: number, length: number, value = ""): void => void bytes.set(text.encode(value.padEnd(length)), at);
+  const words = (at: number, length: number, value = ""): void => bytes.set(text.encode(value.padEnd(length)), at);
   words(8, 32);
   words(40, 32, VOLUME_NAME);
   both32(view, 80, sectors);
