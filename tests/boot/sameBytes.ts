@@ -74,11 +74,11 @@ export async function sameBytesElsewhere(stage: Stage): Promise<Facts> {
   const bind = (from: string, to: string): string => `mkdir -p ${inside(to)}; mount --bind "${from}" ${inside(to)}`;
   const mounts = [
     "mount --make-rprivate /", bind(REPOSITORY, "/srv/some where else"), bind(process.env["RUSTUP_HOME"] ?? join(homedir(), ".rustup"), "/opt/rustup"), bind(process.env["CARGO_HOME"] ?? join(homedir(), ".cargo"), "/opt/cargo"),
-    `cp "${join(stage.work, "key")}" "${home}/key"`, `chown -R ${USER}:${USER} "${home}"`, bind(home, "/home/builder"), ...GIVEN.map((name) => bind(join(cacheDirectory(), name), `/home/builder/cache/godwit/${name}`)),
+    `cp "${join(stage.work, "key")}" "${home}/key"`, `chown -R ${USER}:${USER} "${home}"`, bind(home, "/opt/builder"), ...GIVEN.map((name) => bind(join(cacheDirectory(), name), `/opt/builder/cache/godwit/${name}`)),
     `mount -t proc proc ${inside("/proc")}`, `mount --rbind /dev ${inside("/dev")}`,
   ];
   const environment = [
-    "HOME=/home/builder", "XDG_CACHE_HOME=/home/builder/cache", "RUSTUP_HOME=/opt/rustup", "CARGO_HOME=/opt/cargo", "CARGO_NET_OFFLINE=true", "PATH=/opt/cargo/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=Asia/Tokyo", "OUT=/home/builder/out", "KEY=/home/builder/key",
+    "HOME=/opt/builder", "XDG_CACHE_HOME=/opt/builder/cache", "RUSTUP_HOME=/opt/rustup", "CARGO_HOME=/opt/cargo", "CARGO_NET_OFFLINE=true", "PATH=/opt/cargo/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=Asia/Tokyo", "OUT=/opt/builder/out", "KEY=/opt/builder/key",
   ];
   const node = process.execPath.startsWith(`${REPOSITORY}/`) ? `/srv/some where else${process.execPath.slice(REPOSITORY.length)}` : "";
   assert.notEqual(node, "", "Node is that of the repository's packages");
