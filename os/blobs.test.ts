@@ -11,6 +11,7 @@ import { AgentError } from "./error.ts";
 import { UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MIN, UPLOAD_EXPIRY_MS } from "./limits.ts";
 
 const OWNER = address(new Uint8Array(20).fill(1));
+const STRANGER = address(new Uint8Array(20).fill(2));
 const bytes = Uint8Array.of(0, 1, 2);
 const id = hex(sha256(bytes));
 
@@ -80,6 +81,29 @@ test("bytes that the disk changed are not used", async (t) => {
   await assert.rejects(store.read(id), { code: "blob_corrupt" });
 });
 
+test("what the disk lost or changed is not here any more: it is fetched again, and compiled", async (t) => {
+  for (const spoil of [(path: string): void => writeFileSync(path, "other"), (path: string): void => rmSync(path)]) {
+    const directory = folder(t);
+    let changes = 0;
+    await (await open(directory)).put("component", id, OWNER, bytes);
+    const store = await open(directory, { onChange: () => void (changes += 1) });
+    spoil(join(directory, "components", `${id}.${hex(OWNER)}`));
+    await assert.rejects(store.compile(id));
+    assert(!store.has(id) && changes > 0);
+    await store.put("component", id, STRANGER, bytes);
+    await store.compile(id);
+    assert.deepEqual(await store.read(id), bytes);
+  }
+});
+
+test("what a deployment names is taken though uploads have used the quota up", async (t) => {
+  const named = new Set<Hex>();
+  const store = await open(folder(t), { named: () => named });
+  assert.throws(() => store.admit(OWNER, id, UPLOAD_ACCOUNT_BYTES_MAX + 1), { code: "upload_quota" });
+  named.add(id);
+  assert.doesNotThrow(() => store.admit(OWNER, id, UPLOAD_ACCOUNT_BYTES_MAX + 1));
+});
+
 test("what no deployment names counts against its account, what one names does not; drop() gives room", async (t) => {
   const named = new Set<Hex>();
   let now = 1_000_000;
@@ -114,8 +138,6 @@ test("compiled code goes with its component, and what a crash left behind goes a
   await store.drop(id);
   assert.deepEqual(names(), ["key"]);
 });
-
-const STRANGER = address(new Uint8Array(20).fill(2));
 
 test("the same bytes from two accounts at once are one file, and one that a crash doubled is one again", async (t) => {
   const directory = folder(t);

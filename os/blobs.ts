@@ -45,6 +45,8 @@ export type BlobStoreOptions = {
 const COMPILE_REFUSALS: ReadonlySet<string> = new Set([
   "compile_failed", "compile_limit", "not_wasm", "core_module", "component_invalid", "component_too_large", "import_unknown", "world_unknown",
 ]);
+/** A file that is gone, or holds other bytes: to read it again gives nothing else. */
+const LOST: ReadonlySet<string> = new Set(["blob_corrupt", "ENOENT"]);
 const FOLDERS: Readonly<Record<BlobKind, string>> = { component: "components", configuration: "configurations" };
 const COMPILED_NAME = /^([0-9a-f]{64})-/;
 const FILE_NAME = /^([0-9a-f]{64})\.([0-9a-f]{40})$/;
@@ -103,8 +105,8 @@ export class BlobStore {
 
   /** Throws `upload_quota` when an account, or all together, would hold too much that no deployment names. */
   admit(owner: Address, digest: Hex, bytes: number): void {
-    if (this.has(digest)) return;
     const named = this.#options.named();
+    if (this.has(digest) || named.has(digest)) return;
     const account = hex(owner);
     let accountBytes = charged(bytes);
     let allBytes = accountBytes;
@@ -146,7 +148,7 @@ export class BlobStore {
       }
       entry = newEntry(kind, path, hex(owner), bytes.length, now);
       this.#entries.set(digest, entry);
-    } else if (await this.read(digest).then(() => true, () => false)) {
+    } else if (await this.#bytesOf(digest, entry).then(() => true, () => false)) {
       await utimes(entry.path, now / 1000, now / 1000);
     } else {
       await writeWhole(entry.path, bytes);
@@ -167,9 +169,27 @@ export class BlobStore {
   async read(digest: Hex): Promise<Uint8Array> {
     const entry = this.#entries.get(digest);
     if (entry === undefined) throw new AgentError("blob_missing", `Cannot read ${digest} as it is not on this machine`);
-    const bytes = new Uint8Array(await readFile(entry.path));
+    try {
+      return await this.#bytesOf(digest, entry);
+    } catch (error) {
+      if (LOST.has(codeOf(error))) await this.#inTurn(digest, () => this.#lose(digest, entry));
+      throw error;
+    }
+  }
+
+  async #bytesOf(digest: Hex, { path }: Entry): Promise<Uint8Array> {
+    const bytes = new Uint8Array(await readFile(path));
     if (hex(sha256(bytes)) !== digest) throw new AgentError("blob_corrupt", `Cannot use ${digest} as its file holds other bytes`);
     return bytes;
+  }
+
+  /** What the disk lost is not here any more, so that it is fetched from who has it. */
+  async #lose(digest: Hex, entry: Entry): Promise<void> {
+    const code = await this.#bytesOf(digest, entry).then(() => "", codeOf);
+    if (!LOST.has(code) || this.#entries.get(digest) !== entry) return;
+    this.#entries.delete(digest);
+    await rm(entry.path, { force: true });
+    this.#options.onChange();
   }
 
   /** Resolves when the component is compiled; rejects with the cause when it is refused. */

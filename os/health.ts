@@ -85,6 +85,8 @@ export class HealthChecks {
       resolve(status >= 200 && status < 400 ? null : `status ${status}`);
     });
     call.on("error", (error) => resolve(signal.aborted ? "no answer in time" : codeOf(error)));
+    // Of an answer of 101 nothing else comes.
+    call.on("close", () => resolve("no answer"));
     call.end();
     return promise;
   }

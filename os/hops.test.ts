@@ -3,6 +3,7 @@ import test from "node:test";
 import { encode } from "#chain/codec/cbor.ts";
 import { sealHop } from "#chain/codec/hop.ts";
 import { HOP_CERTIFICATE_MS, WIRE_VERSION } from "#chain/constants.ts";
+import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { type Transport, peerId } from "#chain/network/transport.ts";
 import { type Hex, chainId, hex, timeMs } from "#chain/types.ts";
@@ -15,11 +16,20 @@ const machines = [1, 2, 3, 4].map((n) => keyPair(new Uint8Array(32).fill(n))) as
 const bootOf = (n: number): Hex => hex(new Uint8Array(16).fill(n));
 const ENDPOINT = { address: "192.0.2.7", port: 80 };
 
+/** The end of a ban, a minute later, keeps no process. */
+const CLOCK: Clock = {
+  ...systemClock,
+  setTimer: (callback, delayMs) => {
+    const timer = setTimeout(callback, delayMs);
+    if (delayMs >= 10_000) timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
 /** A ledger of machines by id, each with its boot; and a time. */
 class Grid {
   timeMs = 1_000_000n;
   readonly boots = new Map<Hex, { state: "up" | "down"; bootId: Hex }>();
-  readonly network = new MemoryNetwork();
+  readonly network = new MemoryNetwork({ clock: CLOCK });
   up(machine: KeyPair, bootId: Hex = bootOf(1), state: "up" | "down" = "up"): void {
     this.boots.set(hex(machine.address), { state, bootId });
   }
@@ -105,6 +115,18 @@ test("a machine that goes down, boots anew or lets its certificate end is no pee
   a.block("paid");
   assert(!a.peers.has(id), "its end is a matter of header time");
   assert.deepEqual(a.hops.reach(id), []);
+});
+
+test("what is read before something malformed in one message is known to the runner and to others, too", async (t) => {
+  const grid = new Grid();
+  for (const machine of machines) grid.up(machine);
+  const [a, b] = [seat(t, grid, machines[0]), seat(t, grid, machines[1])];
+  await settle();
+  const stranger = grid.network.join(peerId(machines[2].publicKey), machines[2].publicKey);
+  const sealed = sealHop({ chainId: CHAIN, bootId: Uint8Array.fromHex(bootOf(1)), notAfterMs: timeMs(grid.timeMs + 1_000n), endpoints: [ENDPOINT] }, machines[3].seed, machines[3].seed);
+  stranger.send(peerId(machines[0].publicKey), "hops", encode([WIRE_VERSION, 0, sealed, Uint8Array.of(0xff)]));
+  await settle();
+  for (const { peers } of [a, b]) assert(peers.has(hex(machines[3].address)));
 });
 
 test("a certificate is made anew before it ends, with the same key", async (t) => {

@@ -144,14 +144,23 @@ export class Hops {
         return;
       }
       if (u32(kind) !== KIND.certificates) throw new CodecError("codec_value", `${u32(kind)} is no kind of message`);
-      const taken = rest.map((one) => bytes(one)).filter((one) => this.#judge(from, one));
-      if (taken.length === 0) return;
-      for (const peer of transport.peers()) if (peer !== from) transport.send(peer, "hops", encode([WIRE_VERSION, KIND.certificates, ...taken]));
-      this.#refresh();
+      const taken: Uint8Array[] = [];
+      try {
+        for (const one of rest) if (this.#judge(from, bytes(one))) taken.push(bytes(one));
+      } finally {
+        // Those before one that cannot be read are known now, and would be new to nobody the next time.
+        this.#passOn(from, taken);
+      }
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       transport.report(from, "malformed");
     }
+  }
+  #passOn(from: PeerId, taken: readonly Uint8Array[]): void {
+    const { transport } = this.#options;
+    if (taken.length === 0) return;
+    for (const peer of transport.peers()) if (peer !== from) transport.send(peer, "hops", encode([WIRE_VERSION, KIND.certificates, ...taken]));
+    this.#refresh();
   }
   /** Whether it is new here and holds. */
   #judge(from: PeerId, sealed: Uint8Array): boolean {

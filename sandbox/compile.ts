@@ -96,6 +96,9 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
   if (!existsSync(program)) throw missing(program);
   const startedMs = performance.now();
   const child = spawnFirstToGo(program, [process.pid, limits.memoryBytesMax, limits.cpuSecondsMax].map(String), { stdio: "pipe", env: {}, cwd: "/" });
+  // Of one that could not be started, for want of descriptors, there are no streams; its error comes a moment later.
+  const exited = exitOf(child);
+  exited.catch(() => {});
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -110,7 +113,7 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
     const [code, reason, exit] = await Promise.all([
       collect(child, child.stdout, COMPILED_BYTES_MAX),
       collect(child, child.stderr, REASON_BYTES_MAX),
-      exitOf(child),
+      exited,
     ]);
     if (signal?.aborted) throw aborted(digest, signal);
     if (exit.code === 0 && code.length > 0) return code;

@@ -292,7 +292,9 @@ class RunnerKeeper implements Front {
       if ((error as SandboxError).code === "artefact_corrupt") await removeEntry(this.#cacheDirectory, task.compiled.digest, engineId());
       throw error;
     } finally {
-      if (this.#tasks.get(id) === mark) this.#tasks.delete(id);
+      if (this.#tasks.get(id) === mark) {
+        for (const held of [this.#tasks, this.#counted, this.#latest]) held.delete(id);
+      }
     }
   }
 
@@ -332,7 +334,11 @@ class RunnerKeeper implements Front {
 
   /** Also keeps what is counted from being lost with a process. */
   #ask(): void {
-    if (this.#process === null || !this.#started) return;
+    if (this.#process === null) return;
+    if (!this.#started) {
+      if (performance.now() - this.#processSinceMs >= START_TIMEOUT_MS) this.#process.kill();
+      return;
+    }
     if (this.#unanswered >= UNANSWERED_MAX) {
       this.#process.kill();
       return;
@@ -523,7 +529,7 @@ class RunnerKeeper implements Front {
       void dialled.then(({ fd, code }) => {
         if (code === "") process.pass(fd, call);
         else process.write({ type: "refused", call, code });
-      });
+      }).catch(() => process.write({ type: "refused", call, code: "unreachable" }));
       return;
     }
     if (message.type === "lost") {

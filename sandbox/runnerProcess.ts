@@ -46,14 +46,20 @@ export class RunnerProcess {
   constructor(options: RunnerProcessOptions) {
     this.#options = options;
     const { listenerFd, groupFiles, codeFd, sockets } = options;
-    const [connected = -1, theirs = -1] = sockets.socketPair();
-    this.#connected = connected;
-    this.#child = spawnFirstToGo(nativePaths().runner, [String(process.pid), ...groupFiles.map((file) => `--cgroup=${file}`)], {
-      stdio: ["ignore", "ignore", "pipe", "pipe", listenerFd, codeFd, theirs],
-      env: {},
-      cwd: "/",
-    });
-    for (const inherited of [codeFd, theirs]) sockets.closeDescriptor(inherited);
+    const inherited = [codeFd];
+    try {
+      const [connected = -1, theirs = -1] = sockets.socketPair();
+      this.#connected = connected;
+      inherited.push(theirs);
+      this.#child = spawnFirstToGo(nativePaths().runner, [String(process.pid), ...groupFiles.map((file) => `--cgroup=${file}`)], {
+        stdio: ["ignore", "ignore", "pipe", "pipe", listenerFd, codeFd, theirs],
+        env: {},
+        cwd: "/",
+      });
+    } finally {
+      // Whoever has no descriptors left must not lose one at each try.
+      for (const descriptor of inherited) sockets.closeDescriptor(descriptor);
+    }
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#reason = (this.#reason + text).slice(-REASON_CHARACTERS_MAX);
     });

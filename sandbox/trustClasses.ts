@@ -107,7 +107,8 @@ class TrustClasses implements Runner, TaskRunner {
   }
 
   async usage(): Promise<Record<string, Usage>> {
-    const each = [...this.#isolated.values()].map(async (isolated) => (await isolated).runner.usage().catch(() => ({})));
+    // One that is on its way up has served nobody: nothing waits for it.
+    const each = [...this.#isolated.values()].map((isolated) => Promise.race([isolated, Promise.resolve(null)]).then((up) => up?.runner.usage() ?? {}).catch(() => ({})));
     const [shared, ...own] = await Promise.all([this.#shared.usage(), ...each]);
     return Object.assign({}, shared, ...own) as Record<string, Usage>;
   }
@@ -126,9 +127,14 @@ class TrustClasses implements Runner, TaskRunner {
     if (this.#isolated.size >= ISOLATED_MAX) {
       return Promise.reject(new SandboxError("isolation_full", `Cannot load ${id} in a runner of its own: this computer has ${ISOLATED_MAX} of them, and that is the most`));
     }
+    if (this.#isolated.size + this.#draining.size >= 2 * ISOLATED_MAX) {
+      return Promise.reject(new SandboxError("runner_busy", `Cannot load ${id} in a runner of its own now: ${this.#draining.size} of others are on their way out`));
+    }
     const started = this.#start(id);
     this.#isolated.set(id, started);
-    started.catch(() => this.#isolated.delete(id));
+    started.catch(() => {
+      if (this.#isolated.get(id) === started) this.#isolated.delete(id);
+    });
     return started;
   }
 

@@ -243,7 +243,10 @@ function doctorRoute(): Route {
   return {
     id: "getDoctor", method: "GET", path: "/v1/doctor", auth: "none", summary: "Which walls of the sandbox hold on this machine", answers: answers({ type: "object" }),
     run: async () => {
-      findings ??= examine();
+      findings ??= examine().catch((error: unknown) => {
+        findings = null;
+        throw error;
+      });
       return json({ findings: [...(await findings)] });
     },
   };
