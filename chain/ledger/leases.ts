@@ -7,8 +7,8 @@
 import assert from "node:assert";
 import { afterSegment } from "#chain/codec/segment.ts";
 import { type BlockContext, credit, sameBytes } from "#chain/ledger/block.ts";
-import { type MoneyRules, type Payment, isFunded, open, payDue, stop, streamOf, takeFree, touch } from "#chain/ledger/escrow.ts";
-import { DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
+import { type MoneyRules, type Payment, freeOf, isFunded, open, payDue, stop, streamOf, takeFree, touch } from "#chain/ledger/escrow.ts";
+import { ABANDONED_SECONDS, DEPLOYMENTS_ARCHIVED_MAX, FAILED_MACHINES_MAX, LEASE_WORK, RATE_RESERVED_MIN, REVISION_SLOT, SEGMENTS_ARCHIVED_MAX } from "#chain/ledger/limits.ts";
 import type { Archive, Deployment, Lease, Machine, PaidSegment, Successor } from "#chain/ledger/model.ts";
 import { parseId } from "#chain/ledger/state.ts";
 import { giveBack, isResting, noteTaskLost } from "#chain/ledger/taskRuns.ts";
@@ -194,6 +194,15 @@ export function pause(context: BlockContext, id: Address): void {
     if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
     else if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready" });
   }
+}
+
+/**
+ * Whether it is anybody's to close: its leases were made for money that is gone, nothing of it runs or waits for payment, and nobody has put any
+ * in for long enough. Else whoever lets a deployment run dry, on his own machine, has its leases stand in the state for nothing.
+ */
+export function mayAbandon({ escrow, replicas }: Pick<Deployment, "escrow" | "replicas">, second: bigint, rules: MoneyRules): boolean {
+  const isAtRest = escrow.streams.length === 0 && escrow.ended.length === 0 && escrow.at + ABANDONED_SECONDS <= second;
+  return isAtRest && freeOf(escrow) < RATE_RESERVED_MIN * BigInt(replicas) * rules.runwaySecondsMin;
 }
 
 /** Pays the segments whose hold is over. */

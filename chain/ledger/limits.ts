@@ -50,6 +50,9 @@ export const LEASES_PER_MACHINE_MAX = 1024;
  */
 export const RATE_RESERVED_MIN = 100n;
 
+/** Money seconds after which anybody may close what nobody has paid for since, and that holds less than its leases are reckoned at: a week. */
+export const ABANDONED_SECONDS = 604_800n;
+
 /** Machines that one lease can choose from, cheapest price first, and looked at for it, as most may be full; and for the estimate at `deploy` and `scale`. */
 export const MACHINES_CONSIDERED_MAX = 1024;
 export const MACHINES_VISITED_MAX = 4096;

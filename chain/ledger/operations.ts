@@ -10,7 +10,7 @@ import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import { claim, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
-import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, pause, reopenDry, rulesFor, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, mayAbandon, pause, reopenDry, rulesFor, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { delegate, undelegate } from "#chain/ledger/delegation.ts";
 import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
@@ -115,8 +115,9 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
   },
 
   close: (context, { deploymentId }, { sender }) => {
-    const { state, second } = context;
-    const owned = ownedBy(context, sender, deploymentId);
+    const { state, second, rules } = context;
+    const found = state.deployment(deploymentId);
+    const owned = ownedBy(context, found && mayAbandon(found, second, rules) ? found.owner : sender, deploymentId);
     if (!owned.ok) return owned;
     for (const lease of state.leasesOf(deploymentId)) endLease(context, lease, second, "closed", "gone");
     const deployment = state.deployment(deploymentId) as Deployment;

@@ -3,6 +3,9 @@ import assert from "node:assert";
 import { test } from "node:test";
 import { deploymentIdOf } from "#chain/codec/transaction.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
+import type { Escrow } from "#chain/ledger/escrow.ts";
+import { mayAbandon } from "#chain/ledger/leases.ts";
+import { ABANDONED_SECONDS } from "#chain/ledger/limits.ts";
 import type { Address } from "#chain/types.ts";
 import { TOKEN, World, actor, bootId, comesUp, deployment, registration } from "./world.ts";
 
@@ -281,6 +284,45 @@ test("a lease that lost its machine is replaced to the last second of the budget
     assert.strictEqual(world.view.deployment(firstOf())!.state, "dry");
     assert.strictEqual(bill(world, firstOf()).total, 64n * 164n);
   }
+});
+
+test("what nobody has paid for in a week, and can run nothing, anybody may close: leases take no room in the state for ever, and what is left is their owner's", () => {
+  const { world, id, machines } = running({ replicas: 2, deposit: 2n * 61n * 164n + 5n }, 1, { thorough: false });
+  const closes = (): string => {
+    world.send(stranger, [{ kind: "close", deploymentId: id }]);
+    world.block();
+    return outcome(world);
+  };
+  /** As if the chain had gone on without anybody, until the next block is so long after the last touch. */
+  const rests = (seconds: bigint): void => world.ledger.state.put({ ...world.ledger.state.totals, moneySecond: world.ledger.state.deployment(id)!.escrow.at + seconds - 1n });
+  assert.strictEqual(closes(), "not_owner");
+  for (let k = 0; k < 9; k++) world.block(10);
+  assert.strictEqual(world.view.deployment(id)!.state, "dry");
+  assert.strictEqual(closes(), "not_owner");
+  rests(ABANDONED_SECONDS - 1n);
+  assert.strictEqual(closes(), "not_owner");
+  // Money for a minute of the least that its leases are reckoned at holds it.
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: 2n * 60n * 100n - 6n }]);
+  world.block();
+  rests(ABANDONED_SECONDS);
+  const before = world.view.account(tenant.id)!.balance;
+  const { balance } = bill(world, id);
+  assert.strictEqual(closes(), "ok");
+  assert.deepStrictEqual([world.view.deployment(id), world.view.account(tenant.id)!.balance - before], [null, balance]);
+  assert.deepStrictEqual(world.view.leasesOfMachine(machines[0]!.id), []);
+});
+
+test("what holds a minute's money for its leases, runs, or has something unpaid is nobody's but its owner's to close, however long it rests", () => {
+  const { world, id } = running({ replicas: 1 }, 1, { thorough: false });
+  const isAbandoned = (changes: Partial<Escrow>, replicas = 1): boolean => {
+    const held = world.ledger.state.deployment(id)!;
+    return mayAbandon({ ...held, replicas, escrow: { ...held.escrow, streams: [], rate: 0n, owed: 0n, at: 0n, balance: 0n, ...changes } }, ABANDONED_SECONDS, world.ledger.rules);
+  };
+  const stream = world.ledger.state.deployment(id)!.escrow.streams[0]!;
+  assert.deepStrictEqual(
+    [isAbandoned({}), isAbandoned({ balance: 5_999n }), isAbandoned({ balance: 6_000n }), isAbandoned({ balance: 6_000n }, 2), isAbandoned({ streams: [stream], rate: 1n }), isAbandoned({ ended: [{ ...stream, end: 1n }] }), isAbandoned({ at: 1n }), isAbandoned({}, 0)],
+    [true, true, false, true, false, false, false, false],
+  );
 });
 
 test("placement counts the money that placed leases will take: what cannot be paid beside them waits", () => {
