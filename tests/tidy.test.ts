@@ -144,3 +144,23 @@ test("the repository holds sources only, small ones, and no path or host of the 
 test("no file is named for nothing", () => {
   assert.deepEqual(sources.filter((file) => /(^|\/)(index|utils?|helpers?|misc|common)\.(ts|mjs)$/.test(file) && !file.includes("/assembly/")), []);
 });
+
+test("a second reading shares no file with what it reads", () => {
+  for (const [reader, read] of [["tests/simulation/trace.ts", "chain/consensus"], ["tests/ledger/audit", "chain/ledger"], ["tools/audit", "chain/ledger"]] as const) {
+    for (const file of sources.filter((name) => within(name, reader) && !name.endsWith(".test.ts"))) {
+      for (const specifier of importsOf(file)) assert(!specifier.startsWith(`#${read}/`), `${file} imports ${specifier}`);
+    }
+  }
+});
+
+test("every test that a list of promises names is in the file that it names", () => {
+  for (const list of files.filter((file) => file === "chain/PROMISES.md")) {
+    const wrong: string[] = [];
+    for (const [, file, quoted] of text(list).matchAll(/`([\w./]+\.(?:test\.)?ts)`:((?: "[^"]+",?)+)/g)) {
+      if (!existsSync(join(root, file!))) wrong.push(`${file} is not there`);
+      else for (const [, name] of quoted!.matchAll(/"([^"]+)"/g)) if (!text(file!).includes(name!)) wrong.push(`${file} has no "${name}"`);
+    }
+    for (const [, file] of text(list).matchAll(/`((?:chain|tests|tools)\/[\w./]+)`/g)) if (!existsSync(join(root, file!))) wrong.push(`${file} is not there`);
+    assert.deepEqual(wrong, [], list);
+  }
+});

@@ -16,6 +16,7 @@ import { Point } from "@noble/ed25519";
 import { sha512 } from "@noble/hashes/sha2.js";
 import { generateKey, sign, DOMAINS, verifyStrict } from "#chain/crypto.ts";
 import { verifyStrict as verifyStrictInBrowser } from "#chain/light/browserCrypto.ts";
+import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { needs } from "#tests/require.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -67,6 +68,27 @@ test("the browser's verifyStrict() gives the node's answer for good, changed, mi
   }
   assert(accepted.yes >= 64 && accepted.no >= 128, JSON.stringify(accepted));
 });
+
+/** Values of the profile and what becomes of them when a byte is changed, cut off or added; and noise. */
+function items256(): Uint8Array[] {
+  return Array.from({ length: 256 }, (_, i) => {
+    const noise = new Uint8Array(randomBytes(1 + (i % 40)));
+    if (i % 4 === 0) return noise;
+    const whole = encode([i, 2n ** BigInt(i % 64), noise, "text \u00fc", [[], [noise.subarray(0, i % 9), i * 65_537]]]);
+    if (i % 4 === 1) return whole;
+    const at = Math.floor((i * 7) % whole.length);
+    return i % 4 === 2 ? whole.map((byte, n) => (n === at ? byte ^ (1 << (i % 8)) : byte)) : whole.subarray(0, at);
+  });
+}
+/** What was read, written again; empty when it is refused. */
+function reading(bytes: Uint8Array): string {
+  try {
+    return encode(decode(bytes)).toHex();
+  } catch (error) {
+    if (error instanceof CodecError) return "";
+    throw error;
+  }
+}
 
 /** The repository's TypeScript as JavaScript, noble, and a page that loads the light client and says what it found. */
 async function page(t: TestContext, script: string, data: unknown): Promise<{ url: string; result: Promise<any> }> { // eslint-disable-line typescript/no-explicit-any
@@ -125,23 +147,29 @@ async function inBrowser(t: TestContext, script: string, data: unknown): Promise
   return Promise.race([result, new Promise((_, fail) => timeout.addEventListener("abort", () => fail(new Error("the browser said nothing in time"))))]);
 }
 
-test("in a browser: verifyStrict() gives the node's answer, and a light client follows an epoch, proves an account and refuses a liar", async (t) => {
+test("in a browser: verifyStrict() and decode() give the node's answers, and a light client follows an epoch, proves an account and refuses a liar", async (t) => {
   if (!needs(t, "chromium")) return;
   const { sampleChain } = await import("./sampleChain.ts");
   const chain = sampleChain();
   const checks = rows(16).map(({ signature, message, key }) => ({ signature: signature.toHex(), message: message.toHex(), key: key.toHex(), expected: verifyStrict(signature, message, key) }));
+  const items = items256().map((bytes) => ({ bytes: bytes.toHex(), expected: reading(bytes) }));
+  assert(items.some(({ expected }) => expected === "") && items.some(({ expected }) => expected !== ""));
   const result = await inBrowser(t, `
+    const { decode, encode } = await import("#chain/codec/cbor.ts");
     const { verifyStrict } = await import("#chain/light/browserCrypto.ts");
     const light = await import("#chain/light/light.ts");
     const hex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
     const differ = data.checks.filter(({ signature, message, key, expected }) => verifyStrict(hex(signature), hex(message), hex(key)) !== expected).length;
+    const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const reading = (bytes) => { try { return toHex(encode(decode(bytes))); } catch (error) { if (error.name !== "CodecError") throw error; return ""; } };
+    const misread = data.items.filter(({ bytes, expected }) => reading(hex(bytes)) !== expected).length;
     const begun = light.fromGenesis(hex(data.genesis), hex(data.chainId));
     const followed = light.follow(begun.state, hex(data.epoch));
     const read = light.read(followed.state, data.key, hex(data.answer), begun.limits, BigInt(data.nowMs));
     const lie = light.read(followed.state, data.otherKey, hex(data.answer), begun.limits, BigInt(data.nowMs));
     const absent = light.read(followed.state, data.missingKey, hex(data.missing), begun.limits, BigInt(data.nowMs));
-    return { differ, followed: followed.ok, value: read.ok && Array.from(read.value, (byte) => byte.toString(16).padStart(2, "0")).join(""), lie: lie.code, absent: absent.ok && absent.value === null, agent: navigator.userAgent };
-  `, { checks, ...chain.data });
-  assert.deepEqual([result.error, result.differ, result.followed, result.value, result.lie, result.absent], [undefined, 0, true, chain.value, "proof_invalid", true]);
+    return { differ, misread, followed: followed.ok, value: read.ok && Array.from(read.value, (byte) => byte.toString(16).padStart(2, "0")).join(""), lie: lie.code, absent: absent.ok && absent.value === null, agent: navigator.userAgent };
+  `, { checks, items, ...chain.data });
+  assert.deepEqual([result.error, result.differ, result.misread, result.followed, result.value, result.lie, result.absent], [undefined, 0, 0, true, chain.value, "proof_invalid", true]);
   assert.match(result.agent, /Chrom/);
 });
