@@ -14,7 +14,9 @@ import { Gossip } from "#chain/node/gossip.ts";
 import { heldBlock } from "#chain/node/heldBlocks.ts";
 import { encodeSnapshotMessage } from "#chain/node/snapshotWire.ts";
 import { Sync } from "#chain/node/sync.ts";
-import { chainId, timeMs } from "#chain/types.ts";
+import { chainId, hex, timeMs } from "#chain/types.ts";
+import { AgentError } from "#os/error.ts";
+import { LogRelay } from "#os/logRelay.ts";
 import * as consensus from "./consensus.ts";
 
 const CHAIN = chainId(new Uint8Array(8).fill(1));
@@ -37,13 +39,13 @@ test("greetings, control messages, questions for snapshots and their frames have
 });
 
 /** What is sent over a transport that leads nowhere, and what comes of what is put in. */
-function wire(): { transport: Transport; sent: string[]; put(bytes: string): void; settle(): Promise<void> } {
+function wire(): { transport: Transport; sent: string[]; put(bytes: string, channel?: Channel): void; settle(): Promise<void> } {
   const [sent, listeners]: [string[], MessageListener[]] = [[], []];
   const transport: Transport = {
     self: PEER, peers: () => [PEER], send: (_to, channel, bytes) => (sent.push(`${channel} ${bytes.toHex()}`), true), broadcast: () => 1, addresses: () => [], onPeer: () => () => {}, machineOf: () => null,
     onMessage: (listener) => (listeners.push(listener), () => {}), setValidators: () => {}, report: (_peer, offence) => sent.push(offence), close: async () => {},
   };
-  return { transport, sent, put: (bytes) => { for (const listener of listeners) listener(PEER, "blobs", Uint8Array.fromHex(bytes)); }, settle: () => new Promise((done) => setImmediate(done)) };
+  return { transport, sent, put: (bytes, channel = "blobs") => { for (const listener of listeners) listener(PEER, channel, Uint8Array.fromHex(bytes)); }, settle: () => new Promise((done) => setImmediate(done)) };
 }
 const PEER = peerId(new Uint8Array(32).fill(9));
 const STILL = { nowMs: () => 1_000, setTimer: () => () => {} };
@@ -88,8 +90,20 @@ test("every channel between nodes, and every message on it, has pinned bytes", a
   const sealed = sealHop({ chainId: CHAIN, bootId: new Uint8Array(16).fill(4), notAfterMs: timeMs(2n ** 41n), endpoints: [{ address: "10.0.0.1", port: 443 }] }, SEED, new Uint8Array(32).fill(5));
   assert.equal(sha256(sealed).toHex(), HOP);
 
+  const lines = wire();
+  const relay = new LogRelay({
+    transport: lines.transport, judge: ({ path }) => { if (path !== "/a") throw new AgentError("forbidden", "no"); return hex(Uint8Array.of(1)); },
+    logs: { has: () => true, tail: () => [{ sequence: 7, timeMs: 8, stream: "stderr", requestId: null, line: "x" }], after: () => [] },
+  });
+  lines.put("84010309" + "626162", "logs");
+  lines.put("8801000a622f61617301000a", "logs");
+  lines.put("8801000b622f62617301000a", "logs");
+  await lines.settle();
+  assert.deepEqual(lines.sent, ["logs 8401040901", "logs 8401010a818507080160" + "6178", "logs 8401020b69" + "666f7262696464656e"]);
+  relay.stop();
+
   // The rest: consensus.test.ts and liveness.test.ts here. A channel that comes anew has no bytes here yet.
-  assert.deepEqual([...CHANNELS] satisfies Channel[], ["consensus", "transactions", "sync", "beats", "blobs", "hops"]);
+  assert.deepEqual([...CHANNELS] satisfies Channel[], ["consensus", "transactions", "sync", "beats", "blobs", "hops", "logs"]);
 });
 /** The head of a byte string. */
 const headOf = ({ length }: Uint8Array): string => (length < 256 ? `58${length.toString(16)}` : `59${length.toString(16).padStart(4, "0")}`);
