@@ -146,3 +146,27 @@ test("a machine that boots anew or goes down has no replica for others; what is 
   stage.block();
   for (const one of told) assert.deepEqual(stage.names(one.get(HOST)), [{ weight: 1000, to: null, here: false, peers: [] }]);
 });
+
+test("three replicas of what scales by itself all see requests when one machine is asked: each machine keeps its share and gives the rest on", () => {
+  const stage = new Stage();
+  const { world, told } = stage;
+  stage.serve();
+  world.send(tenant, [{ kind: "scale", deploymentId: id, replicas: 3 }]);
+  stage.block();
+  world.ready(...stage.machines);
+  stage.block();
+  const others = (n: number): number[] => [0, 1, 2].filter((one) => one !== n).toSorted((a, b) => (hex(stage.machines[a]!.id) < hex(stage.machines[b]!.id) ? -1 : 1));
+  for (const [n, one] of told.entries()) assert.deepEqual(stage.names(one.get(HOST)), [{ weight: 1000, to: null, here: true, peers: others(n) }], "its own first, where the number is fixed");
+  world.send(tenant, [{ kind: "autoscale", deploymentId: id, min: 3, max: 3, metric: 2, target: 100, rateMax: 0n }]);
+  stage.block();
+  for (const [n, one] of told.entries()) {
+    const rest = others(n);
+    assert.deepEqual(stage.names(one.get(HOST)), [{ weight: 333, to: null, here: true, peers: rest }, { weight: 667, to: null, here: false, peers: rest }]);
+    assert.equal(one.get(HOST)!.diverts, true);
+  }
+  world.send(tenant, [{ kind: "autoscale", deploymentId: id, min: 1, max: 1, metric: 2, target: 100, rateMax: 0n }]);
+  stage.block();
+  const place = stage.on(0);
+  for (const [n, one] of told.entries()) assert.deepEqual(stage.names(one.get(HOST)), [{ weight: 1000, to: null, here: n === place, peers: n === place ? [] : [place] }]);
+  assert.equal(told[place]!.get(HOST)!.diverts, false, "one that has all is not asked twice");
+});

@@ -5,6 +5,9 @@
  * Among the replicas of a revision the healthy ones count, all where none is. A lease that moves is served where it is until the machine
  * that it moves to is ready; from then on there, and what is left of it here is for those that do not know yet. A deployment that has
  * no replica now and will have one is listed without: its requests wait. One that will have none is not listed: its hosts are unknown.
+ *
+ * A machine's own replica comes first, but where the deployment scales by itself: there each machine keeps of what comes in its share of the
+ * replicas. Else one machine that all clients ask would be busy alone, and the others would say that there is too little to do.
  */
 import { addressText } from "#chain/codec/address.ts";
 import { WEIGHT_MAX } from "#chain/ledger/limits.ts";
@@ -17,31 +20,47 @@ import { hostOfName } from "./hosts.ts";
 const PAGE_ROWS = 500;
 
 /** The hosts of one deployment; none when it serves nobody. */
-export function placesOf(view: Pick<LedgerView, "leasesOfDeployment" | "namesTo" | "task">, deployment: DeploymentView, machine: Address, zone: string): readonly Places[] {
+export function placesOf(view: Pick<LedgerView, "leasesOfDeployment" | "namesTo" | "task" | "scaling">, deployment: DeploymentView, machine: Address, zone: string): readonly Places[] {
   const { id, rollout } = deployment;
   const leases = view.leasesOfDeployment(id);
   if (deployment.state === "closing" || view.task(id) !== null || leases.every(({ state }) => state === "waiting")) return [];
   const host = `${deployment.name}.${addressText(deployment.owner)}.${zone}`;
   const hosts = [host, ...view.namesTo(id).map((name) => hostOfName(name, zone)).filter((one) => one !== null)];
-  if (rollout === null) return [placed(hosts, [partOf(leases, machine, WEIGHT_MAX, null)], leases, machine)];
+  const isShared = view.scaling(id) !== null;
+  const partsOf = (some: readonly LeaseView[], weight: number, to: string | null): readonly Part[] => (isShared ? sharesOf(some, machine, weight, to) : [partOf(some, machine, weight, to)]);
+  if (rollout === null) return [placed(hosts, partsOf(leases, WEIGHT_MAX, null), leases, machine)];
   const ofRollout = leases.filter(({ revision }) => revision === rollout.revision);
   const serving = leases.filter((lease) => !ofRollout.includes(lease));
   const weight = rollout.weightNow;
   const [now, next] = [`r${deployment.revision}.${host}`, `r${rollout.revision}.${host}`];
-  const both = [partOf(serving, machine, WEIGHT_MAX - weight, now), partOf(ofRollout, machine, weight, next)].filter((part) => part.weight > 0);
+  const both = [...partsOf(serving, WEIGHT_MAX - weight, now), ...partsOf(ofRollout, weight, next)].filter((part) => part.weight > 0);
   return [
     placed(hosts, both, leases, machine),
-    placed([now], [partOf(serving, machine, WEIGHT_MAX, now)], serving, machine),
-    placed([next], [partOf(ofRollout, machine, WEIGHT_MAX, next)], ofRollout, machine),
+    placed([now], partsOf(serving, WEIGHT_MAX, now), serving, machine),
+    placed([next], partsOf(ofRollout, WEIGHT_MAX, next), ofRollout, machine),
   ];
 }
 
-function partOf(leases: readonly LeaseView[], machine: Address, weight: number, to: string | null): Part {
+/** Its machines by the leases that take requests. */
+function takersOf(leases: readonly LeaseView[]): readonly Hex[] {
   const ready = leases.filter(({ state }) => state === "ready" || state === "moving");
   const healthy = ready.filter(({ unhealthyFrom }) => unhealthyFrom === null);
-  const machines = new Set((healthy.length > 0 ? healthy : ready).flatMap((lease) => (lease.machine === null ? [] : [hex(lease.machine)])));
+  return (healthy.length > 0 ? healthy : ready).flatMap((lease) => (lease.machine === null ? [] : [hex(lease.machine)]));
+}
+
+function partOf(leases: readonly LeaseView[], machine: Address, weight: number, to: string | null): Part {
+  const machines = new Set(takersOf(leases));
   const here = machines.delete(hex(machine));
   return { weight, to, here, peers: [...machines].sort() };
+}
+
+/** What this machine's replicas keep, and what goes to others; whole where there are none of one or the other. */
+function sharesOf(leases: readonly LeaseView[], machine: Address, weight: number, to: string | null): readonly Part[] {
+  const all = takersOf(leases);
+  const own = all.filter((one) => one === hex(machine)).length;
+  const part = partOf(leases, machine, weight, to);
+  const kept = Math.round((weight * own) / all.length);
+  return own === 0 || own === all.length || kept === 0 || kept === weight ? [part] : [{ ...part, weight: kept }, { ...part, weight: weight - kept, here: false }];
 }
 
 function placed(hosts: readonly string[], parts: readonly Part[], leases: readonly LeaseView[], machine: Address): Places {

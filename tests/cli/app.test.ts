@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { type FakeMachine, startFakeMachine } from "./fakeMachine.ts";
+import { type FakeMachine, TASK, startFakeMachine } from "./fakeMachine.ts";
 import { type Terminal, openTerminal } from "./terminal.ts";
 
 const APP = `[app]
@@ -123,4 +123,31 @@ test("a mistake in an app is told with its place, and nothing is sent", async (t
   assert.equal(code, 1);
   assert(stderr.includes(`${join(folder, "godwit.toml")}:4:9: `), stderr);
   assert.equal(machine.requests.length, 0);
+});
+
+test("a task of an app runs to its end before what needs it begins: not again while the ledger knows that it ended well, again when it has changed, and no further when it failed", async (t) => {
+  const { machine, terminal, folder } = await stage(t);
+  mkdirSync(join(folder, "migrate"));
+  writeFileSync(join(folder, "migrate", "godwit.toml"), 'name = "migrate"\nkind = "task"\n[task]\narguments = ["up"]\n');
+  writeFileSync(join(folder, "migrate", "migrate.wasm"), Uint8Array.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0, TASK]));
+  const app = (level: string): void => writeFileSync(join(folder, "godwit.toml"), `[app]\nname = "shop"\n[workloads]\nstore = "parts/one.wasm"\n[workloads.migrate]\npath = "migrate/migrate.wasm"\nneeds = ["store"]\nenvironment = { LEVEL = "${level}" }\n[workloads.front]\npath = "parts/one.wasm"\nneeds = ["migrate"]\n`);
+  app("one");
+  const kinds = (): string[] => machine.operations.map((op) => ("name" in op ? `${op.kind} ${String(op.name)}` : op.kind));
+  type Members = { members: { name: string; did: string; changes: { what: string }[] }[] };
+  const did = async (): Promise<string[]> => ((await terminal.json("deploy", folder)) as Members).members.map(({ name, did: what }) => `${name} ${what}`);
+
+  machine.taskEnd = { exitCode: 1, reason: "exit" };
+  assert.deepEqual(await terminal.errorOf("deploy", folder), { exit: 1, code: "task_failed" });
+  assert.deepEqual(kinds(), ["deploy store", "runTask migrate"], "what needs it has not begun");
+  machine.taskEnd = { exitCode: 0, reason: "exit" };
+  assert.deepEqual((await terminal.json("plan", folder) as Members).members.map(({ name, changes }) => [name, ...changes.map(({ what }) => what)]), [["store"], ["migrate", "task"], ["front", "deployment"]]);
+  assert.deepEqual(await did(), ["store nothing", "migrate ran", "front made"]);
+  assert.deepEqual(kinds().slice(2), ["runTask migrate", "deploy front"]);
+
+  assert.deepEqual(await did(), ["store nothing", "migrate nothing", "front nothing"]);
+  assert((await terminal.json("plan", folder) as Members).members.every(({ changes }) => changes.length === 0));
+  app("two");
+  assert.deepEqual(await did(), ["store nothing", "migrate ran", "front nothing"]);
+  assert.deepEqual(kinds().slice(4), ["runTask migrate"]);
+  assert.match((await terminal.run("deploy", folder)).stdout, /migrate +nothing +exit code 0/);
 });

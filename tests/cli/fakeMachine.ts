@@ -21,9 +21,11 @@ const CHAIN: ChainId = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
 const MACHINE: Address = addressOf(publicKeyOf(new Uint8Array(32).fill(9)));
 const FEES = { base: 10_000n, perByte: 10n };
 const RATE = 1_234n;
+/** The last byte of what is a task here. */
+export const TASK = 7;
 
 export type Recorded = { readonly method: string; readonly path: string; readonly body: Uint8Array; readonly sender: string | null };
-type Held = Deploy & { id: string; owner: string; balance: bigint; state: string };
+type Held = Deploy & { id: string; owner: string; balance: bigint; state: string; createdHeight?: number; task?: object };
 export type FakeMachine = {
   readonly url: string;
   readonly requests: Recorded[];
@@ -40,6 +42,8 @@ export type FakeMachine = {
   cutNext: boolean;
   /** What the replicas of the next deployments do. */
   replicas: "ready" | "failed" | "slow";
+  /** How every task ends, at once. */
+  taskEnd: { exitCode: number; reason: string };
   /** Lines of every log; a follower gets one more after each, and then the end. */
   logLines: { stream: string; line: string; requestId?: string }[];
   /** What happened; a follower gets all that is after its cursor's block, and then the end. */
@@ -60,7 +64,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    cutNext: false, replicas: "ready", logLines: [], events: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
+    cutNext: false, replicas: "ready", taskEnd: { exitCode: 0, reason: "exit" }, logLines: [], events: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
   };
   let height = 1;
 
@@ -100,7 +104,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       case "GET machines": return json(response, 200, { machines: [offer()], next: null });
       case "GET deployments": return deployments(response, name, part, deeper, query, signed.ok ? addressText(signed.sender) : null);
       case "GET transactions": return problem(response, 404, "transaction_unknown", `no transaction ${name}`);
-      case "PUT components": return upload(response, name, body, "service");
+      case "PUT components": return upload(response, name, body, body.at(-1) === TASK ? "task" : "service");
       case "PUT configurations": {
         const { owner, ...settings } = parseConfiguration(body);
         machine.configurations.set(name, { owner: addressText(owner), ...settings });
@@ -156,8 +160,8 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const state = machine.replicas === "ready" ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
     return {
       id: held.id, name: held.name, owner: held.owner, component: `sha256:${hex(held.componentDigest)}`, configuration: held.configurationDigest === null ? null : `sha256:${hex(held.configurationDigest)}`, rateMax: String(held.rateMax), state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
-      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
-      leases: Array.from({ length: held.replicas }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
+      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, createdHeight: held.createdHeight ?? 1, task: held.task ?? null, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
+      leases: Array.from({ length: held.task === undefined ? held.replicas : 0 }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
     };
   }
 
@@ -224,7 +228,11 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     const held = "deploymentId" in op ? machine.deployments.get(hex(op.deploymentId)) : undefined;
     if (op.kind === "deploy") {
       const id = hex(deploymentIdOf(sender, nonce, index));
-      machine.deployments.set(id, { ...op, id, owner: addressText(sender), balance: op.deposit, state: "active" });
+      machine.deployments.set(id, { ...op, id, owner: addressText(sender), balance: op.deposit, state: "active", createdHeight: height });
+    } else if (op.kind === "runTask") {
+      const id = hex(deploymentIdOf(sender, nonce, index));
+      const task = { phase: "ended", at: "120", runs: 1, failures: machine.taskEnd.exitCode === 0 ? 0 : 1, losses: 0, attemptsMax: op.attemptsMax, ...machine.taskEnd };
+      machine.deployments.set(id, { ...op, kind: "deploy", concurrency: 1, replicas: 1, id, owner: addressText(sender), balance: op.deposit, state: "ended", createdHeight: height, task });
     } else if (op.kind === "transfer") machine.balances.set(addressText(op.to), (machine.balances.get(addressText(op.to)) ?? 0n) + op.amount);
     else if (op.kind === "authorise") machine.keys.get(addressText(sender))!.push(op);
     else if (op.kind === "revoke") machine.keys.set(addressText(sender), machine.keys.get(addressText(sender))!.filter(({ key }) => hex(key) !== hex(op.key)));

@@ -7,7 +7,7 @@ import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { addressOf, parseAddress } from "#chain/codec/address.ts";
+import { addressOf, addressText, parseAddress } from "#chain/codec/address.ts";
 import { signRequest } from "#chain/codec/request.ts";
 import { type TransactionBody, signTransaction } from "#chain/codec/transaction.ts";
 import { generateKey, publicKeyOf, sha256 } from "#chain/crypto.ts";
@@ -38,8 +38,8 @@ async function deployFile(t: TestContext, machine: Machine, component: Uint8Arra
 
 /** Hands a transaction in with one thing wrong; gives the status and code of the answer. */
 async function submit(machine: Machine, account: Account, wrong: Partial<TransactionBody>, seed: Uint8Array = account.seed): Promise<{ status: number; code: string }> {
-  const status = await cliJson(machine, ["status"]);
-  const { nonce } = (await (await fetch(`${machine.api}/v1/accounts/${(await cliJson(machine, ["account", "show"])).address}`)).json()) as { nonce: string };
+  const read = async <T>(path: string): Promise<T> => (await (await fetch(machine.api + path)).json()) as T;
+  const [status, { nonce }] = await Promise.all([read<{ chainId: string }>("/v1/status"), read<{ nonce: string }>(`/v1/accounts/${addressText(account.address)}`)]);
   const body: TransactionBody = {
     chainId: chainId(fromHex(status.chainId)), sender: account.address, nonce: BigInt(nonce), validUntilMs: BigInt(Date.now()) + 30_000n, fee: 1_000_000n,
     ops: [{ kind: "transfer", to: account.address, amount: 1n }], ...wrong,

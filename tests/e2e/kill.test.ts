@@ -7,8 +7,8 @@ import { hex } from "#chain/types.ts";
 import { needs } from "../require.ts";
 import { type Machine, cliJson, descendants, eventually, http, isAlive, root, startMachine, temporaryFolder } from "./stage.ts";
 
-const RUNNER_KILLS = 5;
-const MACHINE_KILLS = 3;
+const RUNNER_KILLS = 3;
+const MACHINE_KILLS = 2;
 
 type Segment = { openedAt: string; end: string | null; seconds: string; rate: string };
 type Bill = { at: string; total: string; segments: Segment[] };

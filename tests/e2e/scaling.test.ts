@@ -17,8 +17,6 @@ const MACHINES = 4;
 const TARGET = 2;
 const PAUSE_MS = 40;
 const LONG_MS = 90_000;
-/** Longer than any step takes: 4 s of samples, 2 s of the ledger's. */
-const WATCH_MS = 8_000;
 const UNITS_PER_TOKEN = 1e9;
 
 test("a deployment scales by itself", { timeout: 400_000 }, async (t) => {
@@ -56,8 +54,7 @@ test("a deployment scales by itself", { timeout: 400_000 }, async (t) => {
       };
       await eventually("there are three", async () => { const { replicas, leases } = await look(); return replicas === 3 && leases.every(({ state }) => state === "ready"); }, LONG_MS);
       u.diagnostic(`one to three in ${Math.round(performance.now() - beganMs)} ms`);
-      for (const endMs = performance.now() + WATCH_MS; performance.now() < endMs; await sleep(200)) await look();
-      assert.equal((await seen()).replicas, 3);
+      // That none comes after it is shown in ledger time (tests/ledger/scaling.test.ts).
     } finally {
       isOver = true;
       await Promise.all(clients);
@@ -73,13 +70,12 @@ test("a deployment scales by itself", { timeout: 400_000 }, async (t) => {
     assert.match((await cli(owner, ["ps", "--why", "heal"])).stdout, /on standby at .* wakes at the next request/);
   });
 
-  await t.test("the first request is answered by the machine itself, then the ledger knows; and it goes back to standby", async (u) => {
+  await t.test("the first request is answered by the machine itself, then the ledger knows", async (u) => {
     const [place] = await eventually("it is somewhere", () => readyOn(site, api, deployed));
     const answer = await http(machines[place!]!.httpPort, host);
     assert.equal(answer.status, 200);
     u.diagnostic(`the first request was answered after ${answer.elapsedMs.toFixed(1)} ms`);
     await eventually("the ledger knows that it is awake", async () => !isAsleep(await seen()), LONG_MS);
-    await eventually("it is on standby again", async () => isAsleep(await seen()), LONG_MS);
   });
 
   await t.test("godwit events tells each step with its cause, and an audit of all of it agrees to the unit", async () => {

@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type App, type Blueprint, type Member, appOf, parseBlueprint, settle } from "#workloads/blueprint.ts";
 import type { Deployment } from "./answers.ts";
-import { type Brought, type Wanted, bring, newGate, taskRefusal, upload } from "./bring.ts";
+import { type Brought, type Wanted, bring, newGate, upload } from "./bring.ts";
 import { CliError, type Input, type Options, type Shell, UsageError } from "./command.ts";
 import { MANIFEST_FILE, loadComponent, loadManifest } from "./component.ts";
 import { rateText, tokensText } from "./money.ts";
@@ -16,6 +16,7 @@ import { type Change, type Plan, makePlan, shortDigest } from "./plan.ts";
 import { type Done, type Session, deploymentAddress, send } from "./session.ts";
 import { serving } from "./ready.ts";
 import { Steps } from "./steps.ts";
+import { bringTask, endText, wantedTask } from "./task.ts";
 import { paint, pairsText, tableText, warn } from "./table.ts";
 
 export const ENVIRONMENT_OPTION: Options = {
@@ -60,8 +61,8 @@ export async function buildApp(app: App, folder: string, shell: Shell): Promise<
   for (const [wave, members] of app.waves.entries()) {
     for (const member of members) {
       const path = join(resolve(shell.currentDirectory, folder), member.path);
-      const wanted: Wanted = settle(await loadManifest(undefined, path, shell), member);
-      if (wanted.kind === "task") throw taskRefusal(wanted.name);
+      const settled = settle(await loadManifest(undefined, path, shell), member);
+      const wanted: Wanted = settled.kind === "task" ? wantedTask(settled) : settled;
       let loaded = components.get(path);
       if (loaded === undefined) {
         const { build, ...rest } = await loadComponent(path, shell);
@@ -99,7 +100,7 @@ export function appPlanText(shell: Shell, { members, ratePerSecond, deposit, pro
   ].join("\n\n");
 }
 
-/** A wave begins when all of the one before it serve; a failure lets the wave end, and no other begin. */
+/** A wave begins when all of the one before it serve, and its tasks have ended well; a failure lets the wave end, and no other begin. */
 export async function deployApp(session: Session, shell: Shell, app: App, built: readonly Built[], timeoutMs: number): Promise<AppBrought[]> {
   const steps = new Steps(shell);
   const gate = newGate();
@@ -109,7 +110,7 @@ export async function deployApp(session: Session, shell: Shell, app: App, built:
   for (let wave = 1; wave <= app.waves.length; wave++) {
     const outcomes = await Promise.allSettled(built.filter((one) => one.wave === wave).map(async ({ wanted, component }) => {
       const digests = await upload(session, silent, component, wanted);
-      return { wave, brought: await bring(session, silent, wanted, digests, timeoutMs, gate) };
+      return { wave, brought: await (wanted.kind === "task" ? bringTask : bring)(session, silent, wanted, digests, timeoutMs, gate) };
     }));
     const done = outcomes.filter((outcome) => outcome.status === "fulfilled").map(({ value }) => value);
     if (done.length > 0) steps.done(`wave ${wave} of ${app.waves.length}: ${done.map(({ brought: { did, deployment } }) => `${deployment.name} ${did === "nothing" ? "is as it should be" : did}`).join(", ")}`);
@@ -124,8 +125,8 @@ export const appText = (brought: readonly AppBrought[]): string => tableText(bro
   { title: "WAVE", align: "right", cell: ({ wave }) => String(wave) },
   { title: "WORKLOAD", cell: ({ brought: { deployment } }) => deployment.name },
   { title: "DID", cell: ({ brought: { did } }) => did },
-  { title: "READY", cell: ({ brought: { deployment } }) => `${serving(deployment)}/${deployment.replicas}` },
-  { title: "URL", cell: ({ brought: { deployment } }) => deployment.url },
+  { title: "READY", cell: ({ brought: { deployment } }) => (deployment.task === null ? `${serving(deployment)}/${deployment.replicas}` : endText(deployment.task)) },
+  { title: "URL", cell: ({ brought: { deployment } }) => (deployment.task === null ? deployment.url : "") },
 ]);
 
 const runningOf = async ({ client, account }: Session): Promise<Map<string, Deployment>> =>

@@ -25,8 +25,8 @@ export type Wanted = Pick<
   Manifest, "name" | "kind" | "memoryMib" | "cpuMillis" | "concurrency" | "replicas" | "depositAmount" | "rateMax" | "isolation" | "environment" | "limits" | "outgoing" | "reuse" | "healthPath" | "rollout" | "placement" | "scale" | "task"
 > & Pick<Settings, "input">;
 export type Digests = { readonly component: Digest; readonly configuration: Digest | null };
-/** What was done: made, updated (a new version), changed (size, number, places), or nothing. */
-export type Brought = { readonly did: "made" | "updated" | "changed" | "nothing"; readonly deployment: Deployment; readonly done: Done | null; /** null: not waited for. */ readonly copies: number | null };
+/** What was done: made, updated (a new version), changed (size, number, places), ran (a task, to its end), or nothing. */
+export type Brought = { readonly did: "made" | "updated" | "changed" | "ran" | "nothing"; readonly deployment: Deployment; readonly done: Done | null; /** null: not waited for. */ readonly copies: number | null };
 /** What is told on the way. */
 export type Told = { readonly onFinal?: (done: Done) => void; readonly onward?: Onward };
 /** One transaction of an account after the other: nonces come in order. */
@@ -40,8 +40,6 @@ export function newGate(): Gate {
     return mine;
   };
 }
-
-export const taskRefusal = (name: string): CliError => new CliError("not_a_service", `Cannot deploy ${name}: it is a task, which runs to an end (godwit run --remote); an app has services`);
 
 export async function upload({ client }: Session, shell: Shell, component: Uint8Array, wanted: Wanted): Promise<Digests> {
   const { name } = wanted;

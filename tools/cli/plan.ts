@@ -15,6 +15,7 @@ import { durationText, rateText, tokensText } from "./money.ts";
 import type { Session } from "./session.ts";
 import { scalingText } from "./scaling.ts";
 import { paint, pairsText, tableText } from "./table.ts";
+import { endedWell } from "./task.ts";
 
 const SECONDS_PER_MONTH = 30n * 86_400n;
 /** The chain opens nothing that its escrow cannot pay for a minute. */
@@ -41,12 +42,14 @@ export type Plan = {
 export async function makePlan({ client, account }: Pick<Session, "client" | "account">, wanted: PlanWanted, digest: string): Promise<Plan> {
   const [status, { balance }, machines, deployments] = await Promise.all([client.status(), client.account(account.addressText), client.allMachines(), client.allDeployments(account.addressText)]);
   const running = deployments.find(({ name, state }) => name === wanted.name && state !== "closing" && state !== "ended");
-  const seen = forecast(running === undefined ? wanted : { ...wanted, replicas: Math.max(0, wanted.replicas - running.replicas) }, machines, status.head.moneySecond);
+  const configuration = encodeConfiguration(account.address, wanted);
+  const hasRun = running === undefined && wanted.kind === "task" && endedWell(deployments, wanted.name, `sha256:${digest}`, configuration === null ? null : `sha256:${hex(sha256(configuration))}`) !== undefined;
+  const seen = forecast(hasRun ? { ...wanted, replicas: 0 } : running === undefined ? wanted : { ...wanted, replicas: Math.max(0, wanted.replicas - running.replicas) }, machines, status.head.moneySecond);
   const held = running === undefined ? 0n : running.leases.reduce((sum, { rate }) => sum + rate, 0n);
   const ratePerSecond = held + seen.placed.reduce((sum, { rate }) => sum + rate, 0n);
-  const deposit = running === undefined ? wanted.depositAmount : 0n;
+  const deposit = running === undefined && !hasRun ? wanted.depositAmount : 0n;
   return {
-    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: changesOf(wanted, digest, running, account.address), forecast: seen, ratePerSecond, deposit, scale: wanted.scale,
+    name: wanted.name, url: running?.url ?? null, exists: running !== undefined, changes: hasRun ? [] : changesOf(wanted, digest, running, account.address), forecast: seen, ratePerSecond, deposit, scale: wanted.scale,
     runwaySeconds: deposit === 0n || ratePerSecond === 0n ? null : deposit / ratePerSecond, problems: problemsOf(seen, deposit, ratePerSecond, balance),
   };
 }
@@ -54,7 +57,7 @@ export async function makePlan({ client, account }: Pick<Session, "client" | "ac
 function changesOf(wanted: PlanWanted, digest: string, running: Deployment | undefined, owner: Address): Change[] {
   const { memoryMib, cpuMillis, replicas } = wanted;
   const settings = encodeConfiguration(owner, wanted);
-  if (running === undefined) return [{ what: "deployment", now: "none", wanted: wanted.name, by: "godwit deploy" }];
+  if (running === undefined) return [{ what: wanted.kind === "task" ? "task" : "deployment", now: "none", wanted: wanted.name, by: "godwit deploy" }];
   const rows: readonly (readonly [what: string, now: string, wanted: string, by: string | null])[] = [
     ["component", running.component, `sha256:${digest}`, "godwit deploy"],
     ["settings", running.configuration ?? "none", settings === null ? "none" : `sha256:${hex(sha256(settings))}`, "godwit deploy"],

@@ -1,5 +1,5 @@
 /**
- * A task on the grid, for `godwit run --remote` and `godwit deploy`: its transaction, and the wait for its end while its lines are printed.
+ * A task on the grid, for `godwit run --remote` and `godwit deploy`, alone or in an app: its transaction, and the wait for its end while its lines are printed.
  *
  * The lines are those of the machines that run it and ran it, by way of the one that is asked; the end is the ledger's. What is interrupted here
  * goes on there.
@@ -10,10 +10,11 @@ import { hex } from "#chain/types.ts";
 import { LIMITS_TASK_DEFAULT } from "#sandbox/limits.ts";
 import type { Manifest } from "#workloads/manifest.ts";
 import type { Deployment, LogLine, TaskAnswer } from "./answers.ts";
-import { type Digests, type Wanted, placementOf } from "./bring.ts";
+import { type Brought, type Digests, type Gate, type Wanted, placementOf } from "./bring.ts";
 import { ApiError } from "./client.ts";
 import { CliError, type Shell } from "./command.ts";
 import { pause } from "./pause.ts";
+import { waitForCopies } from "./ready.ts";
 import { type Done, type Session, send } from "./session.ts";
 
 const POLL_INTERVAL_MS = 150;
@@ -88,6 +89,30 @@ export async function followTask({ client }: Session, shell: Shell, id: string, 
     told = waits;
     await pause(POLL_INTERVAL_MS, shell.signal).catch(() => {});
   }
+}
+
+/** The newest run of it that ended well, with the same component and settings; the ledger knows of it for a day. */
+export const endedWell = (deployments: readonly Deployment[], name: string, component: string, configuration: string | null): Deployment | undefined =>
+  deployments.filter((one) => one.name === name && one.component === component && one.configuration === configuration && one.task?.phase === "ended" && one.task.exitCode === 0 && one.task.reason === "exit").toSorted((a, b) => b.createdHeight - a.createdHeight)[0];
+
+/** A task of an app: to its end, which has to be a good one; not again while the ledger knows that it had one; one that is under way already is waited for. */
+export async function bringTask(session: Session, shell: Shell, wanted: Wanted, digests: Digests, timeoutMs: number, gate: Gate): Promise<Brought> {
+  const component = `sha256:${hex(digests.component)}`;
+  const configuration = digests.configuration === null ? null : `sha256:${hex(digests.configuration)}`;
+  const own = await session.client.allDeployments(session.account.addressText);
+  const done = endedWell(own, wanted.name, component, configuration);
+  if (done !== undefined) return { did: "nothing", deployment: done, done: null, copies: null };
+  const running = own.find(({ name, state }) => name === wanted.name && state !== "closing" && state !== "ended");
+  if (running !== undefined && (running.task === null || running.component !== component || running.configuration !== configuration)) {
+    throw new CliError("name_taken", `Cannot run ${wanted.name} while another of that name has not ended: godwit rm ${wanted.name}`, { id: running.id });
+  }
+  const started = running === undefined ? await gate(() => startTask(session, shell, wanted, digests)) : null;
+  const id = started?.id ?? running!.id;
+  const copies = await waitForCopies(session.client, await session.client.deployment(id), shell, timeoutMs);
+  if (timeoutMs === 0) return { did: "ran", deployment: await session.client.deployment(id), done: started?.done ?? null, copies };
+  const { deployment, task } = await followTask(session, shell, id, () => {}, () => {});
+  if (task.reason !== "exit" || task.exitCode !== 0) throw new CliError("task_failed", `Task ${wanted.name} ended by ${endText(task)} after ${task.runs} ${task.runs === 1 ? "run" : "runs"}, and what needs it does not begin: godwit logs ${id}`, { id, exitCode: task.exitCode, reason: task.reason });
+  return { did: "ran", deployment, done: started?.done ?? null, copies };
 }
 
 export const endText = ({ exitCode, reason }: Pick<TaskAnswer, "exitCode" | "reason">): string => (reason === null ? "it has not ended" : reason === "exit" ? `exit code ${exitCode}` : reason);
