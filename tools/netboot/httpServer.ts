@@ -5,6 +5,7 @@
  * is closed; heads and bodies have their limits.
  */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import { pipeline } from "node:stream";
 import type { Ipv4 } from "#os/boot/addresses.ts";
 import { tcpOnInterface } from "#os/linux/sockets.ts";
 import { type Catalogue, type CatalogueFile, openUnchanged } from "./catalogue.ts";
@@ -86,14 +87,12 @@ async function sendFile(options: HttpOptions, request: IncomingMessage, response
     return await handle.close();
   }
   options.onFile(client, file.name, false);
-  const content = handle.createReadStream({ start: first, end: last });
-  content.once("error", (error) => {
-    options.onFault(error);
-    response.destroy();
+  // Whatever ends it, a client that had gone before it began, too: the file is closed.
+  pipeline(handle.createReadStream({ start: first, end: last }), response, (error) => {
+    if (error === null || error === undefined) {
+      if (last === file.bytes - 1) options.onFile(client, file.name, true);
+    } else if (error.code !== "ERR_STREAM_PREMATURE_CLOSE" && error.code !== "ECONNRESET") options.onFault(error);
   });
-  response.once("close", () => content.destroy());
-  response.once("finish", () => { if (last === file.bytes - 1) options.onFile(client, file.name, true); });
-  content.pipe(response);
 }
 
 /** One range of bytes; null: the whole. A list of ranges is answered with the whole, as a server may. */

@@ -39,6 +39,8 @@ export const JOINS_MAX = 256;
 /** Machines that one boot server registers, unless it is told another number. */
 export const MACHINES_ENROLLED_DEFAULT = 16;
 export const MACHINES_ENROLLED_MAX = 1_024;
+/** Lines of one server to its operator: a rack that boots says less. */
+export const LINES_PER_SECOND_MAX = 50;
 /** What one machine leaves in the vault: sixteen of the largest components. */
 export const VAULT_MACHINE_BYTES_MAX: number = 1024 * 1024 * 1024;
 /** Each holds a file open; a rack that is switched off waits its turn. */

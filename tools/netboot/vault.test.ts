@@ -114,6 +114,26 @@ test("only a machine that was registered leaves anything, under its own key, wit
   assert.deepEqual(one.kept(), []);
 });
 
+test("what a server that was ended left half received costs no quota for ever", async (t) => {
+  const one = await place(t);
+  const machine = one.machine("one");
+  const folder = join(one.folder, "vault", hex(MACHINE.publicKey));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `${"a".repeat(64)}.12.5.part`), "half of it");
+  write(machine, `components/${NAMES[0]}`, "x");
+  await new VaultKeeper(machine).stop();
+  assert.equal(one.kept().length, 2, one.kept().join(" "));
+});
+
+test("of indices that come at once the one that counts highest stays, whichever is slower", async (t) => {
+  const one = await place(t);
+  const put = async (count: number): Promise<number> => (await fetch(`${one.url}/v1/vault/${hex(MACHINE.publicKey)}/index`, { method: "PUT", body: new Uint8Array(encodeIndex(MACHINE.seed, { count, files: [] })) })).status;
+  for (let round = 0; round < 10; round += 1) {
+    await Promise.all([put(round * 10 + 9), ...Array.from({ length: 7 }, (_, n) => put(round * 10 + n + 1))]);
+    assert.equal(readIndex(new Uint8Array(readFileSync(join(one.folder, "vault", hex(MACHINE.publicKey), "index"))), MACHINE.publicKey)?.count, round * 10 + 9);
+  }
+});
+
 test("whatever an index is, it is read or it is none", () => {
   const good = encodeIndex(MACHINE.seed, { count: 1, files: [] });
   assert.equal(readIndex(good, MACHINE.publicKey)?.count, 1);

@@ -10,6 +10,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, readdir, rename, rm, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
+import { pipeline } from "node:stream";
 import { verify } from "#chain/crypto.ts";
 import { type Hex, fromHex, publicKey } from "#chain/types.ts";
 import { VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, objectMessage, readIndex } from "#os/boot/vaultFormat.ts";
@@ -25,6 +26,10 @@ export class Vault {
   readonly #options: VaultOptions;
   /** Bytes on their way, by machine: the quota counts them. */
   readonly #arriving = new Map<Hex, number>();
+  /** Files that are being received: what else has their form is the rest of a server that was ended. */
+  readonly #parts = new Set<string>();
+  /** Indices of one machine one after the other: the newest counts. */
+  readonly #turns = new Map<Hex, Promise<unknown>>();
   #puts = 0;
 
   constructor(options: VaultOptions) {
@@ -46,10 +51,8 @@ export class Vault {
       const found = await stat(file).catch(() => null);
       if (found === null) return end(404);
       response.writeHead(200, { "content-type": "application/octet-stream", "content-length": found.size });
-      const content = createReadStream(file);
-      content.once("error", () => response.destroy());
-      response.once("close", () => content.destroy());
-      content.pipe(response);
+      // Of a client that has gone meanwhile, too, the file is closed.
+      pipeline(createReadStream(file), response, () => {});
       return true;
     }
     if (request.method !== "PUT") return end(405);
@@ -78,6 +81,7 @@ export class Vault {
     if ((await bytesIn(folder)) + arriving + length > (this.#options.bytesMax ?? VAULT_MACHINE_BYTES_MAX)) return 507;
     this.#arriving.set(key, (this.#arriving.get(key) ?? 0) + length);
     const part = join(folder, `${object}.${performance.now()}${PART}`);
+    this.#parts.add(part);
     try {
       if (!(await received(request, part, length, object))) return 400;
       await rename(part, join(folder, object));
@@ -85,6 +89,7 @@ export class Vault {
     } finally {
       this.#arriving.set(key, (this.#arriving.get(key) ?? 0) - length);
       await rm(part, { force: true });
+      this.#parts.delete(part);
     }
   }
 
@@ -97,6 +102,16 @@ export class Vault {
       parts.push(part);
     }
     const bytes = new Uint8Array(Buffer.concat(parts));
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).catch(() => {}).then(() => this.#takeIndex(bytes, key, folder));
+    this.#turns.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    }
+  }
+
+  async #takeIndex(bytes: Uint8Array, key: Hex, folder: string): Promise<number> {
     const owner = publicKey(fromHex(key));
     const [next, before] = [readIndex(bytes, owner), await readFile(join(folder, INDEX)).then((content) => readIndex(new Uint8Array(content), owner), () => null)];
     if (next === null) return 403;
@@ -106,7 +121,7 @@ export class Vault {
     await writeWhole(join(folder, INDEX), bytes);
     const named: ReadonlySet<string> = new Set([INDEX, ...next.objects]);
     // One that is under way now belongs to the next index.
-    for (const name of here) if (!named.has(name) && !name.endsWith(PART)) await rm(join(folder, name), { force: true });
+    for (const name of here) if (!named.has(name) && !this.#parts.has(join(folder, name))) await rm(join(folder, name), { force: true });
     return 204;
   }
 }

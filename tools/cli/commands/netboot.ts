@@ -57,21 +57,24 @@ export const netboot: Command = {
     const dns = input.texts("dns").map((text) => addressOf("--dns", text));
     if (isProxy && (range !== null || router !== null || dns.length > 0)) throw new UsageError("with --proxy-dhcp the other DHCP server says range, router and dns");
     const folder = resolve(shell.currentDirectory, input.text("image") ?? ".");
-    const [{ openCatalogue }, { startNetboot }, { openParameters }, { BootTable }] = await Promise.all([
-      import("#tools/netboot/catalogue.ts"), import("#tools/netboot/server.ts"), import("#tools/netboot/parametersFile.ts"), import("#tools/netboot/booted.ts"),
+    const [{ openCatalogue }, { startNetboot }, { openParameters }, { BootTable }, { fewLines }] = await Promise.all([
+      import("#tools/netboot/catalogue.ts"), import("#tools/netboot/server.ts"), import("#tools/netboot/parametersFile.ts"), import("#tools/netboot/booted.ts"), import("#tools/netboot/fewLines.ts"),
     ]);
     const genesis = input.text("genesis");
     const catalogue = await openCatalogue(folder, genesis === undefined ? null : resolve(shell.currentDirectory, genesis));
     if (!input.flag("unsigned")) await verified(input, shell, catalogue);
     const file = input.text("machines");
-    const say = (line: string): void => void shell.stderr.write(`${plain(line)}\n`);
+    const say = fewLines((line) => void shell.stderr.write(`${plain(line)}\n`), shell.nowMs);
     const genesisBytes = genesis === undefined ? null : new Uint8Array(await readFile(resolve(shell.currentDirectory, genesis)));
     let isNamed = async (_mac: Mac): Promise<boolean> => false;
     await using joining = input.flag("enrol") ? await openEnrolment(input, shell, genesisBytes, (mac) => isNamed(mac), say) : null;
     const serverWords = [genesisBytes === null ? "" : `godwit.genesis=sha256:${sha256Hex(genesisBytes)}`, joining === null ? "" : `godwit.operator=${joining.operator}`].filter((word) => word !== "").join(" ");
     const parameters = await openParameters(file === undefined ? null : resolve(shell.currentDirectory, file), serverWords, say);
     isNamed = parameters.isNamed;
-    const table = new BootTable((row) => show(shell, input.json, row, () => table.rows()));
+    const write = (text: string): void => void shell.stdout.write(`${text}\n`);
+    // A program is told of every row.
+    const tell = input.json ? write : fewLines(write, shell.nowMs);
+    const table = new BootTable((row) => tell(shownAs(shell, input.json, row, () => table.rows())));
     const server = await startNetboot({
       interfaces, catalogue, parameters: parameters.current, isProxy, range, router, dns, httpPort, table, kernelArguments: await kernelArgumentsIn(folder),
       enrolment: joining?.enrolment ?? null, vault: joining?.vault ?? null, tokens: joining?.tokens ?? null, now: shell.nowMs, onLine: say,
@@ -147,14 +150,14 @@ function rangeOf(text: string): PoolRange {
 }
 
 /** A program reads one row as it changes, and so does a file; a person at a terminal sees the whole table. */
-function show(shell: Shell, json: boolean, row: BootRow, rows: () => readonly BootRow[]): void {
-  if (json) return void shell.stdout.write(`${jsonText(row)}\n`);
+function shownAs(shell: Shell, json: boolean, row: BootRow, rows: () => readonly BootRow[]): string {
+  if (json) return jsonText(row);
   const time = (ms: number): string => new Date(ms).toISOString().slice(11, 19);
   const seconds = (one: BootRow): string => `${((one.seenMs - one.beganMs) / 1000).toFixed(1)} s`;
-  if (shell.stdout.isTTY !== true) return void shell.stdout.write(`${time(row.seenMs)} ${row.mac} ${row.name ?? "-"} ${row.way} ${row.address ?? "-"} ${row.stage} ${seconds(row)} ${plain(row.note)}\n`);
-  shell.stdout.write(`\u001b[2J\u001b[H${tableText(rows(), [
+  if (shell.stdout.isTTY !== true) return `${time(row.seenMs)} ${row.mac} ${row.name ?? "-"} ${row.way} ${row.address ?? "-"} ${row.stage} ${seconds(row)} ${plain(row.note)}`;
+  return `\u001b[2J\u001b[H${tableText(rows(), [
     { title: "machine", cell: (one) => one.mac }, { title: "name", cell: (one) => one.name ?? "" }, { title: "way", cell: ({ way }) => way }, { title: "address", cell: (one) => one.address ?? "" },
     { title: "stage", cell: ({ stage }) => stage }, { title: "after", align: "right", cell: seconds }, { title: "boots", align: "right", cell: ({ boots }) => String(boots) },
     { title: "seen", cell: ({ seenMs }) => time(seenMs) }, { title: "", cell: ({ note }) => note },
-  ])}\n`);
+  ])}`;
 }
