@@ -14,6 +14,7 @@ import { createInterface } from "node:readline";
 
 const MAIN = join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts");
 export const SERVER_ADDRESS = "10.78.0.1";
+const OTHER_DHCP_ADDRESS = "10.78.0.2";
 const OVMF = { code: "/usr/share/OVMF/OVMF_CODE_4M.fd", variables: "/usr/share/OVMF/OVMF_VARS_4M.fd" } as const;
 const SERVER_READY_MS = 120_000;
 const MEMORY_MIB = 1024;
@@ -45,7 +46,7 @@ export const macOf = (index: number): string => `52:54:00:78:00:${index.toString
 export const addressOfGuest = (index: number): string => `10.78.0.${20 + index}`;
 
 /** Machines 1 to `count`, each named, with its own address; `kernelWords` for all. */
-export async function openNetbootLab(imageFolder: string, count: number, kernelWords: string, serverWords: readonly string[] = [], environment: Readonly<Record<string, string>> = {}): Promise<Lab> {
+export async function openNetbootLab(imageFolder: string, count: number, kernelWords: string, serverWords: readonly string[] = [], environment: Readonly<Record<string, string>> = {}, { hasOtherDhcp = false }: { readonly hasOtherDhcp?: boolean } = {}): Promise<Lab> {
   await using made = new AsyncDisposableStack();
   const name = `godwit-boot-${process.pid}`;
   const folder = await mkdtemp(join(tmpdir(), "godwit-boot-"));
@@ -63,9 +64,10 @@ export async function openNetbootLab(imageFolder: string, count: number, kernelW
   }
   const machines = Array.from({ length: count }, (_, at) => `[machine."${macOf(at + 1)}"]\nname = "guest${at + 1}"\naddress = "${addressOfGuest(at + 1)}"\n`);
   await writeFile(join(folder, "machines.toml"), `arguments = ${JSON.stringify(kernelWords)}\nunknown = "ignore"\n${machines.join("")}`);
+  if (hasOtherDhcp) await otherDhcp(made, name, count);
   const prefix = ["ip", "netns", "exec", name];
   const lab = { rows: [] as Record<string, unknown>[], errors: [] as string[] };
-  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...(existsSync(join(imageFolder, "manifest")) ? [] : ["--unsigned"]), ...serverWords], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
+  const server = spawn("ip", [...prefix.slice(1), process.execPath, "--disable-warning=ExperimentalWarning", MAIN, "netboot", "--interface", "bridge", "--image", imageFolder, "--machines", join(folder, "machines.toml"), "--json", ...(existsSync(join(imageFolder, "manifest")) ? [] : ["--unsigned"]), ...(hasOtherDhcp ? ["--proxy-dhcp"] : []), ...serverWords], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
   made.defer(() => ended(server));
   createInterface({ input: server.stdout }).on("line", (line) => lab.rows.push(JSON.parse(line) as Record<string, unknown>));
   const ready = Promise.withResolvers<void>();
@@ -87,6 +89,29 @@ export async function openNetbootLab(imageFolder: string, count: number, kernelW
     },
     [Symbol.asyncDispose]: () => life.disposeAsync(),
   };
+}
+
+/** The network's own DHCP server, on a computer of its own: dnsmasq, which knows nothing of booting. */
+async function otherDhcp(made: AsyncDisposableStack, name: string, count: number): Promise<void> {
+  const own = `${name}-dhcp`;
+  run("ip", "netns", "add", own);
+  made.defer(() => void spawnSync("ip", ["netns", "delete", own]));
+  run("ip", "-n", name, "link", "add", "dhcp", "type", "veth", "peer", "name", "eth0", "netns", own);
+  run("ip", "-n", name, "link", "set", "dhcp", "master", "bridge", "up");
+  run("ip", "-n", own, "address", "add", `${OTHER_DHCP_ADDRESS}/24`, "dev", "eth0");
+  run("ip", "-n", own, "link", "set", "eth0", "up");
+  const hosts = Array.from({ length: count }, (_, at) => `--dhcp-host=${macOf(at + 1)},${addressOfGuest(at + 1)}`);
+  const server = spawn("ip", ["netns", "exec", own, "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--user=root", "--interface=eth0", "--leasefile-ro", "--no-resolv", "--no-hosts", `--dhcp-range=${OTHER_DHCP_ADDRESS},static,255.255.255.0,1h`, ...hosts], { stdio: ["ignore", "ignore", "pipe"] });
+  made.defer(() => ended(server));
+  const started = Promise.withResolvers<void>();
+  let said = "";
+  server.on("error", (error) => started.reject(new Error(`Cannot start dnsmasq (of Debian's dnsmasq-base): ${error.message}`)));
+  server.once("exit", () => started.reject(new Error(`dnsmasq ended: ${said}`)));
+  server.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said = (said + text).slice(-2_000);
+    if (said.includes("DHCP, static leases only")) started.resolve();
+  });
+  await started.promise;
 }
 
 async function uefiWords(folder: string, index: number): Promise<string[]> {

@@ -21,9 +21,9 @@ const CHAIN_PORT = 7482;
 const HELLO = join(import.meta.dirname, "..", "..", "workloads", "examples", "hello");
 
 /** Power-on to accepting work, with words that only the server has: the chain is one of them. */
-export async function netboots(way: NetbootWay, image: string): Promise<Readonly<Record<string, unknown>>> {
+export async function netboots(way: NetbootWay, image: string, more: { readonly hasOtherDhcp?: boolean } = {}): Promise<Readonly<Record<string, unknown>>> {
   const owner = addressText(keyPair(new Uint8Array(32).fill(5)).address);
-  await using lab = await openNetbootLab(image, 1, `no_timer_check panic=-1 godwit.alone=${owner}`);
+  await using lab = await openNetbootLab(image, 1, `no_timer_check panic=-1 godwit.alone=${owner}`, [], {}, more);
   const begun = performance.now();
   const guest = await lab.boot(1, way);
   await guest.seen(/ door +\d+ ms /, JOINED_MS_MAX);
@@ -31,6 +31,7 @@ export async function netboots(way: NetbootWay, image: string): Promise<Readonly
   await guest.seen(/ agent +\d+ ms accepts work/, JOINED_MS_MAX);
   const row = lab.rows.findLast(({ mac }) => mac === macOf(1));
   assert.deepEqual([row?.["way"], row?.["stage"], row?.["name"]], [way.way, "running", "guest1"]);
+  assert.match(guest.lines.find((line) => / address +\d+ ms /.test(line)) ?? "", new RegExp(` eth0 ${addressOfGuest(1)}/24`));
   if (way.loads !== undefined) assert.ok(lab.rows.some(({ mac, note }) => mac === macOf(1) && note === way.loads), `nobody asked for ${way.loads}`);
   return { healthzMs, joinedMs: Math.round(performance.now() - begun) };
 }

@@ -1,6 +1,6 @@
 /**
  * The ways of `npm run test:boot` that end in another image: an upgrade of a machine that holds a lease, from a server and then from a machine; one that is refused; and
- * one that does not come up, after which the image of before is back by itself.
+ * two that do not come up (a kernel that panics, a machine that finds no network), after which the image of before is back by itself.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -19,6 +19,7 @@ import { publicKey, signature } from "#chain/types.ts";
 import { parseJoinRequest, joinKeyBytes, JOIN_PATH } from "#os/boot/joinRequest.ts";
 import { type Manifest, partOf, signManifest } from "#os/boot/manifest.ts";
 import { DEVELOPMENT_OFFER } from "#os/development.ts";
+import { TRIAL_MS_MAX } from "#os/limits.ts";
 import { type KeyPair, keyPair, openKey } from "#os/keys.ts";
 import { cli, cliJson, eventually, http, root } from "#tests/e2e/stage.ts";
 import { makeSite, startSiteMachine } from "#tools/chain/machines.ts";
@@ -54,10 +55,10 @@ async function serveImages(folders: Readonly<Record<string, string>>, more?: (re
   };
 }
 
-async function build({ work, words }: UpgradeStage, name: string, release: number, signingSeed: Uint8Array): Promise<string> {
+async function build({ work, words }: UpgradeStage, name: string, release: number, signingSeed: Uint8Array, program?: string): Promise<string> {
   const out = join(work, name);
   await mkdir(out, { recursive: true });
-  await buildImage({ target: "uki", effort: "quick", out, words, release, signingSeed });
+  await buildImage({ target: "uki", effort: "quick", out, words, release, signingSeed, ...(program === undefined ? {} : { program }) });
   return out;
 }
 
@@ -245,4 +246,22 @@ export async function upgradeFails(stage: UpgradeStage): Promise<Facts> {
   assert.match(machine.serial(), /Kernel panic/);
   await machine.monitor("system_powerdown");
   return { backMs: Math.round(performance.now() - begun) };
+}
+
+/** One that comes up and finds no network: nothing of it breaks, and no work is accepted. After the three minutes of its trial the image of before is back. */
+export async function upgradeOnTrial(stage: UpgradeStage): Promise<Facts> {
+  const [first, mute] = [await build(stage, "trial-first", 1, SIGNER), await build(stage, "mute", 2, SIGNER, "tests/boot/mute.ts")];
+  await using server = await serveImages({ mute });
+  const { address, seed } = stage.owner;
+  await using machine = await startQemu({ boot: directBoot(first, [...stage.words, `godwit.operator=${addressText(address)}`]), reboots: true });
+  await startsAgain(machine, 1);
+  await command(machine, keyPair(seed), server.url("/mute"));
+  await machine.printed(/starting the next kernel[\s\S]*network +eth0: the link is up/, HERE_MS_MAX);
+  const begun = performance.now();
+  await machine.printed(/stopping +this image is on trial and does not accept work: back to the one before/, TRIAL_MS_MAX + HERE_MS_MAX);
+  const triedMs = Math.round(performance.now() - begun);
+  assert.equal(started(machine), 1);
+  await startsAgain(machine, 2);
+  await machine.monitor("system_powerdown");
+  return { triedMs, backMs: Math.round(performance.now() - begun) };
 }

@@ -15,10 +15,10 @@ import { predictPcr11 } from "#tools/image/uki.ts";
 import { type Facts, JOIN_MS_MAX, OWNER, type Stage, WORDS, accepts, boots, secure, stick, switchedOff, uefi } from "./boots.ts";
 import { debianKernel } from "./debianKernel.ts";
 import { hangs, onVlan, outOfMemory, sameByStick, sameByTpm, showsItself, startTpm } from "./machineWays.ts";
-import { NETBOOT_WAYS } from "./netbootLab.ts";
+import { NETBOOT_WAYS, type NetbootWay, SERVER_ADDRESS } from "./netbootLab.ts";
 import { sameBytes, sameBytesElsewhere } from "./sameBytes.ts";
 import { joinsThroughServer, joinsWithWrongClocks, netboots } from "./netbootWays.ts";
-import { upgrade, upgradeAlone, upgradeFails } from "./upgradeWays.ts";
+import { upgrade, upgradeAlone, upgradeFails, upgradeOnTrial } from "./upgradeWays.ts";
 import { type Qemu, directBoot, startQemu } from "./qemu.ts";
 
 const SNAKEOIL = "/usr/share/ovmf/PkKek-1-snakeoil";
@@ -57,8 +57,10 @@ const WAYS: readonly Way[] = [
   { name: "upgrade-alone", run: ({ work }) => upgradeAlone({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade", run: ({ work }) => upgrade({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade-fails", run: ({ work }) => upgradeFails({ work, words: WORDS, owner: OWNER }) },
+  { name: "upgrade-on-trial", run: ({ work }) => upgradeOnTrial({ work, words: WORDS, owner: OWNER }) },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
   ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: async ({ bare }) => netboots(way, await bare()) })),
+  ...NETBOOT_WAYS.filter(({ name }) => ["iPXE", "UEFI PXE"].includes(name)).map((way): Way => ({ name: `netboot, ${way.name}, beside another DHCP server`, run: ({ work }) => besideAnother(work, way) })),
   { name: "netboot, joins a chain through the boot server", run: async ({ bare }) => joinsThroughServer(await bare(), 1) },
   { name: "netboot, joins with a clock that is years ahead or behind", run: async ({ bare }) => joinsWithWrongClocks(await bare()) },
   { name: "netboot, three at once form a chain, and take over a lease when one is switched off", run: async ({ bare }) => joinsThroughServer(await bare(), 3) },
@@ -69,6 +71,14 @@ async function fromCd({ work }: Stage): Promise<Facts> {
   mkdirSync(out);
   await buildImage({ target: "iso", effort: "quick", out, words: WORDS });
   return await boots({ boot: [...uefi(work), "-cdrom", join(out, "godwit.iso")] });
+}
+
+/** An image that is loaded as one file is told by nobody where its boot server is: it has the word inside. */
+async function besideAnother(work: string, way: NetbootWay): Promise<Facts> {
+  const out = join(work, "beside");
+  mkdirSync(out, { recursive: true });
+  await buildImage({ target: "netboot", effort: "quick", out, words: [...WORDS.filter((word) => !word.startsWith("godwit.")), `godwit.boot=http://${SERVER_ADDRESS}`] });
+  return await netboots(way, out, { hasOtherDhcp: true });
 }
 
 async function onDebiansKernel(work: string): Promise<Facts> {
