@@ -29,7 +29,7 @@ function rig(options: MempoolOptions = {}): Rig {
     refusalOf: ({ body, signatures }, noncesAhead) => {
       const nonce = nonces.get(hex(body.sender)) ?? 0n;
       const facts: [boolean, string][] = [
-        [hex(body.chainId) === hex(CHAIN), "wrong_chain"], [body.nonce >= nonce && body.nonce <= nonce + noncesAhead, "wrong_nonce"], [body.validUntilMs >= now, "expired"],
+        [hex(body.chainId) === hex(CHAIN), "wrong_chain"], [body.nonce >= nonce && body.nonce <= nonce + noncesAhead, "wrong_nonce"], [body.validUntilMs >= now, "expired"], [body.validUntilMs <= now + HOUR_MS, "expiry_too_far"],
         [signatures.every((by) => hex(by.key).startsWith(hex(body.sender))), "bad_signature"], [body.fee >= (body.ops.every((op) => op.kind === "up") ? 0n : 100n), "fee_too_low"],
       ];
       const wrong = facts.find(([holds]) => !holds);
@@ -38,6 +38,7 @@ function rig(options: MempoolOptions = {}): Rig {
   }, { onDrop: ({ body }, code) => dropped.push([body.nonce, code]), ...options });
   return { pool, nonces, dropped, setNow: (ms) => { now = ms; } };
 }
+const HOUR_MS = 3_600_000n;
 const codeOf = async (pool: Mempool, bytes: Uint8Array): Promise<string> => {
   const answer = await pool.submit(bytes);
   return answer.ok ? "ok" : answer.code;
@@ -200,6 +201,24 @@ test("the tip moves forward and back, and what became final leaves with whatever
   pool.final([], NOW + 10_000n);
   assert.deepEqual(dropped.at(-1), [2n, "expired"]);
   assert.deepEqual([pool.count, pool.bytesTotal, pool.readyCount], [0, 0, 0]);
+});
+
+test("what was taken while the clock was years ahead leaves when it is right, and its nonce is free", async () => {
+  const { pool, dropped, setNow } = rig();
+  const years = 100_000n * HOUR_MS;
+  setNow(NOW + years);
+  assert.equal(await codeOf(pool, sent({ validUntilMs: NOW + years + 1000n })), "ok");
+  assert.equal(await codeOf(pool, sent({ who: 2, validUntilMs: NOW + years + 1000n })), "ok");
+  setNow(NOW);
+  assert.equal(await codeOf(pool, sent()), "replacement_underpriced");
+  pool.final([], NOW);
+  assert.deepEqual(dropped, [[0n, "expiry_too_far"], [0n, "expiry_too_far"]]);
+  assert.equal(await codeOf(pool, sent()), "ok");
+  // A chain that is being caught up with is behind the clock, and what is valid now waits.
+  const behind = rig();
+  assert.equal(await codeOf(behind.pool, sent()), "ok");
+  behind.pool.final([], NOW - years);
+  assert.equal(behind.pool.count, 1);
 });
 
 test("what has become final is let go of, however many there were", async () => {

@@ -214,7 +214,12 @@ export class Mempool {
     // A walk over all of them, so not at every block.
     if (timeMs < this.#sweptMs + SWEEP_INTERVAL_MS) return;
     this.#sweptMs = timeMs;
-    for (const entry of this.#entries.values()) if (entry.transaction.body.validUntilMs < timeMs) this.#remove(entry, "expired");
+    for (const entry of this.#entries.values()) {
+      const { validUntilMs } = entry.transaction.body;
+      if (validUntilMs < timeMs) this.#remove(entry, "expired");
+      // Taken while this machine's clock was far ahead: no block takes it, and it would hold its nonce until then.
+      else if (validUntilMs > timeMs + FAR_MS && this.#state.refusalOf(entry.transaction, NONCES_AHEAD_MAX)?.code === "expiry_too_far") this.#remove(entry, "expiry_too_far");
+    }
   }
 
   /** It cannot be in any block on this tip. */
@@ -351,6 +356,8 @@ export class Mempool {
 /** What pays nothing and was let in is a registered machine's: the ledger says so. */
 const isFree = (body: DecodedTransaction["body"]): boolean => body.fee === 0n;
 const SWEEP_INTERVAL_MS = 5_000n;
+/** Beyond every genesis' window of validity: one that is valid for longer is looked at again. */
+const FAR_MS: bigint = 2n * 3_600_000n;
 /** Entries that have left and are still remembered where the next to be pushed out is looked up, besides as many as are there. */
 const EVICTABLE_GONE_MAX = 256;
 const NONCES_AHEAD_MAX = BigInt(PENDING_PER_ACCOUNT_MAX - 1);
