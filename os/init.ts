@@ -20,6 +20,7 @@ import { IDENTITY_FILE, releasedMsIn } from "./boot/identity.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
+import { KeyChange } from "./boot/rekey.ts";
 import { remoteControl } from "./boot/remote.ts";
 import type { VaultKeeper } from "./boot/vault.ts";
 import { completedLine, fetchWords, wordsFrom } from "./boot/words.ts";
@@ -194,10 +195,15 @@ async function takeFromVault(machine: Machine): Promise<string> {
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
   const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
+  const keys = new KeyChange({ keysFolder: join(DIRECTORY, "keys"), onLine: (line) => say(`key       ${line}`), onTaken: () => void way.leave("again", "the agent begins anew with the next key") });
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
     offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
-    machineLog: log, image: await heldImage(), control: remoteControl(way, DIRECTORY, say), onNode: (node, key) => begunWith(machine, node, key),
+    machineLog: log, image: await heldImage(), control: remoteControl(way, DIRECTORY, say, keys),
+    onNode: (node, key) => {
+      begunWith(machine, node, key);
+      keys.follow({ node, machine: key }).catch((error: unknown) => say(`key       ${messageOf(error)}`));
+    },
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
   restartWhenEnded(machine.agent, way);

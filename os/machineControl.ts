@@ -7,7 +7,7 @@
 import type { Hex } from "#chain/types.ts";
 import { MACHINE_LINES_MAX, MACHINE_LINE_LENGTH_MAX } from "./limits.ts";
 
-export const COMMANDS = ["reboot", "powerOff", "wipe", "upgrade"] as const;
+export const COMMANDS = ["reboot", "powerOff", "wipe", "upgrade", "rekey"] as const;
 export type CommandName = (typeof COMMANDS)[number];
 export type MachineCommand = { readonly command: CommandName; readonly bootId: Hex; readonly counter: bigint; /** `upgrade`: the folder of the next image, as a URL. */ readonly image: string | null };
 /** What carries commands out: an image has it, an ordinary process has not. */
@@ -16,6 +16,8 @@ export type MachineControl = {
   readonly commands: readonly CommandName[];
   /** Takes what the command needs for itself, or says what is in its way. */
   reserve?(command: MachineCommand): "upgrade_under_way" | null;
+  /** What the operator needs to know before it is carried out; throws an error with a code. */
+  prepare?(command: MachineCommand): Promise<Readonly<Record<string, string>>>;
   carryOut(command: MachineCommand): void;
 };
 export type CommandRefusal = "wrong_boot" | "counter_used" | "upgrade_under_way";

@@ -44,17 +44,18 @@ export function machineRoutes(context: Self): Route[] {
     },
     imageRoute(context),
     {
-      ...shared, scope: "account", id: "postMachineCommand", method: "POST", path: "/v1/machine/commands", summary: "Have this machine reboot, power off, be wiped, or change to another image, as its operator",
+      ...shared, scope: "account", id: "postMachineCommand", method: "POST", path: "/v1/machine/commands", summary: "Have this machine reboot, power off, be wiped, or change to another image or key, as its operator",
       body: { type: "application/json", bytesMax: COMMAND_BODY_BYTES_MAX },
       answers: { 202: { description: "It begins now", types: ["application/json"], schema: { type: "object" } } },
-      run: ({ body }) => {
+      run: async ({ body }) => {
         const command = parseCommand(body) ?? refuseWith("body_invalid", "Cannot read the command: {command, bootId, counter} and for an upgrade {image}");
         const control = context.control ?? refuseWith("not_an_image", "Cannot carry the command out as this machine is an ordinary process of a computer that is not ours to end");
         if (!control.commands.includes(command.command)) refuseWith("command_missing", `Cannot ${command.command} as this machine's image does not know how`);
         const refusal = gate.admit(command) ?? control.reserve?.(command) ?? null;
         if (refusal !== null) return refuseWith(refusal, REFUSALS[refusal]);
+        const told = await control.prepare?.(command);
         setTimeout(() => control.carryOut(command), COMMAND_DELAY_MS);
-        return json({ accepted: command.command }, 202);
+        return json({ accepted: command.command, ...told }, 202);
       },
     },
   ];

@@ -4,8 +4,9 @@
  * It stops what runs, in order, and ends this process with the code that tells PID 1 what to do; PID 1 syncs and does it, also when
  * a step takes too long (sandbox/native/init has the same numbers).
  */
-export type Ending = "powerOff" | "restart" | "kexec";
-export const EXIT_CODES: Readonly<Record<Ending, number>> = { powerOff: 64, restart: 65, kexec: 66 };
+/** `again`: the agent alone, which PID 1 starts anew as after a crash, and counts as one. */
+export type Ending = "powerOff" | "restart" | "kexec" | "again";
+export const EXIT_CODES: Readonly<Record<Ending, number>> = { powerOff: 64, restart: 65, kexec: 66, again: 67 };
 /** Of PID 1's 30 s: what is left is for it. */
 const STOP_MS_MAX = 25_000;
 

@@ -2,7 +2,7 @@
  * The machine key on a partition that is marked for it (its name in the table is `godwit-key`, as on a stick that `godwit image build` makes): one record in its first
  * sector, and no file system.
  *
- * Rules: a partition that holds anything else is never written to; a sector is written as a whole or not at all; what was written is read back.
+ * Rules: a partition that holds anything else is never written to; a key is written over by the one that follows it (rekey.ts) only; a sector is written as a whole or not at all; what was written is read back.
  */
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
@@ -49,9 +49,11 @@ export async function readKey(device: string): Promise<Uint8Array | null> {
   return parseRecord(await firstSector(file));
 }
 
-export async function writeKey(device: string, seed: Uint8Array): Promise<void> {
+/** Where there is a key already it must be `before`. */
+export async function writeKey(device: string, seed: Uint8Array, before: Uint8Array | null = null): Promise<void> {
   await using file = await open(device, "r+");
-  if (parseRecord(await firstSector(file)) !== null) throw new AgentError("key_partition_used", `Cannot write the machine key to ${device}: there is one`);
+  const there = parseRecord(await firstSector(file));
+  if (there !== null && (before === null || Buffer.compare(there, before) !== 0)) throw new AgentError("key_partition_used", `Cannot write the machine key to ${device}: there is one`);
   await file.write(recordOf(seed), 0, SECTOR_BYTES, 0);
   await file.sync();
 }

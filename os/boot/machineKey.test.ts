@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { needs } from "#tests/require.ts";
 import { codeOf } from "../error.ts";
 import { findKeyPartition, parseRecord, readKey, recordOf, writeKey } from "./keyPartition.ts";
-import { type FindPlace, type KeyPlace, settleMachineKey } from "./machineKey.ts";
+import { type FindPlace, type KeyPlace, replaceMachineKey, settleMachineKey } from "./machineKey.ts";
 import { type TpmWire, readSecret, writeSecret } from "./tpm.ts";
 
 const WAIT_MS_MAX = 30_000;
@@ -54,7 +54,17 @@ test("a place that was named must be there and work; one that was not is told an
   await assert.rejects(keyIn(keys));
 });
 
-test("a partition is known by its name, holds one key, and is never written over", async (t) => {
+test("another key is put where the one before is kept, and nowhere else; a place that does not keep it is an error", async () => {
+  const next = new Uint8Array(32).fill(8);
+  const [tpm, partition] = [{ seed: null as Uint8Array | null }, { seed: SEED as Uint8Array | null }];
+  const places = { tpm: placeOf("tpm", tpm), partition: placeOf("partition", partition) };
+  assert.equal(await replaceMachineKey(SEED, next, places), "kept in the partition");
+  assert.deepEqual([tpm.seed, partition.seed], [null, next]);
+  assert.match(await replaceMachineKey(SEED, next, { tpm: placeOf("tpm", { seed: new Uint8Array(32) }), partition: nowhere }), /in memory/, "what another machine left is not ours");
+  await rejectsWith(replaceMachineKey(SEED, next, { tpm: placeOf("tpm", { seed: SEED }, { write: async () => {} }), partition: nowhere }), "key_place_broken");
+});
+
+test("a partition is known by its name, holds one key, and is written over by the next key of its machine alone", async (t) => {
   const [names, disk] = [await folder(t), join(await folder(t), "disk")];
   assert.equal(findKeyPartition(join(names, "none")), null);
   for (const [device, name] of [["sda1", "ESP"], ["sdb2", "godwit-key"]] as const) {
@@ -71,6 +81,10 @@ test("a partition is known by its name, holds one key, and is never written over
   await writeKey(disk, SEED);
   assert.deepEqual(await readKey(disk), SEED);
   await rejectsWith(writeKey(disk, SEED), "key_partition_used");
+  const next = new Uint8Array(32).fill(8);
+  await rejectsWith(writeKey(disk, next, next), "key_partition_used");
+  await writeKey(disk, next, SEED);
+  assert.deepEqual(await readKey(disk), next, "the one that follows it is written over it");
   for (const wrong of [recordOf(SEED).with(30, 1), recordOf(SEED).with(3, 1), recordOf(SEED).subarray(0, 100), new Uint8Array(512).fill(1)]) {
     assert.throws(() => parseRecord(wrong), (error) => codeOf(error) === "key_partition_foreign");
   }

@@ -17,7 +17,7 @@ import type { KeyPlaceName } from "./cmdline.ts";
 import { findKeyPartition, readKey, writeKey } from "./keyPartition.ts";
 import { type TpmWire, readSecret, writeSecret } from "./tpm.ts";
 
-export type KeyPlace = { readonly name: KeyPlaceName; /** Null: it holds none. */ read(): Promise<Uint8Array | null>; write(seed: Uint8Array): Promise<void> };
+export type KeyPlace = { readonly name: KeyPlaceName; /** Null: it holds none. */ read(): Promise<Uint8Array | null>; /** Over `before`, where that is there. */ write(seed: Uint8Array, before?: Uint8Array): Promise<void> };
 /** Null: this machine has no such place. */
 export type FindPlace = (waitMs: number) => Promise<KeyPlace | null>;
 
@@ -54,6 +54,20 @@ export async function settleMachineKey(keysFolder: string, wanted: KeyPlaceName 
   return [...told, "in memory: the next boot is another machine"].join("; ");
 }
 
+/** Puts `next` in the place that keeps `before`; where that was. */
+export async function replaceMachineKey(before: Uint8Array, next: Uint8Array, places: Readonly<Record<KeyPlaceName, FindPlace>> = PLACES): Promise<string> {
+  for (const name of ["tpm", "partition"] as const) {
+    const place = await places[name](0);
+    const kept = (await place?.read().catch(() => null)) ?? null;
+    if (place === null || kept === null || Buffer.compare(kept, before) !== 0) continue;
+    await place.write(next, before);
+    const again = await place.read();
+    if (again === null || Buffer.compare(again, next) !== 0) throw new AgentError("key_place_broken", `Cannot keep the machine key: what the ${place.name} gives back is not what was written`);
+    return `kept in the ${name === "tpm" ? "TPM" : "partition"}`;
+  }
+  return "in memory: the next boot is another machine";
+}
+
 async function seedOf(place: KeyPlace): Promise<{ readonly seed: Uint8Array; readonly isNew: boolean }> {
   const kept = await place.read();
   if (kept !== null) return { seed: kept, isNew: false };
@@ -77,7 +91,7 @@ const PLACES: Readonly<Record<KeyPlaceName, FindPlace>> = {
   partition: async (waitMs) => {
     for (const until = performance.now() + waitMs; ;) {
       const device = findKeyPartition();
-      if (device !== null) return { name: "partition", read: () => readKey(device), write: (seed) => writeKey(device, seed) };
+      if (device !== null) return { name: "partition", read: () => readKey(device), write: (seed, before) => writeKey(device, seed, before) };
       if (performance.now() >= until) return null;
       await sleep(LOOK_MS);
     }

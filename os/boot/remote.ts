@@ -6,10 +6,11 @@ import type { MachineControl } from "../machineControl.ts";
 import { carriedArchive } from "./carried.ts";
 import type { Way } from "./ending.ts";
 import { IDENTITY_FILE, readIdentity } from "./identity.ts";
+import type { KeyChange } from "./rekey.ts";
 
 const DOWNLOADS = "/tmp";
 
-export function remoteControl(way: Way, directory: string, say: (line: string) => void, begin: typeof upgrade = upgrade): MachineControl {
+export function remoteControl(way: Way, directory: string, say: (line: string) => void, keys: Pick<KeyChange, "prepare"> | null = null, begin: typeof upgrade = upgrade): MachineControl {
   /** Until it fails, or the machine ends by it. */
   let isUpgrading = false;
   return {
@@ -19,7 +20,8 @@ export function remoteControl(way: Way, directory: string, say: (line: string) =
       isUpgrading = true;
       return null;
     },
-    commands: ["reboot", "powerOff", "wipe", "upgrade"],
+    commands: ["reboot", "powerOff", "wipe", "upgrade", ...(keys === null ? [] : ["rekey" as const])],
+    prepare: async ({ command }) => (command === "rekey" && keys !== null ? await keys.prepare() : {}),
     carryOut: ({ command, image }) => {
       switch (command) {
         case "reboot": return void way.leave("restart", "the operator's reboot");
@@ -29,6 +31,8 @@ export function remoteControl(way: Way, directory: string, say: (line: string) =
           isUpgrading = false;
           say(`upgrade   FAILED ${messageOf(error)}`);
         });
+        // The ledger says when.
+        case "rekey": return;
         default: return command satisfies never;
       }
     },

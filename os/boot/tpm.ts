@@ -50,7 +50,7 @@ export async function readSecret(wire: TpmWire): Promise<Uint8Array | null> {
   return body.bytesAt(6, SECRET_BYTES);
 }
 
-/** In the place of ours that was there and never written, or in a new one. */
+/** In the place of ours that is there, or in a new one. */
 export async function writeSecret(wire: TpmWire, secret: Uint8Array): Promise<void> {
   const { code } = await ask(wire, "look for the machine key", TAG.plain, CODE.nvReadPublic, [u32(INDEX)], [NO_SUCH_HANDLE]);
   if (code !== 0) {

@@ -76,7 +76,7 @@ export async function joinsThroughServer(image: string, count: number, check: Ch
       const upMs = Math.round(performance.now() - begun);
       const inside = (...more: readonly string[]): Record<string, string> => godwitBy([program, ...before, process.execPath], ...more);
       await check.after?.(guests);
-      return { registeredMs, upMs, machines: count, ...(count < 3 ? {} : await takesOver(lab, guests, inside)) };
+      return { registeredMs, upMs, machines: count, ...(count === 1 ? await changesKey(lab, guests[0]!, inside) : count < 3 ? {} : await takesOver(lab, guests, inside)) };
     } catch (error) {
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${lab.errors.join("\n")}`, { cause: error });
     } finally {
@@ -102,6 +102,24 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<void> 
     }
   }
   throw new Error(`Not within ${UP_MS_MAX} ms: ${what}${last instanceof Error ? `: ${last.message}` : ""}`);
+}
+
+/** From afar: the machine is another one to the ledger, and comes up as that one without a start of the machine. */
+async function changesKey(lab: Lab, guest: Guest, godwit: (...words: readonly string[]) => Record<string, string>): Promise<Readonly<Record<string, unknown>>> {
+  const begun = performance.now();
+  const api = `http://${addressOfGuest(1)}:7480`;
+  let next = "";
+  await until("it has another key", async () => {
+    next = godwit("machine", "rekey", "--account", "operator", "--api", api)["next"] ?? "";
+    return next !== "";
+  });
+  await guest.seen(/ key +this machine has another key now, in memory/, UP_MS_MAX);
+  await until("it is up again", async () => {
+    const { machines = [] } = JSON.parse((await lab.get(`${api}/v1/machines`))?.body ?? "null") as { machines?: readonly { readonly id: string; readonly state: string }[] };
+    return machines.length === 1 && machines[0]?.id === next && machines[0].state === "up";
+  });
+  assert.equal(guest.lines.filter((line) => line.includes("the root is in place")).length, 1);
+  return { rekeyMs: Math.round(performance.now() - begun) };
 }
 
 type Lease = { readonly machine: string | null; readonly state: string };

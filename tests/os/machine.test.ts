@@ -126,7 +126,7 @@ test("while one upgrade is under way another is refused; after it has failed one
   const ends: ((error: Error) => void)[] = [];
   const begun: string[] = [];
   const way = new Way([], () => {}, () => {});
-  const control = remoteControl(way, "/nowhere", () => {}, (_way, _directory, url) => {
+  const control = remoteControl(way, "/nowhere", () => {}, null, (_way, _directory, url) => {
     begun.push(url);
     return new Promise((_resolve, reject) => void ends.push(reject));
   });
@@ -141,6 +141,16 @@ test("while one upgrade is under way another is refused; after it has failed one
   assert.equal((await upgrade(4)).status, 202);
   await settled();
   assert.deepEqual(begun, ["http://10.0.0.1/1", "http://10.0.0.1/4"]);
+});
+
+test("a rekey is answered with the machine's next key and its proof; an image that cannot refuses", async (t) => {
+  const way = new Way([], () => {}, () => {});
+  const next = { machineKey: "ab".repeat(32), proof: "cd".repeat(64) };
+  const { as, call } = await world(t, { control: remoteControl(way, "/nowhere", () => {}, { prepare: async () => next }) });
+  const answer = await call(as(OPERATOR), COMMANDS, command(1, { command: "rekey" }));
+  assert.deepEqual([answer.status, answer.json], [202, { accepted: "rekey", ...next }]);
+  const { call: callOther } = await world(t, { control: remoteControl(way, "/nowhere", () => {}) });
+  assert.deepEqual(outcome(await callOther(as(OPERATOR), COMMANDS, command(1, { command: "rekey" }))), [422, "command_missing"]);
 });
 
 test("a machine gives the image that it was upgraded to, unsigned, to two at once; one that has none says so", async (t) => {

@@ -234,6 +234,8 @@ export type Machine = {
   readonly draining: boolean;
   readonly labels: readonly string[];
 };
+/** What a machine says as it begins with a command; of `rekey` its next key, and the proof that it has it, as hex. */
+export type CommandTaken = { readonly accepted: string; readonly machineKey: string | null; readonly proof: string | null };
 export type Page<T> = { readonly items: readonly T[]; readonly next: string | null };
 
 const malformed = (path: string, expected: string, value: unknown): CliError =>
@@ -336,6 +338,7 @@ export const readMachineSelf: Reader<MachineSelf> = object<MachineSelf>({
   machine: text, operator: text, bootId: text, counter: u64, version: text, isImage: flag, node: text, kernel: text, uptimeSeconds: count,
   memory: object<MachineSelf["memory"]>({ totalBytes: count, availableBytes: count, agentBytes: count }), addresses: listOf(object<MachineSelf["addresses"][number]>({ name: text, address: text })),
 });
+export const readCommandTaken: Reader<CommandTaken> = object<CommandTaken>({ accepted: text, machineKey: orElse(orNull(text), null), proof: orElse(orNull(text), null) });
 export const readMachineLines: Reader<{ readonly lines: readonly MachineLine[] }> = object<{ readonly lines: readonly MachineLine[] }>({ lines: listOf(object<MachineLine>({ sequence: count, timeMs: count, line: text })) });
 
 /** A page is `{<name>: rows, next}`. */

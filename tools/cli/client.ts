@@ -13,8 +13,8 @@ import { type Address, type Digest, chainId, fromHex, hex } from "#chain/types.t
 import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { CommandName } from "#os/machineControl.ts";
 import {
-  type AccountAnswer, type Bill, type Block, type ConfigurationAnswer, type CopiesAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readLogMachines, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
+  type AccountAnswer, type Bill, type Block, type CommandTaken, type ConfigurationAnswer, type CopiesAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
+  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readCommandTaken, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readLogMachines, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -270,10 +270,11 @@ export class ApiClient {
     return readMachineLines(await this.#json({ method: "GET", path: `/v1/machine/log${query(which)}`, timeoutMs: this.#timeouts.readMs, signed: true, lifetimeMs: COMMAND_LIFETIME_MS }), "answer").lines;
   }
   /** Signed by the machine's operator, for this boot of it and once. */
-  async command(command: CommandName, image?: string): Promise<void> {
+  async command(command: CommandName, image?: string): Promise<CommandTaken> {
     const { bootId, counter } = await this.machineSelf();
     const body = { command, bootId, counter: String(counter + 1n), ...(image === undefined ? {} : { image }) };
-    await this.#json({ method: "POST", path: "/v1/machine/commands", timeoutMs: this.#timeouts.readMs, signed: true, lifetimeMs: COMMAND_LIFETIME_MS, contentType: "application/json", body: new TextEncoder().encode(JSON.stringify(body)) });
+    const answer = await this.#json({ method: "POST", path: "/v1/machine/commands", timeoutMs: this.#timeouts.readMs, signed: true, lifetimeMs: COMMAND_LIFETIME_MS, contentType: "application/json", body: new TextEncoder().encode(JSON.stringify(body)) });
+    return readCommandTaken(answer, "answer");
   }
 
   /** What time the machine says it is: its clock decides what has expired, not that of this computer. */

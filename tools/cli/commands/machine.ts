@@ -1,16 +1,20 @@
 /** `godwit machine`: one machine, for its operator: how it is, what it said, emptied, ended, changed. */
-import { parseAddress } from "#chain/codec/address.ts";
+import { addressOf as machineAddress, addressText, parseAddress } from "#chain/codec/address.ts";
+import { fromHex, publicKey, signature } from "#chain/types.ts";
 import type { CommandName } from "#os/machineControl.ts";
+import type { Machine } from "../answers.ts";
 import type { ApiClient } from "../client.ts";
 import { CliError, type Command, type Input, OPTIONS_API, OPTIONS_SIGN, type Shell, UsageError } from "../command.ts";
 import { pause } from "../pause.ts";
 import { type Session, openSession, send } from "../session.ts";
-import { pairsText, plain, print } from "../table.ts";
+import { pairsText, plain, print, withProgress } from "../table.ts";
 
 const MIB = 1024 * 1024;
 const TAIL_DEFAULT = 100;
 const FOLLOW_MS = 1_000;
 const LINES_MAX = 1_000;
+/** Others fetch and compile what it ran; segments are paid 30 s after. */
+const EMPTY_MS_MAX = 120_000;
 
 type Verb = { readonly argument?: string; readonly run: (session: Session, input: Input, shell: Shell, argument: string) => Promise<void> };
 const VERBS: Readonly<Record<string, Verb>> = {
@@ -19,13 +23,13 @@ const VERBS: Readonly<Record<string, Verb>> = {
   reboot: { run: (session, input, shell) => command(session, input, shell, "reboot", "it starts again") },
   poweroff: { run: (session, input, shell) => command(session, input, shell, "powerOff", "it goes off") },
   upgrade: { argument: "URL", run: (session, input, shell, url) => command(session, input, shell, "upgrade", "it takes the image, and starts it when its signature holds", url) },
-  wipe: { run: wipe },
+  wipe: { run: wipe }, rekey: { run: rekey },
 };
 
 export const machine: Command = {
   name: "machine",
   summary: "Look after one machine from afar, as its operator",
-  usage: ["status|logs [--follow] [--tail N]", "drain|undrain|retire", "reboot|poweroff", "upgrade URL", "wipe --yes"],
+  usage: ["status|logs [--follow] [--tail N]", "drain|undrain|retire", "reboot|poweroff", "upgrade URL", "rekey", "wipe --yes"],
   options: {
     ...OPTIONS_API, ...OPTIONS_SIGN,
     follow: { type: "boolean", short: "f", summary: "logs: go on with what comes" },
@@ -34,11 +38,13 @@ export const machine: Command = {
   },
   arguments: [1, 2],
   details: "The machine is the one behind --api. Only its operator's account is answered; a key of it\n" +
-    "for machines may read, and not reboot, power off, wipe or upgrade.\n" +
+    "for machines may read, and not reboot, power off, wipe, upgrade or rekey.\n" +
     "A command is signed for this machine and this boot of it, holds for less than a minute and is taken once.\n" +
     "drain: its leases move away and none come, by a transaction; undrain ends that.\n" +
     "retire: an empty machine leaves the grid, and its bond comes back.\n" +
-    "reboot, poweroff, upgrade, wipe: machines that run our image; drain first, and nobody notices.",
+    "reboot, poweroff, upgrade, wipe: machines that run our image; drain first, and nobody notices.\n" +
+    "rekey: it makes another key; its leases move away, and then it is registered under that one, on\n" +
+    "the same terms, and retired under the one before. It may be asked again where it stopped.",
   async run(input, shell) {
     const [word = "", argument] = input.positionals;
     const verb = Object.hasOwn(VERBS, word) ? VERBS[word] : undefined;
@@ -89,6 +95,33 @@ async function retire(session: Session, input: Input, shell: Shell): Promise<voi
   const { machine: text } = await session.client.status();
   const { txid, height } = await send(session, shell, [{ kind: "retire", machine: await machineOf(session) }], "retiring");
   print(shell, input.json, { machine: text, txid, height }, () => `${text} has left the grid; its bond is back`);
+}
+
+/** One transaction has both, so that the machine is registered under one key at any time; the machine sees it in the chain, and takes the key. */
+async function rekey(session: Session, input: Input, shell: Shell): Promise<void> {
+  const { client } = session;
+  const before = await machineOf(session);
+  const { machineKey, proof } = await client.command("rekey");
+  if (machineKey === null || proof === null || !/^[0-9a-f]{64}$/.test(machineKey) || !/^[0-9a-f]{128}$/.test(proof)) throw new CliError("answer_malformed", "The machine's answer has no next key");
+  const next = machineAddress(publicKey(fromHex(machineKey)));
+  const known = async (): Promise<Machine> => (await client.allMachines()).find(({ id }) => id === addressText(before)) ?? raise(new CliError("machine_unknown", `The chain knows no machine ${addressText(before)}`));
+  if (!(await known()).draining) await send(session, shell, [{ kind: "drain", machine: before, draining: 1 }], "draining");
+  await withProgress(shell, "waiting until it is empty", (async () => {
+    for (const deadline = performance.now() + EMPTY_MS_MAX; (await known()).leases > 0; await pause(FOLLOW_MS, shell.signal)) {
+      if (performance.now() > deadline || shell.signal.aborted) throw new CliError("machine_in_use", `${addressText(before)} holds leases still, which no other machine takes: ask again when it is empty`);
+    }
+  })());
+  const { memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond, labels } = await known();
+  const { txid, height } = await send(session, shell, [
+    { kind: "retire", machine: before },
+    { kind: "registerMachine", machineKey: publicKey(fromHex(machineKey)), proof: signature(fromHex(proof)), memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond },
+    ...(labels.length === 0 ? [] : [{ kind: "label", machine: next, labels } as const]),
+  ], "changing the key");
+  print(shell, input.json, { machine: addressText(before), next: addressText(next), txid, height }, () => `${addressText(before)} is ${addressText(next)} from now on; its agent begins anew`);
+}
+
+function raise(error: Error): never {
+  throw error;
 }
 
 async function command({ client }: Session, input: Input, shell: Shell, name: CommandName, what: string, image?: string): Promise<void> {
