@@ -99,6 +99,9 @@ test("a TPM gives the key out as long as PCR 7 is what it was when the key was s
   await writeSecret(wire, SEED);
   assert.deepEqual(await readSecret(wire), SEED);
   assert.deepEqual(await readSecret(wire), SEED, "and again: no session is left behind");
+  const next = new Uint8Array(32).fill(8);
+  await writeSecret(wire, next);
+  assert.deepEqual(await readSecret(wire), next, "another key is written over it");
   // TPM2_PCR_Extend of PCR 7 with a SHA-256 of ones, under an empty password.
   const extend = Uint8Array.fromHex(`80020000004100000182${"00000007"}00000009400000090000000000${"00000001000b"}${"11".repeat(32)}`);
   assert.equal(new DataView((await wire(extend)).slice().buffer).getUint32(6), 0);
