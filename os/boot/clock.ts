@@ -3,6 +3,9 @@
  *
  * A chain is live when, over ten seconds of this machine's monotonic time, its headers went on by as much: old blocks that are caught up with come faster, and those
  * of a chain that stands still do not come.
+ *
+ * A slow machine has blocks late, by more and by less, and none early: so what time it is at least is told by the block that came with the least delay, not by the
+ * newest. That bound only grows, so that a clock is put back once at most, and never to and fro with the load.
  */
 import { setClock } from "../linux/power.ts";
 import type { NtpSample } from "./ntp.ts";
@@ -14,7 +17,11 @@ const LIVE_DIFFERENCE_MS = 5_000;
 const LOOK_MS = 2_000;
 /** Two minutes of looks, however fast blocks come. */
 const SEEN_MAX = 64;
+/** For how long the block with the least delay counts: a monotonic clock that is off by 100 ppm drifts by 0.4 s meanwhile. */
+const LEAST_LATE_MS = 3_600_000;
 
+type Seen = { readonly atMs: number; readonly headerMs: number };
+const aheadOf = ({ atMs, headerMs }: Seen): number => headerMs - atMs;
 export type ChainClock = { /** A final block has come. */ final(headerMs: number): void };
 
 /** What NTP says at the start, within what can be, applied; the line for the screen. `builtMs`: when the image was made. */
@@ -28,7 +35,8 @@ export async function setByNtp(servers: readonly string[], builtMs: number, set:
 }
 
 export function followChain(builtMs: number, say: (line: string) => void, set: (toMs: number) => void = setClock, clockMs: () => number = Date.now, monotonicMs: () => number = () => performance.now()): ChainClock {
-  const seen: { readonly atMs: number; readonly headerMs: number }[] = [];
+  const seen: Seen[] = [];
+  let leastLate: Seen | null = null;
   let lookedMs = Number.NEGATIVE_INFINITY;
   return {
     final: (headerMs) => {
@@ -38,7 +46,9 @@ export function followChain(builtMs: number, say: (line: string) => void, set: (
       seen.push({ atMs, headerMs });
       if (seen.length > SEEN_MAX) seen.shift();
       const isLive = seen.some((one) => atMs - one.atMs >= LIVE_AFTER_MS && Math.abs(headerMs - one.headerMs - (atMs - one.atMs)) <= LIVE_DIFFERENCE_MS);
-      const decision = decideTime({ clockMs: clockMs(), builtMs, ntp: null, chain: { headerMs, ageMs: 0, isLive } });
+      if (leastLate === null || atMs - leastLate.atMs > LEAST_LATE_MS) leastLate = seen.reduce((a, b) => (aheadOf(b) >= aheadOf(a) ? b : a));
+      else if (headerMs - atMs >= aheadOf(leastLate)) leastLate = { atMs, headerMs };
+      const decision = decideTime({ clockMs: clockMs(), builtMs, ntp: null, chain: { headerMs: leastLate.headerMs, ageMs: atMs - leastLate.atMs, isLive } });
       if (decision.kind === "keep") return;
       const offMs = decision.toMs - clockMs();
       set(decision.toMs);

@@ -315,6 +315,18 @@ function lags(world: World): number {
   return 40;
 }
 
+/** It starts again while it hears of blocks 11 to 25 s late: it is up again all the same, later. */
+function rebootsBehind(world: World): number {
+  const machine = world.n;
+  world.at(11, () => (world.behindMs[machine] = 11_000 + world.draw.below(14_000)));
+  world.at(13, () => {
+    world.crash(world.nodes[machine]!);
+    world.after(300 + world.draw.below(4_000), () => world.restart(world.nodes[machine]!));
+  });
+  world.checkers.settles = true;
+  return 70;
+}
+
 const more = (n: number): number => n + 3;
 export const SCENARIOS: readonly Scenario[] = [
   { name: "calm", script: (world) => (world.lie(world.f), (world.checkers.protects = "all"), 32) },
@@ -343,6 +355,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "reboot among liars", validators: 4, machines: more, isLossless: true, script: rebootAmongLiars },
   { name: "reboots", script: reboots },
   { name: "behind", machines: more, script: lags },
+  { name: "reboot behind", machines: more, script: rebootsBehind },
 ];
 
 export function scenario(name: string): Scenario {
