@@ -12,7 +12,7 @@ import { type Operation, decodeTransaction, deploymentIdOf, verifySignatures } f
 import { PRESETS } from "#chain/constants.ts";
 import { address } from "#chain/types.ts";
 import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollout, passTime } from "./auditRollout.ts";
-import { type Hands, type Scaling, isBeforeRollout, operateScaling, passScaling } from "./auditScaling.ts";
+import { type Hands, type Scaling, isBeforeRollout, operateScaling, passScaling, sooner } from "./auditScaling.ts";
 import { HolderBook, type Origin } from "./auditHolders.ts";
 import { WitnessBook } from "./auditLiveness.ts";
 import { StakeBook } from "./auditStake.ts";
@@ -98,7 +98,9 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     for (const segment of over) pay(book, segment, segment.to);
     [book.past, book.segments] = [[...book.past, ...over], book.segments.filter((segment) => !over.includes(segment))];
     if (isBeforeRollout(book)) passScaling(book, handsOf(book, t), rules, t);
+    const wasRolling = book.revisions.rollout !== null;
     passTime(book.revisions, leasesOf(book, t), t, ranDry);
+    if (wasRolling && book.revisions.rollout === null) sooner(book, rules, t);
     passScaling(book, handsOf(book, t), rules, t);
   }
   const punish = (evidence: Uint8Array, by: string | null): void => { const cost = stakes.punish(evidence, by); burnt += cost.burnt; if (cost.reporter !== null) add(cost.reporter, cost.reward); };
@@ -167,7 +169,9 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ full }) => full)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, { ...lease, rate: lease.full });
     } else if (op.kind === "claim") for (const segment of running) pay(book, segment, least(t - rules.holdSeconds, t < stallUntil ? stallUpTo : t));
     if (book?.task) operateTask(op, book.task, t);
+    const wasRolling = book?.revisions.rollout !== null;
     if (book) operateRollout(op, book.revisions, leasesOf(book, t), t);
+    if (book && wasRolling && book.revisions.rollout === null) sooner(book, rules, t);
     if (book) operateScaling(op, sender, book, handsOf(book, t), rules, t);
   }
   function fold({ bytes, certificate: proof, outcomes, id: named }: ApiBlock): void {

@@ -34,14 +34,19 @@ function verdictOf<S extends Paid>(book: Holdings<S>, { words }: Scaling): numbe
   return count === 0 ? 1 : 2 * high >= count + (count % 2 === 0 ? 2 : 1) ? 2 : 2 * low >= count + (count % 2 === 0 ? 2 : 1) ? 0 : 1;
 }
 
-function arm<S extends Paid>(book: Holdings<S>, rules: Rules, t: bigint, anew: boolean): void {
+function arm<S extends Paid>(book: Holdings<S>, rules: Rules, t: bigint, anew: boolean, couldNot: boolean = false): void {
   const { scaling, revisions: { replicas } } = book;
   if (scaling === null) return;
   const verdict = verdictOf(book, scaling);
   if (verdict === scaling.verdict && !anew) return;
   const goesUp = verdict === 2 && replicas < scaling.max;
   const goesDown = verdict === 0 && replicas > scaling.least;
-  [scaling.verdict, scaling.due] = [verdict, goesUp ? t + rules.scaleUpSeconds : goesDown ? t + rules.scaleDownSeconds : null];
+  [scaling.verdict, scaling.due] = [verdict, goesUp ? t + (couldNot ? rules.scaleDownSeconds : rules.scaleUpSeconds) : goesDown ? t + rules.scaleDownSeconds : null];
+}
+
+/** A step up that could not be taken: a lease got ready, money came, or one revision is left. */
+export function sooner<S extends Paid>({ scaling }: Holdings<S>, rules: Rules, t: bigint): void {
+  if (scaling !== null && scaling.verdict === 2 && scaling.due !== null && scaling.due > t + rules.scaleUpSeconds) scaling.due = t + rules.scaleUpSeconds;
 }
 
 /** Whether the step is due before the new revision's turn comes. */
@@ -53,8 +58,10 @@ export const isBeforeRollout = <S extends Paid>({ scaling, revisions }: Holdings
 export function passScaling<S extends Paid>(book: Holdings<S>, hands: Hands<S>, rules: Rules, t: bigint): void {
   const { scaling, revisions } = book;
   if (scaling === null || scaling.due === null || scaling.due > t) return;
-  if (verdictOf(book, scaling) === scaling.verdict && revisions.rollout === null) setNumber(book, hands, t, numberAfter(book, scaling, rules));
-  arm(book, rules, t, true);
+  const before = revisions.replicas;
+  const isSame = verdictOf(book, scaling) === scaling.verdict;
+  if (isSame && revisions.rollout === null) setNumber(book, hands, t, numberAfter(book, scaling, rules));
+  arm(book, rules, t, true, isSame && revisions.replicas === before);
 }
 
 function setNumber<S extends Paid>({ revisions, segments }: Holdings<S>, { end, forgetDry }: Hands<S>, t: bigint, replicas: number): void {
@@ -93,7 +100,8 @@ export function operateScaling<S extends Paid>(op: Operation, sender: string, bo
     const { replicas } = book.revisions;
     if (book.scaling !== null) setNumber(book, hands, t, Math.min(op.max, Math.max(book.scaling.least, replicas)));
     arm(book, rules, t, true);
-  } else if (op.kind === "close") book.scaling = null;
+  } else if (op.kind === "ready" || op.kind === "topUp") sooner(book, rules, t);
+  else if (op.kind === "close") book.scaling = null;
   else if (op.kind === "scale") arm(book, rules, t, true);
   else if (op.kind === "load" && scaling !== null) {
     for (const [index, { machine }] of scaling.words) if (!book.segments.some((one) => one.runs && one.index === index && one.machine === machine)) scaling.words.delete(index);

@@ -22,6 +22,7 @@ import { cheapestRate } from "#chain/ledger/placement.ts";
 import { addLeases, health, noteFailure, noteHealth, promote, rollBack, update } from "#chain/ledger/rollout.ts";
 import { ceilingRefusal } from "#chain/ledger/ceiling.ts";
 import { autoscale, forgetScaling, load, outsideOf, scaleTo, standby, wake as wakeStandby } from "#chain/ledger/scaling.ts";
+import { lookSooner } from "#chain/ledger/scalingWait.ts";
 import { propose, vote } from "#chain/ledger/votes.ts";
 import { pointName, registerName, releaseName, renewName, transferName } from "#chain/ledger/names.ts";
 import { noteTaskRuns, refusalIfTask } from "#chain/ledger/taskRuns.ts";
@@ -99,6 +100,7 @@ const TABLE: { readonly [K in OperationKind]: Apply<K> } = {
     reopenDry(context, deploymentId);
     noteHealth(context, deploymentId);
     wake(context, deploymentId);
+    lookSooner(context, deploymentId);
     return OK;
   },
 
@@ -181,6 +183,7 @@ function ready(context: BlockContext, { deploymentId, index, rate }: Extract<Ope
   context.events.push({ kind: "opened", deploymentId, index, machine: sender, rate, second });
   noteHealth(context, deploymentId);
   noteTaskRuns(context, deploymentId);
+  lookSooner(context, deploymentId);
   return OK;
 }
 

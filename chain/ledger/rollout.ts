@@ -18,6 +18,7 @@ import { DEADLINE_SECONDS_MAX, HEALTHY_SECONDS_MAX, HISTORY_MAX, LEASE_WORK, REV
 import { type Deployment, type Lease, type Rollout, type Version, rolloutDue } from "#chain/ledger/model.ts";
 import { ceilingRefusal } from "#chain/ledger/ceiling.ts";
 import { cheapestRate } from "#chain/ledger/placement.ts";
+import { lookSooner } from "#chain/ledger/scalingWait.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 type Op<K extends Operation["kind"]> = Extract<Operation, { kind: K }>;
@@ -145,6 +146,7 @@ function goOn(context: BlockContext, id: Address): void {
   const history = [past, ...now.history.filter((version) => !sameVersion(version, past) && !sameVersion(version, rollout))].slice(0, HISTORY_MAX);
   state.put({ ...now, revision, componentDigest, configurationDigest, slot: now.slot === 0 ? 1 : 0, rollout: null, history, failures: 0, failedMachines: [], lastFailure: "" });
   context.events.push({ kind: "promoted", deploymentId: id, revision });
+  lookSooner(context, id);
   // What it was paused for is gone.
   if (now.state === "paused") wake(context, id);
 }
@@ -157,6 +159,7 @@ function abandon(context: BlockContext, id: Address, cause: string): void {
   assert(rollout !== null, "only what is on its way is taken back");
   for (const lease of state.leasesIn(id, 1 - slot, rollout.replicas)) endLease(context, lease, second, "rolled_back", "gone");
   state.put({ ...(state.deployment(id) as Deployment), rollout: null, rolledBack: cause });
+  lookSooner(context, id);
   context.events.push({ kind: "rolledBack", deploymentId: id, revision: rollout.revision, cause });
 }
 

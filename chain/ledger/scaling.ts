@@ -169,14 +169,15 @@ export function scalingIsDue(context: BlockContext, id: Address): number {
   if (!held || !deployment || held.due === null || held.due > second) return 1;
   const leases = state.leasesIn(id, deployment.slot, deployment.replicas);
   const verdict = verdictOf(levelsOf(deployment, held, leases));
-  const to = verdict !== held.verdict || deployment.rollout !== null ? deployment.replicas : numberAfter(context, deployment, held, leases);
+  const isSame = verdict === held.verdict;
+  const to = !isSame || deployment.rollout !== null ? deployment.replicas : numberAfter(context, deployment, held, leases);
   if (to > deployment.replicas) growTo(context, deployment, held, to);
   for (const lease of leases.slice(to)) endLease(context, lease, second, "scaled", "gone");
   if (to !== deployment.replicas) {
     state.put({ ...(state.deployment(id) as Deployment), replicas: to });
     context.events.push({ kind: "scaled", deploymentId: id, from: deployment.replicas, replicas: to, why: verdict === 2 ? "load high" : "load low" });
   }
-  lookAt(context, id, true);
+  lookAt(context, id, true, isSame && to === deployment.replicas);
   return 1 + leases.length + Math.max(0, to - leases.length);
 }
 
@@ -199,15 +200,15 @@ function growTo(context: BlockContext, deployment: Deployment, held: ScalingHeld
   state.put({ ...held, grownFrom: replicas, reporters: [...operators].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, operator]) => operator) });
 }
 
-/** What the leases together have to do, now; a change of it, or a step (`anew`), begins the time to the next step. */
-function lookAt(context: BlockContext, id: Address, anew: boolean): void {
+/** What the leases together have to do, now; a change of it, or a step (`anew`), begins the time to the next step: a long one where it `couldNot` be taken (scalingWait.ts). */
+function lookAt(context: BlockContext, id: Address, anew: boolean, couldNot: boolean = false): void {
   const { state, second, rules } = context;
   const [held, deployment] = [state.scaling(id), deploymentAt(context, id)];
   if (!held || !deployment) return;
   const verdict = verdictOf(levelsOf(deployment, held, state.leasesIn(id, deployment.slot, deployment.replicas)));
   if (verdict === held.verdict && !anew) return;
   const { replicas } = deployment;
-  const waits = verdict === 2 && replicas < held.max ? rules.scaleUpSeconds : verdict === 0 && replicas > leastOf(held) ? rules.scaleDownSeconds : null;
+  const waits = verdict === 2 && replicas < held.max ? (couldNot ? rules.scaleDownSeconds : rules.scaleUpSeconds) : verdict === 0 && replicas > leastOf(held) ? rules.scaleDownSeconds : null;
   state.put({ ...held, verdict, due: waits === null ? null : second + waits });
 }
 

@@ -20,7 +20,7 @@ import { syncDirectory } from "./frameFile.ts";
 import { VoteLog } from "./voteLog.ts";
 
 /** Goes up with each change of the rules or of a leaf after which the blocks of a folder give another state. Folders without the file are the first. */
-export const FOLDER_VERSION = 3;
+export const FOLDER_VERSION = 4;
 
 export type DataFolder = { readonly blocks: BlockStore; readonly epochs: EpochHeaders; readonly votes: VoteLog | null; close(): Promise<void> };
 

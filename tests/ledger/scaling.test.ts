@@ -231,6 +231,39 @@ test("a lease that moves while it is on standby is paid in full where it comes t
   await agrees(on);
 });
 
+test("a step up that cannot be taken is due again seldom, and soon when what it waits for comes: money, the lease before it, the end of a rollout", async () => {
+  const on = stage({ machines: 3, min: 1, max: 4, deposit: RATE * 100n });
+  const { world, id } = on;
+  const due = (): bigint => world.view.scaling(id)!.due! - world.second;
+  tell(on, 2);
+  world.block(1);
+  assert.strictEqual(due(), 2n);
+  world.block(2);
+  assert.deepStrictEqual([count(on), due()], [1, 4n], "there is no money for another");
+  world.block(4);
+  assert.strictEqual(due(), 4n);
+  world.send(tenant, [{ kind: "topUp", deploymentId: id, amount: TOKEN }]);
+  world.block(1);
+  assert.strictEqual(due(), 2n);
+  world.block(2);
+  assert.deepStrictEqual([count(on), due()], [2, 2n]);
+  world.block(2);
+  assert.deepStrictEqual([count(on), due()], [2, 4n], "the second does not run yet");
+  settle(on);
+  assert.strictEqual(due(), 2n);
+  tell(on, 2);
+  world.send(tenant, [{ kind: "update", deploymentId: id, componentDigest: world.view.deployment(id)!.componentDigest.map((byte) => byte + 1) as never, configurationDigest: null, weight: 100, healthySeconds: 60, deadlineSeconds: 600, failuresMax: 1 }]);
+  world.block(2);
+  world.block(2);
+  assert.deepStrictEqual([count(on), due()], [2, 4n]);
+  world.send(tenant, [{ kind: "rollBack", deploymentId: id }]);
+  world.block(1);
+  assert.strictEqual(due(), 2n);
+  world.block(2);
+  assert.strictEqual(count(on), 3);
+  await agrees(on);
+});
+
 test("a lease whose machine is lost while it is on standby is replaced when there is money for a minute in full, not for a second of it", () => {
   const on = stage({ machines: 2, min: 0, deposit: RATE * 70n });
   const { world, id, machines } = on;

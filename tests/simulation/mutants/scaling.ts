@@ -21,7 +21,7 @@ export const SCALING_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a step is taken while a new revision is on its way", scenario: "scaling", seedsMax: 60,
-    edits: [{ file: "ledger/scaling.ts", from: "verdict !== held.verdict || deployment.rollout !== null ?", to: "verdict !== held.verdict ?" }],
+    edits: [{ file: "ledger/scaling.ts", from: "!isSame || deployment.rollout !== null ?", to: "!isSame ?" }],
   },
   {
     name: "a step does not wait for the one before", scenario: "scaling", seedsMax: 60,
