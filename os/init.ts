@@ -23,7 +23,7 @@ import { type Phase, runPhases } from "./boot/phases.ts";
 import { KeyChange } from "./boot/rekey.ts";
 import { remoteControl } from "./boot/remote.ts";
 import type { VaultKeeper } from "./boot/vault.ts";
-import { completedLine, fetchWords, wordsFrom } from "./boot/words.ts";
+import { completedLine, fetchWords, tokenIn, wordsFrom } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
 import { takeInventory } from "./inventory.ts";
 import type { KeyPair } from "./keys.ts";
@@ -167,7 +167,7 @@ function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
   if (bootServer === null || joinToken === null || operator === null || mac === null) return;
   const onLine = (line: string): void => say(`join      ${line}`);
   void takeInventory(region ?? DEFAULT_REGION).then(({ memoryMib, cpuMillis, region: where }) =>
-    enrol({ bootServer, token: joinToken, mac, machine: key, operator, chainId: node.chainId, offer: { memoryMib, cpuMillis, region: where }, onLine, signal: ending.signal }),
+    enrol({ bootServer, token: joinToken, mac, machine: key, operator, chainId: node.chainId, offer: { memoryMib, cpuMillis, region: where }, onLine, signal: ending.signal, freshToken: async () => tokenIn(await fetchWords(bootServer, mac)) }),
   ).catch((error: unknown) => onLine(messageOf(error)));
 }
 

@@ -63,6 +63,8 @@ export class VaultKeeper {
   /** Sent, whether or not an index names it yet: a round that broke off is not begun anew. */
   readonly #sent = new Map<string, VaultFile>();
   #isKnown = false;
+  /** The server lacks what it said that it has: all is sent once more. */
+  #isLacking = false;
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> = Promise.resolve();
   #isStopped = false;
@@ -96,14 +98,21 @@ export class VaultKeeper {
   async #look(): Promise<void> {
     const { machine, directory } = this.#options;
     if (!this.#isKnown) [this.#known, this.#isKnown] = [await fetchIndex(this.#options, AbortSignal.timeout(TRANSFER_MS_MAX)), true];
-    const before = new Map(this.#known?.files.map((file) => [file.path, file]));
+    const before = new Map(this.#isLacking ? [] : this.#known?.files.map((file) => [file.path, file]));
     const found = await filesIn(directory);
-    if (found.length === before.size && found.every((path) => before.has(path))) return;
+    if (!this.#isLacking && found.length === before.size && found.every((path) => before.has(path))) return;
     const key = vaultKey(machine.seed);
     const files: VaultFile[] = [];
     for (const path of found.slice(0, VAULT_FILES_MAX)) files.push(before.get(path) ?? this.#sent.get(path) ?? (await this.#leave(key, path)));
     const index: VaultIndex = { count: (this.#known?.count ?? 0) + 1, files };
-    await put(urlOf(this.#options, "index"), encodeIndex(machine.seed, index));
+    await put(urlOf(this.#options, "index"), encodeIndex(machine.seed, index)).catch((error: unknown) => {
+      if (error instanceof RefusedPut && error.status === CONFLICT) {
+        this.#isLacking = true;
+        this.#sent.clear();
+      }
+      throw error;
+    });
+    this.#isLacking = false;
     this.#known = index;
     this.#sent.clear();
     this.#say(`the boot server keeps ${files.length} files of this machine`);
@@ -136,7 +145,17 @@ async function filesIn(directory: string): Promise<string[]> {
 async function put(url: string, body: Uint8Array, signature?: string): Promise<void> {
   const response = await fetch(url, { method: "PUT", body: new Uint8Array(body), redirect: "error", signal: AbortSignal.timeout(TRANSFER_MS_MAX), headers: signature === undefined ? {} : { "godwit-signature": signature } });
   await response.body?.cancel();
-  if (!response.ok) throw new Error(`it answers ${response.status}`);
+  if (!response.ok) throw new RefusedPut(response.status);
+}
+
+/** An index that does not count on, or names what is not there. */
+const CONFLICT = 409;
+class RefusedPut extends Error {
+  readonly status: number;
+  constructor(status: number) {
+    super(`it answers ${status}`);
+    this.status = status;
+  }
 }
 
 /** Null: there is no such thing. */

@@ -6,7 +6,7 @@
  * belongs to that chain on any network; one that names none goes where the network sends it.
  */
 import type { Mac } from "./addresses.ts";
-import { CMDLINE_BYTES_MAX, PREFIX, type Settings } from "./cmdline.ts";
+import { CMDLINE_BYTES_MAX, PREFIX, type Settings, parseCmdline } from "./cmdline.ts";
 import type { Interface } from "./network.ts";
 
 const FETCH_MS_MAX = 5_000;
@@ -27,6 +27,12 @@ export function completedLine(line: string, words: string): string {
   const own = new Set(line.split(/\s+/).map(keyOf));
   const added = words.split(/\s+/).filter((word) => word.startsWith(PREFIX) && !own.has(keyOf(word)));
   return [line.trim(), ...added].join(" ");
+}
+
+/** Null: there is none among them. */
+export function tokenIn(words: string): string | null {
+  const parsed = parseCmdline(words);
+  return parsed.ok ? parsed.settings.joinToken : null;
 }
 
 /** Throws when the server does not answer with words. */

@@ -23,7 +23,7 @@ const MAC = "52:54:00:00:00:01" as Mac;
 const OTHER_MAC = "52:54:00:00:00:02" as Mac;
 const OFFER = { memoryMib: 512, cpuMillis: 2_000, region: "oslo" };
 
-type World = { readonly url: string; readonly tokens: JoinTokens; readonly named: Set<Mac>; readonly lines: string[]; nowMs: number; fail: string | null; failRetire: string | null; join(request: JoinRequest): Promise<JoinAnswer>; enrol(seed: number, token: string, mac?: Mac): Promise<JoinAnswer | null> };
+type World = { readonly url: string; readonly tokens: JoinTokens; readonly named: Set<Mac>; readonly lines: string[]; nowMs: number; fail: string | null; failRetire: string | null; join(request: JoinRequest): Promise<JoinAnswer>; enrol(seed: number, token: string, mac?: Mac, freshToken?: () => Promise<string>): Promise<JoinAnswer | null> };
 
 /** A boot server's join route over real HTTP; the chain is a list of what was done. */
 async function world(t: TestContext, countMax = 8, book = new JoinBook()): Promise<World> {
@@ -31,7 +31,7 @@ async function world(t: TestContext, countMax = 8, book = new JoinBook()): Promi
   const one: World = {
     url: "", tokens: new JoinTokens(book), named: new Set([MAC]), lines: [], nowMs: 0, fail: null, failRetire: null,
     join: (request) => enrolment.join(request),
-    enrol: (seed, token, mac = MAC) => enrol({ bootServer: one.url, token, mac, machine: keyPair(new Uint8Array(32).fill(seed)), operator: OPERATOR, chainId: CHAIN, offer: OFFER, onLine: (line) => void one.lines.push(line), signal: gone.signal, againMs: 20 }),
+    enrol: (seed, token, mac = MAC, freshToken) => enrol({ ...(freshToken === undefined ? {} : { freshToken }), bootServer: one.url, token, mac, machine: keyPair(new Uint8Array(32).fill(seed)), operator: OPERATOR, chainId: CHAIN, offer: OFFER, onLine: (line) => void one.lines.push(line), signal: gone.signal, againMs: 20 }),
   };
   const enrolment = new Enrolment({
     operator: OPERATOR, chainId: CHAIN, countMax, tokens: one.tokens, book, isNamed: async (mac) => one.named.has(mac), now: () => one.nowMs, onLine: () => {},
@@ -96,6 +96,20 @@ test("a token is good once, for ten minutes, for one hardware address; whoever s
   assert.deepEqual(await one.enrol(3, stolen), { state: "refused", code: "token_wrong_machine" });
   assert.deepEqual(await one.enrol(3, stolen, OTHER_MAC), { state: "refused", code: "token_unknown" });
   assert.deepEqual(done(one.lines), [`+${keyOf(1)}`]);
+});
+
+test("a machine whose token was over, or that was refused for want of money, asks with another until it is registered", async (t) => {
+  const one = await world(t);
+  const late = await one.tokens.make(MAC, 0);
+  one.nowMs = TOKEN_MS;
+  one.fail = "insufficient_funds";
+  let fresh = 0;
+  const joining = one.enrol(1, late, MAC, () => {
+    if (++fresh === 2) one.fail = null;
+    return one.tokens.make(MAC, one.nowMs);
+  });
+  assert.deepEqual(await joining, { state: "registered" });
+  assert.deepEqual(one.lines.filter((line) => line.startsWith("not enrolled")).map((line) => /\((.*)\)/.exec(line)?.[1]), ["token_over", "insufficient_funds"]);
 });
 
 test("a key that did not sign for this operator on this chain is refused before its token is looked at", async (t) => {

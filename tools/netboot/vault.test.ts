@@ -125,6 +125,20 @@ test("what a server that was ended left half received costs no quota for ever", 
   assert.equal(one.kept().length, 2, one.kept().join(" "));
 });
 
+test("what the server lost of it a machine leaves there once more", async (t) => {
+  const one = await place(t);
+  const machine = one.machine("one");
+  write(machine, `components/${NAMES[0]}`, "first");
+  const keeper = new VaultKeeper(machine);
+  await keeper.look();
+  for (const name of one.kept()) if (name !== "index") rmSync(join(one.folder, "vault", hex(MACHINE.publicKey), name));
+  write(machine, `components/${NAMES[1]}`, "second");
+  await keeper.look();
+  await keeper.look();
+  await keeper.stop();
+  assert.equal(await restoreFromVault(one.machine("two")), "2 files are back");
+});
+
 test("of indices that come at once the one that counts highest stays, whichever is slower", async (t) => {
   const one = await place(t);
   const put = async (count: number): Promise<number> => (await fetch(`${one.url}/v1/vault/${hex(MACHINE.publicKey)}/index`, { method: "PUT", body: new Uint8Array(encodeIndex(MACHINE.seed, { count, files: [] })) })).status;
