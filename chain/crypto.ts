@@ -121,7 +121,8 @@ function cached(keys: Recent<crypto.KeyObject>, bytes: Uint8Array, make: (base64
   return key;
 }
 
-function concat(parts: readonly Uint8Array[]): Uint8Array {
+/** One after the other, as bytes of their own. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
   const all = new Uint8Array(length);

@@ -11,6 +11,7 @@
  */
 import assert from "node:assert";
 import type { Parameters } from "#chain/constants.ts";
+import { sameBytes } from "#chain/ledger/block.ts";
 import { type Address, type Refusal, refuse } from "#chain/types.ts";
 
 export type MoneyRules = Pick<Parameters, "holdSeconds" | "runwaySecondsMin" | "unpaidSegmentsMax" | "shareBps">;
@@ -117,7 +118,7 @@ export function stop(escrow: Escrow, t: bigint, index: number, end: bigint): Esc
 
 /** A proof that `machine` was gone by `end`: holds for its open streams and for its segments that are not paid yet. */
 export function down(escrow: Escrow, t: bigint, machine: Address, end: bigint): Escrow {
-  const isHere = (stream: Stream): boolean => equal(stream.machine, machine);
+  const isHere = (stream: Stream): boolean => sameBytes(stream.machine, machine);
   const touched = touch(escrow, t);
   const now = touched.streams.filter(isHere).reduce((state, { index }) => stop(state, t, index, end), touched);
   let freed = 0n;
@@ -193,7 +194,3 @@ const clamp = (value: bigint, least: bigint, most: bigint): bigint => {
   const raised = value > least ? value : least;
   return raised < most ? raised : most;
 };
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return a.length === b.length;
-}

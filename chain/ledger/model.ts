@@ -9,6 +9,7 @@ import { sha256 } from "#chain/crypto.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { unpaidHash, unpaidLeaf } from "#chain/codec/segment.ts";
 import type { Parameters } from "#chain/constants.ts";
+import { sameBytes } from "#chain/ledger/block.ts";
 import { type Escrow, type Segment, type Stream, dueSecond } from "#chain/ledger/escrow.ts";
 import { type Holding, isHolding, keyOfHolding, leafOfHolding, listsOfHolding, moneyOfHolding } from "#chain/ledger/holdings.ts";
 import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chain/ledger/limits.ts";
@@ -384,7 +385,7 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
       if (next !== null) entries.push(`h${next.machine.toHex()}${name}`, `t${hex20(next.placedAt + rules.readySecondsMax)}1${name}`);
       if (state === "ready" && unhealthyFrom > 0n) entries.push(`t${hex20(unhealthyUntil(entity))}3${name}`);
       // An entry is in the set once, also where both are one machine (placement never makes that so).
-      if (last !== null && !sameId(last.machine, next?.machine)) entries.push(`h${last.machine.toHex()}${name}`);
+      if (last !== null && !sameBytes(last.machine, next?.machine ?? null)) entries.push(`h${last.machine.toHex()}${name}`);
       if (last !== null) entries.push(`t${hex20(last.until)}4${name}`);
       return entries;
     }
@@ -397,8 +398,6 @@ export function listEntries(entity: Entity, rules: Parameters): readonly string[
     case "archive": return entity.closedHeight === null ? [] : [`z${hex8(entity.closedHeight)}${entity.deploymentId.toHex()}`];
   }
 }
-
-const sameId = (a: Address, b: Address | undefined): boolean => b !== undefined && a.toHex() === b.toHex();
 
 const machinesKnown = new WeakMap<readonly Segment[], readonly string[]>();
 /** Machines with unpaid segments; kept by the list's identity, as most changes of a deployment leave it alone. */

@@ -15,7 +15,7 @@
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { bytes, bytesUpTo, list, u32, version } from "#chain/codec/schema.ts";
 import { WIRE_VERSION } from "#chain/constants.ts";
-import { sha256 } from "#chain/crypto.ts";
+import { concat, sha256 } from "#chain/crypto.ts";
 import { type Digest, type Hex, U32_MAX, digest as digestOf, hex } from "#chain/types.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { BLOBS_SERVED_MAX, BLOB_ANSWERS_PER_PEER_MAX, BLOB_CHUNK_BYTES, BLOB_FETCHES_MAX, BLOB_PEERS_MAX, BLOB_SERVED_MS, BLOB_TIMEOUT_MS } from "./limits.ts";
@@ -109,13 +109,7 @@ export class BlobExchange {
       at += part.bytes.length;
       total = part.total;
     } while (at < total);
-    const whole = new Uint8Array(total);
-    let to = 0;
-    for (const part of parts) {
-      whole.set(part, to);
-      to += part.length;
-    }
-    return whole;
+    return concat(parts);
   }
   #ask(peer: PeerId, [kind, ...rest]: readonly [number, ...Cbor[]]): Promise<Part | Lack> {
     const call = this.#count++ % U32_MAX;

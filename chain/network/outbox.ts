@@ -6,6 +6,7 @@
  * When the stream is lost, what it had taken is lost with it, and the rest waits for the next one.
  */
 import type { Stream } from "@libp2p/interface";
+import { concat } from "#chain/crypto.ts";
 import { WRITE_BYTES_MAX } from "./limits.ts";
 
 /** Shared by all outboxes of a node. */
@@ -99,14 +100,7 @@ export class Outbox {
     let [count, bytes] = [1, this.#frames[0]!.length];
     while (count < this.#frames.length && bytes + this.#frames[count]!.length <= WRITE_BYTES_MAX) bytes += this.#frames[count++]!.length;
     const frames = this.#frames.splice(0, count);
-    if (count === 1) return frames[0]!;
-    const piece = new Uint8Array(bytes);
-    let at = 0;
-    for (const frame of frames) {
-      piece.set(frame, at);
-      at += frame.length;
-    }
-    return piece;
+    return count === 1 ? frames[0]! : concat(frames);
   }
   #release(bytes: number): void {
     this.#handed -= Math.min(this.#handed, bytes);
