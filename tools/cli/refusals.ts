@@ -1,6 +1,7 @@
 /**
  * What the ledger's refusal codes mean to a tenant. A block records the code alone: these are the sentences that go with it.
  */
+/** Without what only machines and blocks are refused for, and envelopes, whose refusals come with their sentence. */
 const SENTENCES: Readonly<Record<string, string>> = {
   bad_proof: "the key did not sign for this operator",
   bad_scopes: "a key for nothing, or one that may change keys and yet has fewer scopes or a limit",
@@ -60,6 +61,16 @@ const SENTENCES: Readonly<Record<string, string>> = {
   nothing_to_claim: "nothing is due yet: seconds are paid out once they are old enough that no earlier end can be proven",
   rate_above_max: "it would cost more than the manifest's maximum rate",
   too_many_changes: "too many changes of this replica wait for their payment: try again in half a minute",
+  bad_task: "a run takes a day at most, fails a hundred times at most, and rests an hour at most",
+  is_task: "it is a task: it runs once, on one machine",
+  task_ended: "the task has ended: what was left has gone back to its owner",
+  too_much_work: "that is more than one transaction may change: send its parts one by one",
+  bad_price: "no machine may cost so much",
+  bond_in_use: "the bond covers what runs on the machine: drain it first",
+  bond_too_small: "a machine's bond is a token at least",
+  machine_unknown: "there is no such machine",
+  evidence_epoch: "the validators of that epoch are not known any more",
+  evidence_invalid: "that evidence proves nothing",
   unknown_deployment: "there is no such deployment",
 };
 
