@@ -1,6 +1,6 @@
 /**
  * The machine's side: sends beats (L1), fences tasks and actors (L13), asks to be up (L12), and stops everything when another
- * machine has its key (L14). A pure function of what happened; the shell ticks every 50 ms and carries effects out.
+ * machine has its key (L14). A pure function of what happened; the shell ticks when `wakeMs` says and carries effects out.
  */
 import type { Acknowledgement, Beat, UpAcknowledgement } from "#chain/codec/liveness.ts";
 import { BEATS_KEPT, BEAT_MS, FENCE_MS, SUCCESSOR_MS, UP_WAIT_MS, isTwoThirds } from "#chain/liveness/rules.ts";
@@ -141,6 +141,19 @@ function tick(state: HostState, nowMs: bigint, effects: HostEffect[]): void {
     }
   }
 }
+
+/** A tick before then changes nothing, unless another event comes first. */
+export function wakeMs({ view, nextBeatMs, clearMs, hosted, isHalted }: HostState, nowMs: bigint): bigint {
+  if (isHalted || !view) return nowMs + BigInt(BEAT_MS);
+  const closesMs = clearMs === null ? nowMs : clearMs + BigInt(FENCE_MS);
+  let wake = nextBeatMs;
+  for (const { lease, startMs, isRunning } of hosted.values()) {
+    if (isRunning && lease.isFenced) wake = earlier(wake, closesMs);
+    else if (!isRunning && (nowMs < closesMs || !lease.isFenced)) wake = earlier(wake, startMs);
+  }
+  return wake;
+}
+const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
 function beat(state: HostState, view: LivenessView, nowMs: bigint, effects: HostEffect[]): void {
   const next = state.nextBeatMs + BigInt(BEAT_MS);

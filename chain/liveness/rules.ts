@@ -5,6 +5,8 @@
  */
 import assert from "node:assert";
 
+/** The shell ticks so often while a quorum has been missed (L10), and need not sooner than `wakeMs` of witness and machine else. */
+export const TICK_MS = 50;
 /** L1: a beat is 150 bytes, so that 20 witnesses of 100 machines cost a machine 6 kB/s and a witness 30 kB/s. */
 export const BEAT_MS = 500;
 /** L12: a machine's other boot ids are answered so often at most: half a beat, so that jitter costs no honest one its answer, and new boot ids sent in a row bring no more signatures. */

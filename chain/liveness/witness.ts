@@ -1,11 +1,11 @@
 /**
  * A witness: hears beats, says what it heard, and signs that it hears nothing (L2–L5, L8–L12). A pure function of what happened.
  *
- * The shell checks signatures and that a beat came over its machine's own stream or within a suspicion; ticks every 50 ms; and
+ * The shell checks signatures and that a beat came over its machine's own stream or within a suspicion; ticks when `wakeMs` says; and
  * writes `signed` of an effect to the vote log before the effect leaves (L11), to give it back at the next start.
  */
 import type { Acknowledgement, Beat, Moment, Suspicion, UpAcknowledgement } from "#chain/codec/liveness.ts";
-import { AGAIN_MS, ANSWER_MS, ARRIVALS_KEPT, GAP_MS, GRACE_MS, HOLD_MS, IDLE_MS, LAG_MS, LOST_MS, LOST_SPAN_MS, OVERLAP_MS, SILENT_MS, STALL_MS, VOID_MS, isMoreThanTwoThirds } from "#chain/liveness/rules.ts";
+import { AGAIN_MS, ANSWER_MS, ARRIVALS_KEPT, BEAT_MS, GAP_MS, GRACE_MS, HOLD_MS, IDLE_MS, LAG_MS, LOST_MS, LOST_SPAN_MS, OVERLAP_MS, SILENT_MS, STALL_MS, TICK_MS, VOID_MS, isMoreThanTwoThirds } from "#chain/liveness/rules.ts";
 import { type LivenessView, type WatchedMachine, competentSets, sumOf } from "#chain/liveness/witnesses.ts";
 import type { Hex } from "#chain/types.ts";
 
@@ -213,11 +213,31 @@ function tick(state: WitnessState, nowMs: bigint, effects: WitnessEffect[]): voi
   }
 }
 
+/** A tick before then changes nothing, unless another event comes first. Never later than a beat: what is due moves with each. */
+export function wakeMs(state: WitnessState, nowMs: bigint): bigint {
+  const { view, dueMs, isStalled, holdUntilMs, muteUntilMs, watches } = state;
+  let wake = nowMs + BigInt(BEAT_MS);
+  if (!view || isStalled) return wake;
+  if (dueMs !== null) wake = earlier(wake, dueMs + BigInt(STALL_MS) + 1n);
+  // Whether a quorum is heard without a gap is seen by looking.
+  if (nowMs < holdUntilMs) return earlier(wake, nowMs + BigInt(TICK_MS));
+  if (nowMs < muteUntilMs) return earlier(wake, muteUntilMs);
+  for (const entry of watches.values()) {
+    if (!mayBeSuspected(state, view, entry)) continue;
+    const silent = entry.atMs + BigInt(SILENT_MS);
+    wake = earlier(wake, entry.beat === null ? later(silent, entry.sinceMs + BigInt(OVERLAP_MS)) : silent);
+  }
+  return wake;
+}
+
 /** L3, L7. */
-function isToBeSuspected({ self }: WitnessState, view: LivenessView, entry: Watch, nowMs: bigint): boolean {
-  if (entry.machine.isDown || nowMs - entry.atMs < BigInt(SILENT_MS)) return false;
-  if (entry.machine.validator === self && view.sets.current.size > 1) return false;
-  if (entry.beat === null && nowMs - entry.sinceMs < BigInt(OVERLAP_MS)) return false;
+function isToBeSuspected(state: WitnessState, view: LivenessView, entry: Watch, nowMs: bigint): boolean {
+  if (nowMs - entry.atMs < BigInt(SILENT_MS) || (entry.beat === null && nowMs - entry.sinceMs < BigInt(OVERLAP_MS))) return false;
+  return mayBeSuspected(state, view, entry);
+}
+/** However long it is silent. */
+function mayBeSuspected({ self }: WitnessState, view: LivenessView, entry: Watch): boolean {
+  if (entry.machine.isDown || (entry.machine.validator === self && view.sets.current.size > 1)) return false;
   if (entry.suspected === null || entry.suspected.number !== (entry.known?.number ?? 0)) return true;
   return view.timeMs - entry.suspected.baseMs >= BigInt(AGAIN_MS);
 }
@@ -256,3 +276,4 @@ function suspect(state: WitnessState, view: LivenessView, id: Hex, entry: Watch,
 }
 
 const later = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b);

@@ -21,15 +21,15 @@ import {
 import { SUSPICIONS_PER_BLOCK_MAX, UP_ACKNOWLEDGEMENTS_MAX } from "#chain/constants.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
-import { type HostEffect, type HostEvent, type HostState, type HostedLease, newHost, stepHost } from "#chain/liveness/host.ts";
-import { FENCE_MS, VOID_MS } from "#chain/liveness/rules.ts";
+import { type HostEffect, type HostEvent, type HostState, type HostedLease, newHost, stepHost, wakeMs as wakeHostMs } from "#chain/liveness/host.ts";
+import { BEAT_MS, FENCE_MS, VOID_MS } from "#chain/liveness/rules.ts";
 import { downOf } from "#chain/liveness/verdict.ts";
 import { type LivenessView, competentSets } from "#chain/liveness/witnesses.ts";
-import { type WitnessEffect, type WitnessEvent, type WitnessState, newWitness, step, suspects } from "#chain/liveness/witness.ts";
+import { type WitnessEffect, type WitnessEvent, type WitnessState, newWitness, step, suspects, wakeMs as wakeWitnessMs } from "#chain/liveness/witness.ts";
 import type { Clock } from "#chain/network/clock.ts";
 import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import { type ChainId, type Hex, type PublicKey, address, fromHex, hex, publicKey } from "#chain/types.ts";
-import { BEATS_BURST, BEATS_PER_SECOND, BEAT_TICK_MS, SUSPICIONS_PER_WITNESS_MAX, SUSPICION_BLOCKS_AHEAD_MAX } from "./limits.ts";
+import { BEATS_BURST, BEATS_PER_SECOND, BEAT_WAKE_MS_MIN, SUSPICIONS_PER_WITNESS_MAX, SUSPICION_BLOCKS_AHEAD_MAX } from "./limits.ts";
 import type { VoteLog } from "./voteLog.ts";
 
 /** The machine that this node runs on; without it nothing beats here. */
@@ -89,7 +89,9 @@ export class Beats {
   /** By validator: the machines that host it. One that was replaced stays down for ever, and says nothing of the new one. */
   #hosts: ReadonlyMap<Hex, readonly Hex[]> = new Map();
   #startedMs = 0n;
+  /** The next tick, and when it is. */
   #cancel: (() => void) | null = null;
+  #wakeMs = 0n;
   #isStopped = false;
 
   constructor(parts: BeatsParts) {
@@ -138,6 +140,7 @@ export class Beats {
     this.#stepHost({ kind: "final", nowMs: this.#nowMs(), view: liveness, leases: this.#parts.machine?.leases() ?? [] });
     this.#parts.votes?.forgetSilence(view.timeMs - BigInt(VOID_MS));
     this.#review([...new Set([...this.#held.keys(), ...this.#downs.keys()])]);
+    if (this.#cancel !== null) this.#wake();
   }
   /** Something waits for a block. */
   due(): void {
@@ -190,7 +193,10 @@ export class Beats {
   }
 
   #takeAcknowledgement(from: Hex, acknowledgement: Acknowledgement): void {
+    const clearMs = this.#host?.clearMs;
     this.#stepHost({ kind: "acknowledgement", nowMs: this.#nowMs(), from, acknowledgement });
+    // What waits behind the fence may begin.
+    if (this.#host?.clearMs !== clearMs && this.#cancel !== null) this.#wake();
   }
 
   #takeSuspicion(from: PeerId, bytes: Uint8Array): void {
@@ -207,6 +213,7 @@ export class Beats {
     if (!suspicionHolds(opened, key) || (beat !== null && !beatHolds(chainId, beat, watched.key))) return transport.report(from, "forged");
     this.#hold({ bytes, suspicion: opened.statement });
     this.#stepWitness({ kind: "suspicion", nowMs: this.#nowMs(), suspicion: opened.statement });
+    if (this.#cancel !== null) this.#wake();
   }
   /** L7. */
   #maySpeak(witness: Hex, machine: Hex): boolean {
@@ -238,7 +245,20 @@ export class Beats {
     this.#stepHost({ kind: "tick", nowMs: this.#nowMs() });
     this.#openWitness();
     this.#stepWitness({ kind: "tick", nowMs: this.#nowMs() });
-    this.#cancel = this.#parts.clock.setTimer(() => this.#tick(), BEAT_TICK_MS);
+    this.#cancel = null;
+    this.#wake();
+  }
+
+  /** Sees to it that the next tick is in time. What is due later than it is looked at then. */
+  #wake(): void {
+    if (this.#isStopped) return;
+    const nowMs = this.#nowMs();
+    let wakeMs = nowMs + BigInt(BEAT_MS);
+    for (const one of [this.#host && wakeHostMs(this.#host, nowMs), this.#witness && wakeWitnessMs(this.#witness, nowMs)]) if (one !== null && one < wakeMs) wakeMs = one;
+    if (this.#cancel !== null && this.#wakeMs <= wakeMs) return;
+    this.#cancel?.();
+    this.#wakeMs = wakeMs;
+    this.#cancel = this.#parts.clock.setTimer(() => this.#tick(), Math.max(BEAT_WAKE_MS_MIN, Number(wakeMs - nowMs)));
   }
 
   #openWitness(): void {

@@ -105,8 +105,8 @@ export const PROOFS_KEPT_MAX: number = 1_024;
 /** Headers of epochs that are kept however old they are: 400 KB at 16 validators. */
 export const EPOCH_HEADERS_MIN: number = 256;
 
-/** Between two looks at who is silent and what is to be said (liveness). */
-export const BEAT_TICK_MS = 50;
+/** Between two looks at who is silent and what is to be said (liveness), whatever is due. */
+export const BEAT_WAKE_MS_MIN = 5;
 /** Beats of one machine that are looked at in a second and at once: twice what it sends, of two boot ids; each beyond would cost 135 µs of the thread that votes. */
 export const BEATS_PER_SECOND = 4;
 export const BEATS_BURST = 8;

@@ -3,8 +3,8 @@
  * agreement by assumption: whoever can reach a quorum makes blocks, in turn, late where a leader is gone. All by the seed.
  */
 import type { Beat, Suspicion } from "#chain/codec/liveness.ts";
-import type { HostEffect, HostEvent } from "#chain/liveness/host.ts";
-import type { WitnessEffect, WitnessEvent } from "#chain/liveness/witness.ts";
+import { type HostEffect, type HostEvent, wakeMs as wakeHostMs } from "#chain/liveness/host.ts";
+import { type WitnessEffect, type WitnessEvent, wakeMs as wakeWitnessMs } from "#chain/liveness/witness.ts";
 import { type Hex, signature } from "#chain/types.ts";
 import { type Chance, chance } from "../chance.ts";
 import { Queue } from "../queue.ts";
@@ -194,9 +194,17 @@ export class World {
     again();
   }
 
+  /** The shell ticks when `wakeMs` says so: a tick before then must change nothing (but that a quorum is missed is seen by looking, every tick). */
   tick(node: Node): void {
-    this.#host(node, { kind: "tick", nowMs: this.clockOf(node) });
-    this.#witness(node, { kind: "tick", nowMs: this.clockOf(node) });
+    const nowMs = this.clockOf(node);
+    const host = wakeHostMs(node.host, nowMs);
+    const witness = node.witness === null ? nowMs : wakeWitnessMs(node.witness, nowMs);
+    const before = stateOf(node);
+    const said = this.#host(node, { kind: "tick", nowMs });
+    if (this.code === CODE && said > 0 && host > nowMs) this.checkers.fault(`a tick of m${node.place} that was not due for ${host - nowMs} ms did something`);
+    const answered = this.#witness(node, { kind: "tick", nowMs });
+    // A planted bug is to be found by what it does.
+    if (this.code === CODE && witness > nowMs + BigInt(TICK_MS) && (answered > 0 || stateOf(node) !== before)) this.checkers.fault(`a tick of v${node.place} that was not due for ${witness - nowMs} ms did something`);
   }
 
   give(node: Node, view: View): void {
@@ -210,10 +218,12 @@ export class World {
     this.#witness(node, { kind: "final", nowMs, view });
   }
 
-  #host(node: Node, event: HostEvent): void {
+  /** How many effects that had. */
+  #host(node: Node, event: HostEvent): number {
     const [state, effects] = this.code.stepHost(node.host, event);
     node.host = state;
     for (const effect of effects) this.#carryOutHost(node, effect);
+    return effects.length;
   }
 
   #carryOutHost(node: Node, effect: HostEffect): void {
@@ -245,14 +255,15 @@ export class World {
     this.#witness(witness, { kind: "beat", nowMs: this.clockOf(witness), beat }, from);
   }
 
-  #witness(node: Node, event: WitnessEvent, from: Node | null = null): void {
-    if (!node.witness) return;
+  #witness(node: Node, event: WitnessEvent, from: Node | null = null): number {
+    if (!node.witness) return 0;
     if (event.kind === "suspicion") this.#collect(node, event.suspicion);
     const [state, honest] = this.code.step(node.witness, event);
     node.witness = state;
     this.checkers.noteWitness(node);
     const effects = this.liars.has(node.place) ? lieOf(this, node, event) : honest;
     for (const effect of effects) this.carryOut(node, effect, from);
+    return honest.length;
   }
 
   #collect(node: Node, suspicion: Suspicion): void {
@@ -388,3 +399,6 @@ export function simulate(seed: number, scenario: Scenario, code: Code = CODE): O
     return { seed, faults: [`${(error as Error).stack}`], downs: 0, downMs: [], fenceStops: 0, height: 0 };
   }
 }
+
+/** What a tick of a witness may change besides what it says. */
+const stateOf = ({ witness }: Node): string => `${witness?.muteUntilMs} ${witness?.holdUntilMs} ${witness?.isStalled}`;

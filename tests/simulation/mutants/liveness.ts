@@ -30,7 +30,7 @@ export const LIVENESS_MUTANTS: readonly Mutant[] = [
   plant("who never heard the boot before vouches for it", "verdict", "const vouching = heard.length > 0 ? heard : before;", "const vouching = heard.length > 99 ? heard : before;", "courts", 20),
   plant("the set before is not competent", "witnesses", "timeMs - sinceMs < BigInt(OVERLAP_MS) ? [current, previous]", "timeMs - sinceMs < BigInt(OVERLAP_MS) * 0n ? [current, previous]", "courts", 20),
   plant("no second signature", "witness", "return view.timeMs - entry.suspected.baseMs >= BigInt(AGAIN_MS);", "return view.timeMs < 0n && AGAIN_MS > 0;", "by and by", 20),
-  plant("a new witness signs after 1.5 s", "witness", "if (entry.beat === null && nowMs - entry.sinceMs < BigInt(OVERLAP_MS)) return false;", "if (OVERLAP_MS < 0) return false;", "new witnesses", 20),
+  plant("a new witness signs after 1.5 s", "witness", " || (entry.beat === null && nowMs - entry.sinceMs < BigInt(OVERLAP_MS))", "", "new witnesses", 20),
   plant("up while the old boot still beats", "witness", "if (!machine.isDown && nowMs - entry.atMs < BigInt(SILENT_MS)) return;", "", "two with one key", 20),
   plant("up needs more than two thirds", "verdict", "if (!isTwoThirds(weightIn(set, by.map(({ witness }) => witness)), sumOf(set))) continue;\n    const before", "if (!isTwoThirds(weightIn(set, by.map(({ witness }) => witness)) - 1, sumOf(set))) continue;\n    const before", "courts", 20),
   plant("machines that do not follow the chain are acknowledged", "witness", "const isBehind = beat.timeMs + BigInt(LAG_MS) < state.view.timeMs;", "const isBehind = beat.timeMs + BigInt(LAG_MS) < 0n;", "deaf", 20),
