@@ -38,6 +38,14 @@ export function proofRoutes(context: Context): readonly Route[] {
       parameters: { id: DEPLOYMENT_PARAMETER, index: INDEX }, answers, run: ({ parameters }) => prove(stateKey("lease", fromHex(parameters["id"] ?? ""), Number(parameters["index"]))),
     },
     {
+      id: "getTaskProof", method: "GET", path: "/v1/proofs/tasks/{id}", auth: "none", summary: "Proof of how a task runs and ended, or that a deployment is none",
+      parameters: { id: DEPLOYMENT_PARAMETER }, answers, run: ({ parameters }) => prove(stateKey("task", fromHex(parameters["id"] ?? ""))),
+    },
+    {
+      id: "getScalingProof", method: "GET", path: "/v1/proofs/scalings/{id}", auth: "none", summary: "Proof of the rule by which a deployment scales by itself, or that it has none",
+      parameters: { id: DEPLOYMENT_PARAMETER }, answers, run: ({ parameters }) => prove(stateKey("scaling", fromHex(parameters["id"] ?? ""))),
+    },
+    {
       id: "getEpochProof", method: "GET", path: "/v1/proofs/epochs/{epoch}", auth: "none", summary: "A finalized header of an epoch, and the validators of the next whom it names",
       parameters: { epoch: { type: "string", pattern: "^(0|[1-9][0-9]{0,8})$" } }, answers,
       run: ({ parameters }) => bytes(node.proveEpoch(Number(parameters["epoch"])), "epoch_unknown", `Cannot prove epoch ${parameters["epoch"]}: it has no final block yet, or none is kept`),

@@ -9,10 +9,10 @@ import { digest } from "#chain/types.ts";
 import { deploymentJson } from "#os/api/json.ts";
 import { type Deployment, readDeployment } from "#tools/cli/answers.ts";
 import { psText } from "#tools/cli/commands/ps.ts";
-import { differenceFrom } from "#tools/cli/provenDeployment.ts";
+import { differenceFrom, scalingDifference, taskDifference } from "#tools/cli/provenDeployment.ts";
 import { serving } from "#tools/cli/ready.ts";
 import { RATE, STANDBY, say, settle, stage, tenant } from "../ledger/scalingStage.ts";
-import { type World, actor } from "../ledger/world.ts";
+import { World, actor } from "../ledger/world.ts";
 
 const id = deploymentIdOf(tenant.id, 0n, 0);
 function answerOf({ view }: World): Deployment {
@@ -84,4 +84,40 @@ test("--verify holds for what is on standby, moves, is rolled out or has run dry
   for (let k = 0; k < 30; k++) world.block(10);
   assert.equal(world.view.deployment(id)!.state, "dry");
   holds();
+});
+
+test("--verify finds each lie in how a task ended (exit code, reason, runs) and in the rule of one that scales by itself, and whether it is one at all", () => {
+  const world = new World();
+  const machine = world.machine(1, actor(2));
+  world.block();
+  world.send(tenant, [{ kind: "runTask", name: "job", componentDigest: digest(new Uint8Array(32).fill(7)), configurationDigest: null, memoryMib: 64, cpuMillis: 100, deposit: 10n ** 9n, rateMax: 0n, isolation: 0, secondsMax: 60, attemptsMax: 1, backOffSeconds: 5 }]);
+  world.block();
+  const leaf = (kind: "task" | "scaling", of: World = world): readonly Cbor[] | null => {
+    const held = kind === "task" ? of.ledger.state.task(id) : of.ledger.state.scaling(id);
+    return held === undefined ? null : (decode(valueOf(held)) as readonly Cbor[]);
+  };
+  const holds = (of: World = world): void => {
+    const said = answerOf(of);
+    assert.deepEqual([differenceFrom(leafOf(of), said), taskDifference(leaf("task", of), said), scalingDifference(leaf("scaling", of), said)], [null, null, null]);
+  };
+  holds();
+  world.ready(machine);
+  world.block();
+  holds();
+  world.send(machine, [{ kind: "taskEnded", deploymentId: id, run: 1, exitCode: 1, reason: "exit" }]);
+  world.block();
+  const said = answerOf(world);
+  assert.deepEqual([said.task?.phase, said.task?.exitCode, said.task?.reason], ["ended", 1, "exit"]);
+  holds();
+  const lies: readonly Partial<NonNullable<Deployment["task"]>>[] = [{ exitCode: 0 }, { exitCode: null }, { reason: "trap" }, { reason: null }, { phase: "running" }, { runs: 2 }, { failures: 0 }, { losses: 1 }, { attemptsMax: 2 }, { at: 1n }];
+  for (const lie of lies) assert.notEqual(taskDifference(leaf("task"), { ...said, task: { ...said.task!, ...lie } }), null, Object.keys(lie).join());
+  assert.notEqual(taskDifference(leaf("task"), { ...said, task: null }), null);
+  assert.notEqual(taskDifference(null, said), null);
+
+  const scaled = stage({ machines: 1, min: 1 }).world;
+  holds(scaled);
+  const { scaling } = answerOf(scaled);
+  for (const lie of [{ min: 0 }, { max: 9 }, { metric: "cpu" }, { target: 1 }, { rateMax: 1n }]) assert.notEqual(scalingDifference(leaf("scaling", scaled), { name: "web", scaling: { ...scaling!, ...lie } }), null, Object.keys(lie).join());
+  assert.notEqual(scalingDifference(leaf("scaling", scaled), { name: "web", scaling: null }), null);
+  assert.notEqual(scalingDifference(null, { name: "web", scaling }), null);
 });

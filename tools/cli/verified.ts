@@ -24,7 +24,7 @@ import type { Bill, Deployment, ParametersAnswer } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell, UsageError } from "./command.ts";
 import { accountsFolder } from "./keys.ts";
-import { differenceFrom } from "./provenDeployment.ts";
+import { differenceFrom, scalingDifference, taskDifference } from "./provenDeployment.ts";
 import { warn } from "./table.ts";
 
 export const OPTIONS_VERIFY: Options = {
@@ -155,7 +155,8 @@ export class Verifier {
   async #differenceOf(said: Deployment, nowMs: number): Promise<string | null> {
     const leaf = await this.#leaf(`deployments/${said.id}`, stateKey("deployment", fromHex(said.id)), nowMs);
     if (leaf === null) return `there is no deployment ${said.id}`;
-    const wrong = differenceFrom(leaf, said);
+    const id = fromHex(said.id);
+    const wrong = differenceFrom(leaf, said) ?? taskDifference(await this.#leaf(`tasks/${said.id}`, stateKey("task", id), nowMs), said) ?? scalingDifference(await this.#leaf(`scalings/${said.id}`, stateKey("scaling", id), nowMs), said);
     if (wrong !== null) return wrong;
     for (const lease of said.leases) {
       const proven = await this.#leaf(`leases/${said.id}/${lease.index}`, stateKey("lease", fromHex(said.id), lease.index), nowMs);
