@@ -205,7 +205,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   // Whoever passes it on, what a client signed for this machine is judged as at the door.
   const logRelay = new LogRelay({
-    transport: membership.transport, logs,
+    transport: membership.transport, logs, keyOf: (id) => node.view().machine(id)?.key ?? null,
     judge: (words) => judgeLogWords(words, { chainId: node.chainId, machine: machine.address, nowMs: BigInt(Date.now()), keysOf: (sender) => keysOf(node, sender, "read") }, (id, sender) => checkOwner({ node }, id, sender)),
   });
   started.defer(() => logRelay.stop());

@@ -8,6 +8,7 @@
 import { addressOf } from "#chain/codec/address.ts";
 import { BlobExchange } from "#chain/network/blobs.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
+import type { MachineView } from "#chain/ledger/view.ts";
 import type { ChainNode } from "#chain/node/node.ts";
 import { type Address, type Hex, digest as digestOf, fromHex, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
@@ -44,8 +45,10 @@ export function openExchange({ node, blobs, transport, machine, naming }: Exchan
     const key = transport.machineOf(peer);
     return key === null ? [] : [[hex(addressOf(key)), peer] as const];
   }));
-  const peersOf = (machines: readonly { readonly id: Address }[]): PeerId[] => {
+  /** Those that are not connected are looked for: they are by the next try. */
+  const peersOf = (machines: readonly Pick<MachineView, "id" | "key">[]): PeerId[] => {
     const known = connected();
+    for (const { id, key } of machines) if (hex(id) !== hex(machine) && !known.has(hex(id))) transport.seek(key);
     return machines.flatMap(({ id }) => known.get(hex(id)) ?? []);
   };
   const isCutOff = (): boolean => {
@@ -64,7 +67,9 @@ export function openExchange({ node, blobs, transport, machine, naming }: Exchan
       await blobs.put(kind, digest, machine, bytes);
     },
     copiesOf: async (digest) => {
-      const keepers = naming.keepersOf(digest).map(({ id }) => id);
+      const views = naming.keepersOf(digest);
+      const keepers = views.map(({ id }) => id);
+      peersOf(views);
       const known = connected();
       const holds = async (id: Address): Promise<boolean> => {
         if (hex(id) === hex(machine)) return blobs.has(digest);

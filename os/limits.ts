@@ -68,6 +68,8 @@ export const LOG_RELAY_BYTES_MAX: number = 384 * 1024;
 export const LOG_HOLDERS_ASKED_MAX = 256;
 export const LOG_HOLDER_MS_MAX = 1_500;
 export const LOG_HOLDER_QUESTIONS_MAX = 8;
+/** One that is not connected is looked for so long. */
+export const LOG_SEEK_MS = 2_000;
 /** Who follows them asks so often, and gives up when nothing was heard for so long. */
 export const LOG_POLL_MS = 250;
 export const LOG_SILENCE_MS_MAX = 15_000;

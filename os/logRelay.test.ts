@@ -31,7 +31,7 @@ class Stage {
     let judged = 0;
     t.mock.method(transport, "report", (_peer: unknown, offence: Offence) => void offences.push(offence));
     const relay = new LogRelay({
-      transport, nowMs: () => this.nowMs,
+      transport, nowMs: () => this.nowMs, keyOf: () => null,
       logs: { has: (id) => id === ID && lines.length > 0, tail: (_id, count) => (count === 0 ? [] : lines.slice(-count)), after: (_id, sequence, limit) => lines.filter((one) => one.sequence > sequence).slice(0, limit) },
       judge: (words) => {
         judged++;

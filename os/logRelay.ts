@@ -9,15 +9,16 @@
  * door: who passes it on needs no trust, and can ask for nothing else. A request to follow that was judged good holds for the same peer and the same
  * words while it is asked for again within LOG_GRANT_MS, as a stream that was opened once goes on. What comes back is parsed like any stranger's.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { addressOf } from "#chain/codec/address.ts";
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
 import { list, text, tuple, u32, u64, version } from "#chain/codec/schema.ts";
 import { WIRE_VERSION } from "#chain/constants.ts";
 import { sha256 } from "#chain/crypto.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
-import { type Address, type Hex, hex } from "#chain/types.ts";
+import { type Address, type Hex, type PublicKey, hex } from "#chain/types.ts";
 import { AgentError, codeOf } from "./error.ts";
-import { LOG_CALLS_MAX, LOG_CALL_MS_MAX, LOG_GRANTS_MAX, LOG_GRANT_MS, LOG_HOLDERS_ASKED_MAX, LOG_HOLDER_MS_MAX, LOG_HOLDER_QUESTIONS_MAX, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_POLL_MS, LOG_RELAY_BYTES_MAX, LOG_SILENCE_MS_MAX } from "./limits.ts";
+import { LOG_CALLS_MAX, LOG_CALL_MS_MAX, LOG_GRANTS_MAX, LOG_GRANT_MS, LOG_HOLDERS_ASKED_MAX, LOG_HOLDER_MS_MAX, LOG_HOLDER_QUESTIONS_MAX, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_POLL_MS, LOG_RELAY_BYTES_MAX, LOG_SEEK_MS, LOG_SILENCE_MS_MAX } from "./limits.ts";
 import type { LogLine, LogStore, LogStream } from "./logs.ts";
 
 const STREAMS: readonly LogStream[] = ["stdout", "stderr", "system"];
@@ -37,6 +38,8 @@ export type LogRelayOptions = {
   readonly logs: Pick<LogStore, "tail" | "after" | "has">;
   /** Whose log the words ask for, which are signed for this machine by who may; throws a refusal with its code. */
   readonly judge: (words: SignedWords) => Hex;
+  /** Of a machine that the ledger knows. */
+  readonly keyOf: (machine: Address) => PublicKey | null;
   readonly nowMs?: () => number;
 };
 /** After a sequence number, or the newest. */
@@ -67,10 +70,9 @@ export class LogRelay {
   }
 
   /** Throws `machine_unreachable`, or what that machine refused with. */
-  lines(machine: Address, { path, authorization }: SignedWords, part: LogPart): Promise<readonly LogLine[]> {
-    const { transport } = this.#options;
+  async lines(machine: Address, { path, authorization }: SignedWords, part: LogPart): Promise<readonly LogLine[]> {
     const [isTail, after, count] = "tail" in part ? [1, 0, part.tail] : [0, part.after, part.limit];
-    const peer = transport.peers().find((one) => hex(machineAt(transport, one) ?? new Uint8Array(0)) === hex(machine));
+    const peer = this.#peerOf(machine) ?? (await this.#sought(machine));
     if (peer === undefined) throw new AgentError("machine_unreachable", "Cannot read the lines of that machine here as it is not connected: ask it, or another machine");
     if (this.#calls.size >= LOG_CALLS_MAX) throw new AgentError("busy", `Cannot ask for lines of other machines now: ${LOG_CALLS_MAX} calls are under way`);
     return this.#call(peer, LOG_CALL_MS_MAX, (call) => [WIRE_VERSION, KIND.ask, call, path, authorization, isTail, BigInt(after), count]) as Promise<readonly LogLine[]>;
@@ -87,6 +89,22 @@ export class LogRelay {
     });
     const answers = await Promise.all(asked.map(([peer]) => this.#call(peer, LOG_HOLDER_MS_MAX, (call) => [WIRE_VERSION, KIND.has, call, id]).catch(() => false))).finally(() => this.#asking--);
     return asked.flatMap(([, machine], index) => (answers[index] === true ? [machine] : []));
+  }
+
+  #peerOf(machine: Address): PeerId | undefined {
+    const { transport } = this.#options;
+    return transport.peers().find((one) => hex(machineAt(transport, one) ?? new Uint8Array(0)) === hex(machine));
+  }
+  /** One that is not connected may be by way of others. */
+  async #sought(machine: Address): Promise<PeerId | undefined> {
+    const key = this.#options.keyOf(machine);
+    if (key === null) return undefined;
+    this.#options.transport.seek(key);
+    for (const endMs = this.#nowMs() + LOG_SEEK_MS; this.#nowMs() < endMs; await pause(LOG_POLL_MS)) {
+      const peer = this.#peerOf(machine);
+      if (peer !== undefined) return peer;
+    }
+    return undefined;
   }
 
   #call(peer: PeerId, timeoutMs: number, message: (call: number) => readonly Cbor[]): Promise<Answer> {

@@ -29,5 +29,6 @@ test("what is no greeting and no control message is refused", () => {
   for (const bytes of [Uint8Array.of(), Uint8Array.of(0x80), long]) assert.throws(() => decodeHello(bytes), { name: "CodecError" });
   assert.deepEqual(decodeControl(encodeControl({ kind: "ping" })), { kind: "ping" });
   assert.deepEqual(decodeControl(encodeControl({ kind: "addresses", addresses: ["a"] })), { kind: "addresses", addresses: ["a"] });
-  for (const bytes of [Uint8Array.of(0x82, 1, 7), Uint8Array.of(0x82, 1, 1), Uint8Array.of(0x82, 2, 0)]) assert.throws(() => decodeControl(bytes), { name: "CodecError" });
+  assert.deepEqual(decodeControl(encodeControl({ kind: "seek", machine: MACHINE })), { kind: "seek", machine: MACHINE });
+  for (const bytes of [Uint8Array.of(0x83, 1, 2, 0x40), Uint8Array.of(0x82, 1, 7), Uint8Array.of(0x82, 1, 1), Uint8Array.of(0x82, 2, 0)]) assert.throws(() => decodeControl(bytes), { name: "CodecError" });
 });

@@ -50,15 +50,17 @@ function validatorFrom(key: Cbor | undefined, mark: Cbor | undefined): Hello["va
   return { publicKey: publicKey(bytes(key, 32)), signature: signature(bytes(mark, 64)) };
 }
 
-/** What follows the greeting on the same stream. */
-export type Control = { readonly kind: "ping" } | { readonly kind: "addresses"; readonly addresses: readonly string[] };
+/** What follows the greeting on the same stream: that one is there, where others are, and where a machine is that one looks for. */
+export type Control = { readonly kind: "ping" } | { readonly kind: "addresses"; readonly addresses: readonly string[] } | { readonly kind: "seek"; readonly machine: PublicKey };
 
-export const encodeControl = (control: Control): Uint8Array => encode(control.kind === "ping" ? [WIRE_VERSION, 0] : [WIRE_VERSION, 1, control.addresses]);
+export const encodeControl = (control: Control): Uint8Array =>
+  encode(control.kind === "ping" ? [WIRE_VERSION, 0] : control.kind === "addresses" ? [WIRE_VERSION, 1, control.addresses] : [WIRE_VERSION, 2, control.machine]);
 
 export function decodeControl(input: Uint8Array): Control {
   const [first, kind, ...rest] = list(decode(input), 3);
   version(first);
   if (u32(kind) === 0 && rest.length === 0) return { kind: "ping" };
   if (u32(kind) === 1 && rest.length === 1) return { kind: "addresses", addresses: list(rest[0], ADDRESSES_PER_MESSAGE_MAX).map((one) => text(one, ADDRESS_BYTES_MAX)) };
+  if (u32(kind) === 2 && rest.length === 1) return { kind: "seek", machine: publicKey(bytes(rest[0], 32)) };
   throw new CodecError("codec_value", `${u32(kind)} with ${rest.length} items is no control message`);
 }

@@ -72,6 +72,11 @@ export const DIALS_MAX: number = 16;
 export const ADDRESSES_MAX: number = 1_024;
 /** A node that is no validator looks for no more peers when it has so many: the 20 witnesses of an epoch, and a few. */
 export const FOLLOWED_MAX: number = 24;
+/** One that looks for a certain machine asks so many, again after so long, and may have so many peers more than it looks for by itself. */
+export const SEEK_ASKED_MAX: number = 4;
+export const SEEK_AGAIN_MS: number = 1_000;
+export const SEEK_MS: number = 5_000;
+export const SOUGHT_MAX: number = 16;
 /** An address learned from a peer at which nobody was ever reached is forgotten after so many tries. */
 export const DIALS_IN_VAIN_MAX: number = 20;
 

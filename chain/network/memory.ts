@@ -156,6 +156,7 @@ class Member implements Transport {
   }
   /** Everybody is connected to everybody here. */
   setValidators(): void {}
+  seek(): void {}
   report(peer: PeerId, offence: Offence): void {
     if (this.#scores.add([peer], offence, this.#network.nowMs())) this.#network.ban(this.self, peer);
   }

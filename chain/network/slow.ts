@@ -33,7 +33,7 @@ export function slowTransport(transport: Transport, delayMs: number, clock: Cloc
     self: transport.self, peers: () => transport.peers(), send, addresses: () => transport.addresses(),
     broadcast: (channel, bytes) => transport.peers().reduce((count, peer) => count + (send(peer, channel, bytes) ? 1 : 0), 0),
     onMessage: (listener) => transport.onMessage(listener), onPeer: (listener) => transport.onPeer(listener), machineOf: (peer) => transport.machineOf(peer),
-    setValidators: (names) => transport.setValidators(names), report: (peer, offence) => transport.report(peer, offence),
+    setValidators: (names) => transport.setValidators(names), seek: (machine) => transport.seek(machine), report: (peer, offence) => transport.report(peer, offence),
     ...(flood === undefined ? {} : { flood: { publish: (bytes) => void clock.setTimer(() => { if (!isClosed) flood.publish(bytes); }, delayMs), onMessage: (listener) => flood.onMessage(listener) } }),
     close: async () => {
       isClosed = true;

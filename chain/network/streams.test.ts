@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { publicKeyOf } from "#chain/crypto.ts";
 import { chainId } from "#chain/types.ts";
 import { transportSuite } from "#tests/compliance/transport.ts";
 import { type StreamTransport, type StreamsOptions, openStreams } from "./streams.ts";
@@ -46,4 +47,16 @@ test("a transport tells the IP addresses of its grid: those it was told to dial 
   t.after(() => b.close());
   await until("a connection", () => a.peers().length === 1);
   assert.deepEqual([a.addresses().toSorted(), b.addresses()], [["127.0.0.1", "198.51.100.7"], ["127.0.0.1"]]);
+});
+
+test("a machine that knows one peer only finds another by way of it, when it looks for it, and no machine that is nobody's", async (t) => {
+  const hub = await open(51, []);
+  const [a, b] = await Promise.all([52, 53].map((n) => openStreams({ chainId: CHAIN, machineSeed: seed(n), listen: ["/ip4/127.0.0.1/tcp/0"], peers: hub.listening(), validators: [] })));
+  t.after(() => Promise.all([hub, a!, b!].map((one) => one.close())));
+  await until("a star", () => hub.peers().length === 2 && a!.peers().length === 1 && b!.peers().length === 1);
+  const key = hub.machineOf(hub.peers().find((peer) => peer === b!.self)!)!;
+  a!.seek(publicKeyOf(seed(99)));
+  a!.seek(key);
+  await until("a finds b", () => a!.peers().includes(b!.self) && b!.peers().includes(a!.self));
+  assert.equal(a!.peers().length, 2);
 });

@@ -15,7 +15,7 @@ import { Addresses, isLoopback, hostOf } from "./addresses.ts";
 import { frameOf } from "./frames.ts";
 import { machineKeyAt, openHost } from "./libp2p.ts";
 import { ADDRESSES_PER_MESSAGE_MAX } from "#chain/constants.ts";
-import { CHANNEL_BYTES_MAX, DIALS_MAX, DIAL_TIMEOUT_MS, FOLLOWED_MAX, FOLLOWERS_MAX, QUEUES_BYTES_MAX, SILENCE_MS_MAX, TICK_MS, UNGREETED_MAX, WAITS, type Waits } from "./limits.ts";
+import { CHANNEL_BYTES_MAX, DIALS_MAX, DIAL_TIMEOUT_MS, FOLLOWED_MAX, FOLLOWERS_MAX, QUEUES_BYTES_MAX, SEEK_AGAIN_MS, SEEK_ASKED_MAX, SEEK_MS, SILENCE_MS_MAX, SOUGHT_MAX, TICK_MS, UNGREETED_MAX, WAITS, type Waits } from "./limits.ts";
 import { Link, type LinkEvents, protocolOf } from "./link.ts";
 import type { QueuedBytes } from "./outbox.ts";
 import { Scores } from "./scores.ts";
@@ -69,6 +69,10 @@ export class StreamTransport implements Transport {
   #timer: NodeJS.Timeout | null = null;
   #tickedMs: number = performance.now();
   #isClosed = false;
+  /** Where peers say that they listen; and machines that are looked for, each until it may be again. */
+  readonly #said = new WeakMap<Link, readonly string[]>();
+  readonly #sought = new Map<string, number>();
+  #seekingUntilMs = 0;
 
   constructor(options: StreamsOptions) {
     const { chainId, machineSeed, validatorSeed } = options;
@@ -118,6 +122,17 @@ export class StreamTransport implements Transport {
   }
   setValidators(validators: Iterable<PeerId>): void {
     this.#validators = new Set(validators);
+  }
+  seek(machine: PublicKey): void {
+    const nowMs = performance.now();
+    const links = [...this.#byPeer.values()];
+    for (const [key, untilMs] of this.#sought) if (untilMs <= nowMs) this.#sought.delete(key);
+    if (this.#sought.has(hex(machine)) || this.#sought.size >= SOUGHT_MAX || links.some((link) => hex(link.machineKey) === hex(machine))) return;
+    this.#sought.set(hex(machine), nowMs + SEEK_AGAIN_MS);
+    this.#seekingUntilMs = nowMs + SEEK_MS;
+    // Validators are connected to most.
+    const asked = links.toSorted((a, b) => Number(this.#validators.has(b.peer!)) - Number(this.#validators.has(a.peer!))).slice(0, SEEK_ASKED_MAX);
+    for (const link of asked) link.sendControl({ kind: "seek", machine });
   }
 
   addresses(): readonly string[] {
@@ -202,6 +217,7 @@ export class StreamTransport implements Transport {
     const before = this.#byPeer.get(peer);
     if (before && !this.#isBetter(link, before)) return link.close("there is a connection already");
     link.greeted(peer);
+    this.#said.set(link, hello.addresses);
     this.#byPeer.set(peer, link);
     before?.close("a newer connection took its place");
     const isRemote = !isLoopback(link.connection.remoteAddr.toString());
@@ -222,6 +238,11 @@ export class StreamTransport implements Transport {
   }
   #control(link: Link, control: Control): void {
     if (control.kind === "ping") return;
+    if (control.kind === "seek") {
+      const found = [...this.#byPeer.values()].find((one) => hex(one.machineKey) === hex(control.machine));
+      const addresses = found === undefined ? [] : (this.#said.get(found) ?? []);
+      return addresses.length === 0 ? undefined : link.sendControl({ kind: "addresses", addresses });
+    }
     const isRemote = !isLoopback(link.connection.remoteAddr.toString());
     for (const address of control.addresses) if (!isRemote || !isLoopback(address)) this.#addresses.learn(address, null);
   }
@@ -250,7 +271,7 @@ export class StreamTransport implements Transport {
     const wasAsleep = nowMs - this.#tickedMs > SILENCE_MS_MAX / 2;
     this.#tickedMs = nowMs;
     for (const link of this.#links.values()) link.tick(nowMs, wasAsleep);
-    const isFull = !this.#validators.has(this.self) && this.#byPeer.size >= FOLLOWED_MAX;
+    const isFull = !this.#validators.has(this.self) && this.#byPeer.size >= FOLLOWED_MAX + (nowMs < this.#seekingUntilMs ? SOUGHT_MAX : 0);
     for (const address of this.#addresses.due(nowMs, DIALS_MAX, (peer) => this.#byPeer.has(peer) || peer === this.self, (isFixed) => isFixed || !isFull)) void this.#dial(address);
   }
   async #dial(address: string): Promise<void> {

@@ -47,6 +47,8 @@ export interface Transport {
   machineOf(peer: PeerId): PublicKey | null;
   /** Who validates now and next: connections to them are kept, and they are let in however many others there are. */
   setValidators(names: Iterable<PeerId>): void;
+  /** Looks for this machine by way of who is connected, and connects to it; nothing when it is connected, or not found. */
+  seek(machine: PublicKey): void;
   /** What a reader of its messages found wrong with this peer. Enough of it and the peer is disconnected, and not let in for a while. */
   report(peer: PeerId, offence: Offence): void;
   close(): Promise<void>;

@@ -18,7 +18,7 @@ import { needs } from "../require.ts";
 import { type Machine, cli, cliJson, eventually, temporaryFolder } from "./stage.ts";
 
 const MACHINES = 4;
-/** The first is asked, and stays. */
+/** The first is asked, and stays; it is the only one that the others are told of. */
 const HOSTS = [1, 2, 3] as const;
 const WAIT_MS = 90_000;
 type Seen = { readonly task: { readonly phase: string; readonly runs: number; readonly losses: number; readonly failures: number }; readonly leases: readonly { readonly machine: string | null; readonly state: string }[] };
@@ -28,7 +28,7 @@ test("a task whose machine is gone starts again elsewhere, and never before it h
   if (!needs(t, "cargo")) return;
   const folder = temporaryFolder(t);
   const site = await makeSite(join(folder, "site"), MACHINES, { validators: 1 });
-  const machines = await Promise.all(site.ports.map((_, index) => startSiteMachine(site, index)));
+  const machines = await Promise.all(site.ports.map((_, index) => startSiteMachine(site, index, { knows: index === 0 ? [] : [0] })));
   t.after(() => Promise.all(machines.map((one) => one.stop("SIGKILL"))));
   const [component] = await Promise.all([guest("rogueTask"), allUp(machines, MACHINES)]);
   const operators = await Promise.all(HOSTS.map(async (index) => addressText((await openKey(join(site.directory, String(index), "keys", "operator"))).address)));
@@ -38,7 +38,8 @@ test("a task whose machine is gone starts again elsewhere, and never before it h
   writeFileSync(join(project, "godwit.toml"), 'name = "ticker"\nkind = "task"\ncomponent = "task.wasm"\n[task]\narguments = ["tick"]\n[limits]\nwall_time_ms = 600_000\n[placement]\noperators = ' + JSON.stringify(operators) + "\n");
   /** As the account that has money, at one of the machines. */
   const at = (index: number): Machine => ({ api: machines[index]!.api, directory: join(site.directory, "0") }) as Machine;
-  const { id } = await cliJson<{ id: string }>(at(0), ["deploy", project]);
+  const { id, copies } = await cliJson<{ id: string; copies: number }>(at(1), ["deploy", project]);
+  assert.equal(copies, 3, "machines that know one other alone find those that keep the component");
   const seen = async (): Promise<Seen> => (await (await fetch(`${machines[0]!.api}/v1/deployments/${id}`, { signal: AbortSignal.timeout(5_000) })).json()) as Seen;
   const runsOn = (run: number): Promise<number> => eventually(`run ${run} goes on`, async () => {
     const { task, leases: [lease] } = await seen();

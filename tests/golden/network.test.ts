@@ -43,7 +43,7 @@ function wire(): { transport: Transport; sent: string[]; put(bytes: string, chan
   const [sent, listeners]: [string[], MessageListener[]] = [[], []];
   const transport: Transport = {
     self: PEER, peers: () => [PEER], send: (_to, channel, bytes) => (sent.push(`${channel} ${bytes.toHex()}`), true), broadcast: () => 1, addresses: () => [], onPeer: () => () => {}, machineOf: () => null,
-    onMessage: (listener) => (listeners.push(listener), () => {}), setValidators: () => {}, report: (_peer, offence) => sent.push(offence), close: async () => {},
+    onMessage: (listener) => (listeners.push(listener), () => {}), setValidators: () => {}, seek: () => {}, report: (_peer, offence) => sent.push(offence), close: async () => {},
   };
   return { transport, sent, put: (bytes, channel = "blobs") => { for (const listener of listeners) listener(PEER, channel, Uint8Array.fromHex(bytes)); }, settle: () => new Promise((done) => setImmediate(done)) };
 }
@@ -92,7 +92,7 @@ test("every channel between nodes, and every message on it, has pinned bytes", a
 
   const lines = wire();
   const relay = new LogRelay({
-    transport: lines.transport, judge: ({ path }) => { if (path !== "/a") throw new AgentError("forbidden", "no"); return hex(Uint8Array.of(1)); },
+    transport: lines.transport, keyOf: () => null, judge: ({ path }) => { if (path !== "/a") throw new AgentError("forbidden", "no"); return hex(Uint8Array.of(1)); },
     logs: { has: () => true, tail: () => [{ sequence: 7, timeMs: 8, stream: "stderr", requestId: null, line: "x" }], after: () => [] },
   });
   lines.put("84010309" + "626162", "logs");

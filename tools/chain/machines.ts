@@ -77,14 +77,16 @@ export type Placement = {
   /** Of Node, before the program, and of the program. */
   readonly flags?: readonly string[];
   readonly options?: readonly string[];
+  /** The others that it is told of; all, when left out. */
+  readonly knows?: readonly number[];
   readonly environment?: Readonly<Record<string, string>>;
   /** Aborted while it starts: it is killed. */
   readonly abort?: AbortSignal;
 };
 
 export async function startSiteMachine({ directory, genesisFile, ports }: Site, index: number, placement: Placement = {}): Promise<MachineProcess> {
-  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, address, apiPort = 0, httpPort = 0, flags = [], options = [], environment = {}, abort } = placement;
-  const peers = ports.flatMap((_, other) => (other === index ? [] : ["--peer", place(other)]));
+  const { prefix = [], place = (of) => `127.0.0.1:${ports[of]}`, address, apiPort = 0, httpPort = 0, flags = [], options = [], knows, environment = {}, abort } = placement;
+  const peers = ports.flatMap((_, other) => (other === index || knows?.includes(other) === false ? [] : ["--peer", place(other)]));
   const [program, ...words] = [
     ...prefix, process.execPath, ...flags, join(import.meta.dirname, "..", "start.ts"), "--data", join(directory, String(index)), "--api-port", String(apiPort), "--http-port", String(httpPort), ...(address === undefined ? [] : ["--address", address]),
     "--genesis", genesisFile, "--listen", place(index), ...peers, ...options,
