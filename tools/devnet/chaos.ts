@@ -107,20 +107,22 @@ class Run implements Stage {
     const others = this.places.filter((_, index) => !machines.includes(index));
     const before = kind === "halt" ? await serving(this.devnet.site, this.places, others[0]!.api, this.#deployed).catch(() => null) : null;
     const failedBefore = this.load.failed.length;
+    const heightBefore = (await this.height()) ?? 0;
     this.load.spare(machines);
     const begunMs = performance.now();
     await this.#begin(fault, names);
     if (!stands) {
       const moved = kind === "skew" || kind === "slow" ? null : machines;
-      await this.holds("the workload answers from machines that are well", HEAL_MS_MAX, () => this.#servesWithout(others[0]!.api, moved));
+      await this.holds("the workload answers from machines that are well", HEAL_MS_MAX, () => this.#servesWithout(others[0]!.api, moved), begunMs);
     }
     await sleep(Math.max(0, durationMs - (performance.now() - begunMs)));
-    const heightThen = (await this.height()) ?? 0;
+    const heightThen = (await this.height()) ?? heightBefore;
+    const endedMs = performance.now();
     await this.#end(fault, names);
     const all = (): Promise<true | null> => this.#allBeyond(heightThen + 1);
-    await this.holds("the chain goes on, and every machine with it", WELL_MS_MAX, all);
-    await this.holds("every machine is up again", WELL_MS_MAX, async () => (await allUp(this.places, this.places.length)) || null);
-    await this.holds("every replica serves again", WELL_MS_MAX, () => this.#servesWithout(this.places[0]!.api, null));
+    await this.holds("the chain goes on, and every machine with it", WELL_MS_MAX, all, endedMs);
+    await this.holds("every machine is up again", WELL_MS_MAX, async () => (await allUp(this.places, this.places.length)) || null, endedMs);
+    await this.holds("every replica serves again", WELL_MS_MAX, () => this.#servesWithout(this.places[0]!.api, null), endedMs);
     if (before !== null) {
       const now = await serving(this.devnet.site, this.places, this.places[0]!.api, this.#deployed).catch(() => null);
       await this.say("a chain that stands still places nothing again", String(now) === String(before), `on ${String(before)}, then on ${String(now)}`);
@@ -169,10 +171,10 @@ class Run implements Stage {
     const heads = await Promise.all(this.places.map(({ api }) => blockOf(api, "latest")));
     return heads.every((head) => head.height >= height) ? true : null;
   }
-  async holds(promise: string, timeoutMs: number, look: () => Promise<true | null>): Promise<boolean> {
-    const begunMs = performance.now();
+  /** `sinceMs`: when the fault began, or ended; the time that is told is from then on. */
+  async holds(promise: string, timeoutMs: number, look: () => Promise<true | null>, sinceMs: number = performance.now()): Promise<boolean> {
     const isKept = await until(promise, look, timeoutMs).catch(() => false);
-    const tookMs = Math.round(performance.now() - begunMs);
+    const tookMs = Math.round(performance.now() - sinceMs);
     await this.say(promise, isKept, `${isKept ? "after" : "not within"} ${tookMs} ms`, tookMs);
     return isKept;
   }
