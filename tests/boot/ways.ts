@@ -14,6 +14,7 @@ import { buildImage } from "#tools/image/build.ts";
 import { predictPcr11 } from "#tools/image/uki.ts";
 import { type Facts, JOIN_MS_MAX, OWNER, type Stage, WORDS, accepts, boots, secure, stick, switchedOff, uefi } from "./boots.ts";
 import { debianKernel } from "./debianKernel.ts";
+import { devnetOfGuests } from "./devnetWay.ts";
 import { hangs, onVlan, outOfMemory, sameByStick, sameByTpm, showsItself, startTpm } from "./machineWays.ts";
 import { NETBOOT_WAYS, type NetbootWay, SERVER_ADDRESS } from "./netbootLab.ts";
 import { sameBytes, sameBytesElsewhere } from "./sameBytes.ts";
@@ -58,6 +59,7 @@ const WAYS: readonly Way[] = [
   { name: "upgrade", run: ({ work }) => upgrade({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade-fails", run: ({ work }) => upgradeFails({ work, words: WORDS, owner: OWNER }) },
   { name: "upgrade-on-trial", run: ({ work }) => upgradeOnTrial({ work, words: WORDS, owner: OWNER }) },
+  { name: "devnet of two guests", run: async ({ work, bare }) => devnetOfGuests(work, await bare()) },
   { name: "kill of Node", run: ({ plain }) => boots({ boot: directBoot(plain, [...WORDS, "sysrq_always_enabled"]) }, killNode) },
   ...NETBOOT_WAYS.map((way): Way => ({ name: `netboot, ${way.name}`, run: async ({ bare }) => netboots(way, await bare()) })),
   ...NETBOOT_WAYS.filter(({ name }) => ["iPXE", "UEFI PXE"].includes(name)).map((way): Way => ({ name: `netboot, ${way.name}, beside another DHCP server`, run: ({ work }) => besideAnother(work, way) })),

@@ -3,7 +3,7 @@
  *
  *     DIRECTORY/  genesis  0/ 1/ …   the data folder of each machine; a devnet that was here before goes on
  *
- * As root each machine is in a network namespace of its own and can be cut off from the others; else all are on ports of loopback. A
+ * As root each machine is in a network namespace of its own and can be cut off from the others, or is a guest of the real image (guests.ts); else all are on ports of loopback. A
  * machine keeps its addresses when it is started again. Only processes that this object started are ever signalled, by what it holds
  * of them. Actions are done one after the other.
  */
@@ -15,6 +15,7 @@ import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { DELAY_MS_MAX } from "#chain/network/slow.ts";
 import { type MachineProcess, type Site, freePort, makeSite, startSiteMachine } from "#tools/chain/machines.ts";
 import { type Door, openDoor } from "./door.ts";
+import { type Guests, openGuests, registerGuest } from "./guests.ts";
 import { type Lan, openLan } from "./lan.ts";
 
 export const MACHINES_MAX = 32;
@@ -24,6 +25,8 @@ const EVERYWHERE = "0.0.0.0";
 const ASK_MS_MAX = 2_000;
 /** In a namespace of its own a machine has the ports that it has anywhere. */
 const [API_PORT, HTTP_PORT, CHAIN_PORT] = [7480, 7481, 7482] as const;
+/** What the image listens on. */
+const GUEST_HTTP_PORT = 80;
 const SKEW = join(import.meta.dirname, "skewedClock.ts");
 
 export type State = "starting" | "up" | "paused" | "dead";
@@ -42,7 +45,7 @@ export class DevnetError extends Error {
 }
 
 type Seat = { readonly name: string; readonly apiPort: number; readonly httpPort: number; process: MachineProcess | null; state: State; isCut: boolean; clockOffsetMs: number; slowMs: number };
-export type DevnetOptions = { readonly directory: string; readonly count: number; readonly isIsolated?: boolean; readonly onChange?: () => void; readonly abort?: AbortSignal };
+export type DevnetOptions = { readonly directory: string; readonly count: number; readonly isIsolated?: boolean; /** A folder with an image: the machines are guests of it. */ readonly image?: string; readonly onChange?: () => void; readonly abort?: AbortSignal };
 
 export class Devnet implements AsyncDisposable {
   readonly site: Site;
@@ -55,37 +58,45 @@ export class Devnet implements AsyncDisposable {
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  private constructor(site: Site, lan: Lan | null, outside: Devnet["places"], inside: Devnet["places"], onChange: () => void, abort: AbortSignal | undefined) {
-    this.#abort = abort;
+  readonly #guests: Guests | null;
+
+  private constructor(site: Site, lan: Lan | null, guests: Guests | null, outside: Devnet["places"], inside: Devnet["places"], onChange: () => void, abort: AbortSignal | undefined) {
+    [this.#abort, this.#guests] = [abort, guests];
     [this.site, this.isIsolated, this.#lan, this.#places, this.#onChange] = [site, lan !== null, lan, inside, onChange];
     this.#seats = outside.map(({ api, http }, index) => ({ name: `m${index + 1}`, apiPort: api, httpPort: http, process: null, state: "dead", isCut: false, clockOffsetMs: 0, slowMs: 0 }));
   }
 
   /** All machines are started, and up when this resolves; whatever fails takes down what is there. */
-  static async open({ directory, count, isIsolated = process.getuid?.() === 0, onChange = () => {}, abort }: DevnetOptions): Promise<Devnet> {
+  static async open({ directory, count, isIsolated = process.getuid?.() === 0, image, onChange = () => {}, abort }: DevnetOptions): Promise<Devnet> {
+    if (image !== undefined && !isIsolated) throw new DevnetError("not_isolated", "Cannot run guests on this computer's loopback: they need a network of their own, and that needs root");
     if (!(count >= 1 && count <= MACHINES_MAX)) throw new DevnetError("count_invalid", `Cannot make ${count} machines: expected 1 to ${MACHINES_MAX}`);
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const before = await readFile(join(directory, "genesis")).then((bytes) => decodeGenesis(new Uint8Array(bytes)).validators.length, () => count);
-    if (before !== count) throw new DevnetError("other_devnet", `Cannot start ${count} machines in ${directory}: it holds a devnet of ${before}`);
-    const site = await makeSite(directory, count);
+    const before = await readFile(join(directory, "genesis")).then((bytes) => decodeGenesis(new Uint8Array(bytes)).validators.length, () => null);
+    if (before !== null && before !== (image === undefined ? count : 1)) throw new DevnetError("other_devnet", `Cannot start ${count} machines in ${directory}: it holds a devnet of ${before}`);
+    // Of guests none validates; emulated they need the time that real machines are given.
+    const site = image === undefined ? await makeSite(directory, count) : await makeSite(directory, count, { validators: 1, parameters: "default" });
     await using made = new AsyncDisposableStack();
     const indices = Array.from({ length: count }, (_, index) => index);
-    const lan = isIsolated ? openLan(count) : null;
+    const lan = isIsolated ? openLan(count, { taps: image !== undefined }) : null;
     if (lan !== null) made.defer(() => lan.close());
     const inside = await Promise.all(indices.map(async () => (lan === null ? { api: await freePort(), http: await freePort() } : { api: API_PORT, http: HTTP_PORT })));
     let outside = inside;
+    let guests: Guests | null = null;
     const doors: Door[] = [];
     if (lan !== null) {
       // A Unix socket's path is short (108 bytes); the devnet's folder may be long.
       const sockets = await mkdtemp(join(tmpdir(), "godwit-doors-"));
       made.defer(() => rm(sockets, { recursive: true, force: true }));
       made.defer(async () => void (await Promise.all(doors.map((door) => door.close()))));
-      for (const opened of await Promise.allSettled(indices.map((index) => openDoor(lan.prefix(index), [{ socket: join(sockets, `${index}-api`), port: API_PORT }, { socket: join(sockets, `${index}-http`), port: HTTP_PORT }]))))
+      const hostOf = (index: number): { host?: string } => (image === undefined ? {} : { host: lan.address(index) });
+      const httpPort = image === undefined ? HTTP_PORT : GUEST_HTTP_PORT;
+      for (const opened of await Promise.allSettled(indices.map((index) => openDoor(lan.prefix(index), [{ socket: join(sockets, `${index}-api`), port: API_PORT, ...hostOf(index) }, { socket: join(sockets, `${index}-http`), port: httpPort, ...hostOf(index) }]))))
         if (opened.status === "fulfilled") doors.push(opened.value);
         else throw opened.reason;
+      if (image !== undefined) guests = made.use(await openGuests(site, lan, image, sockets));
       outside = doors.map(({ ports }) => ({ api: ports[0]!, http: ports[1]! }));
     }
-    const devnet = new Devnet(site, lan, outside, inside, onChange, abort);
+    const devnet = new Devnet(site, lan, guests, outside, inside, onChange, abort);
     made.defer(() => devnet.#stopAll());
     await devnet.start(devnet.names);
     devnet.#made = made.move();
@@ -158,6 +169,7 @@ export class Devnet implements AsyncDisposable {
   /** Started again behind a long line: what it sends to the others leaves so much later; 0: as the others. */
   slow(names: readonly string[], slowMs: number): Promise<void> {
     if (!Number.isSafeInteger(slowMs) || slowMs < 0 || slowMs > DELAY_MS_MAX) throw new DevnetError("delay_invalid", `Cannot make a machine slow by ${slowMs} ms: expected 0 to ${DELAY_MS_MAX}`);
+    if (this.#guests !== null) throw new DevnetError("guests_not_slow", "Cannot make guests slow: their image has no such word");
     return this.#again(names, (seat) => (seat.slowMs = slowMs));
   }
   #again(names: readonly string[], change: (seat: Seat) => void): Promise<void> {
@@ -196,8 +208,9 @@ export class Devnet implements AsyncDisposable {
     this.#set(seat, "starting");
     const lan = this.#lan;
     const { api, http } = this.#places[index]!;
+    const guests = this.#guests;
     try {
-      const started = await startSiteMachine(this.site, index, {
+      const started = guests !== null ? await guests.start(index, seat.clockOffsetMs, this.#abort) : await startSiteMachine(this.site, index, {
         apiPort: api, httpPort: http, ...(this.#abort === undefined ? {} : { abort: this.#abort }), ...(lan === null ? {} : { prefix: lan.prefix(index), address: EVERYWHERE, place: (of) => `${lan.address(of)}:${CHAIN_PORT}` }),
         options: seat.slowMs === 0 ? [] : ["--slow-ms", String(seat.slowMs)],
         ...(seat.clockOffsetMs === 0 ? {} : { flags: ["--import", SKEW], environment: { GODWIT_CLOCK_OFFSET_MS: String(seat.clockOffsetMs) } }),
@@ -205,6 +218,7 @@ export class Devnet implements AsyncDisposable {
       seat.process = started;
       // It may end by itself, too.
       started.process.once("exit", () => { if (seat.process === started) this.#set(seat, "dead"); });
+      if (guests !== null) await registerGuest(this.site, index, `http://127.0.0.1:${seat.apiPort}`);
       this.#set(seat, started.process.exitCode === null ? "up" : "dead");
     } catch (error) {
       this.#set(seat, "dead");

@@ -1,6 +1,6 @@
 /**
- * A way into a network namespace without touching the computer's own network: `door.ts SOCKET PORT …` runs inside and passes each
- * connection to a Unix socket on to a port of its loopback; `openDoor` outside gives that a port of the computer's loopback.
+ * A way into a network namespace without touching the computer's own network: `door.ts SOCKET HOST:PORT …` runs inside and passes each
+ * connection to a Unix socket on to a port of its loopback, or of a guest; `openDoor` outside gives that a port of the computer's loopback.
  * The process inside ends when its stdin does, and so with whoever started it.
  */
 import { spawn } from "node:child_process";
@@ -10,6 +10,7 @@ import { type AddressInfo, type Server, type Socket, connect, createServer } fro
 export type Door = { readonly ports: readonly number[]; close(): Promise<void> };
 
 const READY_MS_MAX = 20_000;
+const LOOPBACK = "127.0.0.1";
 
 /** Both ends of a connection live and die together. */
 function join(one: Socket, other: Socket): void {
@@ -23,8 +24,8 @@ async function listen(server: Server, ...where: [number, string] | [string]): Pr
 }
 
 /** `prefix` runs a program inside; each of `ways` is a socket that is made and the port behind it. */
-export async function openDoor(prefix: readonly string[], ways: readonly { readonly socket: string; readonly port: number }[]): Promise<Door> {
-  const [program, ...words] = [...prefix, process.execPath, import.meta.filename, ...ways.flatMap(({ socket, port }) => [socket, String(port)])];
+export async function openDoor(prefix: readonly string[], ways: readonly { readonly socket: string; readonly port: number; readonly host?: string }[]): Promise<Door> {
+  const [program, ...words] = [...prefix, process.execPath, import.meta.filename, ...ways.flatMap(({ socket, port, host = LOOPBACK }) => [socket, `${host}:${port}`])];
   const child = spawn(program!, words, { stdio: ["pipe", "pipe", "inherit"] });
   const ended = once(child, "exit");
   const timer = setTimeout(() => child.kill("SIGKILL"), READY_MS_MAX);
@@ -34,7 +35,7 @@ export async function openDoor(prefix: readonly string[], ways: readonly { reado
   const servers = await Promise.all(ways.map(({ socket }) => listen(createServer((from) => {
     open.add(from.once("close", () => open.delete(from)));
     join(from, connect(socket));
-  }), 0, "127.0.0.1")));
+  }), 0, LOOPBACK)));
   return {
     ports: servers.map((server) => (server.address() as AddressInfo).port),
     close: async () => {
@@ -49,8 +50,8 @@ export async function openDoor(prefix: readonly string[], ways: readonly { reado
 if (import.meta.main) {
   const words = process.argv.slice(2);
   for (let at = 0; at + 1 < words.length; at += 2) {
-    const port = Number(words[at + 1]);
-    await listen(createServer((from) => join(from, connect(port, "127.0.0.1"))), words[at]!);
+    const [host, port] = words[at + 1]!.split(":") as [string, string];
+    await listen(createServer((from) => join(from, connect(Number(port), host))), words[at]!);
   }
   process.stdin.on("end", () => process.exit(0)).resume();
   process.stdout.write("ready\n");

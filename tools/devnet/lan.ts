@@ -8,6 +8,8 @@ export type Lan = {
   /** What runs a program in the place of machine `index`. */
   prefix(index: number): readonly string[];
   address(index: number): string;
+  /** The bridge's end of machine `index`; with taps, what a guest's card is plugged into. */
+  port(index: number): string;
   /** Nothing goes between the groups any more. */
   cut(...groups: readonly (readonly number[])[]): void;
   heal(): void;
@@ -19,22 +21,25 @@ function run(...command: readonly string[]): void {
   const { status, stderr, error } = spawnSync(command[0]!, command.slice(1), { encoding: "utf8" });
   if (status !== 0) throw new Error(`${command.join(" ")} ended with ${status ?? String(error)}: ${stderr}`);
 }
+/** Of the bridge, where guests are on it. */
+export const LAN_HOST = "10.77.0.254";
 let opened = 0;
 const has = (program: string): boolean => spawnSync(program, ["--version"]).status === 0;
 
-export function openLan(count: number): Lan {
+/** With taps the machines are guests, and all is in the namespace of the bridge, which has an address then; else each has a namespace of its own. */
+export function openLan(count: number, { taps = false }: { taps?: boolean } = {}): Lan {
   const own = `godwit-${process.pid}-${opened++}`;
   const made: string[] = [];
   const close = (): void => { for (const one of made.splice(0)) spawnSync("ip", ["netns", "delete", one]); };
   try {
-    return { ...build(own, count, made), close };
+    return { ...build(own, count, made, taps), close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-function build(prefix: string, count: number, made: string[]): Omit<Lan, "close"> {
+function build(prefix: string, count: number, made: string[], taps: boolean): Omit<Lan, "close"> {
   const name = (what: string | number): string => `${prefix}-${what}`;
   const hub = name("hub");
   const ofHub = ["ip", "-n", hub];
@@ -46,7 +51,12 @@ function build(prefix: string, count: number, made: string[]): Omit<Lan, "close"
   create(hub);
   run(...ofHub, "link", "add", "bridge", "type", "bridge");
   run(...ofHub, "link", "set", "bridge", "up");
-  for (let index = 0; index < count; index++) {
+  if (taps) run(...ofHub, "address", "add", `${LAN_HOST}/24`, "dev", "bridge");
+  for (let index = 0; taps && index < count; index++) {
+    run(...ofHub, "tuntap", "add", "dev", `port${index}`, "mode", "tap");
+    run(...ofHub, "link", "set", `port${index}`, "master", "bridge", "up");
+  }
+  for (let index = 0; !taps && index < count; index++) {
     const own = name(index);
     create(own);
     run(...ofHub, "link", "add", `port${index}`, "type", "veth", "peer", "name", "eth0", "netns", own);
@@ -61,7 +71,8 @@ function build(prefix: string, count: number, made: string[]): Omit<Lan, "close"
   const ports = (group: readonly number[]): string => `{ ${group.map((index) => `"port${index}"`).join(", ")} }`;
   let down: number[] = [];
   return {
-    prefix: (index) => ["ip", "netns", "exec", name(index)],
+    prefix: (index) => ["ip", "netns", "exec", taps ? hub : name(index)],
+    port: (index) => `port${index}`,
     address: (index) => `10.77.0.${index + 1}`,
     cut: (...groups) => {
       for (const [at, group] of groups.entries()) {

@@ -43,6 +43,13 @@ export async function writeStick(cache: string, work: string, uki: Uint8Array, k
   return withTable(await readFile(partition), bootCode.subarray(0, BOOT_CODE_BYTES));
 }
 
+/** A disk with nothing to boot from, whose partition for the key holds this record (os/boot/keyPartition.ts): of a machine that others give its key, as in a devnet. */
+export async function writeKeyDisk(path: string, record: Uint8Array): Promise<void> {
+  const disk = withTable(new Uint8Array(MIB), new Uint8Array(BOOT_CODE_BYTES));
+  disk.set(record, 2 * MIB);
+  await writeFile(path, disk, { mode: 0o600 });
+}
+
 /** A FAT32 of these files, as a file. */
 export async function writeFat(cache: string, work: string, sectors: number, files: Readonly<Record<string, Uint8Array>>): Promise<string> {
   const path = join(work, "fat.img");

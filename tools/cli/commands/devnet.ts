@@ -18,18 +18,21 @@ const NAMES_MIN: Readonly<Record<Exclude<Verb, "heal" | "status" | "down">, numb
 export const devnet: Command = {
   name: "devnet",
   summary: "Run several machines on this computer, and break them",
-  usage: ["up [-n N] [--data DIR]", "kill|start|pause|resume|partition NAME … [--data DIR]", "skew|slow NAME … --ms N [--data DIR]", "heal|status|down [--data DIR]"],
+  usage: ["up [-n N] [--vm [--image DIR]] [--data DIR]", "kill|start|pause|resume|partition NAME … [--data DIR]", "skew|slow NAME … --ms N [--data DIR]", "heal|status|down [--data DIR]"],
   options: {
     machines: { type: "string", short: "n", value: "N", summary: `up: how many machines, each with a validator (${COUNT_DEFAULT})` },
     data: { type: "string", value: "DIR", summary: "the devnet's folder (~/.godwit/devnet)" },
     ports: { type: "boolean", summary: "up: all on loopback, as root too; none can be cut off then" },
+    vm: { type: "boolean", summary: "up: each as a guest of the real image, in QEMU; needs root" },
+    image: { type: "string", value: "DIR", summary: "up --vm: the image to boot (else it is built, in the devnet's folder)" },
     ms: { type: "string", value: "N", summary: "skew: how far the clock is ahead; negative: behind (--ms=-5000); slow: how much later all leaves; 0: right again" },
   },
   arguments: [1, 1 + COUNT_MAX],
   details: "up starts them and shows them once a second, until Ctrl-C or devnet down, which stop all. As root each\n" +
     "machine has a network namespace of its own; partition needs that. The same folder goes on where it was.\n" +
     "kill is kill -9 and start brings back; pause stops a whole machine as it stands; partition cuts the named\n" +
-    "off from the others until heal; skew starts them again with a clock that is off, slow behind a long line.",
+    "off from the others until heal; skew starts them again with a clock that is off, slow behind a long line.\n" +
+    "With --vm the chain's validator is a process beside the guests, which keep no disk; an emulated boot\ntakes a minute or more.",
   stopMs: STOP_MS,
   async run(input, shell) {
     const [verb = "", ...names] = input.positionals;
@@ -59,15 +62,18 @@ async function up(input: Input, shell: Shell, names: readonly string[], director
   if (names.length > 0) throw new UsageError(`devnet up names its machines by itself: unexpected "${names[0]}"`);
   const count = input.count("machines", 1, COUNT_MAX) ?? COUNT_DEFAULT;
   const [{ Devnet }, { claim, serveControl }] = await Promise.all([import("#tools/devnet/devnet.ts"), import("#tools/devnet/control.ts")]);
+  if (input.text("image") !== undefined && !input.flag("vm")) throw new UsageError("--image belongs to devnet up --vm");
+  if (input.flag("vm") && input.flag("ports")) throw new UsageError("--vm and --ports exclude each other: guests have a network of their own");
   await claim(directory);
+  const image = input.flag("vm") ? await imageOf(input, shell, directory) : undefined;
   const down = new AbortController();
   const stop = AbortSignal.any([shell.signal, down.signal]);
   let changed = new AbortController();
-  const opening = Devnet.open({ directory, count, ...(input.flag("ports") ? { isIsolated: false } : {}), onChange: () => changed.abort(), abort: shell.signal });
+  const opening = Devnet.open({ directory, count, ...(input.flag("ports") ? { isIsolated: false } : {}), ...(image === undefined ? {} : { image }), onChange: () => changed.abort(), abort: shell.signal });
   const machines = await withProgress(shell, `starting ${count} machines`, opening);
   try {
     await using _control = await serveControl(directory, machines, () => down.abort());
-    if (!shell.quiet) shell.stderr.write(`${machines.isIsolated ? "each in a network namespace" : "on loopback; none can be cut off"}; account ${join(directory, "0", "keys", "development")}; Ctrl-C stops all\n`);
+    if (!shell.quiet) shell.stderr.write(`${image !== undefined ? "each a guest of the image" : machines.isIsolated ? "each in a network namespace" : "on loopback; none can be cut off"}; account ${join(directory, "0", "keys", "development")}; Ctrl-C stops all\n`);
     const shown = new Show(shell, input.json);
     while (!stop.aborted) {
       changed = new AbortController();
@@ -78,6 +84,17 @@ async function up(input: Input, shell: Shell, names: readonly string[], director
     await machines[Symbol.asyncDispose]();
   }
   if (!shell.signal.aborted && !down.signal.aborted) throw new CliError("devnet_failed", "The devnet ended by itself");
+}
+
+/** The folder of an image that is there, or is built now. */
+async function imageOf(input: Input, shell: Shell, directory: string): Promise<string> {
+  const given = input.text("image");
+  if (given !== undefined) return resolve(shell.currentDirectory, given);
+  const out = join(directory, "image");
+  const [{ mkdir }, { buildImage }] = await Promise.all([import("node:fs/promises"), import("#tools/image/build.ts")]);
+  await mkdir(out, { recursive: true });
+  await withProgress(shell, "building the image", buildImage({ target: "uki", effort: "quick", out }));
+  return out;
 }
 
 /** A table that is drawn again in its place on a terminal; elsewhere, and with --json, again only when something but a height changed. */
