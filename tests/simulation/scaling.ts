@@ -3,6 +3,7 @@
  * bounds after each block, by the ledger's own sums, and at the end by the audit, which reads the rules a second time (tools/auditScaling.ts).
  */
 import { committedRate } from "#chain/ledger/ceiling.ts";
+import { freeOf } from "#chain/ledger/escrow.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
 import { apiOf, blocksOf } from "#tests/ledger/fakeApi.ts";
 import { RATE, type Stage, count, leases, say, stage, tell, tenant } from "#tests/ledger/scalingStage.ts";
@@ -22,7 +23,11 @@ export async function playScaling(seed: number, code?: WorldCode, onEvent: (kind
     for (let k = 0; k < BLOCKS; k++) {
       act(r, on, rateMax);
       if (r.int(4) > 0) world.ready(...on.machines);
+      const { state, rules } = world.ledger;
+      const [before, isBack] = [state.deployment(id)!.escrow.rate, state.leasesOf(id).some(({ rateLost }) => rateLost > 0n)];
       world.block(r.pick([0, 1, 1, 2, 5, 10, 10]));
+      const { escrow } = state.deployment(id)!;
+      if (escrow.rate > before && escrow.at === world.second && freeOf(escrow) < escrow.rate * (isBack ? 1n : rules.runwaySecondsMin)) return [`it costs ${escrow.rate} where it was ${before}, and has ${freeOf(escrow)}`];
       const held = world.view.scaling(id)!;
       if (count(on) < Math.max(1, held.min) || count(on) > held.max) return [`${count(on)} replicas are not within ${held.min}..${held.max}`];
       if (held.rateMax > 0n && committedRate(world.ledger.state, id) > held.rateMax) return [`its leases cost ${committedRate(world.ledger.state, id)} and its ceiling is ${held.rateMax}`];
@@ -41,7 +46,8 @@ function act(r: Random, on: Stage, rateMax: bigint): void {
   for (const { index, machine, standbyRate } of leases(on)) {
     if (machine === null || (mood > 5 && r.int(3) > 0)) continue;
     if (mood === 4) say(on, machine, { kind: "standby", deploymentId: id, index, idleSeconds: r.int(20) });
-    if (mood === 5 && standbyRate !== null) say(on, machine, { kind: "wake", deploymentId: id, index });
+    if (mood === 5 && standbyRate !== null && index % 2 === 0 && r.int(2) === 0) world.send(tenant, [{ kind: "move", deploymentId: id, index }]);
+    else if (mood === 5 && standbyRate !== null) say(on, machine, { kind: "wake", deploymentId: id, index });
     if (mood === 6) say(on, machine, { kind: "load", deploymentId: id, index, level: r.int(3) });
     if (mood === 7 && r.int(6) === 0) say(on, machine, { kind: "failed", deploymentId: id, index, cause: "trap" });
   }

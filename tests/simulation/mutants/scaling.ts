@@ -24,6 +24,13 @@ export const SCALING_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "ledger/scaling.ts", from: "!isSame || deployment.rollout !== null ?", to: "!isSame ?" }],
   },
   {
+    name: "what moves while it is on standby wakes without money", scenario: "scaling", seedsMax: 120,
+    edits: [
+      { file: "ledger/placement.ts", from: "const paid = isMove ? (streamOf(deployment.escrow, lease.index)?.rate ?? 0n) : 0n;", to: "const paid = isMove ? lease.rate : 0n;" },
+      { file: "ledger/moves.ts", from: "const paid = streamOf(touch(escrow, second), index)?.rate ?? 0n;", to: "const paid = rate;" },
+    ],
+  },
+  {
     name: "a step does not wait for the one before", scenario: "scaling", seedsMax: 60,
     edits: [{ file: "ledger/scaling.ts", from: "if (held.verdict === 2 && running.length < leases.length) return deployment.replicas;", to: "" }],
   },
