@@ -8,14 +8,12 @@ import { test } from "node:test";
 import { type Cbor, decode } from "#chain/codec/cbor.ts";
 import { decodeTransaction, deploymentIdOf, signTransaction } from "#chain/codec/transaction.ts";
 import { applyBlock, buildBlock, faultOfLedger, feeFor, nextMoneySecond, openLedger, revert } from "#chain/ledger/ledger.ts";
-import { freeOf } from "#chain/ledger/escrow.ts";
 import { valueOf } from "#chain/ledger/model.ts";
-import { parseId } from "#chain/ledger/state.ts";
 import { viewOf } from "#chain/ledger/view.ts";
 import { proveBill } from "#chain/light/bill.ts";
 import { type Address, hex } from "#chain/types.ts";
+import { playParties } from "#tests/simulation/parties.ts";
 import { audit } from "#tools/audit.ts";
-import { faultBetween } from "./consistency.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
 import { BLOCKS_OF_FIRST_EPOCH, GRID_WORLD, KINDS, endGrid, playBlock, settleGrid } from "./randomGrid.ts";
 import { MACHINES, TENANTS, actAtRandom, extremeOperation, operatorOf, prepareProofs } from "./randomOperations.ts";
@@ -91,34 +89,14 @@ test("600 histories: conserved, nothing negative, taken back and replayed to the
   for (const kind of COUNTED) assert((seen.get(kind) ?? 0) > 10, `the histories reach ${kind} ${seen.get(kind)} times`);
 });
 
-type Before = ReadonlyMap<string, { readonly rate: bigint; readonly secondsMin: bigint }>;
-/** Money that must be there for a minute of what came on top in this block (M2); for a second, where leases came back that lost their machines. */
-function faultOfRunway({ ledger: { state, rules }, second }: World, before: Before): string | null {
-  for (const name of state.listed("d")) {
-    const { escrow } = state.deployment(parseId(name))!;
-    const { rate, secondsMin } = before.get(name) ?? { rate: 0n, secondsMin: rules.runwaySecondsMin };
-    if (escrow.rate > rate && escrow.at === second && freeOf(escrow) < escrow.rate * secondsMin) return `${name} costs ${escrow.rate}, more than before, and has ${freeOf(escrow)}`;
-  }
-  return null;
-}
-const ratesOf = ({ ledger: { state, rules } }: World): Before => new Map(state.listed("d").map((name) => {
-  const isBack = state.leasesOf(parseId(name)).some(({ rateLost }) => rateLost > 0n);
-  return [name, { rate: state.deployment(parseId(name))!.escrow.rate, secondsMin: isBack ? 1n : rules.runwaySecondsMin }];
-}));
-
 test("histories of everything that a grid's parties do, every kind of operation taken many times: entities agree with each other, what comes on top is funded, and all of it can be taken back", () => {
   const taken = new Map<string, number>();
   for (let seed = 1; seed <= 24; seed++) {
-    const [r, world] = [random(seed), new World({ ...GRID_WORLD, parameters: seed % 3 === 0 ? "default" : "minimal" })];
-    settleGrid(r, world);
-    for (let k = 0; k < 140; k++) {
-      const before = ratesOf(world);
-      for (const kind of playBlock(r, world)) taken.set(kind, (taken.get(kind) ?? 0) + 1);
-      const fault = faultBetween(world.ledger) ?? faultOfRunway(world, before);
-      assert.strictEqual(fault, null, `seed ${seed}, block ${k}: ${fault}`);
-    }
-    for (const { applied } of world.history.toReversed()) revert(world.ledger, applied.undo);
-    assert.strictEqual(hex(world.ledger.state.root), hex(openLedger(world.genesis).state.root), `seed ${seed}: undone to genesis`);
+    const faults = playParties(seed, undefined, (kind) => void taken.set(kind, (taken.get(kind) ?? 0) + 1), (world) => {
+      for (const { applied } of world.history.toReversed()) revert(world.ledger, applied.undo);
+      assert.strictEqual(hex(world.ledger.state.root), hex(openLedger(world.genesis).state.root), `seed ${seed}: undone to genesis`);
+    });
+    assert.deepStrictEqual(faults, [], `seed ${seed}`);
   }
   for (const kind of KINDS) assert((taken.get(kind) ?? 0) >= 3, `${kind} was taken ${taken.get(kind)} times`);
 });

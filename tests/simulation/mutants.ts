@@ -11,11 +11,13 @@ import { scenario as livenessScenario } from "./liveness/scenarios.ts";
 import { simulate as simulateLiveness } from "./liveness/world.ts";
 import { LEDGER_MUTANTS } from "./mutants/ledger.ts";
 import { LIVENESS_MUTANTS } from "./mutants/liveness.ts";
+import { PARTIES_MUTANTS } from "./mutants/parties.ts";
 import { SCALING_MUTANTS } from "./mutants/scaling.ts";
 import { TASK_MUTANTS } from "./mutants/tasks.ts";
 import type { WorldCode } from "#tests/ledger/world.ts";
 import { playDowns } from "./downs.ts";
 import { playHolders } from "./holders.ts";
+import { playParties } from "./parties.ts";
 import { playScaling } from "./scaling.ts";
 import { scenario } from "./scenarios.ts";
 import { playTasks } from "./tasks.ts";
@@ -32,7 +34,7 @@ export type Mutant = {
 /** One place of one file of `chain/`: it must be there, once. */
 export type Edit = { readonly file: string; readonly from: string; readonly to: string };
 
-export const MUTANTS: readonly Mutant[] = [...CONSENSUS_MUTANTS, ...LEDGER_MUTANTS, ...SCALING_MUTANTS, ...LIVENESS_MUTANTS, ...TASK_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [...CONSENSUS_MUTANTS, ...LEDGER_MUTANTS, ...SCALING_MUTANTS, ...LIVENESS_MUTANTS, ...TASK_MUTANTS, ...PARTIES_MUTANTS];
 
 const planted = new Map<string, { readonly name: string; readonly edits: readonly Edit[]; applied: number }>();
 
@@ -82,7 +84,7 @@ async function worldOf(mutant: Mutant): Promise<(seed: number) => readonly strin
     const code = Object.assign({}, LIVENESS, ...parts) as LivenessCode;
     return (seed) => (mutant.scenario === "courts" ? hold(seed, code) : simulateLiveness(seed, livenessScenario(mutant.scenario), code).faults);
   }
-  const play = mutant.scenario === "holders" ? playHolders : mutant.scenario === "downs" ? playDowns : mutant.scenario === "scaling" ? playScaling : mutant.scenario === "tasks" ? playTasks : null;
+  const play = mutant.scenario === "holders" ? playHolders : mutant.scenario === "downs" ? playDowns : mutant.scenario === "scaling" ? playScaling : mutant.scenario === "tasks" ? playTasks : mutant.scenario === "parties" ? playParties : null;
   if (play !== null) {
     const parts = await plantInto(mutant, ["ledger/ledger", "ledger/view"]);
     return (seed) => play(seed, Object.assign({}, ...parts) as WorldCode);
