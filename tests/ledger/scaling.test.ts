@@ -84,6 +84,26 @@ test("a standby lease costs a twentieth; a request wakes it, and it pays to the 
   await agrees(on);
 });
 
+test("a machine that wakes a lease when it likes, and says how long it was idle as it likes, is paid at most what a replica costs that never sleeps, and never beyond the ceiling", async () => {
+  const on = stage({ min: 0, max: 1, rateMax: RATE, deposit: 1_000n * RATE });
+  const { world, id } = on;
+  const [{ machine, index }] = leases(on) as [LeaseView & { machine: Address }];
+  const from = world.second;
+  for (let n = 0; n < 120; n++) {
+    // Awake for as long as it may be without a lie that the ledger would refuse, and never idle.
+    say(on, machine, n % 2 === 0 ? { kind: "standby", deploymentId: id, index, idleSeconds: 0 } : { kind: "wake", deploymentId: id, index });
+    world.block(n % 2 === 0 ? 1 : 1 + (n % 9));
+    const { total, ratePerSecond } = world.view.bill(id, world.second)!;
+    assert(total <= RATE * (world.second - from) && ratePerSecond <= RATE);
+    assert(committedRate(world.ledger.state, id) <= RATE);
+  }
+  // What is left pays it to its end, and not a second longer.
+  for (let n = 0; n < 200 && world.view.deployment(id)!.state === "active"; n++) world.block(10);
+  assert.strictEqual(world.view.deployment(id)!.state, "dry");
+  assert(world.view.bill(id, world.second)!.total <= 1_000n * RATE);
+  await agrees(on);
+});
+
 test("a lease that wakes without money for a minute of it ends; a top-up brings it back", async () => {
   const on = stage({ min: 0, deposit: RATE * 62n });
   const { world, id } = on;
