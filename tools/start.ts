@@ -68,6 +68,8 @@ class StartError extends Error {
   }
 }
 
+const dataDefault = (): string => join(homedir(), ".godwit", "dev");
+const shellText = (text: string): string => (/^[\w./:@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 const startedAtMs = Number(process.env["GODWIT_STARTED_AT_MS"] ?? Date.now());
 const elapsed = (): string => `${((Date.now() - startedAtMs) / 1000).toFixed(2)} s`;
 const isTerminal = process.stdout.isTTY === true;
@@ -85,7 +87,7 @@ function readOptions(argv: readonly string[]): Options | null {
   }
   if (values.help === true) return null;
   return {
-    directory: resolve(values.data ?? join(homedir(), ".godwit", "dev")), fresh: values.fresh === true, demo: values["no-demo"] !== true,
+    directory: resolve(values.data ?? dataDefault()), fresh: values.fresh === true, demo: values["no-demo"] !== true,
     parameters: preset(values.parameters ?? "default"), ...(values.address === undefined ? {} : { address: ipAddress(values.address) }),
     ...(values.genesis === undefined ? {} : { chain: { genesisFile: resolve(values.genesis), listen: addresses("--listen", values.listen ?? [LISTEN_DEFAULT]), peers: addresses("--peer", values.peer ?? []), delayMs: delay(values["slow-ms"] ?? "0") } }),
     apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
@@ -212,6 +214,8 @@ async function main(): Promise<number> {
     say("api", agent.api);
     say("ingress", `http://127.0.0.1:${agent.httpPort}`);
     const deployment = options.demo && chain === undefined && !signal.aborted ? await deployDemo(agent, client, options.directory, signal) : null;
+    // Where `godwit` looks by itself is another machine, or none.
+    if (options.directory !== resolve(dataDefault()) && chain === undefined) say("godwit", `export GODWIT_DATA=${shellText(options.directory)}    in the terminal where you type it`);
     if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
     if (!signal.aborted) say("stop", "Ctrl-C");
     if (deployment !== null) await showBill(client, deployment.id, signal);

@@ -278,7 +278,7 @@ export class Mempool {
     const balance = this.#state.account(body.sender)?.balance ?? 0n;
     let cost = costOf(body);
     if (account) for (const entry of account.entries.values()) if (entry.transaction.body.nonce < body.nonce) cost += entry.cost;
-    return cost <= balance ? null : refuse("insufficient_funds", `Cannot take the transaction as it and those before it need ${cost} and the account has ${balance}`);
+    return cost <= balance ? null : refuse("insufficient_funds", `Cannot take the transaction as it and those before it need ${cost} base units (10^9 are a token) and the account has ${balance}`);
   }
 
   #insert(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string): void {

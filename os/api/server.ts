@@ -167,7 +167,8 @@ function checkParameters(request: FastifyRequest): void {
     const validate = request.getValidationFunction(part);
     if (validate === undefined || validate(value)) continue;
     const [error] = validate.errors ?? [];
-    refuseWith("parameter_invalid", `${part}${error?.instancePath ?? ""} ${error?.message ?? "is not valid"}`);
+    const unknown: unknown = error?.params["additionalProperty"];
+    refuseWith("parameter_invalid", typeof unknown === "string" ? `Cannot read the request as it has no parameter "${unknown}"` : `${part}${error?.instancePath ?? ""} ${error?.message ?? "is not valid"}`);
   }
 }
 

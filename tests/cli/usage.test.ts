@@ -33,7 +33,7 @@ test("help tells every option, form and default of a command", async (t) => {
 test("a wrong word is refused with exit code 2 and the nearest right one", async (t) => {
   const terminal = openTerminal(t);
   const rows: [string[], RegExp][] = [
-    [["dploy"], /did you mean deploy\?/], [["logz"], /did you mean logs\?/], [["kubernetes"], /no command "kubernetes"$/m], [["--frob"], /no command "--frob"$/m],
+    [["dploy"], /did you mean deploy\?/], [["help", "bil"], /did you mean bill\?/], [["logz"], /did you mean logs\?/], [["kubernetes"], /no command "kubernetes"$/m], [["--frob"], /no command "--frob"$/m],
     [["account", "lst"], /did you mean list\?/], [["account", "frobnicate"], /new, list, show, use, keys, authorise, revoke or threshold/], [["chain", "mine"], /replay/],
   ];
   for (const [args, message] of rows) {

@@ -116,7 +116,7 @@ export async function chooseAccount(around: Surroundings, named: string | undefi
   if (development !== null) return development;
   const names = await storedNames(around);
   const [only] = names;
-  if (only === undefined) throw new CliError("account_missing", "There is no account yet: make one with godwit account new NAME, or run npm start for a development machine with a funded one");
+  if (only === undefined) throw new CliError("account_missing", "There is no account yet: make one with godwit account new NAME, or run npm start for a development machine with a funded one (started with --data DIR: export GODWIT_DATA=DIR)");
   if (names.length > 1) throw new CliError("account_ambiguous", `There are ${names.length} accounts: choose with --account NAME or godwit account use NAME`);
   return namedAccount(around, only);
 }

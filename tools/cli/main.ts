@@ -80,15 +80,12 @@ async function dispatch(argv: readonly string[], shell: Shell): Promise<number> 
   }
   if (word === "--help" || word === "-h" || word === "help") {
     const about = all.find(({ name }) => name === rest[0]);
+    if (word === "help" && about === undefined && rest[0] !== undefined && !rest[0].startsWith("-")) throw unknownCommand(rest[0]);
     shell.stdout.write(`${about === undefined ? overview(COMMANDS) : commandHelp(about)}\n`);
     return 0;
   }
   const command = all.find(({ name }) => name === word);
-  if (command === undefined) {
-    const names = all.map(({ name }) => name);
-    const near = word.startsWith("-") ? undefined : nearest(word, names);
-    throw new UsageError(`There is no command "${word}"${near === undefined ? "" : `: did you mean ${near}?`}`);
-  }
+  if (command === undefined) throw unknownCommand(word);
   const input = parseInput(command, rest);
   if (input.help) {
     shell.stdout.write(`${commandHelp(command)}\n`);
@@ -97,6 +94,11 @@ async function dispatch(argv: readonly string[], shell: Shell): Promise<number> 
   const quiet = input.json && shell.stderr.isTTY !== true;
   const running = command.run(input, { ...shell, quiet });
   return (await Promise.race([running, stoppedInVain(shell.signal, running, command.stopMs ?? STOP_TIMEOUT_MS)])) ?? 0;
+}
+
+function unknownCommand(word: string): UsageError {
+  const near = word.startsWith("-") ? undefined : nearest(word, all.map(({ name }) => name));
+  return new UsageError(`There is no command "${word}"${near === undefined ? "" : `: did you mean ${near}?`}`);
 }
 
 /** Rejects when a command has not ended a moment after it was told to stop: a build, for one, cannot be interrupted. */

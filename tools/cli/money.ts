@@ -12,7 +12,7 @@ const SECONDS_PER_HOUR = 3600n;
 
 /** "2.5" → 2500000000n. At most nine decimals, no sign, no exponent. */
 export function parseTokens(what: string, text: string): bigint {
-  const match = /^(\d{1,12})(?:\.(\d{1,9}))?$/.exec(text);
+  const match = /^(\d{1,20})(?:\.(\d{1,9}))?$/.exec(text);
   if (match === null) throw new UsageError(`${what} must be tokens such as 2.5 (at most ${DECIMALS} decimals), not "${text}"`);
   const units = BigInt(match[1] ?? "0") * TOKEN + BigInt((match[2] ?? "").padEnd(DECIMALS, "0"));
   if (units > U64_MAX) throw new UsageError(`${what} "${text}" is more money than there can be`);

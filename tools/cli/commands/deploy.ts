@@ -54,7 +54,9 @@ export const deploy: Command = {
     for (const warning of build?.warnings ?? []) warn(shell, `${warning.file}:${warning.line}:${warning.column}: ${warning.message}`);
     const steps = new Steps(shell);
     const planned = await makePlan(session, wanted, digest);
-    steps.done(`planned: ${planned.forecast.placed.length} of ${planned.forecast.placed.length + planned.forecast.unplaced.length} replicas find a machine, ${rateText(planned.ratePerSecond)}`);
+    const { placed, unplaced } = planned.forecast;
+    const count = placed.length + unplaced.length;
+    steps.done(`planned: ${count === 0 ? "no replica more" : `${placed.length} of ${count} replicas find a machine`}, ${rateText(planned.ratePerSecond)}`);
     for (const problem of planned.problems) warn(shell, problem);
     const digests = await upload(session, shell, component, wanted);
     steps.done(`uploaded ${component.length} bytes, inspected and compiled`);

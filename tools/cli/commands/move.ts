@@ -21,6 +21,8 @@ export const move: Command = {
     await using session = await openSession(input, shell);
     const { client } = session;
     const deployment = await findDeployment(client, session.account.addressText, wanted);
+    const others = (await client.allMachines()).filter(({ id, state, draining }) => state === "up" && !draining && deployment.leases.every((lease) => lease.index !== index || lease.machine !== id));
+    if (others.length === 0) throw new CliError("no_other_machine", `Cannot move replica ${index} of ${deployment.name}: no other machine is up (godwit status)`, { id: deployment.id });
     const done = await send(session, shell, [{ kind: "move", deploymentId: deploymentAddress(deployment), index }], "moving");
     const watch = async (): Promise<string | null> => {
       for (const endMs = performance.now() + timeoutMs; ;) {
