@@ -149,6 +149,15 @@ test("what makes and takes back all leases of a revision stands behind, however 
   }
 });
 
+test("of what is free each machine has one after the other: whoever sends sixteen at once keeps nobody waiting for more than the first", async () => {
+  const { pool } = rig();
+  for (let nonce = 0n; nonce < 16n; nonce++) await pool.submit(sent({ who: 7, nonce, fee: 0n, ops: [{ ...UP, bootId: new Uint8Array(16).fill(Number(nonce)) }] }));
+  for (const who of [8, 9]) await pool.submit(sent({ who, fee: 0n, ops: [UP] }));
+  const senders = pool.select(1000, 1e6).map(({ body: { sender } }) => [7, 8, 9].find((who) => hex(senderOf(who)) === hex(sender)));
+  assert.deepEqual(senders.slice(0, 4), [7, 8, 9, 7]);
+  assert.equal(senders.length, 18);
+});
+
 test("free operations fill half a block where others wait for it, and all of it where nobody does", async () => {
   const { pool } = rig();
   for (let nonce = 0n; nonce < 8n; nonce++) assert.equal(await codeOf(pool, sent({ who: 7, fee: 0n, nonce, ops: [UP] })), "ok");

@@ -162,19 +162,25 @@ export class Mempool {
   }
 
   /**
-   * In the order a block takes them: free operations, of half a block at most where others wait, then by fee per byte; of one account by
-   * nonce, from the tip's on.
+   * In the order a block takes them: free operations, of half a block at most where others wait, one machine's after the other's, then by fee per
+   * byte; of one account by nonce, from the tip's on.
    */
   select(countMax: number, bytesMax: number): DecodedTransaction[] {
-    const heap = new Heap<Entry>(isBefore);
+    const heap = new Heap<Candidate>(isBefore);
+    const turnOf = new Map<Hex, number>();
+    const push = (entry: Entry): void => {
+      const turn = turnOf.get(entry.sender) ?? 0;
+      turnOf.set(entry.sender, turn + 1);
+      heap.push({ entry, turn });
+    };
     for (const account of this.#accounts.values()) {
       const first = account.ready > 0 ? account.entries.get(account.nonceTip) : undefined;
-      if (first) heap.push(first);
+      if (first) push(first);
     }
     const chosen: DecodedTransaction[] = [];
     const later: Entry[] = [];
     let bytes = 0;
-    for (let entry = heap.pop() ?? later.shift(); entry && chosen.length < countMax; entry = heap.pop() ?? later.shift()) {
+    for (let entry = heap.pop()?.entry ?? later.shift(); entry && chosen.length < countMax; entry = heap.pop()?.entry ?? later.shift()) {
       // The account's later ones depend on this one, so all of them wait for the next block.
       if (bytes + entry.bytes.length > bytesMax) continue;
       if (entry.free && heap.size > 0 && (chosen.length >= countMax / 2 || bytes + entry.bytes.length > bytesMax / 2)) {
@@ -184,7 +190,7 @@ export class Mempool {
       chosen.push(entry.transaction);
       bytes += entry.bytes.length;
       const next = this.#accounts.get(entry.sender)?.entries.get(entry.transaction.body.nonce + 1n);
-      if (next) heap.push(next);
+      if (next) push(next);
     }
     return chosen;
   }
@@ -394,8 +400,12 @@ function costOf(body: DecodedTransaction["body"]): bigint {
   return cost;
 }
 
-function isBefore(a: Entry, b: Entry): boolean {
+/** `turn`: how many of its account stand before it. */
+type Candidate = { readonly entry: Entry; readonly turn: number };
+function isBefore({ entry: a, turn }: Candidate, { entry: b, turn: other }: Candidate): boolean {
   if (a.free !== b.free) return a.free;
+  // Each of a machine's may do what fills a block's work for free operations: its second waits for everybody's first.
+  if (a.free && turn !== other) return turn < other;
   if (a.feeRate !== b.feeRate) return a.feeRate > b.feeRate;
   return a.arrival < b.arrival;
 }
