@@ -124,6 +124,23 @@ test("a trial that is late by the clock is tried again, as the computer may be b
   assert.deepEqual(it.sent.map((sent) => sent.kind === "failed" && sent.cause), ["load_failed"]);
 });
 
+test("a program that has begun here before is not failed because it is slow to begin again", async (t) => {
+  const it = stage(t);
+  it.supervisor.poke();
+  await settle();
+  it.errors = { load: "load_failed", submit: null, why: "The component cannot be instantiated: wall_time_limit: still running after 3000 ms" };
+  it.supervisor.restart(ID);
+  for (let n = 0; n <= SLOW_LOADS_MAX; n += 1) {
+    await settle();
+    t.mock.timers.tick(RETRY_MS_MAX);
+  }
+  await settle();
+  it.errors.load = null;
+  t.mock.timers.tick(RETRY_MS_MAX);
+  await settle();
+  assert.deepEqual([it.sent.map(({ kind }) => kind), it.loads.length, it.failures.length > SLOW_LOADS_MAX], [["ready"], 2, true]);
+});
+
 test("what could not be fetched before a lease came is asked for anew, and not said to be nowhere", async (t) => {
   const it = stage(t);
   const { desired } = it;

@@ -153,8 +153,7 @@ export class Supervisor {
   #apply(outcome: Outcome): void {
     if (outcome.kind === "loaded") {
       const { id } = outcome.route;
-      const before = this.#routes.get(id);
-      if (before?.component !== outcome.route.component || before.configuration !== outcome.route.configuration) this.#health.delete(id);
+      if (!this.#holds(outcome.route)) this.#health.delete(id);
       this.#routes.set(id, outcome.route);
       this.#stale.delete(id);
       if (outcome.healthPath === null) this.#healthPaths.delete(id);
@@ -162,6 +161,12 @@ export class Supervisor {
       this.#refused.delete(outcome.route.id);
     } else if (outcome.kind === "unloaded") for (const held of [this.#routes, this.#stale, this.#healthPaths, this.#health]) held.delete(outcome.id);
     else if (outcome.kind === "refused") this.#refused.set(outcome.id, outcome);
+  }
+
+  /** Whether the runner has the same program with the same configuration, whatever its room and hosts. */
+  #holds({ id, component, configuration }: Route): boolean {
+    const held = this.#routes.get(id);
+    return held?.component === component && held.configuration === configuration;
   }
 
   /** A transaction that went through and is wanted at once again rests first; a lease that keeps failing here rests longer each time. */
@@ -179,10 +184,11 @@ export class Supervisor {
     return failure;
   }
 
-  /** So often slow: not this machine's doing any more. */
+  /** So often slow: not this machine's doing any more, unless the same has begun here before. */
   #tooSlow(action: Action): void {
     if (action.kind !== "load" && action.kind !== "resize") return;
     const { id, component, configuration } = action.route;
+    if (this.#holds(action.route)) return;
     this.#options.hands.tell(deploymentOf(id), "Cannot start: it takes too long to begin (load_failed)");
     this.#apply({ kind: "refused", id, component, configuration, cause: "load_failed" });
   }
