@@ -36,8 +36,8 @@ const ID_DIGITS = 40;
 export const besideOf = (id: Hex): Hex => `${id}${BESIDE}` as Hex;
 /** The deployment that a route belongs to: logs, usage and operations are of that. */
 export const deploymentOf = (routeId: string): Hex => routeId.slice(0, ID_DIGITS) as Hex;
-/** A revision of a deployment that has at least one lease on this machine; resources are those of one replica. */
-export type DeploymentHere = {
+/** What runs, for whom, within what. */
+type Program = {
   /** Of the route: that of the deployment, or of what is beside. */
   readonly id: Hex;
   readonly owner: Hex;
@@ -48,6 +48,9 @@ export type DeploymentHere = {
   readonly cpuMillis: number;
   readonly concurrency: number;
   readonly isolation: "shared" | "process";
+};
+/** A revision of a deployment that has at least one lease on this machine; resources are those of one replica. */
+export type DeploymentHere = Program & {
   readonly leases: readonly Lease[];
   /** null, or left out: it does not scale by itself. */
   readonly scaling?: ScalingHere | null;
@@ -67,16 +70,7 @@ export type Desired = {
 };
 
 /** What the runner holds for one deployment: its replicas here, summed. */
-export type Route = {
-  readonly id: Hex;
-  readonly owner: Hex;
-  readonly hosts: readonly string[];
-  readonly component: Hex;
-  readonly configuration: Hex | null;
-  readonly memoryMib: number;
-  readonly cpuMillis: number;
-  readonly concurrency: number;
-  readonly isolation: "shared" | "process";
+export type Route = Program & {
   /** Memory of one replica: the most that one instance may grow to. */
   readonly instanceMemoryMib: number;
 };
