@@ -127,15 +127,15 @@ async function compileInProcess(component: Uint8Array, digest: string, { signal,
   }
 }
 
-/** Exit code of a compiler that had not read a byte of the component: no room for its threads, or a wall that cannot be put up. */
-const COULD_NOT_BEGIN = 2;
+/** Exit codes of a compiler that had not read a byte of the component: a wall that cannot be put up, and no room for its threads. */
+const COULD_NOT_BEGIN: readonly (number | null)[] = [2, 3];
 /**
  * Whose fault it is that a compiler ended without a word on the component. Its limit of CPU time is a SIGKILL, and so is what the kernel does when
  * memory is short, to compilers first: only one that has run long enough on all cores can have used its time up.
  */
 export function whatEnded(exit: Exit, isLate: boolean, elapsedMs: number, { cpuSecondsMax }: CompileLimits): "compile_limit" | "compile_interrupted" {
   const isKilled = exit.signal === "SIGKILL" && elapsedMs * availableParallelism() < cpuSecondsMax * 1_000;
-  return isLate || isKilled || exit.code === COULD_NOT_BEGIN ? "compile_interrupted" : "compile_limit";
+  return isLate || isKilled || COULD_NOT_BEGIN.includes(exit.code) ? "compile_interrupted" : "compile_limit";
 }
 
 type Exit = { code: number | null; signal: string | null };

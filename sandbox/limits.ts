@@ -137,10 +137,13 @@ export type IngressLimits = {
   readonly clientConnectionsMax: number;
   /** From the first byte of a request's head to its last; a connection without a request is closed after it, too. */
   readonly headMsMax: number;
+  /** All that a guest waits for one request's body, beyond a second for so many bytes of it. */
+  readonly bodyWaitMsMax: number;
+  readonly bodyBytesPerSecondMin: number;
   /** Whoever connects is another ingress, which has said who the client is. */
   readonly isBehind: boolean;
 };
-export const INGRESS_DEFAULT: IngressLimits = { connectionsMax: 16_000, clientConnectionsMax: 2_000, headMsMax: 30_000, isBehind: false };
+export const INGRESS_DEFAULT: IngressLimits = { connectionsMax: 16_000, clientConnectionsMax: 2_000, headMsMax: 30_000, bodyWaitMsMax: 30_000, bodyBytesPerSecondMin: 256, isBehind: false };
 
 /** Places that one deployment may send requests to. */
 export const OUTGOING_MAX = 32;

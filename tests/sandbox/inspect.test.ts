@@ -121,6 +121,7 @@ test("a compiler that is killed from outside, comes late or cannot begin says no
   assert.equal(ended(null, "SIGKILL", 60_000), "compile_limit");
   assert.equal(ended(null, "SIGKILL", 120_000, true), "compile_interrupted");
   assert.equal(ended(2, null, 10), "compile_interrupted");
+  assert.equal(ended(3, null, 10), "compile_interrupted");
   assert.equal(ended(null, "SIGABRT", 100), "compile_limit");
 });
 

@@ -84,6 +84,22 @@ test("calls that a dying runner did not answer are answered by the next one", as
   assert.equal((await get("/")).status, 404);
 });
 
+test("a call that is made while there is no process is told to the next one", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const { load, get, runner } = await serving(t, cache.directory);
+  // Whoever dies soon is replaced later, so that at some time there is none.
+  for (let kills = 0; runner.pid !== null; kills += 1) {
+    assert.ok(kills < 1_000);
+    const { pid } = runner;
+    process.kill(pid, "SIGKILL");
+    await until(() => runner.pid !== pid, "its end");
+  }
+  const calls = [load("a", "rogue"), runner.elsewhere!.peers([], []), runner.usage()];
+  assert.equal(runner.pid, null);
+  await Promise.all(calls);
+  assert.equal((await get("/")).status, 200);
+});
+
 test("changed code is not executed: not at load, and not after a respawn", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const { load, get, runner, lost } = await serving(t, cache.directory);

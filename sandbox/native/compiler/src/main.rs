@@ -1,7 +1,8 @@
 //! The compiler: one component from stdin, machine code to stdout, then gone. `godwit-compiler PARENT MEMORY_BYTES_MAX CPU_SECONDS_MAX`
 //!
-//! A big program that reads a stranger's bytes, so it sees nothing: no files, no network, no environment. Exit code 0, or 1 with
-//! the reason on stderr; a limit ends it by signal or abort.
+//! A big program that reads a stranger's bytes, so it sees nothing: no files, no network, no environment. Exit code 0; 1: the
+//! component cannot be compiled, with the reason on stderr; 2: a wall does not stand; 3: it cannot begin in the memory that it has,
+//! or in the threads. Any other limit ends it by signal or abort.
 use godwit_core::{
     attack::{self, Jailed},
     engine, jail, spaces,
@@ -17,13 +18,21 @@ type Failure = Box<dyn std::error::Error>;
 const DESCRIPTORS_MAX: u64 = 16;
 /// More hardly make a compile shorter, and each takes memory of its limit.
 const THREADS_MAX: usize = 4;
+/// COULD_NOT_BEGIN of sandbox/compile.ts.
+const NO_ROOM: i32 = 3;
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn main() {
     if let Err(error) = run() {
         eprintln!("godwit-compiler: {error}");
-        exit(2);
+        exit(if has_no_room(&*error) { NO_ROOM } else { 2 });
     }
+}
+
+/// EAGAIN or ENOMEM, of whatever it was that failed.
+fn has_no_room(error: &(dyn std::error::Error + 'static)) -> bool {
+    let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    matches!(code, Some(libc::EAGAIN | libc::ENOMEM)) || error.source().is_some_and(has_no_room)
 }
 
 fn run() -> Result<(), Failure> {

@@ -1,5 +1,5 @@
 //! Bodies with a limit: a request's on its way into the guest, an answer's on its way out.
-use crate::{batch::Handle, cause::Cause, hop::Passed, line::Passing, plane::Call};
+use crate::{batch::Handle, cause::Cause, line::Passing, plane::Call};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap,
@@ -11,22 +11,60 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
+use tokio::time::{Sleep, sleep};
 use wasmtime_wasi_http::{Error, p2::body::HyperOutgoingBody};
 
 /// Frames of an answer that are gathered without waiting, to go out in one write.
 const FRAMES_GATHERED_MAX: usize = 16;
 
+/// How long all waits for one request's body may take together: so long, and a little longer for each byte that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    pub wait_ms_max: u64,
+    pub bytes_per_second_min: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { wait_ms_max: 30_000, bytes_per_second_min: 256 }
+    }
+}
+
+impl Patience {
+    fn left(self, bytes: u64, waited: Duration) -> Duration {
+        let earned_ms = bytes.saturating_mul(1_000) / self.bytes_per_second_min.max(1);
+        Duration::from_millis(self.wait_ms_max.saturating_add(earned_ms)).saturating_sub(waited)
+    }
+}
+
 /// A request's body.
 pub struct Counted {
     body: Incoming,
     left: u64,
+    read: u64,
+    patience: Patience,
+    waited: Duration,
+    /// Since when its guest waits for more, and until when it may.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     call: Arc<Call>,
 }
 
 impl Counted {
-    pub fn new(body: Incoming, bytes_max: u64, call: Arc<Call>) -> Counted {
-        Counted { body, left: bytes_max, call }
+    pub fn new(body: Incoming, bytes_max: u64, patience: Patience, call: Arc<Call>) -> Counted {
+        Counted { body, left: bytes_max, read: 0, patience, waited: Duration::ZERO, waiting: None, call }
+    }
+
+    /// Nothing is there yet; an error when its client has had its time.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let left = self.patience.left(self.read, self.waited);
+        let (_, late) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+        if late.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.call.fail(Cause::BodyTooSlow);
+        Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
     }
 }
 
@@ -34,7 +72,10 @@ impl Body for Counted {
     type Data = Bytes;
     type Error = Error;
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return self.poll_patience(cx) };
+        if let Some((since, _)) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
         let bytes =
             frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(|frame| frame.data_ref()).map_or(0, |data| data.len() as u64);
         if bytes > self.left {
@@ -43,6 +84,7 @@ impl Body for Counted {
             return Poll::Ready(Some(Err(Error::HttpRequestBodySize(None))));
         }
         self.left -= bytes;
+        self.read += bytes;
         if frame.as_ref().is_some_and(Result::is_err) {
             // Cut, or not as it was announced. A client that has gone does not read the answer.
             self.call.fail(Cause::BodyMalformed);
@@ -60,10 +102,8 @@ impl Body for Counted {
 pub enum Answer {
     Whole(Option<Bytes>),
     Stream(Box<Stream>),
-    /// Of a runner behind this one.
-    Passed(Box<Passed>),
-    /// Of another machine.
-    Elsewhere(Box<Passing>),
+    /// Of a runner behind this one, or of another machine.
+    Passed(Box<Passing>),
 }
 
 pub struct Stream {
@@ -140,7 +180,6 @@ impl Body for Answer {
         let stream = match &mut *self {
             Answer::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Answer::Passed(passed) => return Pin::new(&mut **passed).poll_frame(cx),
-            Answer::Elsewhere(passing) => return Pin::new(&mut **passing).poll_frame(cx),
             Answer::Stream(stream) => stream,
         };
         if let Some(frame) = stream.gathered.pop_front() {
@@ -170,7 +209,6 @@ impl Body for Answer {
             Answer::Whole(bytes) => bytes.is_none(),
             Answer::Stream(_) => false,
             Answer::Passed(passed) => passed.is_end_stream(),
-            Answer::Elsewhere(passing) => passing.is_end_stream(),
         }
     }
     fn size_hint(&self) -> SizeHint {
@@ -178,7 +216,24 @@ impl Body for Answer {
             Answer::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Answer::Stream(_) => SizeHint::default(),
             Answer::Passed(passed) => passed.size_hint(),
-            Answer::Elsewhere(passing) => passing.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_slow_as_long_as_it_comes_and_silent_only_for_so_long_in_all() {
+        let patience = Patience { wait_ms_max: 30_000, bytes_per_second_min: 256 };
+        let seconds = Duration::from_secs;
+        assert_eq!(patience.left(0, Duration::ZERO), seconds(30));
+        assert_eq!(patience.left(0, seconds(12)), seconds(18));
+        // A byte now and then does not help, however often.
+        assert_eq!(patience.left(25, seconds(31)), Duration::ZERO);
+        assert_eq!(patience.left(2_560, seconds(31)), seconds(9));
+        assert!(patience.left(u64::MAX, seconds(600)) > seconds(600));
+        assert_eq!(Patience { wait_ms_max: 0, bytes_per_second_min: 0 }.left(0, Duration::ZERO), Duration::ZERO);
     }
 }

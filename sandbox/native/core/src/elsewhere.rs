@@ -7,17 +7,17 @@ use crate::{
     batch::Batch,
     body::Answer,
     cause::Cause,
-    headers::{keep_to_host, leave_at_hop},
-    line::Passing,
+    headers::keep_to_host,
+    line::{self, Passing},
+    onward::{HOP_LOAD, HOP_MISSED, HOP_TO, Onward},
     peers::Peer,
-    plane::{Plane, REQUEST_ID, identified, problem},
-    replay::{Replay, Source},
+    plane::{Plane, identified, problem},
     serve::host_of,
 };
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
-    body::{Body, Incoming},
-    header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA},
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue, VIA},
 };
 use serde::Deserialize;
 use std::{
@@ -42,19 +42,9 @@ const WAITING_OF_HOST_MAX: usize = 512;
 /// Looked again after so long, also when nothing is heard: a peer that could not be reached may be by now.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(400);
-/// The longest wall time and the longest queue that a deployment may have, and a little.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(640);
 /// Times that one request which may be begun twice is.
 const BROKEN_MAX: u32 = 4;
 
-/// By which the other machine knows the revision that is meant; it is shown to no guest.
-pub const HOP_TO: HeaderName = HeaderName::from_static("godwit-hop-to");
-/// What it answers beside: how many requests of this deployment it has under way, and that it did not begin this one.
-pub const HOP_LOAD: HeaderName = HeaderName::from_static("godwit-hop-load");
-pub const HOP_MISSED: HeaderName = HeaderName::from_static("godwit-hop-missed");
-/// What is meant for the next machine on the way only.
-const OF_THIS_HOP: [HeaderName; 6] =
-    [CONNECTION, EXPECT, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
 const BY_US: HeaderValue = HeaderValue::from_static("1.1 godwit");
 
 /// What the agent says of some hosts.
@@ -211,16 +201,6 @@ impl Places {
     }
 }
 
-/// What a request is made of each time that it is sent.
-struct Passed {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    source: Source,
-    /// May be begun twice.
-    is_repeatable: bool,
-}
-
 enum Sent {
     Answered(Response<Passing>),
     /// Nobody has begun it.
@@ -240,7 +220,7 @@ impl Plane {
             return self.serve_local(&batch, local, request, &request_id).await;
         }
         let mut changes = elsewhere.changes.subscribe();
-        let passed = Passed::new(request, &host, &request_id)?;
+        let passed = Onward::new(request, &host, &request_id)?;
         let (begun, mut place, mut tried, mut broken, mut pause) = (Instant::now(), None, Vec::new(), 0, LOOK_AGAIN);
         loop {
             changes.mark_unchanged();
@@ -250,7 +230,7 @@ impl Plane {
                 match self.send(&peer, candidate, part.to.as_deref(), &passed).await? {
                     Sent::Answered(response) => {
                         self.peers.counts.passed.fetch_add(1, Relaxed);
-                        return Ok(response.map(|body| Answer::Elsewhere(Box::new(body))));
+                        return Ok(response.map(|body| Answer::Passed(Box::new(body))));
                     }
                     Sent::Broken if passed.source.is_broken() => return Err(Cause::BodyMalformed),
                     Sent::Broken if !passed.is_repeatable || broken >= BROKEN_MAX => {
@@ -307,7 +287,7 @@ impl Plane {
         Some(found.fold(first, lighter))
     }
 
-    async fn send(&self, peer: &Arc<Peer>, candidate: &Candidate, to: Option<&str>, passed: &Passed) -> Result<Sent, Cause> {
+    async fn send(&self, peer: &Arc<Peer>, candidate: &Candidate, to: Option<&str>, passed: &Onward) -> Result<Sent, Cause> {
         let permit = match peer.places().clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Ok(Sent::NotBegun),
@@ -319,18 +299,12 @@ impl Plane {
         loop {
             let Some((mut line, is_kept)) = self.peers.line(peer).await else { return Ok(Sent::NotBegun) };
             let Some(body) = passed.source.replay() else { return Ok(Sent::Broken) };
-            let sent = match timeout(HEAD_TIMEOUT, line.send(passed.request(body, to))).await {
-                Ok(sent) => sent,
-                Err(_) => return Ok(Sent::Broken),
-            };
-            let mut response = match sent {
-                Ok(response) => response,
-                // Nothing of it was sent; where a kept one had ended, another may do.
-                Err(mut error) => match (error.take_message(), is_kept) {
-                    (Some(_), true) => continue,
-                    (Some(_), false) => return Ok(Sent::NotBegun),
-                    (None, _) => return Ok(Sent::Broken),
-                },
+            let mut response = match line.send(passed.request(body, to)).await {
+                line::Sent::Answered(response) => response,
+                // Where a kept one had ended, another may do.
+                line::Sent::Not if is_kept => continue,
+                line::Sent::Not => return Ok(Sent::NotBegun),
+                line::Sent::Broken => return Ok(Sent::Broken),
             };
             if is_kept {
                 peer.answered();
@@ -354,64 +328,13 @@ fn lighter<'a>(a: Choice<'a>, b: Choice<'a>) -> Choice<'a> {
     if load(&b) < load(&a) { b } else { a }
 }
 
-impl Passed {
-    fn new(request: Request<Incoming>, host: &str, request_id: &str) -> Result<Passed, Cause> {
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(Cause::MethodRefused);
-        }
-        let (mut parts, body) = request.into_parts();
-        leave_at_hop(&mut parts.headers);
-        for name in OF_THIS_HOP.into_iter().chain([HOP_TO, HOP_LOAD, HOP_MISSED]) {
-            parts.headers.remove(name);
-        }
-        // One that came with its host in the target is sent with it where HTTP/1.1 has it.
-        if !parts.headers.contains_key(HOST) {
-            parts.headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| Cause::HostMissing)?);
-        }
-        parts.headers.insert(REQUEST_ID, HeaderValue::from_str(request_id).map_err(|_| Cause::HostMissing)?);
-        let uri = parts.uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| Cause::HostMissing)?;
-        let source = Source::new(body);
-        let is_repeatable = source.is_empty() && parts.method.is_idempotent();
-        Ok(Passed { method: parts.method, uri, headers: parts.headers, source, is_repeatable })
-    }
-
-    /// For this machine itself.
-    fn whole(self, body: Incoming) -> Request<Incoming> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        request
-    }
-
-    fn request(&self, body: Replay, to: Option<&str>) -> Request<Replay> {
-        // hyper sends a GET's body only where its framing is asked for.
-        let is_chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers.clone();
-        if is_chunked {
-            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        if let Some(to) = to.and_then(|to| HeaderValue::from_str(to).ok()) {
-            request.headers_mut().insert(HOP_TO, to);
-        }
-        request
-    }
-}
-
 // ---- The other end ---------------------------------------------------------------------------------------------------------
 
 impl Plane {
     /// Answers what came by a hop, with what is here or not at all.
     pub(crate) async fn answer_peer(self: &Arc<Self>, batch: &Arc<Batch>, mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
-        let headers = request.headers_mut();
-        let to = headers.remove(HOP_TO);
-        // The client has been told this one; it is a label, and no secret.
-        let told = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_request_id(id)).map(String::from);
-        let request_id = told.unwrap_or_else(|| self.request_id());
+        let to = request.headers_mut().remove(HOP_TO);
+        let request_id = self.told_request_id(&request);
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Ok(identified(problem(Cause::MethodRefused, &request_id), request_id));
         }
@@ -433,8 +356,4 @@ impl Plane {
         response.headers_mut().insert(HOP_LOAD, load.into());
         Ok(identified(response, request_id))
     }
-}
-
-fn is_request_id(text: &str) -> bool {
-    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -28,11 +28,15 @@ pub mod headers;
 #[cfg(feature = "run")]
 pub mod hop;
 #[cfg(feature = "run")]
+mod kept;
+#[cfg(feature = "run")]
 pub mod limits;
 #[cfg(feature = "run")]
 pub mod line;
 #[cfg(feature = "run")]
 pub mod log;
+#[cfg(feature = "run")]
+mod onward;
 #[cfg(feature = "run")]
 pub mod outgoing;
 #[cfg(feature = "run")]

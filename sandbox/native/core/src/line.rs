@@ -1,13 +1,11 @@
-//! One connection to a peer. Whoever uses it drives it: no task of its own, so that an answer takes no way between threads.
-use crate::replay::Replay;
+//! One connection on which requests are sent on: to a peer, or to a runner behind this one. Whoever uses it drives it: no task of its
+//! own, so that an answer takes no way between threads.
+use crate::{replay::Replay, stall::Held};
 use bytes::Bytes;
 use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
-    client::conn::{
-        TrySendError,
-        http1::{self, Connection, SendRequest},
-    },
+    client::conn::http1::{self, Connection, SendRequest},
 };
 use std::{
     fmt,
@@ -15,30 +13,43 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, watch},
+    time::timeout,
 };
-use tokio_rustls::client::TlsStream;
 use wasmtime_wasi_http::{Error, io::TokioIo};
-
-use crate::{peers::Peer, stall::Held};
 
 /// Twice what the largest headerBytesMax is.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
 const HEADERS_MAX: usize = 256;
+/// The longest wall time and the longest queue that a deployment may have, and a little.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(640);
 
-type Driven = Connection<TokioIo<TlsStream<TcpStream>>, Replay>;
+/// With TLS or without; behind a pointer, so that HTTP over it is built once.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
+
+type Driven = Connection<TokioIo<Box<dyn Duplex>>, Replay>;
 type Gone = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 pub struct Line {
     sender: SendRequest<Replay>,
     /// None once it has ended.
     connection: Option<Pin<Box<Driven>>>,
-    gone: Gone,
+    gone: Option<Gone>,
     /// It ended because its peer's key did, whatever was under way.
     is_cut: bool,
+}
+
+pub enum Sent {
+    Answered(Response<Incoming>),
+    /// Nothing of it was.
+    Not,
+    /// Somebody may have begun it.
+    Broken,
 }
 
 impl fmt::Debug for Line {
@@ -48,9 +59,11 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
-    pub async fn begin(stream: TlsStream<TcpStream>, mut gone: watch::Receiver<bool>) -> Option<Line> {
+    /// It ends at once when `gone` becomes true.
+    pub async fn begin(stream: impl Duplex + 'static, gone: Option<watch::Receiver<bool>>) -> Option<Line> {
+        let stream: Box<dyn Duplex> = Box::new(stream);
         let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).max_headers(HEADERS_MAX).handshake(TokioIo::new(stream)).await.ok()?;
-        let gone = Box::pin(async move { _ = gone.wait_for(|gone| *gone).await });
+        let gone = gone.map(|mut gone| Box::pin(async move { _ = gone.wait_for(|gone| *gone).await }) as Gone);
         Some(Line { sender, connection: Some(Box::pin(connection)), gone, is_cut: false })
     }
 
@@ -58,7 +71,7 @@ impl Line {
         let Some(connection) = &mut self.connection else { return };
         if connection.as_mut().poll(cx).is_ready() {
             self.connection = None;
-        } else if self.gone.as_mut().poll(cx).is_ready() {
+        } else if self.gone.as_mut().is_some_and(|gone| gone.as_mut().poll(cx).is_ready()) {
             // What waits for an answer's head learns it from its own channel.
             (self.connection, self.is_cut) = (None, true);
         }
@@ -73,20 +86,32 @@ impl Line {
         .await
     }
 
-    pub async fn send(&mut self, request: Request<Replay>) -> Result<Response<Incoming>, TrySendError<Request<Replay>>> {
+    pub async fn send(&mut self, request: Request<Replay>) -> Sent {
         let mut sent = Box::pin(self.sender.try_send_request(request));
-        poll_fn(|cx| {
+        let head = poll_fn(|cx| {
             self.drive(cx);
             sent.as_mut().poll(cx)
-        })
-        .await
+        });
+        match timeout(HEAD_TIMEOUT, head).await {
+            Ok(Ok(response)) => Sent::Answered(response),
+            Ok(Err(mut error)) => match error.take_message() {
+                Some(_) => Sent::Not,
+                None => Sent::Broken,
+            },
+            Err(_) => Sent::Broken,
+        }
     }
+}
+
+/// Who takes a connection whose answer has ended.
+pub trait Keeper: Send + Sync {
+    fn keep(&self, line: Line);
 }
 
 /// The body of an answer on its way through. Dropped before its end, its connection ends and with it the guest.
 pub struct Passing {
     way: Held<Way>,
-    peer: Arc<Peer>,
+    keeper: Arc<dyn Keeper>,
 }
 
 struct Way {
@@ -96,8 +121,8 @@ struct Way {
 }
 
 impl Passing {
-    pub fn new(body: Incoming, line: Line, peer: Arc<Peer>, place: OwnedSemaphorePermit) -> Passing {
-        Passing { way: Held::new(Way { body, line, _place: place }), peer }
+    pub fn new(body: Incoming, line: Line, keeper: Arc<dyn Keeper>, place: OwnedSemaphorePermit) -> Passing {
+        Passing { way: Held::new(Way { body, line, _place: place }), keeper }
     }
 }
 
@@ -132,7 +157,7 @@ impl Body for Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         if let Some(way) = self.way.take().filter(|way| way.line.connection.is_some() && way.body.is_end_stream()) {
-            self.peer.keep(way.line);
+            self.keeper.keep(way.line);
         }
     }
 }

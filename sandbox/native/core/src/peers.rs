@@ -5,14 +5,16 @@
 //! its connections along. Connections are dialled by the agent, kept and used again; requests of and to a peer are bounded, and so
 //! are handshakes with whoever comes. What is refused is counted.
 use crate::{
-    line::Line,
-    outgoing::{Destination, Dialler, NotDialled},
+    hop::stream_of,
+    kept::Kept,
     limits::OutgoingPlace,
+    line::{Keeper, Line},
+    outgoing::{Destination, Dialler, NotDialled},
     serve::key_of_client,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     os::fd::{AsRawFd, OwnedFd},
     sync::{
@@ -43,16 +45,19 @@ use tokio_rustls::{
 /// Requests that are under way to one peer at once, and connections that it has here: each is a socket and some 40 KiB.
 const REQUESTS_MAX: usize = 256;
 const CONNECTIONS_ACCEPTED_MAX: usize = 2 * REQUESTS_MAX;
-/// Of whoever comes, known or not: a handshake costs a third of a millisecond.
-const HANDSHAKES_MAX: usize = 256;
-/// Of one client: whoever connects and says nothing must not take all.
+/// Of addresses that nobody has proved a key from yet, and as many of those from which a peer did: a handshake costs a third of a
+/// millisecond, and a place is taken until its time is over.
+const HANDSHAKES_MAX: usize = 128;
+/// Of one address: whoever connects and says nothing must not take all.
 const HANDSHAKES_OF_CLIENT_MAX: usize = 16;
+/// The addresses of one peer, the last ones. All of its handshakes are half of what there may be of peers.
+const ADDRESSES_OF_PEER_MAX: usize = 4;
 /// One that finds no place waits for so long.
 const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Of one handshake, from dialling to the last byte; a runner that is on its way up again needs a moment.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A kept connection is used again within this, well before the other end gives it up.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// The same where half of the places are taken: whoever is there answers within a few round trips.
+const HANDSHAKE_TIMEOUT_CROWDED: Duration = Duration::from_secs(1);
 /// A peer that could not be reached is left alone for so long, twice as long each time.
 const REST_FIRST: Duration = Duration::from_millis(50);
 const REST_MAX: Duration = Duration::from_secs(2);
@@ -126,8 +131,9 @@ pub struct Peers {
     dialler: Option<Arc<dyn Dialler>>,
     table: Arc<RwLock<Table>>,
     own: RwLock<Option<Own>>,
-    handshakes: Semaphore,
-    /// Of each client that has some.
+    /// Of strangers, and of those that a peer has come from.
+    handshakes: [Semaphore; 2],
+    /// Of each address that has some.
     handshakes_of: Mutex<HashMap<u64, Arc<Semaphore>>>,
     pub counts: Counts,
 }
@@ -136,6 +142,8 @@ pub struct Peers {
 struct Table {
     by_id: HashMap<String, Arc<Peer>>,
     by_key: HashMap<Key, Arc<Peer>>,
+    /// Where peers came from: the last of those behind one address.
+    by_address: HashMap<u64, Arc<Peer>>,
 }
 
 /// This runner's own key.
@@ -148,8 +156,9 @@ struct Own {
 pub struct Peer {
     pub id: String,
     key: Key,
-    kept: Mutex<Vec<(Line, Instant)>>,
+    kept: Kept<Line>,
     places: Arc<Semaphore>,
+    addresses: Mutex<VecDeque<u64>>,
     accepted: AtomicUsize,
     rest: Mutex<Rest>,
     gone: watch::Sender<bool>,
@@ -163,7 +172,7 @@ struct Rest {
 
 impl Peers {
     pub fn new(dialler: Option<Arc<dyn Dialler>>) -> Peers {
-        Peers { dialler, table: Arc::default(), own: RwLock::default(), handshakes: Semaphore::new(HANDSHAKES_MAX), handshakes_of: Mutex::default(), counts: Counts::default() }
+        Peers { dialler, table: Arc::default(), own: RwLock::default(), handshakes: [const { HANDSHAKES_MAX }; 2].map(Semaphore::new), handshakes_of: Mutex::default(), counts: Counts::default() }
     }
 
     /// The key under which this runner hops, by its seed. Connections that there are go on.
@@ -213,27 +222,34 @@ impl Peers {
     pub fn forget_idle(&self) {
         let peers: Vec<Arc<Peer>> = self.table.read().unwrap().by_id.values().cloned().collect();
         for peer in peers {
-            peer.forget_idle();
+            peer.kept.forget_idle(Instant::now());
         }
     }
 
     /// Somebody who begins with TLS: a peer, once it has proved that; or nobody.
     pub async fn accept(&self, stream: TcpStream) -> Option<(server::TlsStream<TcpStream>, Arc<Peer>)> {
         let acceptor = self.own.read().unwrap().as_ref().map(|own| own.acceptor.clone());
-        let share = self.handshakes_of(key_of_client(stream.peer_addr().ok()?.ip()));
-        let permits = async { Some((share.semaphore.acquire().await.ok()?, self.handshakes.acquire().await.ok()?)) };
+        let address = key_of_client(stream.peer_addr().ok()?.ip());
+        let is_met = self.table.read().unwrap().by_address.contains_key(&address);
+        let (share, places) = (self.handshakes_of(address), &self.handshakes[usize::from(is_met)]);
+        let permits = async { Some((share.semaphore.acquire().await.ok()?, places.acquire().await.ok()?)) };
         let (Some(acceptor), Ok(Some(_permits))) = (acceptor, timeout(HANDSHAKE_WAIT_MAX, permits).await) else {
             self.counts.too_many.fetch_add(1, Relaxed);
             return None;
         };
-        let refusal = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        let is_crowded = places.available_permits() < HANDSHAKES_MAX / 2;
+        let time = if is_crowded { HANDSHAKE_TIMEOUT_CROWDED } else { HANDSHAKE_TIMEOUT };
+        let refusal = match timeout(time, acceptor.accept(stream)).await {
             Ok(Ok(mut stream)) => {
                 let key = stream.get_ref().1.peer_certificates().and_then(|shown| key_of(shown.first()?));
                 let peer = key.and_then(|key| self.table.read().unwrap().by_key.get(&key).cloned());
                 match peer {
                     Some(peer) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
                         return match timeout(HANDSHAKE_TIMEOUT, welcome(&mut stream)).await {
-                            Ok(Ok(())) => Some((stream, peer)),
+                            Ok(Ok(())) => {
+                                self.table.write().unwrap().meet(address, &peer);
+                                Some((stream, peer))
+                            }
                             _ => None,
                         };
                     }
@@ -257,7 +273,7 @@ impl Peers {
 
     /// A connection that was kept, or a new one; and whether it was used before.
     pub async fn line(&self, peer: &Arc<Peer>) -> Option<(Line, bool)> {
-        while let Some(mut line) = peer.take_kept() {
+        while let Some(mut line) = peer.kept.take(Instant::now()) {
             if line.is_usable().await {
                 return Some((line, true));
             }
@@ -293,6 +309,7 @@ impl Peers {
 
 async fn begin(peer: &Arc<Peer>, own: Arc<CertifiedKey>, socket: OwnedFd) -> Option<Line> {
     let stream = stream_of(socket).ok()?;
+    lose_the_silent(&stream);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .ok()?
@@ -306,15 +323,38 @@ async fn begin(peer: &Arc<Peer>, own: Arc<CertifiedKey>, socket: OwnedFd) -> Opt
     let mut stream: client::TlsStream<TcpStream> = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
     let mut welcome = [0];
     stream.read_exact(&mut welcome).await.ok().filter(|_| welcome == WELCOME)?;
-    Line::begin(stream, peer.gone.subscribe()).await
+    Line::begin(stream, Some(peer.gone.subscribe())).await
 }
 
 impl Table {
     fn remove(&mut self, id: &str) {
         let Some(peer) = self.by_id.remove(id) else { return };
         self.by_key.remove(&peer.key);
-        peer.kept.lock().unwrap().clear();
+        for address in peer.addresses.lock().unwrap().drain(..) {
+            self.leave(address, &peer);
+        }
+        peer.kept.clear();
         _ = peer.gone.send_replace(true);
+    }
+
+    /// It has proved its key from there. One that has left the table meanwhile leaves no address in it.
+    fn meet(&mut self, address: u64, peer: &Arc<Peer>) {
+        let mut addresses = peer.addresses.lock().unwrap();
+        if !addresses.contains(&address) {
+            if addresses.len() >= ADDRESSES_OF_PEER_MAX && let Some(oldest) = addresses.pop_front() {
+                self.leave(oldest, peer);
+            }
+            addresses.push_back(address);
+        }
+        if !*peer.gone.borrow() {
+            self.by_address.insert(address, peer.clone());
+        }
+    }
+
+    fn leave(&mut self, address: u64, peer: &Arc<Peer>) {
+        if self.by_address.get(&address).is_some_and(|last| Arc::ptr_eq(last, peer)) {
+            self.by_address.remove(&address);
+        }
     }
 }
 
@@ -323,8 +363,9 @@ impl Peer {
         Peer {
             id,
             key,
-            kept: Mutex::default(),
+            kept: Kept::default(),
             places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            addresses: Mutex::default(),
             accepted: AtomicUsize::new(0),
             rest: Mutex::default(),
             gone: watch::channel(false).0,
@@ -348,7 +389,7 @@ impl Peer {
 
     /// Whether something is kept that may do without a dial.
     pub fn has_kept(&self) -> bool {
-        self.kept.lock().unwrap().last().is_some_and(|(_, since)| since.elapsed() < IDLE_MAX)
+        self.kept.has(Instant::now())
     }
 
     pub fn answered(&self) {
@@ -361,33 +402,6 @@ impl Peer {
         *rest = Rest { failures: rest.failures + 1, until: Some(Instant::now() + time) };
     }
 
-    fn take_kept(&self) -> Option<Line> {
-        let mut kept = self.kept.lock().unwrap();
-        let (line, since) = kept.pop()?;
-        if since.elapsed() < IDLE_MAX {
-            return Some(line);
-        }
-        // Those below it are older.
-        kept.clear();
-        None
-    }
-
-    fn forget_idle(&self) {
-        let mut kept = self.kept.lock().unwrap();
-        // In the order in which they were kept.
-        let idle = kept.iter().take_while(|(_, since)| since.elapsed() >= IDLE_MAX).count();
-        let ended: Vec<_> = kept.drain(..idle).collect();
-        drop(kept);
-        drop(ended);
-    }
-
-    /// As many as there can be requests at once, so this is a bound.
-    pub fn keep(&self, line: Line) {
-        if !*self.gone.borrow() {
-            self.kept.lock().unwrap().push((line, Instant::now()));
-        }
-    }
-
     /// What it has of connections here is bounded; none: it has as many as it may.
     pub fn enter(self: &Arc<Peer>) -> Option<Entered> {
         let before = self.accepted.fetch_add(1, Relaxed);
@@ -398,6 +412,14 @@ impl Peer {
     /// Resolves when its key has left the table.
     pub async fn gone(&self) {
         _ = self.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+}
+
+impl Keeper for Peer {
+    fn keep(&self, line: Line) {
+        if !*self.gone.borrow() {
+            self.kept.keep(line, Instant::now());
+        }
     }
 }
 
@@ -430,17 +452,14 @@ async fn welcome(stream: &mut server::TlsStream<TcpStream>) -> io::Result<()> {
     stream.flush().await
 }
 
-fn stream_of(socket: OwnedFd) -> io::Result<TcpStream> {
-    let stream = std::net::TcpStream::from(socket);
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
+/// Whoever acknowledges nothing is gone.
+fn lose_the_silent(stream: &TcpStream) {
     let time = UNACKNOWLEDGED_MS_MAX;
     // SAFETY: a valid descriptor and a c_uint, as TCP_USER_TIMEOUT wants it.
     unsafe {
         let length = size_of_val(&time) as libc::socklen_t;
         libc::setsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, (&raw const time).cast(), length);
     }
-    TcpStream::from_std(stream)
 }
 
 // ---- Keys ------------------------------------------------------------------------------------------------------------
@@ -468,9 +487,23 @@ fn refusal() -> rustls::Error {
     CertificateError::ApplicationVerificationFailure.into()
 }
 
-fn verify(message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let algorithms = &provider().signature_verification_algorithms;
-    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(shown.as_ref()), signed, algorithms)
+/// What both ends ask of a handshake's signature. rustls has a trait for each.
+macro_rules! signed_with_a_bare_key {
+    () => {
+        fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Err(refusal())
+        }
+        fn verify_tls13_signature(&self, message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &provider().signature_verification_algorithms;
+            verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(shown.as_ref()), signed, algorithms)
+        }
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
 }
 
 /// Takes one key only: that of the peer which was dialled.
@@ -481,18 +514,7 @@ impl ServerCertVerifier for Only {
     fn verify_server_cert(&self, shown: &CertificateDer, _: &[CertificateDer], _: &ServerName, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, rustls::Error> {
         if key_of(shown) == Some(self.0) { Ok(ServerCertVerified::assertion()) } else { Err(refusal()) }
     }
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(refusal())
-    }
-    fn verify_tls13_signature(&self, message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify(message, shown, signed)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    signed_with_a_bare_key!();
 }
 
 /// Takes every key of the table.
@@ -507,16 +529,187 @@ impl ClientCertVerifier for Known {
         let is_known = key_of(shown).is_some_and(|key| self.0.read().unwrap().by_key.contains_key(&key));
         if is_known { Ok(ClientCertVerified::assertion()) } else { Err(refusal()) }
     }
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(refusal())
+    signed_with_a_bare_key!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outgoing::Destination;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use tokio::{net::{TcpListener, TcpSocket}, sync::oneshot};
+
+    const SERVER: Key = [1; 32];
+    const CLIENT: Key = [2; 32];
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
     }
-    fn verify_tls13_signature(&self, message: &[u8], shown: &CertificateDer, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify(message, shown, signed)
+    fn public_of(seed: &Key) -> PeerKey {
+        let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from([&PRIVATE_PREFIX[..], &seed[..]].concat())).unwrap();
+        let public = signer.public_key().unwrap();
+        let key = public.as_ref().strip_prefix(&PUBLIC_PREFIX).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        PeerKey { id: format!("{}", seed[0]), key }
     }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
+    fn machine(seed: &Key, other: &Key, dialler: Option<Arc<dyn Dialler>>) -> Arc<Peers> {
+        let peers = Peers::new(dialler);
+        peers.identify(seed).unwrap();
+        peers.change(vec![public_of(other)], &[]);
+        Arc::new(peers)
     }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
+
+    /// From an address of loopback, or not at all.
+    struct Dials {
+        to: SocketAddr,
+        from: Mutex<Ipv4Addr>,
+        refusal: Mutex<Option<NotDialled>>,
+    }
+    impl Dialler for Dials {
+        fn dial(&self, _: &str, _: &Destination) -> oneshot::Receiver<Result<OwnedFd, NotDialled>> {
+            let (tell, told) = oneshot::channel();
+            let (to, from, refusal) = (self.to, *self.from.lock().unwrap(), *self.refusal.lock().unwrap());
+            tokio::spawn(async move {
+                _ = tell.send(match refusal {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(connect(from, to).await.into_std().unwrap().into()),
+                });
+            });
+            told
+        }
+    }
+    async fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    /// A machine that takes hops, and one that knows it.
+    async fn two() -> (Arc<Peers>, Arc<Peers>, Arc<Dials>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let server = machine(&SERVER, &CLIENT, None);
+        tokio::spawn({
+            let server = server.clone();
+            async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    let server = server.clone();
+                    tokio::spawn(async move {
+                        // Until its other end closes it.
+                        if let Some((mut stream, _)) = server.accept(stream).await {
+                            _ = stream.read_u8().await;
+                        }
+                    });
+                }
+            }
+        });
+        let dials = Arc::new(Dials { to, from: Mutex::new([127, 0, 0, 9].into()), refusal: Mutex::default() });
+        (server, machine(&CLIENT, &SERVER, Some(dials.clone())), dials)
+    }
+    async fn until(condition: impl Fn() -> bool) {
+        for _ in 0..3_000 {
+            if condition() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not within 30 s");
+    }
+
+    #[test]
+    fn silent_handshakes_of_many_addresses_leave_room_for_a_peer_that_was_here() {
+        run(async {
+            let (server, client, dials) = two().await;
+            let back = client.get("1").unwrap();
+            let first = client.line(&back).await.expect("a peer that nobody is in the way of");
+            let mut silent = Vec::new();
+            // One address has its share, and no more than that.
+            for _ in 0..2 * HANDSHAKES_OF_CLIENT_MAX {
+                silent.push(connect([127, 0, 1, 1].into(), dials.to).await);
+            }
+            let free = || server.handshakes[0].available_permits();
+            until(|| free() == HANDSHAKES_MAX - HANDSHAKES_OF_CLIENT_MAX).await;
+            // As if there were more such addresses.
+            let others = server.handshakes[0].try_acquire_many(free() as u32).unwrap();
+            assert!(client.line(&back).await.is_some(), "from where it was before");
+            assert_eq!(server.counts.unknown_key.load(Relaxed), 0);
+            drop(others);
+            drop((first, silent));
+        });
+    }
+
+    #[test]
+    fn a_dial_that_limits_of_our_own_refuse_says_nothing_about_the_peer() {
+        run(async {
+            let (_server, client, dials) = two().await;
+            let back = client.get("1").unwrap();
+            *dials.refusal.lock().unwrap() = Some(NotDialled::TooMany);
+            assert!(client.line(&back).await.is_none() && back.rests().is_none());
+            *dials.refusal.lock().unwrap() = Some(NotDialled::Refused);
+            assert!(client.line(&back).await.is_none() && back.rest.lock().unwrap().failures == 1);
+            assert_eq!(client.counts.unreached.load(Relaxed), 2);
+            // Longer than this computer may take for it.
+            back.rest.lock().unwrap().until = Some(Instant::now() + Duration::from_secs(600));
+            assert!(client.line(&back).await.is_none(), "it is left alone");
+            assert_eq!(client.counts.unreached.load(Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn a_peer_that_rests_is_used_over_what_is_kept_and_is_well_when_it_answers_there() {
+        run(async {
+            let (_server, client, _dials) = two().await;
+            let back = client.get("1").unwrap();
+            let (line, is_kept) = client.line(&back).await.unwrap();
+            assert!(!is_kept);
+            back.keep(line);
+            back.rest.lock().unwrap().until = Some(Instant::now() + Duration::from_secs(600));
+            assert!(back.rests().is_some() && back.has_kept());
+            let (line, is_kept) = client.line(&back).await.unwrap();
+            assert!(is_kept);
+            // Dropped, and not kept again: then there is nothing but the rest.
+            drop(line);
+            assert!(client.line(&back).await.is_none());
+            back.answered();
+            assert!(client.line(&back).await.is_some());
+        });
+    }
+
+    #[test]
+    fn a_key_that_leaves_the_table_takes_its_connections_and_its_addresses_along() {
+        run(async {
+            let (server, client, _dials) = two().await;
+            let back = client.get("1").unwrap();
+            let (mut line, _) = client.line(&back).await.unwrap();
+            until(|| !server.table.read().unwrap().by_address.is_empty()).await;
+            server.change(vec![], &["2".into()]);
+            assert!(server.table.read().unwrap().by_address.is_empty());
+            client.change(vec![], &["1".into()]);
+            assert!(!line.is_usable().await && client.get("1").is_none());
+            back.keep(line);
+            assert!(!back.has_kept(), "nor is anything kept for it any more");
+        });
+    }
+
+    #[test]
+    fn a_peer_has_so_many_addresses_and_shares_one_with_the_last_that_came_from_there() {
+        let mut table = Table::default();
+        let [a, b] = [1, 2].map(|n| Arc::new(Peer::new(format!("{n}"), [n; 32])));
+        for peer in [&a, &b] {
+            table.by_id.insert(peer.id.clone(), peer.clone());
+        }
+        for address in 0..ADDRESSES_OF_PEER_MAX as u64 + 2 {
+            table.meet(address, &a);
+            table.meet(address, &a);
+        }
+        let mut known: Vec<u64> = table.by_address.keys().copied().collect();
+        known.sort_unstable();
+        assert_eq!(known, [2, 3, 4, 5]);
+        table.meet(5, &b);
+        table.remove("1");
+        assert_eq!(table.by_address.keys().copied().collect::<Vec<_>>(), [5]);
+        table.remove("2");
+        table.meet(6, &b);
+        assert!(table.by_address.is_empty(), "one that has left comes from nowhere");
     }
 }

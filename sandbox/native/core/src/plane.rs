@@ -2,7 +2,7 @@
 use crate::{
     account::{Account, CallTime, SHORT_UNSURE_NS, spent_ns},
     batch::{Batch, Handle, Party, poll_once},
-    body::{Answer, Counted},
+    body::{Answer, Counted, Patience},
     cause::Cause,
     elsewhere::Elsewhere,
     engine,
@@ -32,7 +32,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc, Mutex, RwLock, Weak,
+        Arc, Mutex, OnceLock, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -118,6 +118,8 @@ pub struct Plane {
     /// Hosts that other machines serve, and those machines.
     pub elsewhere: Arc<Elsewhere>,
     pub peers: Peers,
+    /// With requests' bodies, once the ingress has begun.
+    pub patience: OnceLock<Patience>,
     sink: Arc<dyn Sink>,
     dialler: Option<Arc<dyn Dialler>>,
     trust: Mutex<Option<Arc<ClientConfig>>>,
@@ -150,6 +152,7 @@ pub struct Call {
     tap: Arc<Tap>,
     time: Arc<CallTime>,
     is_head: bool,
+    patience: Patience,
     cause: Mutex<Option<Cause>>,
 }
 
@@ -194,6 +197,7 @@ impl Plane {
             has_hops: AtomicBool::new(false),
             elsewhere: Arc::new(Elsewhere::new()),
             peers: Peers::new(dialler.clone()),
+            patience: OnceLock::new(),
             sink,
             dialler,
             trust: Mutex::default(),
@@ -300,6 +304,15 @@ impl Plane {
         self.has_hops.store(!hops.is_empty(), Relaxed);
     }
 
+    /// Connections that were kept and that nobody will use again.
+    pub(crate) fn forget_idle(&self) {
+        self.peers.forget_idle();
+        let hops: Vec<Arc<Hop>> = self.hops.read().unwrap().values().cloned().collect();
+        for hop in hops {
+            hop.forget_idle();
+        }
+    }
+
     fn hop_of(&self, request: &Request<Incoming>) -> Option<(Arc<Hop>, String)> {
         if !self.has_hops.load(Relaxed) {
             return None;
@@ -338,6 +351,12 @@ impl Plane {
         format!("{:016x}", x ^ (x >> 31))
     }
 
+    /// As it was told before it came here; it is a label, and no secret.
+    pub(crate) fn told_request_id(&self, request: &Request<Incoming>) -> String {
+        let told = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_request_id(id));
+        told.map_or_else(|| self.request_id(), String::from)
+    }
+
     /// `client`: where the request comes from; none when the headers say so already.
     pub(crate) async fn answer(
         self: &Arc<Self>,
@@ -345,10 +364,14 @@ impl Plane {
         mut request: Request<Incoming>,
         client: Option<&Client>,
     ) -> Result<Response<Answer>, Infallible> {
-        let request_id = self.request_id();
-        if let Some(client) = client {
-            request.headers_mut().insert(FORWARDED_FOR, client.address.clone());
-        }
+        let request_id = match client {
+            Some(client) => {
+                request.headers_mut().insert(FORWARDED_FOR, client.address.clone());
+                self.request_id()
+            }
+            // The client has it from the ingress before this one.
+            None => self.told_request_id(&request),
+        };
         // Whoever looks after this machine asks its own replicas.
         let is_meant_here = || client.is_some_and(|client| client.is_own) && request.headers().contains_key(HERE);
         if self.elsewhere.diverts() && !is_meant_here() {
@@ -361,7 +384,7 @@ impl Plane {
             }
         }
         if let Some((hop, host)) = self.hop_of(&request) {
-            return Ok(match hop.forward(&host, request).await {
+            return Ok(match hop.forward(&host, request, &request_id).await {
                 Ok(response) => response.map(|body| Answer::Passed(Box::new(body))),
                 Err(cause) => identified(problem(cause, &request_id), request_id),
             });
@@ -415,7 +438,7 @@ impl Plane {
     ) -> Result<Response<Answer>, Cause> {
         match local {
             Local::Shared(deployment) => self.serve_by(batch, deployment, request, request_id).await,
-            Local::Own(hop, host) => hop.forward(&host, request).await.map(|response| response.map(|body| Answer::Passed(Box::new(body)))),
+            Local::Own(hop, name) => hop.forward(&name, request, request_id).await.map(|response| response.map(|body| Answer::Passed(Box::new(body)))),
         }
     }
 
@@ -429,7 +452,7 @@ impl Plane {
         deployment.account.requests.fetch_add(1, Relaxed);
         let tap = Tap::new(deployment.log.clone(), request_id.to_string());
         let time = Arc::new(CallTime::new(deployment.limits.cpu_time_ms_max));
-        let call = Arc::new(Call { deployment, tap, time, is_head: request.method() == Method::HEAD, cause: Mutex::new(None) });
+        let call = Arc::new(Call { deployment, tap, time, is_head: request.method() == Method::HEAD, patience: self.patience.get().copied().unwrap_or_default(), cause: Mutex::new(None) });
         let limits = &call.deployment.limits;
 
         let header_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len())
@@ -551,7 +574,7 @@ async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Inco
         let request = request.map(|body| body.map_err(wasmtime_wasi_http::Error::Hyper));
         store.data_mut().http().new_incoming_request(Scheme::Http, request)?
     } else {
-        let request = request.map(|body| Counted::new(body, limits.request_body_bytes_max, call.clone()));
+        let request = request.map(|body| Counted::new(body, limits.request_body_bytes_max, call.patience, call.clone()));
         store.data_mut().http().new_incoming_request(Scheme::Http, request)?
     };
     let out = store.data_mut().http().new_response_outparam(sender)?;
@@ -591,8 +614,8 @@ fn respond(
     handle: Option<Handle>,
     result: Option<Result<Response<HyperOutgoingBody>, ErrorCode>>,
 ) -> Result<Response<Answer>, Cause> {
-    // A body that went over its limit, or broke off, is the client's fault, whatever the guest made of it.
-    if let Some(cause @ (Cause::BodyTooLarge | Cause::BodyMalformed)) = call.cause() {
+    // A body that went over its limit, did not come, or broke off, is the client's fault, whatever the guest made of it.
+    if let Some(cause @ (Cause::BodyTooLarge | Cause::BodyMalformed | Cause::BodyTooSlow)) = call.cause() {
         return Err(cause);
     }
     match result {
@@ -641,6 +664,10 @@ fn without_body(mut parts: hyper::http::response::Parts, answer: Answer, is_head
 fn refuse(call: &Call, cause: Cause) -> Cause {
     call.fail(cause);
     cause
+}
+
+fn is_request_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 pub(crate) fn identified(mut response: Response<Answer>, request_id: String) -> Response<Answer> {

@@ -4,7 +4,7 @@
 //! every wait for a client has an end. An answer that its guest did not finish ends with a reset, never as if it were whole.
 use crate::{
     batch::Batch,
-    body::Answer,
+    body::{Answer, Patience},
     plane::Plane,
     round::Held,
     stall,
@@ -71,6 +71,8 @@ pub struct IngressLimits {
     pub connections_max: usize,
     pub client_connections_max: usize,
     pub head_ms_max: u64,
+    pub body_wait_ms_max: u64,
+    pub body_bytes_per_second_min: u64,
     /// Whoever connects is the ingress before this one, which has said who the client is.
     #[serde(default)]
     pub is_behind: bool,
@@ -79,6 +81,7 @@ pub struct IngressLimits {
 pub async fn serve(plane: Arc<Plane>, batch: Arc<Batch>, listener: TcpListener, limits: IngressLimits) {
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let clients = Arc::new(Clients { counts: Mutex::default(), each_max: limits.client_connections_max });
+    _ = plane.patience.set(Patience { wait_ms_max: limits.body_wait_ms_max, bytes_per_second_min: limits.body_bytes_per_second_min });
     tokio::spawn(look_after(Arc::downgrade(&plane)));
     let ingress = Arc::new(Ingress::new(plane, batch, limits));
     loop {
@@ -106,8 +109,8 @@ async fn look_after(plane: Weak<Plane>) {
     loop {
         tokio::time::sleep(LOOK_AFTER).await;
         let Some(plane) = plane.upgrade() else { return };
-        plane.peers.forget_idle();
-        stall::look();
+        plane.forget_idle();
+        stall::look(Instant::now());
     }
 }
 

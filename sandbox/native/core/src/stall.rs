@@ -18,7 +18,7 @@ static LISTED: LazyLock<Mutex<HashMap<u64, Arc<dyn Looked>>>> = LazyLock::new(Mu
 
 trait Looked: Send + Sync {
     /// Drops what is held, if it has stalled.
-    fn let_go(&self);
+    fn let_go(&self, now: Instant);
 }
 
 /// What an answer holds as long as its client takes it.
@@ -34,9 +34,9 @@ struct Shared<T> {
 }
 
 impl<T: Send> Looked for Mutex<Shared<T>> {
-    fn let_go(&self) {
+    fn let_go(&self, now: Instant) {
         let mut shared = self.lock().unwrap();
-        if shared.since.is_some_and(|since| since.elapsed() >= STALLED_MAX) {
+        if shared.since.is_some_and(|since| now.duration_since(since) >= STALLED_MAX) {
             let held = shared.held.take();
             drop(shared);
             drop(held);
@@ -78,9 +78,52 @@ impl<T: Send> Drop for Held<T> {
 }
 
 /// Lets go what has stalled.
-pub fn look() {
+pub fn look(now: Instant) {
     let listed: Vec<Arc<dyn Looked>> = LISTED.lock().unwrap().values().cloned().collect();
     for held in listed {
-        held.let_go();
+        held.let_go(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client's answer holds; the test counts how many are still held.
+    fn held() -> (Held<Arc<()>>, impl Fn() -> bool) {
+        let inner = Arc::new(());
+        let outer = Arc::downgrade(&inner);
+        (Held::new(inner), move || outer.strong_count() > 0)
+    }
+
+    #[test]
+    fn an_answer_whose_client_takes_nothing_more_is_let_go_and_is_cut_then() {
+        let (held, is_held) = held();
+        look(Instant::now() + STALLED_MAX / 2);
+        assert!(is_held());
+        // It asks, and gets something: its time begins again.
+        held.ask(|held| (held.is_some(), true));
+        look(Instant::now() + STALLED_MAX - Duration::from_secs(1));
+        assert!(is_held());
+        look(Instant::now() + STALLED_MAX);
+        assert!(!is_held());
+        assert!(held.ask(|held| (held.is_none(), true)) && held.look(|held| held.is_none()) && held.take().is_none());
+    }
+
+    #[test]
+    fn one_whose_guest_takes_its_time_is_never_let_go() {
+        let (held, is_held) = held();
+        held.ask(|_| ((), false));
+        look(Instant::now() + 100 * STALLED_MAX);
+        assert!(is_held());
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_listed_no_more() {
+        let (held, is_held) = held();
+        let number = held.number;
+        assert!(LISTED.lock().unwrap().contains_key(&number));
+        drop(held);
+        assert!(!is_held() && !LISTED.lock().unwrap().contains_key(&number));
     }
 }

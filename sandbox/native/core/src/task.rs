@@ -281,3 +281,91 @@ fn monotonic_ms() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{limits::Limits, log};
+    use std::sync::mpsc;
+
+    struct Nowhere;
+    impl log::Sink for Nowhere {
+        fn take(&self, _: log::Line) -> bool {
+            true
+        }
+        fn lost(&self, _: &str, _: &LoadError) {}
+    }
+
+    fn load() -> Load {
+        let limits = Limits {
+            memory_bytes_max: 64 << 20,
+            fuel_per_call_max: 1,
+            cpu_time_ms_max: 1_000,
+            wall_time_ms_max: 1_000,
+            table_elements_max: 1,
+            instances_max: 1,
+            resource_handles_max: 1,
+            request_body_bytes_max: 1,
+            response_body_bytes_max: 1,
+            header_count_max: 1,
+            header_bytes_max: 1,
+            log_bytes_per_second_max: 1_000,
+            queue_length_max: 1,
+            queue_wait_ms_max: 1,
+            outgoing_connections_max: 1,
+            outgoing_request_bytes_max: 1,
+            outgoing_response_bytes_max: 1,
+            outgoing_time_ms_max: 1,
+        };
+        Load {
+            id: "a".into(),
+            hosts: vec![],
+            code: "none".into(),
+            limits,
+            concurrency: 1,
+            instance_memory_bytes_max: 64 << 20,
+            cpu_weight: 1,
+            reuse: false,
+            outgoing: vec![],
+            environment: vec![],
+            trial: None,
+        }
+    }
+
+    #[test]
+    fn a_task_that_a_fault_of_the_host_ends_is_told_as_ended_once_and_is_forgotten() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let plane = Plane::new(Arc::new(Nowhere), None).unwrap();
+        let batch = Batch::start(1, runtime.handle().clone(), Arc::new(|| {}));
+        let deployment = Arc::new(plane.prepare(load()).ok().unwrap());
+        let (told, ends) = mpsc::channel();
+        let teller = Teller(Arc::new(Mutex::new(Some(Box::new(move |end: Result<TaskEnd, LoadError>| told.send(end.ok().map(|end| end.code)).unwrap())))));
+        let tap = Tap::new(deployment.log.clone(), String::new());
+        let watch = Watch { plane: plane.clone(), teller: teller.clone(), tap: tap.clone(), id: "a".into(), number: 7 };
+        let party = deployment.party(Arc::new(CallTime::new(1_000)));
+        let mut running = plane.tasks.running.lock().unwrap();
+        let handle = batch.spawn(party, Box::pin(async move {
+            let _watch = watch;
+            panic!("a fault of the host");
+        }));
+        running.insert("a".into(), Running { number: 7, handle, teller: teller.clone(), tap, deployment });
+        drop(running);
+        assert_eq!(ends.recv_timeout(Duration::from_secs(60)), Ok(Some("trap")));
+        assert!(plane.tasks.deployments().is_empty());
+        // Whoever stops it now finds nothing, and nobody is told twice.
+        plane.tasks.stop("a");
+        teller.tell(Ok(ended_by("stopped", String::new())));
+        assert!(ends.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_task_whose_code_is_not_there_is_told_as_not_begun_and_is_forgotten() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let plane = Plane::new(Arc::new(Nowhere), None).unwrap();
+        let batch = Batch::start(1, runtime.handle().clone(), Arc::new(|| {}));
+        let (told, ends) = mpsc::channel();
+        start(&plane, &batch, TaskLoad { load: load(), arguments: vec![], stdin: vec![] }, move |end| told.send(end.err().map(|error| error.0)).unwrap());
+        assert!(ends.recv_timeout(Duration::from_secs(60)).unwrap().is_some());
+        assert!(plane.tasks.deployments().is_empty());
+    }
+}
