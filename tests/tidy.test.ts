@@ -127,6 +127,21 @@ test("every folder of the layout has a README", () => {
   assert.deepEqual(FOLDERS.filter((folder) => !existsSync(join(root, folder, "README.md"))), []);
 });
 
+test("whatever a PROMISES.md says that a test shows, there is such a test", () => {
+  const wrong: string[] = [];
+  for (const table of files.filter((file) => file.endsWith("PROMISES.md"))) {
+    // A file in backticks, and behind it how the names of its tests begin, in quotes.
+    for (const [, file, names] of text(table).matchAll(/`([\w./-]+\.(?:test\.ts|rs))`((?:[^`"|\n]*"[^"`\n]+")*)/g)) {
+      const found = files.filter((known) => known === file || known.endsWith(`/${file}`));
+      if (found.length === 0) wrong.push(`${table}: there is no ${file}`);
+      for (const [, name] of names!.matchAll(/"([^"\n]+)"/g)) {
+        if (!found.some((known) => text(known).includes(name!))) wrong.push(`${table}: no test of ${file} is called "${name}"`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
 test("the repository holds sources only, small ones, and no path or host of the computer it was written on", () => {
   const wrong: string[] = [];
   const REGISTRY = new RegExp(["registry\\.npm" + "js", "index\\.crates" + "\\.io", "static\\.crates" + "\\.io", "deb\\.debian" + "\\.org"].join("|"));

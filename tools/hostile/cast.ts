@@ -94,6 +94,7 @@ export const SERVICES: readonly Member[] = [
   asks("no answer at all", made({}), "/", ["500 no_answer"]),
   { guest: "client that never reads", expected: ["its guest has ended"], act: slowReader },
   { guest: "client that goes", expected: ["its guest has ended"], act: goneClient },
+  { guest: "client whose body does not come", expected: ["408 body_too_slow", "504 wall_time_limit"], act: silentBody },
   loads("trap in the start function", made({ module: "(func $start unreachable) (start $start)" }), ["load_failed"]),
   loads("start function without end", made({ module: `(func $start ${LOOP}) (start $start)` }), ["load_failed"]),
   loads("memory that is too large from the start", made({ memory: '(memory (export "memory") 1000)' }), ["load_failed"], { memoryBytesMax: 16 * MIB }),
@@ -163,13 +164,26 @@ async function slowReader(stage: Stage): Promise<string> {
   return outcome;
 }
 
+async function silentBody(stage: Stage): Promise<string> {
+  await stage.load(await guest("rogue"), { limits: LIMITS });
+  const socket = connect({ port: stage.port, host: "127.0.0.1" });
+  let text = "";
+  socket.setEncoding("latin1").on("data", (part: string) => (text += part)).on("error", () => {});
+  socket.write(`POST /count HTTP/1.1\r\nhost: ${HOST}\r\ncontent-length: 10\r\n\r\n`);
+  const endMs = performance.now() + 2 * ENDED_WITHIN_MS;
+  while (!/"code":"\w+"/.test(text) && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 10));
+  socket.destroy();
+  return `${/^HTTP\/1\.1 (\d+)/.exec(text)?.[1] ?? 0} ${/"code":"(\w+)"/.exec(text)?.[1] ?? "nothing"}`;
+}
+
 async function goneClient(stage: Stage): Promise<string> {
   await stage.load(await guest("rogue"), { limits: { ...LIMITS, wallTimeMsMax: 60_000, cpuTimeMsMax: 60_000 } });
   const socket = connect({ port: stage.port, host: "127.0.0.1" });
   socket.on("error", () => {});
   socket.write(`GET /loop HTTP/1.1\r\nhost: ${HOST}\r\n\r\n`);
-  await running(stage, 1);
+  const hasBegun = await running(stage, 1);
   socket.destroy();
+  if (!hasBegun) return "its guest did not begin";
   return (await running(stage, 0)) ? "its guest has ended" : "its guest goes on";
 }
 
