@@ -120,10 +120,12 @@ test("of two replicas the less loaded one is asked", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const [front, one, two] = (await stage(t, 3)) as [Peer, Peer, Peer];
   // Whoever is asked by these is loaded from here; each new one goes to the other.
-  const slow = Array.from({ length: 8 }, () => front.get("/slow?ms=5000"));
+  const over = new AbortController();
+  const slow = Array.from({ length: 8 }, () => front.get("/slow?ms=30000", { signal: over.signal }));
   await until(async () => (await counted(one, "served")) + (await counted(two, "served")) === 8, "all are under way");
   assert.deepEqual([await counted(one, "served"), await counted(two, "served")], [4, 4]);
-  assert((await Promise.all(slow)).every(isWell));
+  over.abort();
+  await Promise.all(slow);
 });
 
 test("kill of a machine: who asks only is answered by another replica, what may have begun is not begun again, and nothing new fails", async (t) => {
