@@ -110,12 +110,13 @@ function epochs(world: World): number {
 /** Validators that were not in the set become it while a machine cannot reach them. */
 function newWitnesses(world: World): number {
   const machine = world.k - 1;
+  // The first set changes some seconds later, and all seven are competent for 20 s more.
   world.at(0, () => (world.newSet = set([0, 1, 2, 3])));
-  world.at(27, () => silence(world, machine, [4, 5, 6]));
-  world.at(30, () => (world.newSet = set([3, 4, 5, 6])));
-  world.at(38, () => world.heal());
+  world.at(34, () => silence(world, machine, [4, 5, 6]));
+  world.at(37, () => (world.newSet = set([3, 4, 5, 6])));
+  world.at(45, () => world.heal());
   world.checkers.protects = new Set([machine]);
-  return 48;
+  return 55;
 }
 
 /** In the first seconds of an epoch the new set loses a machine that the set before still hears, and which hears no blocks. */
@@ -332,7 +333,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "calm", script: (world) => (world.lie(world.f), (world.checkers.protects = "all"), 32) },
   { name: "death with a validator dead", validators: 4, machines: more, script: deathAfterDeath },
   { name: "death among liars", machines: more, script: deathAmongLiars },
-  { name: "death far away", machines: more, delayMsMax: 150, deltaMs: 400, downMsMax: 2_600, script: deathAfterDeath },
+  { name: "death far away", machines: more, delayMsMax: 150, deltaMs: 400, downMsMax: 2_700, script: deathAfterDeath },
   { name: "halt", script: halt },
   { name: "cut cable", machines: (n, draw) => 2 * n + draw.below(2), script: cut },
   { name: "no quorum on either side", isLossless: true, script: split },
