@@ -62,10 +62,10 @@ export class Checkers {
 
   /** Who does not follow the chain is not told that all is well. */
   noteAcknowledgement(witness: Node, from: Node, isClear: boolean): void {
-    const { view } = witness.witness!;
-    // A liar answers before it knows anything.
-    if (view === null) return;
-    const behindMs = view.timeMs - from.host.view!.timeMs;
+    const [{ view }, { view: known }] = [witness.witness!, from.host];
+    // A liar answers before it knows anything, and who has just started may hear what its life before asked.
+    if (view === null || known === null) return;
+    const behindMs = view.timeMs - known.timeMs;
     if (isClear && behindMs > 10_500n) this.fault(`m${from.place} is ${behindMs} ms behind, and its beat is clear to v${witness.place}`);
   }
 
