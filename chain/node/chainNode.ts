@@ -6,7 +6,38 @@ import type { GenesisFacts } from "#chain/codec/genesis.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
 import type { Outcome } from "#chain/ledger/ledger.ts";
 import type { LedgerEvent, LedgerView } from "#chain/ledger/view.ts";
+import type { Checkpoint } from "#chain/light/checkpoint.ts";
+import type { Clock } from "#chain/network/clock.ts";
+import type { Transport } from "#chain/network/transport.ts";
 import type { ChainId, Digest, Height, MoneySecond, TimeMs } from "#chain/types.ts";
+import type { NodeMachine } from "./beats.ts";
+import type { NodeError } from "./errors.ts";
+
+export type NodeOptions = {
+  readonly directory: string;
+  readonly genesis: Uint8Array;
+  /** Consensus key; without it, or while it is none of the epoch's validators', the node follows without voting. */
+  readonly validatorSeed?: Uint8Array;
+  /** R12: this key may have signed, and its vote log is gone. If a log is there after all, that one counts. */
+  readonly votesLost?: boolean;
+  /** The machine that the node runs on: it beats for it. */
+  readonly machine?: NodeMachine;
+  /** Belongs to the node from now on: `stop` closes it. */
+  readonly transport: Transport;
+  /** An empty folder begins with a snapshot of the peers, if they have one (join.ts); it costs a wait for them. */
+  readonly joins?: boolean;
+  /** Where a join begins to believe, instead of at genesis; a folder that holds a chain already does not need it. */
+  readonly checkpoint?: Checkpoint;
+  readonly clock?: Clock;
+  /** A snapshot of the state every so many final blocks. */
+  readonly snapshotBlocks?: number;
+  /** Keeps every block, for replay and audit; else those of the last epoch and since the newest snapshot. */
+  readonly archive?: boolean;
+  /** Hears of every step of consensus, a line each (`trace.ts`). */
+  readonly trace?: (line: string) => void;
+  /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
+  readonly onHalt?: (error: NodeError) => void;
+};
 
 export type { Outcome };
 export type Head = { readonly height: Height; readonly id: Digest; readonly timeMs: TimeMs; readonly moneySecond: MoneySecond; readonly stateRoot: Digest };

@@ -6,33 +6,31 @@
  * Opening replays the stored blocks into the ledger; the vote log brings back what was voted for and is not stored yet. So
  * kill -9 at any point is an ordinary end: the next start has the same state root and contradicts nothing it has signed.
  */
-import { randomBytes } from "node:crypto";
 import { addressOf } from "#chain/codec/address.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { lastHeightOf } from "#chain/codec/epoch.ts";
 import { type GenesisFacts, chainIdOf, decodeGenesis, factsOf } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
-import { type BlockHeader, type Certificate, NONCE_BYTES, decodeCertificate, decodeSignedVote, encodeCertificate, encodeMessage, genesisId } from "#chain/codec/schema.ts";
-import type { BlockRef, Memory } from "#chain/consensus/events.ts";
+import { type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
-import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
-import { type Channel, type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
+import { type Channel, type PeerId, peerId } from "#chain/network/transport.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type Hex, type MoneySecond, type PublicKey, digest, hex, height, timeMs, view } from "#chain/types.ts";
-import { Beats, type NodeMachine } from "./beats.ts";
+import { type ChainId, type Digest, type Hex, type MoneySecond, type PublicKey, hex, timeMs } from "#chain/types.ts";
+import { Beats } from "./beats.ts";
 import { BlockWork } from "./blockWork.ts";
-import type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, TransactionStatus } from "./chainNode.ts";
-import { ConsensusHost } from "./consensusHost.ts";
+import type { BlockRecord, ChainNode, FinalBlock, Head, NodeOptions, NodeStatus, TransactionStatus } from "./chainNode.ts";
 import { type DataFolder, openDataFolder } from "./dataFolder.ts";
+import { EpochHost } from "./epochHost.ts";
 import { type EpochFacts, epochFacts } from "./epochs.ts";
 import { NodeError } from "./errors.ts";
 import { Executor } from "./executor.ts";
 import { FinalBlocks, statusOf } from "./finalBlocks.ts";
+import { FinalHead } from "./finalHead.ts";
 import { Waiters } from "./finality.ts";
 import { Gossip } from "./gossip.ts";
-import { type HeldBlock, HeldBlocks, heldFromBytes } from "./heldBlocks.ts";
-import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX, HINT_EVERY_MS, PEERS_MUTED_MAX } from "./limits.ts";
+import { type HeldBlock, HeldBlocks } from "./heldBlocks.ts";
+import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX } from "./limits.ts";
 import { Intake } from "./intake.ts";
 import { joinFromSnapshot } from "./join.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
@@ -42,36 +40,9 @@ import { type Snapshot, type StoredSnapshot, readSnapshot } from "./snapshotFile
 import { Snapshots } from "./snapshots.ts";
 import { SnapshotServer } from "./snapshotServer.ts";
 import { Sync } from "./sync.ts";
-import { traceEpoch, traceStep } from "./trace.ts";
 
-export type { BlockRecord, ChainNode, FinalBlock, Head, NodeStatus, Outcome, TransactionStatus } from "./chainNode.ts";
+export type { BlockRecord, ChainNode, FinalBlock, Head, NodeOptions, NodeStatus, Outcome, TransactionStatus } from "./chainNode.ts";
 export { NodeError } from "./errors.ts";
-
-export type NodeOptions = {
-  readonly directory: string;
-  readonly genesis: Uint8Array;
-  /** Consensus key; without it, or while it is none of the epoch's validators', the node follows without voting. */
-  readonly validatorSeed?: Uint8Array;
-  /** R12: this key may have signed, and its vote log is gone. If a log is there after all, that one counts. */
-  readonly votesLost?: boolean;
-  /** The machine that the node runs on: it beats for it. */
-  readonly machine?: NodeMachine;
-  /** Belongs to the node from now on: `stop` closes it. */
-  readonly transport: Transport;
-  /** An empty folder begins with a snapshot of the peers, if they have one (join.ts); it costs a wait for them. */
-  readonly joins?: boolean;
-  /** Where a join begins to believe, instead of at genesis; a folder that holds a chain already does not need it. */
-  readonly checkpoint?: Checkpoint;
-  readonly clock?: Clock;
-  /** A snapshot of the state every so many final blocks. */
-  readonly snapshotBlocks?: number;
-  /** Keeps every block, for replay and audit; else those of the last epoch and since the newest snapshot. */
-  readonly archive?: boolean;
-  /** Hears of every step of consensus, a line each (`trace.ts`). */
-  readonly trace?: (line: string) => void;
-  /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
-  readonly onHalt?: (error: NodeError) => void;
-};
 
 export async function openNode(options: NodeOptions): Promise<ChainNode> {
   const genesis = decodeGenesis(options.genesis);
@@ -100,13 +71,10 @@ class Node implements ChainNode {
   readonly #folder: DataFolder;
   /** Of the epoch that a child of the final block belongs to. */
   #facts: EpochFacts;
-  /** What ended the epoch before, for peers that are late. */
-  #ended: Certificate | null = null;
-  readonly #toldMs = new Map<PeerId, number>();
   readonly #executor: Executor;
   readonly #pool: Mempool;
   readonly #held = new HeldBlocks();
-  #host: ConsensusHost;
+  readonly #consensus: EpochHost;
   readonly #work: BlockWork;
   readonly #beats: Beats;
   readonly #gossip: Gossip;
@@ -116,11 +84,8 @@ class Node implements ChainNode {
   readonly #snapshotServer: SnapshotServer;
   readonly #final: FinalBlocks;
   readonly #waiters = new Waiters();
-  readonly #listeners = new Set<(block: FinalBlock) => void>();
   readonly #unsubscribe: (() => void)[] = [];
-  #finalRef: BlockRef;
-  #finalization: Certificate | null = null;
-  #finalHeader: BlockHeader | null = null;
+  readonly #head: FinalHead;
   readonly #snapshots: Snapshots;
   #early: [PeerId, Channel, Uint8Array][] = [];
   #started = false;
@@ -146,32 +111,35 @@ class Node implements ChainNode {
       onDrop: ({ txid }, code) => this.#waiters.reject(hex(txid), code, `Cannot make transaction ${hex(txid)} final: ${code}`),
       onForged: (source, code) => { if (source !== LOCAL) options.transport.report(source as PeerId, code === "bad_signature" ? "forged" : "malformed"); },
     });
-    this.#finalRef = this.#genesisRef();
+    this.#head = new FinalHead(options.genesis, genesis.timeMs);
     const restored = restoreBlocks(options.directory, folder.blocks, snapshot, this.#executor, this.#final);
-    if (restored) ({ ref: this.#finalRef, header: this.#finalHeader, finalization: this.#finalization } = restored);
+    if (restored) this.#head.restore(restored);
     this.#snapshots = new Snapshots({
       directory: options.directory, chainId, clock: this.#clock, blocks: folder.blocks, height: snapshot?.height ?? 0, take: () => this.#snapshotNow(),
       ...(options.snapshotBlocks === undefined ? {} : { everyBlocks: options.snapshotBlocks }),
     });
     // What finalized the block with which an era begins is of the era before: nobody here can check it.
-    if (this.#finalRef.height === genesis.era?.height) this.#finalization = null;
+    if (this.#head.ref.height === genesis.era?.height) this.#head.forgetFinalization();
     this.#facts = this.#factsNow();
     this.#nameValidators();
-    if (this.#finalization && this.#finalization.epoch < this.#facts.epoch) this.#ended = this.#finalization;
     this.#beats = new Beats({
       chainId, transport: options.transport, clock: this.#clock, view: () => this.#executor.final, validatorSeed: options.validatorSeed ?? null, votes: folder.votes, machine: options.machine ?? null,
       onWaiting: () => this.#tellWaiting(), onSuspected: (validator, isSuspected) => this.#tellSuspected(validator, isSuspected), onFailure: (error) => this.#background(Promise.reject(error)),
     });
     this.#work = new BlockWork({
       chainId, genesis, rules: this.#rules, executor: this.#executor, pool: this.#pool, held: this.#held, final: this.#final,
-      facts: () => this.#facts, finalRef: () => this.#finalRef, suspicions: () => this.#beats.candidates(), onTipMoved: () => this.#tellWaiting(),
+      facts: () => this.#facts, finalRef: () => this.#head.ref, suspicions: () => this.#beats.candidates(), onTipMoved: () => this.#tellWaiting(),
     });
-    this.#host = this.#createHost();
-    this.#proofs = new Proofs({ clock: this.#clock, finalId: () => hex(this.#finalRef.id), read: (keys) => this.#proofsOf(keys) });
+    this.#consensus = new EpochHost({
+      chainId, genesis, rules: this.#rules, clock: this.#clock, folder, transport: options.transport, seed: options.validatorSeed ?? null, ...(options.trace === undefined ? {} : { trace: options.trace }),
+      held: this.#held, final: this.#final, executor: this.#executor, work: this.#work, facts: () => this.#facts, head: this.#head,
+      isRunning: () => this.#started && this.#stopping === null && this.#halted === null, commit: (held, finalization) => this.#commit(held, finalization), onTip: () => this.#tellWaiting(), onStart: () => this.#tellAll(), onBehind: (finalization) => this.#sync.want(finalization), onLater: (from) => this.#sync.hint(from), onHalt: (error) => this.#halt(error),
+    });
+    this.#proofs = new Proofs({ clock: this.#clock, finalId: () => hex(this.#head.ref.id), read: (keys) => this.#proofsOf(keys) });
     this.#gossip = new Gossip(options.transport, this.#clock);
-    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#finalRef.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
+    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#head.ref.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
-    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#finalRef.height), proveEpoch: (of) => this.proveEpoch(of) });
+    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#head.ref.height), proveEpoch: (of) => this.proveEpoch(of) });
     this.#intake = new Intake({
       transport: options.transport, pool: this.#pool, gossip: this.#gossip, sync: this.#sync, snapshotServer: this.#snapshotServer, final: this.#final,
       isValidator: (peer) => this.#facts.set.validators.some(({ publicKey }) => peerId(publicKey) === peer), onWaiting: () => { if (this.#started) this.#tellWaiting(); }, background: (work) => this.#background(work),
@@ -184,7 +152,7 @@ class Node implements ChainNode {
   start(): void {
     if (this.#started || this.#stopping) return;
     this.#started = true;
-    this.#startHost();
+    this.#consensus.start();
     // A microtask later, so that consensus has taken its first step: it knows its own votes, and wants those of others.
     queueMicrotask(() => {
       this.#greeting = true;
@@ -195,66 +163,25 @@ class Node implements ChainNode {
     });
   }
 
-  /** Consensus of the epoch, from the final block, with all that the vote log has of it. */
-  #startHost(): void {
-    const { votes } = this.#folder;
-    const { epoch: now, validator } = this.#facts;
-    // R14: the last block of the epoch before is this one's genesis.
-    const begins = this.#finalRef.height % this.#rules.epochBlocks === 0 || this.#finalRef.height === this.genesis.era?.height;
-    const final: BlockRef = begins ? { ...this.#finalRef, view: view(0), parentView: view(0) } : this.#finalRef;
-    const ofNow = <T extends { readonly epoch: number; readonly view: number }>(items: readonly T[] = []): T[] => items.filter((one) => one.epoch === now && one.view > final.view);
-    const logged = ofNow(votes?.blocks()).filter((block) => block.height > final.height);
-    const blocks = logged.map((block) => heldFromBytes(block.bytes)).filter((block) => this.#held.add(block));
-    this.#host.start({
-      kind: "start", final, dueMs: this.#executor.finalDueMs(), finalization: begins ? null : this.#finalization,
-      votes: validator === null ? [] : ofNow(votes?.votes()).map((vote) => decodeSignedVote(vote.bytes)),
-      certificates: ofNow(votes?.certificates()).map((one) => decodeCertificate(one.bytes)), blocks: blocks.map((block) => block.ref), memory: this.#memory(),
-    });
+  #tellAll(): void {
     this.#tellWaiting();
     for (const validator of this.#beats.suspected) this.#tellSuspected(validator, true);
   }
   #tellWaiting(): void {
     const count = this.#pool.readyCount + this.#beats.candidates().length;
-    this.#host.waiting(count);
+    this.#consensus.host.waiting(count);
     if (count > 0) this.#beats.due();
   }
   #tellSuspected(validator: Hex, isSuspected: boolean): void {
     const index = this.#facts.set.validators.findIndex(({ publicKey }) => hex(addressOf(publicKey)) === validator);
-    if (index >= 0) this.#host.suspected(index, isSuspected);
-  }
-
-  #memory(): Memory {
-    const { votes } = this.#folder;
-    if (!votes || this.#facts.validator === null) return { kind: "whole" };
-    if (votes.isLost) return { kind: "lost", nonce: new Uint8Array(randomBytes(NONCE_BYTES)) };
-    const upTo = votes.mutedUpTo(this.#facts.epoch);
-    return upTo > 0 ? { kind: "mute", upTo: view(upTo) } : { kind: "whole" };
-  }
-
-  /** R14: leaves the epoch that is over, as soon as its last block is final. */
-  #changeEpoch(): void {
-    if (!this.#started || this.#stopping || this.#halted || this.#host.epoch === this.#facts.epoch) return;
-    this.#host.stop();
-    this.#host = this.#createHost();
-    this.#startHost();
-    queueMicrotask(() => { for (const peer of this.#options.transport.peers()) this.#host.greet(peer); });
-  }
-
-  /** R14: who is in a later epoch has blocks that this node lacks; who is in the one before is told how it ended. */
-  #otherEpoch(from: PeerId, of: number): void {
-    if (of > this.#facts.epoch) return this.#sync.hint(from);
-    const nowMs = this.#clock.nowMs();
-    if (this.#ended?.epoch !== of || Math.abs(nowMs - (this.#toldMs.get(from) ?? 0)) < HINT_EVERY_MS) return;
-    this.#toldMs.set(from, nowMs);
-    if (this.#toldMs.size > PEERS_MUTED_MAX) this.#toldMs.delete(this.#toldMs.keys().next().value!);
-    this.#options.transport.send(from, "consensus", encodeMessage({ kind: "certificate", certificate: this.#ended }));
+    if (index >= 0) this.#consensus.host.suspected(index, isSuspected);
   }
 
   #receive(from: PeerId, channel: Channel, bytes: Uint8Array): void {
     if (!this.#greeting) {
       // Peers that were faster: what they said at greeting they will not say again soon.
       if (this.#early.length < EARLY_MESSAGES_MAX && bytes.length <= EARLY_BYTES_MAX) this.#early.push([from, channel, bytes]);
-    } else if (channel === "consensus") this.#host.receive(from, bytes);
+    } else if (channel === "consensus") this.#consensus.host.receive(from, bytes);
     else if (channel === "beats") this.#beats.receive(from, bytes);
     else if (channel === "sync") this.#intake.takeSync(from, bytes);
     else if (channel === "transactions") this.#intake.takeBatch(from, bytes);
@@ -262,13 +189,13 @@ class Node implements ChainNode {
 
   #greet(peer: PeerId): void {
     if (!this.#greeting || this.#stopping) return;
-    this.#host.greet(peer);
+    this.#consensus.host.greet(peer);
     this.#gossip.greet(peer, this.#pool.all());
   }
 
   stop(): Promise<void> {
     this.#stopping ??= (async () => {
-      this.#host.stop();
+      this.#consensus.host.stop();
       this.#beats.stop();
       this.#proofs.stop();
       this.#gossip.stop();
@@ -276,7 +203,7 @@ class Node implements ChainNode {
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
       this.#waiters.rejectAll("node_stopped", "Cannot wait any longer: the node stops");
       await this.#options.transport.close();
-      await this.#snapshots.stop(this.#finalRef.height, this.#halted ? null : this.#executor.entityCount);
+      await this.#snapshots.stop(this.#head.ref.height, this.#halted ? null : this.#executor.entityCount);
       await this.#snapshotServer.close();
       await this.#folder.close();
     })();
@@ -285,7 +212,7 @@ class Node implements ChainNode {
 
   status(): NodeStatus {
     return {
-      validators: this.#facts.set.validators.length, validator: this.#facts.validator, epoch: this.#facts.epoch, view: this.#host.view, signing: this.#host.signing, peers: this.#options.transport.peers().length,
+      validators: this.#facts.set.validators.length, validator: this.#facts.validator, epoch: this.#facts.epoch, view: this.#consensus.host.view, signing: this.#consensus.host.signing, peers: this.#options.transport.peers().length,
       mempool: { count: this.#pool.count, bytes: this.#pool.bytesTotal }, halted: this.#halted?.code ?? null,
     };
   }
@@ -306,7 +233,7 @@ class Node implements ChainNode {
   }
 
   head(): Head {
-    const { id, height: at, timeMs: time } = this.#finalRef;
+    const { id, height: at, timeMs: time } = this.#head.ref;
     const { moneySecond, stateRoot } = this.#executor.final;
     return { height: at, id, timeMs: time, moneySecond: moneySecond as MoneySecond, stateRoot };
   }
@@ -324,9 +251,8 @@ class Node implements ChainNode {
     return this.#proofs.prove(key);
   }
   #proofsOf(keys: readonly string[]): Uint8Array[] | null {
-    const [header, finalization] = [this.#finalHeader, this.#finalization];
-    if (header === null || finalization?.id == null || hex(finalization.id) !== hex(this.#finalRef.id)) return null;
-    return this.#executor.prove(keys).map((proof) => encodeAnswer({ header, finalization, proof }));
+    const of = this.#head.proof;
+    return of && this.#executor.prove(keys).map((proof) => encodeAnswer({ ...of, proof }));
   }
   proveEpoch(of: number): Uint8Array | null {
     const members = this.#executor.final.validatorsOf(of + 1);
@@ -337,8 +263,7 @@ class Node implements ChainNode {
     return this.#final.transaction(txid);
   }
   onFinal(listener: (block: FinalBlock) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#head.onFinal(listener);
   }
 
   // ---- Blocks ----------------------------------------------------------------------------------------------------------------
@@ -353,48 +278,19 @@ class Node implements ChainNode {
     this.#options.transport.setValidators([now, now + 1].flatMap((of) => this.#executor.final.validatorsOf(of) ?? []).map(({ key }) => peerId(key)));
   }
 
-  #createHost(): ConsensusHost {
-    const { validatorSeed, transport } = this.#options;
-    const { epoch: now, set, validator, checks, leaderSeed, lastHeight } = this.#facts;
-    const configuration = { chainId: this.chainId, epoch: now, weights: set.weights, self: validator, pace: this.#rules, leaderSeed, lastHeight };
-    const { trace } = this.#options;
-    trace?.(traceEpoch(validator ?? -1, configuration));
-    return new ConsensusHost({
-      configuration, ...(trace ? { onStep: (event, effects) => trace(traceStep(validator ?? -1, event, effects)) } : {}),
-      validators: set, seed: validator === null ? null : (validatorSeed ?? null), votes: this.#folder.votes, transport, clock: this.#clock, checks,
-      onHalt: (error) => this.#halt(error),
-    }, {
-      held: this.#held,
-      blockById: (id) => this.#held.get(id) ?? this.#final.heldById(id),
-      validate: (held) => this.#work.validate(held),
-      build: (effect) => this.#work.build(effect),
-      commit: (held, finalization) => this.#commit(held, finalization),
-      tipWanted: (id) => {
-        this.#executor.moveTo(id);
-        this.#tellWaiting();
-      },
-      behind: (finalization) => this.#sync.want(finalization),
-      sealed: () => this.#changeEpoch(),
-      otherEpoch: (from, of) => this.#otherEpoch(from, of),
-      accuse: (evidence) => this.#work.accuse(evidence),
-    });
-  }
-
   #commit(held: HeldBlock, finalization: Certificate): void {
     const { ref, block } = held;
     // What sync took first comes a second time from consensus.
-    if (ref.height <= this.#finalRef.height) return;
+    if (ref.height <= this.#head.ref.height) return;
     const { transactions, results } = this.#executor.commit(ref.id);
-    this.#finalRef = ref;
-    this.#finalization = finalization;
+    this.#head.move(held, finalization);
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
     this.#background(written.then(() => this.#folder.votes?.forget(block.header.epoch, ref.view, this.#folder.blocks.heightDurable)));
     for (const one of block.body.evidence) this.#work.forget(one);
-    this.#finalHeader = block.header;
     if (ref.height === this.#facts.lastHeight) {
       this.#facts = this.#factsNow();
       this.#nameValidators();
-      this.#ended = finalization;
+      this.#consensus.end(finalization);
       this.#background(this.#endEpoch(block.header.epoch));
     }
     this.#snapshots.committed(ref.height);
@@ -403,15 +299,7 @@ class Node implements ChainNode {
     this.#beats.final(results.events.some(({ kind }) => kind === "machine" || kind === "registered" || kind === "retired"));
     if (this.#started) this.#tellWaiting();
     if (this.#waiters.count > 0) for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
-    const final: FinalBlock = { height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events };
-    for (const listener of this.#listeners) {
-      try {
-        listener(final);
-      } catch (error) {
-        // What somebody makes of a block is no reason to stop agreeing on the next.
-        process.emitWarning(`Cannot tell a listener of block ${ref.height}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, { code: "godwit_listener" });
-      }
-    }
+    this.#head.tell({ height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events });
   }
 
   /** Keeps a header that proves the next set, and prunes: the last epoch's blocks stay, and those since the newest snapshot. */
@@ -427,22 +315,16 @@ class Node implements ChainNode {
     // The set of the next epoch is known before it begins.
     const facts = finalization.epoch === this.#facts.epoch ? this.#facts : epochFacts(this.#executor.final, this.chainId, this.#rules.epochBlocks, this.#key, finalization.epoch);
     if (!(await this.#work.takeRange(blocks, finalization, facts, (held) => this.#commit(held, finalization)))) return false;
-    if (this.#host.epoch !== this.#facts.epoch) this.#changeEpoch();
+    if (this.#consensus.host.epoch !== this.#facts.epoch) this.#consensus.change();
     // Not the one taken here: another range, asked for as this one was slow, may have come further, and a final block above what finalized it is nonsense.
-    else if (this.#finalization?.epoch === this.#facts.epoch) this.#host.synced(this.#finalRef, this.#executor.finalDueMs(), this.#finalization);
+    else if (this.#head.finalization?.epoch === this.#facts.epoch) this.#consensus.host.synced(this.#head.ref, this.#executor.finalDueMs(), this.#head.finalization);
     return true;
   }
 
   /** Only of a block whose header is finalized itself: who joins by it needs no block after it. */
   #snapshotNow(): Snapshot | null {
-    const { height: at, id } = this.#finalRef;
-    const [header, finalization] = [this.#finalHeader, this.#finalization];
-    if (header === null || finalization?.id == null || hex(finalization.id) !== hex(id)) return null;
-    return { height: at, id, header, finalization, image: this.#executor.image(), index: this.#final.dumpIndex() };
-  }
-
-  #genesisRef(): BlockRef {
-    return { id: genesisId(this.#options.genesis), view: view(0), height: height(0), parentView: view(0), parentId: digest(new Uint8Array(32)), timeMs: this.genesis.timeMs };
+    const { proof, ref: { height: at, id } } = this.#head;
+    return proof && { height: at, id, ...proof, image: this.#executor.image(), index: this.#final.dumpIndex() };
   }
 
   #background(work: Promise<unknown>): void {
@@ -452,7 +334,7 @@ class Node implements ChainNode {
   #halt(error: NodeError): void {
     if (this.#halted || this.#stopping) return;
     this.#halted = error;
-    this.#host.stop();
+    this.#consensus.host.stop();
     this.#beats.stop();
     this.#sync.stop();
     if (this.#options.onHalt) this.#options.onHalt(error);
