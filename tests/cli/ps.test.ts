@@ -9,6 +9,7 @@ import { digest } from "#chain/types.ts";
 import { deploymentJson } from "#os/api/json.ts";
 import { type Deployment, readDeployment } from "#tools/cli/answers.ts";
 import { psText } from "#tools/cli/commands/ps.ts";
+import { goneBackText } from "#tools/cli/commands/rollback.ts";
 import { differenceFrom, scalingDifference, taskDifference } from "#tools/cli/provenDeployment.ts";
 import { serving } from "#tools/cli/ready.ts";
 import { RATE, STANDBY, say, settle, stage, tenant } from "../ledger/scalingStage.ts";
@@ -48,6 +49,17 @@ test("what has no replicas is stopped and not on standby; leases of a new versio
   world.send(tenant, [{ kind: "rollBack", deploymentId: id }, { kind: "scale", deploymentId: id, replicas: 0 }]);
   world.block();
   assert.deepEqual([row(world)["READY"], row(world)["STATE"]], ["0/0", "stopped"]);
+});
+
+test("a rollback that nobody waits for is not told as done", () => {
+  const on = stage({ machines: 2, min: 1 });
+  const { world } = on;
+  const other = digest(new Uint8Array(32).fill(9));
+  const past = answerOf(world);
+  assert.equal(goneBackText(past, past), "web runs what was revision 1, as revision 1");
+  world.send(tenant, [{ kind: "update", deploymentId: id, componentDigest: other, configurationDigest: null, weight: 0, healthySeconds: 60, deadlineSeconds: 600, failuresMax: 1 }]);
+  world.block();
+  assert.equal(goneBackText(past, answerOf(world)), "web is at revision 1; revision 2 is on its way, which is what was revision 1");
 });
 
 test("--verify finds each lie about a deployment: a lease left out or named twice, one on standby that is not, another owner, budget, configuration or version", () => {

@@ -27,6 +27,9 @@ export const serving = ({ leases, revision }: Pick<Deployment, "leases" | "revis
 /** What all leases that are paid cost together in a second, those of a new version too. */
 export const rateOf = ({ leases }: Pick<Deployment, "leases">): bigint => leases.reduce((sum, lease) => (isServing(lease) ? sum + (lease.standbyRate ?? lease.rate) : sum), 0n);
 
+/** "revision 2", and the one on its way where nobody waited for it. */
+export const revisionText = ({ revision, rollout }: Pick<Deployment, "revision" | "rollout">): string => `revision ${revision}${rollout === null ? "" : `; revision ${rollout.revision} is on its way`}`;
+
 /** Told once when every replica has come so far. */
 export type Onward = (state: "placed" | "ready", replicas: number) => void;
 

@@ -14,7 +14,7 @@ import { loadComponent, loadManifest } from "../component.ts";
 import { parseTokens, rateText, tokensText } from "../money.ts";
 import { makePlan } from "../plan.ts";
 import { Steps } from "../steps.ts";
-import { WAIT_OPTIONS, serving, waitForCopies, waitMs } from "../ready.ts";
+import { WAIT_OPTIONS, revisionText, serving, waitForCopies, waitMs } from "../ready.ts";
 import { openSession } from "../session.ts";
 import { startTask } from "../task.ts";
 import { pairsText, print, warn } from "../table.ts";
@@ -66,7 +66,7 @@ export const deploy: Command = {
     if (copies !== null) steps.done(`copied: on ${copies} ${copies === 1 ? "machine" : "machines"}`);
     const bill = await session.client.bill(deployment.id);
     print(shell, input.json, {
-      id: deployment.id, name: deployment.name, did, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length, revision: deployment.revision,
+      id: deployment.id, name: deployment.name, did, url: deployment.url, host: deployment.host, component: `sha256:${hex(digests.component)}`, bytes: component.length, revision: deployment.revision, revisionNext: deployment.rollout?.revision ?? null,
       replicas: deployment.replicas, copies, ratePerSecond: bill.ratePerSecond, balance: bill.balance, runwaySeconds: bill.runwaySeconds, txid: done?.txid ?? null, height: done?.height ?? null,
     }, () => summaryText(deployment, bill));
   },
@@ -118,7 +118,7 @@ function readOverrides(input: Input): Partial<Wanted> {
 }
 
 const summaryText = (deployment: Deployment, now: Bill): string => pairsText([
-  ["deployed", `${deployment.name} (${deployment.id}), revision ${deployment.revision}`],
+  ["deployed", `${deployment.name} (${deployment.id}), ${revisionText(deployment)}`],
   ["url", deployment.url],
   ["replicas", `${serving(deployment)} of ${deployment.replicas} ready`],
   ["rate", rateText(now.ratePerSecond)],

@@ -1,9 +1,9 @@
 /** `godwit rollback`: takes the version back that is on its way, or rolls one out again that served before. */
 import { type Digest, digest, fromHex } from "#chain/types.ts";
-import type { Version } from "../answers.ts";
+import type { Deployment, Version } from "../answers.ts";
 import { updateOperation, waitForRollout } from "../bring.ts";
 import { type Command, CliError, OPTIONS_ACCOUNT, OPTIONS_API } from "../command.ts";
-import { WAIT_OPTIONS, waitMs } from "../ready.ts";
+import { WAIT_OPTIONS, revisionText, waitMs } from "../ready.ts";
 import { deploymentAddress, findDeployment, openSession, send } from "../session.ts";
 import { print } from "../table.ts";
 
@@ -34,8 +34,13 @@ export const rollback: Command = {
     const ops = [...(rollout === null ? [] : [{ kind: "rollBack", deploymentId } as const]), updateOperation(deploymentId, digests, RULE)];
     const done = await send(session, shell, ops, "rolling back");
     const now = await waitForRollout(session, shell, id, timeoutMs);
-    print(shell, input.json, { id, name, revision: now.revision, component: past.component, txid: done.txid, height: done.height }, () => `${name} runs what was revision ${past.revision}, as revision ${now.revision}`);
+    print(shell, input.json, { id, name, revision: now.revision, revisionNext: now.rollout?.revision ?? null, component: past.component, txid: done.txid, height: done.height }, () => goneBackText(past, now));
   },
 };
+
+/** Who did not wait is not told that it is done. */
+export const goneBackText = (past: Pick<Version, "revision">, now: Pick<Deployment, "name" | "revision" | "rollout">): string => (now.rollout === null
+  ? `${now.name} runs what was revision ${past.revision}, as revision ${now.revision}`
+  : `${now.name} is at ${revisionText(now)}, which is what was revision ${past.revision}`);
 
 const digestOf = (text: Version["component"]): Digest => digest(fromHex(text.slice("sha256:".length)));
