@@ -19,6 +19,7 @@ export type HealthOptions = {
   readonly onResult: (id: Hex, cause: string | null) => void;
   readonly restart: (id: Hex) => void;
   readonly intervalMs?: number;
+  readonly nowMs?: () => number;
 };
 type Seen = { asked: number; misses: number; restarts: number; restartAtMs: number; isAsked: boolean };
 
@@ -27,9 +28,11 @@ export class HealthChecks {
   readonly #seen: Map<Hex, Seen> = new Map();
   readonly #timer: NodeJS.Timeout;
   readonly #stop: AbortController = new AbortController();
+  readonly #nowMs: () => number;
 
   constructor(options: HealthOptions) {
     this.#options = options;
+    this.#nowMs = options.nowMs ?? ((): number => performance.now());
     this.#timer = setInterval(() => this.#round(), options.intervalMs ?? HEALTH_INTERVAL_MS).unref();
   }
 
@@ -47,12 +50,12 @@ export class HealthChecks {
     const checked = this.#options.checked();
     const ids = new Set(checked.map(({ id }) => id));
     // One that is being started anew is not among them for a moment: its restarts count on.
-    for (const [id, seen] of this.#seen) if (!ids.has(id) && seen.restartAtMs + HEALTH_RESTART_MS_MAX < performance.now()) this.#seen.delete(id);
+    for (const [id, seen] of this.#seen) if (!ids.has(id) && seen.restartAtMs + HEALTH_RESTART_MS_MAX < this.#nowMs()) this.#seen.delete(id);
     for (const one of checked) void this.#check(one);
   }
 
   async #check({ id, host, path }: Checked): Promise<void> {
-    const seen = this.#seen.get(id) ?? { asked: 0, misses: 0, restarts: 0, restartAtMs: performance.now(), isAsked: false };
+    const seen = this.#seen.get(id) ?? { asked: 0, misses: 0, restarts: 0, restartAtMs: this.#nowMs(), isAsked: false };
     this.#seen.set(id, seen);
     if (seen.isAsked) return;
     seen.isAsked = true;
@@ -67,7 +70,7 @@ export class HealthChecks {
     seen.misses += 1;
     if (seen.misses < HEALTH_MISSES) return;
     this.#options.onResult(id, cause);
-    const nowMs = performance.now();
+    const nowMs = this.#nowMs();
     if (nowMs < seen.restartAtMs) return;
     seen.restartAtMs = nowMs + Math.min(HEALTH_RESTART_MS_FIRST * 2 ** seen.restarts, HEALTH_RESTART_MS_MAX);
     [seen.misses, seen.restarts] = [0, seen.restarts + 1];
