@@ -65,8 +65,9 @@ export async function* followedLines(reader: LogReader, options: Pick<LogOptions
           queue.push({ ...line, machine });
           wake();
         }
+        if (isEnded) return;
         // That machine stops, and answers for no other any more.
-        if (machine === here && !isEnded) over.abort();
+        if (machine === here) over.abort();
       } catch (error) {
         if (machine === here) throw error;
         if (!isTold && !signal.aborted) lost(reader, machine, error);
