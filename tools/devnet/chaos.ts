@@ -31,7 +31,7 @@ const MINUTE_MS = 60_000;
 export type Verdict = { readonly promise: string; readonly isKept: boolean; readonly fault: string; readonly atMs: number; readonly height: number | null; readonly said: string; /** How long it was waited for; null: it was not. */ readonly tookMs: number | null };
 export type Report = {
   readonly seed: number; readonly ok: boolean; readonly machines: number; readonly isIsolated: boolean; readonly faults: readonly Fault[]; readonly verdicts: readonly Verdict[];
-  readonly requests: number; readonly failedRequests: readonly FailedRequest[]; readonly transfersFinal: number; readonly height: number | null;
+  readonly requests: number; readonly failedRequests: readonly FailedRequest[]; readonly slowestMs: number; readonly transfersFinal: number; readonly height: number | null;
 };
 export type ChaosOptions = {
   readonly directory: string; readonly seed: number; readonly totalMs: number; readonly machines?: number; readonly kinds?: readonly Kind[]; /** What befalls a devnet whatever the seed (always.ts). */ readonly always?: boolean; readonly firstMs?: number; readonly restMs?: number;
@@ -67,10 +67,10 @@ export async function runChaos({ directory, seed, totalMs, machines = MACHINES_D
     await run.load.stop();
   }
   await run.judgeWhole();
-  const { requests, failed, final } = run.load;
+  const { requests, failed, final, slowest } = run.load;
   return {
     seed, ok: run.verdicts.every(({ isKept }) => isKept), machines, isIsolated: devnet.isIsolated, faults, verdicts: run.verdicts,
-    requests, failedRequests: failed, transfersFinal: final.size, height: await run.height(),
+    requests, failedRequests: failed, slowestMs: slowest.tookMs, transfersFinal: final.size, height: await run.height(),
   };
 }
 
@@ -135,8 +135,8 @@ class Run implements Stage {
 
   async judgeWhole(): Promise<void> {
     this.#fault = "the whole";
-    const { failed, requests, slowestMs } = this.load;
-    await this.say("no request fails at any machine that is well while a replica survives", failed.length === 0, `${failed.length} of ${requests}, the slowest ${slowestMs} ms`);
+    const { failed, requests, slowest } = this.load;
+    await this.say("no request fails at any machine that is well while a replica survives", failed.length === 0, `${failed.length} of ${requests}, the slowest ${slowest.tookMs} ms, until ${(slowest.atMs / 1_000).toFixed(1)} s at m${slowest.machine + 1}`);
     const { api } = this.places[0]!;
     const report = await audit((path) => get(api, path)).catch((error: unknown) => ({ ok: false, findings: [String(error)], height: 0, supply: 0n }));
     await this.say("money is conserved: the audit agrees to the unit", report.ok, report.ok ? `${report.height} blocks, supply ${report.supply}` : report.findings.slice(0, 5).join("; "));

@@ -38,8 +38,8 @@ export class Load {
   /** Transfers that were said to be final, and in which block. */
   readonly final: Map<string, number> = new Map();
   requests: number = 0;
-  /** What the slowest one took that was answered. */
-  slowestMs: number = 0;
+  /** Of those that were answered and counted; `atMs` is its end. */
+  slowest: { readonly tookMs: number; readonly atMs: number; readonly machine: number } = { tookMs: 0, atMs: 0, machine: 0 };
   readonly #site: Site;
   readonly #places: readonly Place[];
   readonly #deployed: Deployed;
@@ -110,8 +110,8 @@ export class Load {
       this.#asked.add(one);
       const { status, code } = await askWhy(this.#places[machine]!.httpPort, this.#deployed.host, REQUEST_MS_MAX);
       const tookMs = Math.round(performance.now() - one.beganMs);
-      if (status === 200) this.slowestMs = Math.max(this.slowestMs, tookMs);
-      else await this.#lookAfter();
+      if (status !== 200) await this.#lookAfter();
+      else if (tookMs > this.slowest.tookMs && !one.isExcused) this.slowest = { tookMs, atMs: this.elapsedMs, machine };
       this.#asked.delete(one);
       if (status !== 200 && !one.isExcused) this.failed.push({ atMs: this.elapsedMs, machine, status, code, tookMs });
     }
