@@ -44,8 +44,7 @@ class Grid {
 }
 type Seat = { readonly hops: Hops; readonly transport: Transport; readonly peers: Map<string, string>; readonly seeds: Uint8Array[]; readonly block: (kind?: string) => void };
 
-function seat(t: test.TestContext, grid: Grid, machine: KeyPair, bootId: Hex = bootOf(1)): Seat {
-  const transport = grid.network.join(peerId(machine.publicKey), machine.publicKey);
+function seat(t: test.TestContext, grid: Grid, machine: KeyPair, bootId: Hex = bootOf(1), transport: Transport = grid.network.join(peerId(machine.publicKey), machine.publicKey)): Seat {
   const peers = new Map<string, string>();
   const seeds: Uint8Array[] = [];
   let nowMs = 0;
@@ -63,6 +62,19 @@ function seat(t: test.TestContext, grid: Grid, machine: KeyPair, bootId: Hex = b
   return { hops, transport, peers, seeds, block: (kind = "machine") => hops.onFinal({ header: { timeMs: timeMs(grid.timeMs) }, events: [{ kind }] } as unknown as Parameters<Hops["onFinal"]>[0]) };
 }
 const settle = async (): Promise<void> => { for (let n = 0; n < 5; n++) await new Promise((resolve) => setTimeout(resolve, 2)); };
+
+test("a machine that begins to listen after its peers came asks them: what they told it before was lost", async (t) => {
+  const grid = new Grid();
+  for (const machine of machines) grid.up(machine);
+  seat(t, grid, machines[0]);
+  seat(t, grid, machines[1]);
+  await settle();
+  const transport = grid.network.join(peerId(machines[2].publicKey), machines[2].publicKey);
+  await settle();
+  const late = seat(t, grid, machines[2], bootOf(1), transport);
+  await settle();
+  assert.deepEqual([...late.peers.keys()].sort(), [machines[0], machines[1]].map(({ address }) => hex(address)).sort());
+});
 
 test("machines that are up know each other's hop keys and where they listen, whoever came first", async (t) => {
   const grid = new Grid();

@@ -21,7 +21,7 @@ import type { Elsewhere, Endpoint } from "#sandbox/sandbox.ts";
 import { codeOf } from "./error.ts";
 import type { KeyPair } from "./keys.ts";
 import {
-  HOP_CERTIFICATES_PER_MESSAGE, HOP_CERTIFICATE_BYTES_MAX, HOP_CERTIFICATE_INTERVAL_MS, HOP_CERTIFICATE_MS_MAX, HOP_COMPARE_MS, HOP_PEERS_REMEMBERED_MAX, HOP_RENEW_MS, HOP_STRANGERS_MAX,
+  HOP_CERTIFICATES_PER_MESSAGE, HOP_CERTIFICATE_BYTES_MAX, HOP_CERTIFICATE_INTERVAL_MS, HOP_CERTIFICATE_MS_MAX, HOP_COMPARE_MS, HOP_PEERS_ASKED_FIRST, HOP_PEERS_REMEMBERED_MAX, HOP_RENEW_MS, HOP_STRANGERS_MAX,
 } from "./limits.ts";
 
 export type HopsOptions = {
@@ -69,6 +69,10 @@ export class Hops {
     this.#timer = setInterval(() => this.#compare(), HOP_COMPARE_MS).unref();
     this.#tell(() => options.elsewhere.identify(this.#seed));
     this.#refresh();
+    // Who came while this machine was not yet listening has told it in vain.
+    const peers = transport.peers();
+    const from = peers.length === 0 ? 0 : randomBytes(4).readUInt32LE() % peers.length;
+    for (const peer of [...peers.slice(from), ...peers.slice(0, from)].slice(0, HOP_PEERS_ASKED_FIRST)) this.#ask(peer);
   }
 
   /** Where a machine takes hops; empty for one that may not be hopped to. */
@@ -198,7 +202,11 @@ export class Hops {
   #compare(): void {
     const peers = this.#options.transport.peers();
     const peer = peers[randomBytes(4).readUInt32LE() % Math.max(1, peers.length)];
-    if (peer !== undefined) this.#options.transport.send(peer, "hops", encode([WIRE_VERSION, KIND.compare, fromHex(this.#digest())]));
+    if (peer !== undefined) this.#ask(peer);
+  }
+  /** It tells what it knows, if that is not the same. */
+  #ask(peer: PeerId): void {
+    this.#options.transport.send(peer, "hops", encode([WIRE_VERSION, KIND.compare, fromHex(this.#digest())]));
   }
   #remember(id: Hex, known: Known): void {
     this.#known.set(id, known);

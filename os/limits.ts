@@ -187,6 +187,8 @@ export const HOP_CERTIFICATE_BYTES_MAX = 512;
 export const HOP_CERTIFICATE_INTERVAL_MS = 250;
 /** How often one peer is asked whether it knows the same certificates: what was lost on the way comes then. */
 export const HOP_COMPARE_MS = 5_000;
+/** Peers that a machine asks when it begins: each may answer with all that it knows, and one of them may have begun just now, too. */
+export const HOP_PEERS_ASKED_FIRST = 3;
 /** In one message (its channel takes 64 KiB). */
 export const HOP_CERTIFICATES_PER_MESSAGE = 100;
 /** Peers whose last comparison is remembered: more than are connected. */
