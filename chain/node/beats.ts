@@ -332,7 +332,7 @@ export class Beats {
           for (const to of effect.to) {
             const key = this.#keys.get(to);
             if (to === this.#self) this.#stepWitness({ kind: "beat", nowMs: this.#nowMs(), beat });
-            else if (key) transport.send(peerId(key), "beats", bytes);
+            else if (key && !transport.send(peerId(key), "beats", bytes)) this.#seek(to, key);
           }
           break;
         }
@@ -341,6 +341,16 @@ export class Beats {
         case "halt": machine.onHalt(effect.code); break;
         default: effect satisfies never;
       }
+    }
+  }
+
+  /** A witness to whom there is no connection: a machine that hosts it can be looked for. */
+  #seek(witness: Hex, key: PublicKey): void {
+    const { transport, view } = this.#parts;
+    if (transport.machineOf(peerId(key)) !== null) return;
+    for (const id of this.#hosts.get(witness) ?? []) {
+      const host = view().machine(address(fromHex(id)));
+      if (host !== null) transport.seek(host.key);
     }
   }
 

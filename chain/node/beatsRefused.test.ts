@@ -1,4 +1,4 @@
-/** What of peers' beats and suspicions is not looked at, and whom consensus is told of: `Beats` alone, over a ledger view made up. */
+/** What of peers' beats and suspicions is not looked at, whom consensus is told of, and who is looked for: `Beats` alone, over a ledger view made up. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { addressOf } from "#chain/codec/address.ts";
@@ -7,7 +7,7 @@ import { publicKeyOf } from "#chain/crypto.ts";
 import type { LedgerView } from "#chain/ledger/view.ts";
 import { OVERLAP_MS } from "#chain/liveness/rules.ts";
 import type { WatchedMachine } from "#chain/liveness/witnesses.ts";
-import type { PeerId, Transport } from "#chain/network/transport.ts";
+import { type PeerId, type Transport, peerId } from "#chain/network/transport.ts";
 import { type Hex, chainId, hex } from "#chain/types.ts";
 import { keyOf } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
@@ -28,12 +28,16 @@ const HEIGHT = 10;
 const nameOf = (index: number): Hex => index.toString(16).padStart(40, "0") as Hex;
 const watched = (validator: Hex | null, isDown: boolean, sinceHeight: number): WatchedMachine => ({ validator, bootId: BOOT, isDown, sinceHeight });
 
-function stage(first: ReadonlyMap<Hex, WatchedMachine>) {
+/** `connected`: as a machine, to these witnesses and no others. */
+function stage(first: ReadonlyMap<Hex, WatchedMachine>, connected: ReadonlySet<PeerId> | null = null) {
   let machines = first;
   let height = HEIGHT;
   const clock = new ManualClock();
   const reports: string[] = [];
   const told: [Hex, boolean][] = [];
+  const sought: Hex[] = [];
+  const machine = connected === null ? null : { seed: MACHINE.seed, bootId: BOOT, leases: () => [], onAcknowledged: () => {}, onLease: () => {}, onHalt: () => {} };
+  const keys = new Map([[nameOf(7), publicKeyOf(keyOf("host").seed)]]);
   const current = new Map(NAMES.map((name) => [name, 1]));
   const sets = { current, previous: new Map([[hex(FORMER.address), 1]]), sinceMs: 0n };
   const timeMs = BigInt(OVERLAP_MS);
@@ -43,22 +47,23 @@ function stage(first: ReadonlyMap<Hex, WatchedMachine>) {
     validatorsOf: (epoch: number) => members(epoch === 1 ? VALIDATORS : [FORMER]),
     machine: (id: Uint8Array) => {
       const one = machines.get(hex(id));
-      return one && { key: publicKeyOf(MACHINE.seed), bootId: Uint8Array.fromHex(one.bootId), state: one.isDown ? "down" : "up" };
+      return one && { key: keys.get(hex(id)) ?? publicKeyOf(MACHINE.seed), bootId: Uint8Array.fromHex(one.bootId), state: one.isDown ? "down" : "up" };
     },
     liveness: () => ({ height, timeMs, validators: current, sets, machines }),
     court: () => ({ blocks: Array.from({ length: height }, (_, i) => ({ height: i + 1, timeMs, moneySecond: 0n })), sets }),
   } as unknown as LedgerView;
   const transport = {
-    self: "self", machineOf: () => publicKeyOf(MACHINE.seed), report: (_: PeerId, offence: string) => reports.push(offence), send: () => {}, broadcast: () => {},
+    self: peerId(publicKeyOf(VALIDATORS[0]!.seed)), machineOf: (peer: PeerId) => (connected === null || connected.has(peer) ? publicKeyOf(MACHINE.seed) : null), report: (_: PeerId, offence: string) => reports.push(offence),
+    send: (peer: PeerId) => connected === null || connected.has(peer), broadcast: () => {}, seek: (key: Uint8Array) => sought.push(hex(key)),
   } as unknown as Transport;
   const votes = { wasLost: false, silences: () => [], forgetSilence: () => {}, recordSilence: () => Promise.resolve() } as unknown as VoteLog;
   const beats = new Beats({
-    chainId: CHAIN, transport, clock, view: () => view, validatorSeed: VALIDATORS[0]!.seed, votes, machine: null, onWaiting: () => {},
+    chainId: CHAIN, transport, clock, view: () => view, validatorSeed: VALIDATORS[0]!.seed, votes, machine, onWaiting: () => {},
     onSuspected: (validator, isSuspected) => told.push([validator, isSuspected]), onFailure: (error) => { throw error; },
   });
   beats.start();
   return {
-    clock, beats, reports, told,
+    clock, beats, reports, told, sought,
     final: (now: ReadonlyMap<Hex, WatchedMachine>) => {
       machines = now;
       height += 1;
@@ -120,4 +125,12 @@ test("a witness that suspects more machines than are held of it loses its oldest
   for (const name of [names[0]!, names[1]!]) for (const by of VALIDATORS.slice(2)) suspect(by, name);
   for (const name of names) suspect(VALIDATORS[1]!, name);
   assert.equal(beats.candidates().length, 3, "of the second machine; of the first one's three one is gone");
+});
+
+test("a machine that is not connected to one of its witnesses looks for the machine that hosts it, and for no other", () => {
+  const self = hex(addressOf(publicKeyOf(MACHINE.seed)));
+  const connected = new Set([1, 3].map((index) => peerId(publicKeyOf(VALIDATORS[index]!.seed))));
+  const { sought, clock } = stage(new Map([[self, watched(null, false, 1)], [nameOf(7), watched(NAMES[2]!, false, 1)], [nameOf(8), watched(NAMES[1]!, false, 1)]]), connected);
+  clock.advance(1_100);
+  assert.deepEqual([...new Set(sought)], [hex(publicKeyOf(keyOf("host").seed))]);
 });
