@@ -38,6 +38,11 @@ test("a task whose machine is gone starts again elsewhere, and never before it h
   writeFileSync(join(project, "godwit.toml"), 'name = "ticker"\nkind = "task"\ncomponent = "task.wasm"\n[task]\narguments = ["tick"]\n[limits]\nwall_time_ms = 600_000\n[placement]\noperators = ' + JSON.stringify(operators) + "\n");
   /** As the account that has money, at one of the machines. */
   const at = (index: number): Machine => ({ api: machines[index]!.api, directory: join(site.directory, "0") }) as Machine;
+  await t.test("run --remote prints what a task writes on a machine that was not asked", async () => {
+    const { code, stdout, stderr } = await cli(at(0), ["run", "--remote", project, "upper"], { input: "one\ntwo\n" });
+    assert.deepEqual([code, stdout], [0, "ONE\nTWO\n"], stderr);
+  });
+
   const { id, copies } = await cliJson<{ id: string; copies: number }>(at(1), ["deploy", project]);
   assert.equal(copies, 3, "machines that know one other alone find those that keep the component");
   const seen = async (): Promise<Seen> => (await (await fetch(`${machines[0]!.api}/v1/deployments/${id}`, { signal: AbortSignal.timeout(5_000) })).json()) as Seen;
