@@ -21,7 +21,7 @@ const STRANGER = new Uint8Array(32).fill(200);
 const RUN_MS_MAX = 60_000;
 
 /** A lone validator in simulated time, and newcomers. `change` may alter what the validator sends on the channel of snapshots. */
-async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes) {
+async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes, archive = true) {
   const directory = await mkdtemp(join(tmpdir(), "godwit-join-"));
   const nodes: ChainNode[] = [];
   t.after(async () => {
@@ -42,7 +42,7 @@ async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array =
   };
   const open = async (name: string, key: Uint8Array, transport: Transport, joins: boolean, checkpoint?: Checkpoint): Promise<ChainNode> => {
     let [node, failed]: [ChainNode | null, boolean] = [null, false];
-    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, archive: true, snapshotBlocks: 64, ...(checkpoint ? { checkpoint } : {}), onHalt: (error) => { throw error; } })
+    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, archive, snapshotBlocks: 64, ...(checkpoint ? { checkpoint } : {}), onHalt: (error) => { throw error; } })
       .then((opened) => { node = opened; });
     opening.catch(() => { failed = true; });
     await run(() => node !== null || failed, 5);
@@ -79,6 +79,25 @@ test("a new node takes a snapshot of its peers, begins there with the same state
   const again = await openNode({ directory: join(directory, "newcomer"), genesis: rig.genesis, validatorSeed: STRANGER, transport: new MemoryNetwork().join(peerIdOf(STRANGER)) });
   t.after(() => again.stop());
   assert.deepEqual(again.head(), before);
+});
+
+test("a machine that was away until nobody had the block after its newest begins anew at a snapshot; one that was away for less goes on with what it has", async (t) => {
+  const { validator, run, newcomer } = await world(t, undefined, false);
+  await run(() => validator.head().height >= 150);
+  const first = await newcomer();
+  first.start();
+  await run(() => first.head().height > 150, 200);
+  await first.stop();
+  const { height } = first.head();
+  const soon = await newcomer();
+  assert.ok(soon.head().height >= height && soon.block(height) !== null, "it has what it had");
+  await soon.stop();
+  await run(() => validator.head().height >= height + 5 * PRESETS.minimal.epochBlocks);
+  await run(() => validator.block(height + 1) === null);
+  const again = await newcomer();
+  assert.ok(again.head().height > height + 2 * PRESETS.minimal.epochBlocks, `it begins at ${again.head().height}`);
+  again.start();
+  await run(() => again.head().height >= validator.head().height - 1, 200);
 });
 
 /** Of the epoch of the validator's newest final block. */

@@ -10,13 +10,13 @@
  * Whatever fails leaves the folder as it was: the next peer is tried, and without any the chain is fetched block by block. Not so with a checkpoint:
  * from genesis on would be to believe those whom the checkpoint is there to doubt.
  */
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
-import { type BlockHeader, type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
+import { type BlockHeader, type Certificate, decodeBlock, encodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { type Checkpoint, checkCheckpoint, checkpointText, setAt } from "#chain/light/checkpoint.ts";
@@ -27,6 +27,7 @@ import { epoch, hex } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import { NodeError } from "./errors.ts";
+import { lockFolder } from "./folderLock.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
 import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_BYTES_MAX, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
@@ -45,20 +46,27 @@ export type JoinOptions = {
 };
 type Offer = { readonly peer: PeerId; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number };
 
-/** The height at which the folder begins now; null: nothing was done. Throws checkpoint_old, and checkpoint_unknown when no peer leads from the checkpoint to a snapshot. */
+/**
+ * The height at which the folder begins now; null: nothing was done. A folder with blocks is begun anew only where it is so old that peers need not have the block
+ * after its newest: they prune. Throws checkpoint_old, and checkpoint_unknown when no peer leads from the checkpoint to a snapshot. */
 export async function joinFromSnapshot(options: JoinOptions): Promise<number | null> {
   const present = await readdir(join(options.directory, "blocks")).catch((): string[] => []);
-  if (present.length > 0) return null;
   const { checkpoint, clock = systemClock } = options;
-  const old = checkpoint && checkCheckpoint(checkpoint, limitsOf(PRESETS[decodeGenesis(options.genesis).parameters].unbondingMs), BigInt(clock.nowMs()));
+  const { unbondingMs, epochBlocks, blockIntervalMsMin } = PRESETS[decodeGenesis(options.genesis).parameters];
+  const kept = present.length > 0 ? await newestOf(options.directory) : null;
+  // Blocks come no faster: who was away for less has missed less than an epoch, which everybody keeps.
+  if (kept !== null && BigInt(clock.nowMs()) - kept.timeMs < BigInt(epochBlocks * blockIntervalMsMin)) return null;
+  const old = checkpoint && checkCheckpoint(checkpoint, limitsOf(unbondingMs), BigInt(clock.nowMs()));
+  if (old && kept !== null) return null;
   if (old) throw new NodeError(old.code, old.message);
+  const heightMin = kept === null ? JOIN_BLOCKS_MIN : kept.height + 2 * epochBlocks;
   const asking = new Asking(options.transport, clock);
   try {
     for (const offer of (await asking.offers()).toSorted((a, b) => b.block.ref.height - a.block.ref.height)) {
-      if (offer.block.ref.height < JOIN_BLOCKS_MIN) break;
+      if (offer.block.ref.height < heightMin) break;
       if (await take(options, asking, offer)) return offer.block.ref.height;
     }
-    if (checkpoint) throw new NodeError("checkpoint_unknown", `Cannot begin at the checkpoint ${checkpointText(checkpoint)}: no peer has a snapshot and the validators that lead there from it`);
+    if (checkpoint && kept === null) throw new NodeError("checkpoint_unknown", `Cannot begin at the checkpoint ${checkpointText(checkpoint)}: no peer has a snapshot and the validators that lead there from it`);
     return null;
   } finally {
     asking.stop();
@@ -85,6 +93,8 @@ async function take({ directory, genesis: genesisBytes, transport, checkpoint, b
   const chunks = await asking.chunks(peer, header, count, bytesMax);
   if (chunks === null) return false;
   await mkdir(directory, { recursive: true, mode: 0o700 });
+  // Of a folder that is begun anew; all of what takes their place is here. A snapshot without its block is none.
+  await rm(join(directory, "blocks"), { recursive: true, force: true });
   const blocks = await BlockStore.open(join(directory, "blocks"));
   try {
     await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
@@ -93,6 +103,22 @@ async function take({ directory, genesis: genesisBytes, transport, checkpoint, b
     await blocks.close();
   }
   return true;
+}
+
+/** Of the newest final block that the folder holds. */
+async function newestOf(directory: string): Promise<{ readonly height: number; readonly timeMs: bigint }> {
+  const lock = await lockFolder(directory);
+  try {
+    const blocks = await BlockStore.open(join(directory, "blocks"));
+    try {
+      const newest = blocks.height > 0 ? blocks.read(blocks.height) : null;
+      return newest === null ? { height: 0, timeMs: 0n } : { height: blocks.height, timeMs: decodeBlock(newest.bytes).header.timeMs };
+    } finally {
+      await blocks.close();
+    }
+  } finally {
+    await lock.release();
+  }
 }
 
 /** The validators of a header's epoch, followed from those of an earlier one; null when the peer cannot show how they came about. */
