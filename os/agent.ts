@@ -32,6 +32,7 @@ import { createRoutes } from "./api/routes.ts";
 import { serveApi } from "./api/server.ts";
 import { BlobStore } from "./blobs.ts";
 import type { HeldImage } from "./boot/carried.ts";
+import { LEFT_BEHIND } from "./boot/ending.ts";
 import { ChainSender, FREE } from "./chainSender.ts";
 import { ClosedLogs } from "./closedLogs.ts";
 import { codeOf, messageOf } from "./error.ts";
@@ -166,6 +167,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   parts.events.onChange = () => supervisor.poke();
   const ended = Promise.withResolvers<string>();
   parts.events.onKeyInUse = () => ended.resolve("machine_key_in_use");
+  parts.events.onLeftBehind = () => ended.resolve(LEFT_BEHIND);
   parts.events.onLost = (id) => supervisor.lost(id);
   const quiet = new QuietLeases({ view: () => node.view(), machine: machine.address, usage: () => runner.usage(), submit: (operation) => machineSender.submit(operation) });
   started.defer(() => quiet.stop());
@@ -266,7 +268,7 @@ type Parts = {
   /** What witnesses have said of this boot; null: not enough of them. */
   readonly alive: { acknowledgements: readonly Uint8Array[] | null };
   /** What the parts tell the supervisor, which is made after them. */
-  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void; reach: Reach; onLease: Tasks["fenced"]; onFence: (untilMs: number) => void };
+  readonly events: { onChange: () => void; onLost: (id: Hex) => void; onLine: (id: Hex) => void; onKeyInUse: () => void; onLeftBehind: () => void; reach: Reach; onLease: Tasks["fenced"]; onFence: (untilMs: number) => void };
 };
 
 /** Requests for what other machines run: who they are, and what runs where. */
@@ -291,7 +293,7 @@ async function openParts(
 ): Promise<Parts> {
   const { directory, sandbox = realSandbox } = options;
   const cacheDirectory = join(directory, "compiled");
-  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {}, reach: () => [], onLease: () => {}, onFence: () => {} };
+  const events: Parts["events"] = { onChange: () => {}, onLost: () => {}, onLine: () => {}, onKeyInUse: () => {}, onLeftBehind: () => {}, reach: () => [], onLease: () => {}, onFence: () => {} };
   const alive: Parts["alive"] = { acknowledgements: null };
   await Promise.all(["chain", "compiled"].map((name) => mkdir(join(directory, name), { recursive: true, mode: 0o700 })));
   const logs = await LogStore.open(join(directory, "logs"), (error) => log(`Cannot write logs of deployments to the disk (${codeOf(error)}): ${messageOf(error)}`));
@@ -316,6 +318,13 @@ async function openParts(
     ...(membership.checkpoint === undefined ? {} : { checkpoint: membership.checkpoint }),
     // Of a chain on one machine nobody else has the history.
     archive: decodeGenesis(membership.genesis).validators.length === 1,
+    // A validator has its votes to think of: what becomes of it is its operator's to say.
+    ...(membership.joins !== true || membership.validatorSeed !== undefined ? {} : {
+      onLeftBehind: () => {
+        log("This machine was away for longer than others keep blocks: started again, it begins with a snapshot (left_behind)");
+        events.onLeftBehind();
+      },
+    }),
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });

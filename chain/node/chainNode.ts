@@ -37,6 +37,8 @@ export type NodeOptions = {
   readonly trace?: (line: string) => void;
   /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
   readonly onHalt?: (error: NodeError) => void;
+  /** Once: it was away for longer than others keep blocks. Opened anew with `joins`, it begins with a snapshot. */
+  readonly onLeftBehind?: () => void;
 };
 
 export type { Outcome };

@@ -40,9 +40,10 @@ async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array =
     }
     assert.ok(until(), "it came to that");
   };
-  const open = async (name: string, key: Uint8Array, transport: Transport, joins: boolean, checkpoint?: Checkpoint): Promise<ChainNode> => {
+  const leftBehind: string[] = [];
+  const open = async (name: string, key: Uint8Array | null, transport: Transport, joins: boolean, checkpoint?: Checkpoint): Promise<ChainNode> => {
     let [node, failed]: [ChainNode | null, boolean] = [null, false];
-    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, validatorSeed: key, transport, clock, joins, archive, snapshotBlocks: 64, ...(checkpoint ? { checkpoint } : {}), onHalt: (error) => { throw error; } })
+    const opening = openNode({ directory: join(directory, name), genesis: rig.genesis, ...(key ? { validatorSeed: key } : {}), transport, clock, joins, archive, snapshotBlocks: 64, ...(checkpoint ? { checkpoint } : {}), onHalt: (error) => { throw error; }, onLeftBehind: () => void leftBehind.push(name) })
       .then((opened) => { node = opened; });
     opening.catch(() => { failed = true; });
     await run(() => node !== null || failed, 5);
@@ -58,7 +59,7 @@ async function world(t: TestContext, change: (bytes: Uint8Array) => Uint8Array =
   transport.send = (to, channel, bytes) => send(to, channel, channel === "sync" ? change(bytes) : bytes);
   const validator = await open("validator", seed, transport, false);
   validator.start();
-  return { rig, clock, network, validator, run, directory, newcomer: (name = "newcomer", checkpoint?: Checkpoint) => open(name, STRANGER, network.join(peerIdOf(STRANGER)), true, checkpoint) };
+  return { rig, clock, network, validator, run, directory, leftBehind, newcomer: (name = "newcomer", checkpoint?: Checkpoint) => open(name, STRANGER, network.join(peerIdOf(STRANGER)), true, checkpoint), fullNode: () => open("full", null, network.join(peerIdOf(STRANGER)), true) };
 }
 
 test("a new node takes a snapshot of its peers, begins there with the same state, follows, and opens again without them", async (t) => {
@@ -82,22 +83,41 @@ test("a new node takes a snapshot of its peers, begins there with the same state
 });
 
 test("a machine that was away until nobody had the block after its newest begins anew at a snapshot; one that was away for less goes on with what it has", async (t) => {
-  const { validator, run, newcomer } = await world(t, undefined, false);
+  const { validator, run, fullNode } = await world(t, undefined, false);
   await run(() => validator.head().height >= 150);
-  const first = await newcomer();
+  const first = await fullNode();
   first.start();
   await run(() => first.head().height > 150, 200);
   await first.stop();
   const { height } = first.head();
-  const soon = await newcomer();
+  const soon = await fullNode();
   assert.ok(soon.head().height >= height && soon.block(height) !== null, "it has what it had");
   await soon.stop();
   await run(() => validator.head().height >= height + 5 * PRESETS.minimal.epochBlocks);
   await run(() => validator.block(height + 1) === null);
-  const again = await newcomer();
+  const again = await fullNode();
   assert.ok(again.head().height > height + 2 * PRESETS.minimal.epochBlocks, `it begins at ${again.head().height}`);
   again.start();
   await run(() => again.head().height >= validator.head().height - 1, 200);
+});
+
+test("a machine that runs on, cut off, until nobody has the block after its newest says so, and one that was cut off for less catches up", async (t) => {
+  const { validator, run, fullNode, network, leftBehind, rig } = await world(t, undefined, false);
+  const ids = [peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER)] as const;
+  const node = await fullNode();
+  node.start();
+  await run(() => node.head().height > 10, 200);
+  network.cut(...ids);
+  await run(() => validator.head().height >= node.head().height + 40);
+  network.heal(...ids);
+  await run(() => node.head().height >= validator.head().height - 1, 200);
+  assert.deepEqual(leftBehind, []);
+  network.cut(...ids);
+  const { height } = node.head();
+  await run(() => validator.head().height >= height + 4 * PRESETS.minimal.epochBlocks && validator.block(height + 2) === null);
+  network.heal(...ids);
+  await run(() => leftBehind.length > 0);
+  assert.deepEqual(leftBehind, ["full"]);
 });
 
 /** Of the epoch of the validator's newest final block. */

@@ -41,18 +41,21 @@ export type JoinOptions = {
   readonly clock?: Clock;
   /** Where to begin to believe, instead of at genesis. */
   readonly checkpoint?: Checkpoint;
+  /** Of a validator: its votes are of the blocks that its folder has, which is never begun anew. */
+  readonly validatorSeed?: Uint8Array;
   /** For tests. */
   readonly bytesMax?: number;
 };
 type Offer = { readonly peer: PeerId; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number };
 
 /**
- * The height at which the folder begins now; null: nothing was done. A folder with blocks is begun anew only where it is so old that peers need not have the block
+ * The height at which the folder begins now; null: nothing was done. A full node's folder with blocks is begun anew where it is so old that peers need not have the block
  * after its newest: they prune. Throws checkpoint_old, and checkpoint_unknown when no peer leads from the checkpoint to a snapshot. */
 export async function joinFromSnapshot(options: JoinOptions): Promise<number | null> {
   const present = await readdir(join(options.directory, "blocks")).catch((): string[] => []);
   const { checkpoint, clock = systemClock } = options;
   const { unbondingMs, epochBlocks, blockIntervalMsMin } = PRESETS[decodeGenesis(options.genesis).parameters];
+  if (present.length > 0 && options.validatorSeed !== undefined) return null;
   const kept = present.length > 0 ? await newestOf(options.directory) : null;
   // Blocks come no faster: who was away for less has missed less than an epoch, which everybody keeps.
   if (kept !== null && BigInt(clock.nowMs()) - kept.timeMs < BigInt(epochBlocks * blockIntervalMsMin)) return null;

@@ -137,7 +137,7 @@ class Node implements ChainNode {
     });
     this.#proofs = new Proofs({ clock: this.#clock, finalId: () => hex(this.#head.ref.id), read: (keys) => this.#proofsOf(keys) });
     this.#gossip = new Gossip(options.transport, this.#clock);
-    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#head.ref.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization) });
+    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#head.ref.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization), ...(options.onLeftBehind === undefined ? {} : { onLeftBehind: options.onLeftBehind }) });
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
     this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#head.ref.height), proveEpoch: (of) => this.proveEpoch(of) });
     this.#intake = new Intake({

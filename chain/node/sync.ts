@@ -14,7 +14,7 @@ import type { Clock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
 import type { BlockStore, StoredBlock } from "./blockStore.ts";
 import { type HeldBlock, heldFromBytes } from "./heldBlocks.ts";
-import { HINT_EVERY_MS, SYNC_BLOCKS_MAX, SYNC_BYTES_MAX, SYNC_TIMEOUT_MS } from "./limits.ts";
+import { HINT_EVERY_MS, LEFT_BEHIND_MS, SYNC_BLOCKS_MAX, SYNC_BYTES_MAX, SYNC_TIMEOUT_MS } from "./limits.ts";
 
 export type SyncOptions = {
   readonly transport: Transport;
@@ -24,6 +24,8 @@ export type SyncOptions = {
   readonly heightFinal: () => number;
   /** Checks and takes these blocks; false: they are wrong. */
   readonly take: (blocks: readonly HeldBlock[], finalization: Certificate) => Promise<boolean>;
+  /** Once: what this node lacks nobody has any more. */
+  readonly onLeftBehind?: () => void;
 };
 
 export class Sync {
@@ -34,6 +36,10 @@ export class Sync {
   #attempt = 0;
   #asked: { peer: PeerId; from: number } | null = null;
   #cancel: (() => void) | null = null;
+  /** Who spoke of a later epoch, and when last; since when nothing that was asked for has come. */
+  readonly #ahead = new Map<PeerId, number>();
+  #fruitlessSinceMs: number | null = null;
+  #isLeftBehind = false;
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -47,11 +53,24 @@ export class Sync {
   /** A peer speaks of an epoch that this node is not in yet: asked once, for what it says is not proven. */
   hint(peer: PeerId): void {
     const nowMs = this.#options.clock.nowMs();
+    this.#lookBehind(peer, nowMs);
     if (this.#cancel !== null || (this.#hintedMs <= nowMs && nowMs - this.#hintedMs < HINT_EVERY_MS)) return;
     this.#hintedMs = nowMs;
     const from = this.#options.heightFinal() + 1;
     this.#asked = { peer, from };
     this.#options.transport.send(peer, "sync", encode([1, 0, from]));
+  }
+  /** What is said is not proven, but more than half of the peers say it. */
+  #lookBehind(peer: PeerId, nowMs: number): void {
+    const { transport, onLeftBehind } = this.#options;
+    if (onLeftBehind === undefined || this.#isLeftBehind) return;
+    this.#fruitlessSinceMs ??= nowMs;
+    const peers = transport.peers();
+    this.#ahead.set(peer, nowMs);
+    for (const [one, atMs] of this.#ahead) if (nowMs - atMs > LEFT_BEHIND_MS || !peers.includes(one)) this.#ahead.delete(one);
+    if (nowMs - this.#fruitlessSinceMs < LEFT_BEHIND_MS || this.#ahead.size * 2 <= peers.length) return;
+    this.#isLeftBehind = true;
+    onLeftBehind();
   }
   stop(): void {
     this.#cancel?.();
@@ -96,6 +115,7 @@ export class Sync {
     if (await this.#options.take(held, finalization)) {
       this.#placeReached = Math.max(this.#placeReached, placeOf(finalization));
       this.#attempt = 0;
+      this.#fruitlessSinceMs = null;
     }
     this.#ask();
   }

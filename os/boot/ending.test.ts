@@ -36,3 +36,9 @@ test("an agent that ends by itself restarts the machine", async () => {
   restartWhenEnded({ ended: Promise.resolve("machine_key_in_use") }, way);
   assert.equal(await promise, 65);
 });
+
+test("an agent that its chain has left behind is started anew, and the machine stays", async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  restartWhenEnded({ ended: Promise.resolve("left_behind") }, new Way([], () => {}, resolve));
+  assert.equal(await promise, 67);
+});

@@ -7,6 +7,8 @@
 /** `again`: the agent alone, which PID 1 starts anew as after a crash, and counts as one. */
 export type Ending = "powerOff" | "restart" | "kexec" | "again";
 export const EXIT_CODES: Readonly<Record<Ending, number>> = { powerOff: 64, restart: 65, kexec: 66, again: 67 };
+/** Why an agent ends whose chain has gone on for longer than others keep blocks. */
+export const LEFT_BEHIND = "left_behind";
 /** Of PID 1's 30 s: what is left is for it. */
 const STOP_MS_MAX = 25_000;
 
@@ -46,7 +48,7 @@ export class Way {
   }
 }
 
-/** An agent that ends by itself, as when its key is in use elsewhere, ends the machine: nobody else would start it again. */
+/** An agent that ends by itself, as when its key is in use elsewhere, ends the machine: nobody else would start it again. One that its chain has left behind only begins anew. */
 export function restartWhenEnded({ ended }: { readonly ended: Promise<string> }, way: Pick<Way, "leave">): void {
-  void ended.then((why) => way.leave("restart", `the agent ended: ${why}`));
+  void ended.then((why) => way.leave(why === LEFT_BEHIND ? "again" : "restart", `the agent ended: ${why}`));
 }
