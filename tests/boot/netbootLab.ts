@@ -11,6 +11,7 @@ import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { atExit } from "./leftovers.ts";
 
 const MAIN = join(import.meta.dirname, "..", "..", "tools", "cli", "main.ts");
 export const SERVER_ADDRESS = "10.78.0.1";
@@ -51,8 +52,7 @@ export async function openNetbootLab(imageFolder: string, count: number, kernelW
   const name = `godwit-boot-${process.pid}`;
   const folder = await mkdtemp(join(tmpdir(), "godwit-boot-"));
   made.defer(() => rm(folder, { recursive: true, force: true }));
-  run("ip", "netns", "add", name);
-  made.defer(() => void spawnSync("ip", ["netns", "delete", name]));
+  makeNamespace(made, name);
   const inside = (...words: readonly string[]): void => run("ip", "-n", name, ...words);
   inside("link", "set", "lo", "up");
   inside("link", "add", "bridge", "type", "bridge", "stp_state", "0", "forward_delay", "0");
@@ -91,11 +91,20 @@ export async function openNetbootLab(imageFolder: string, count: number, kernelW
   };
 }
 
+function makeNamespace(made: AsyncDisposableStack, name: string): void {
+  run("ip", "netns", "add", name);
+  made.defer(() => void spawnSync("ip", ["netns", "delete", name]));
+  made.use(atExit(() => {
+    // Whatever still runs in it: machines, servers.
+    for (const pid of spawnSync("ip", ["netns", "pids", name], { encoding: "utf8" }).stdout.split("\n").filter((line) => line !== "").map(Number)) process.kill(pid, "SIGKILL");
+    spawnSync("ip", ["netns", "delete", name]);
+  }));
+}
+
 /** The network's own DHCP server, on a computer of its own: dnsmasq, which knows nothing of booting. */
 async function otherDhcp(made: AsyncDisposableStack, name: string, count: number): Promise<void> {
   const own = `${name}-dhcp`;
-  run("ip", "netns", "add", own);
-  made.defer(() => void spawnSync("ip", ["netns", "delete", own]));
+  makeNamespace(made, own);
   run("ip", "-n", name, "link", "add", "dhcp", "type", "veth", "peer", "name", "eth0", "netns", own);
   run("ip", "-n", name, "link", "set", "dhcp", "master", "bridge", "up");
   run("ip", "-n", own, "address", "add", `${OTHER_DHCP_ADDRESS}/24`, "dev", "eth0");

@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "#tools/chain/machines.ts";
+import { atExit } from "./leftovers.ts";
 
 const LOOK_MS = 50;
 const TEXT_MEMORY_AT = "0xb8000";
@@ -64,6 +65,7 @@ export async function startQemu({ memoryMib = 1024, boot, network = oneCard, reb
     "-M", "q35,smm=on", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", String(memoryMib), "-display", "none", ...(reboots ? [] : ["-no-reboot"]),
     "-serial", `file:${serialFile}`, "-monitor", `unix:${monitorSocket},server,nowait`, ...boot, ...network(`,hostfwd=tcp:127.0.0.1:${apiPort}-:7480,hostfwd=tcp:127.0.0.1:${httpPort}-:80`),
   ], { stdio: ["ignore", "ignore", "pipe"] });
+  const leftover = atExit(() => void child.kill("SIGKILL"));
   let complaints = "";
   child.stderr.on("data", (chunk: Buffer) => (complaints += chunk.toString()));
   const off = once(child, "close").then(([code]) => code as number | null);
@@ -94,6 +96,7 @@ export async function startQemu({ memoryMib = 1024, boot, network = oneCard, reb
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
       await off;
+      leftover[Symbol.dispose]();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -218,4 +218,5 @@ async function main(argv: readonly string[]): Promise<number> {
   return results.every(({ pass }) => pass === true) ? 0 : 1;
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main(process.argv.slice(2));
