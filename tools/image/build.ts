@@ -17,7 +17,7 @@ import { writeStick } from "./disk.ts";
 import { ImageError } from "./errors.ts";
 import { buildInit } from "./init.ts";
 import { writeIso } from "./iso.ts";
-import { buildKernel, kernelInCache } from "./kernel.ts";
+import { buildKernel, compilerOf, kernelInCache } from "./kernel.ts";
 import { type CpioEntry, initramfsEntries, writeCpio } from "#os/boot/cpio.ts";
 import { type Manifest, partOf, signManifest } from "#os/boot/manifest.ts";
 import { unpacked } from "./packages.ts";
@@ -88,7 +88,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     if (target === "usb") files.push(["godwit.img", await writeStick(cache, work, uki, kernel, initramfs, cmdline)]);
     if (target === "iso") files.push(["godwit.iso", await writeIso(cache, work, uki)]);
     const parts = files.map(([name, content]) => partOf(name, content));
-    files.push(["sbom.json", sbomOf(version, parts, root.parts, init)]);
+    files.push(["sbom.json", sbomOf(version, parts, root.parts, init, options.otherKernel === undefined ? await compilerOf(cache) : null)]);
     const pcr11 = predictPcr11(uki);
     if (options.signingSeed !== undefined) {
       const manifest: Manifest = { format: 1, name: "godwit", version, release, expiresAt, parts, pcr11 };

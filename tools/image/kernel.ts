@@ -29,6 +29,12 @@ export async function kernelKey(): Promise<string> {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** What compiled it; null: a kernel without its configuration. */
+export async function compilerOf(cache: string): Promise<string | null> {
+  const config = await readFile(join(cache, "kernel", `${await kernelKey()}-config`), "utf8").catch(() => "");
+  return /^CONFIG_CC_VERSION_TEXT="(.*)"$/m.exec(config)?.[1] ?? null;
+}
+
 export async function kernelInCache(cache: string): Promise<Kernel | null> {
   const key = await kernelKey();
   const file = join(cache, "kernel", `${key}-bzImage`);

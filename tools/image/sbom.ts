@@ -9,10 +9,10 @@ import type { Part } from "./root.ts";
 type Component = Readonly<Record<string, unknown>>;
 const REPOSITORY = join(import.meta.dirname, "..", "..");
 
-export function sbomOf(version: string, parts: readonly ImagePart[], rootParts: readonly Part[], init: Uint8Array): Uint8Array {
+export function sbomOf(version: string, parts: readonly ImagePart[], rootParts: readonly Part[], init: Uint8Array, kernelCompiler: string | null): Uint8Array {
   const hashes = (content: string): Component[] => [{ alg: "SHA-256", content }];
   const components: Component[] = [
-    ...[...LIBRARIES, ...STATIC, LOADERS[0]!, KERNEL_SOURCE].map((pin) => ({ type: "library", name: pin.name, version: pin.version, purl: `pkg:deb/debian/${pin.name}@${pin.version}`, hashes: hashes(pin.sha256) })),
+    ...[...LIBRARIES, ...STATIC, LOADERS[0]!, KERNEL_SOURCE].map((pin) => ({ type: "library", name: pin.name, version: pin.version, purl: `pkg:deb/debian/${pin.name}@${pin.version}`, hashes: hashes(pin.sha256), ...(pin === KERNEL_SOURCE && kernelCompiler !== null ? { properties: [{ name: "godwit:compiler", value: kernelCompiler }] } : {}) })),
     ...npmPackages().map(({ name, version: of }) => ({ type: "library", name, version: of, purl: `pkg:npm/${name}@${of}` })),
     ...crates().map(({ name, version: of }) => ({ type: "library", name, version: of, purl: `pkg:cargo/${name}@${of}` })),
     { type: "file", name: "/init", hashes: hashes(createHash("sha256").update(init).digest("hex")) },
