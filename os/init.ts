@@ -15,17 +15,14 @@ import { heldImage, takeKeys } from "./boot/carried.ts";
 import { followChain, setByNtp } from "./boot/clock.ts";
 import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
 import { EXIT_CODES, Way, restartWhenEnded } from "./boot/ending.ts";
-import { enrol } from "./boot/enrolment.ts";
 import { IDENTITY_FILE, releasedMsIn } from "./boot/identity.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
-import { KeyChange } from "./boot/rekey.ts";
 import { remoteControl } from "./boot/remote.ts";
 import type { VaultKeeper } from "./boot/vault.ts";
 import { completedLine, fetchWords, tokenIn, wordsFrom } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
-import { takeInventory } from "./inventory.ts";
 import type { KeyPair } from "./keys.ts";
 import { watchPowerButton } from "./linux/acpi.ts";
 import { checkCalls } from "./linux/calls.ts";
@@ -166,9 +163,12 @@ function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
   const mac = parseMac(readLinks().find(({ name }) => name === first?.name)?.mac ?? "");
   if (bootServer === null || joinToken === null || operator === null || mac === null) return;
   const onLine = (line: string): void => say(`join      ${line}`);
-  void takeInventory(region ?? DEFAULT_REGION).then(({ memoryMib, cpuMillis, region: where }) =>
-    enrol({ bootServer, token: joinToken, mac, machine: key, operator, chainId: node.chainId, offer: { memoryMib, cpuMillis, region: where }, onLine, signal: ending.signal, freshToken: async () => tokenIn(await fetchWords(bootServer, mac)) }),
-  ).catch((error: unknown) => onLine(messageOf(error)));
+  const join = async (): Promise<void> => {
+    const [{ enrol }, { takeInventory }] = await Promise.all([import("./boot/enrolment.ts"), import("./inventory.ts")]);
+    const { memoryMib, cpuMillis, region: where } = await takeInventory(region ?? DEFAULT_REGION);
+    await enrol({ bootServer, token: joinToken, mac, machine: key, operator, chainId: node.chainId, offer: { memoryMib, cpuMillis, region: where }, onLine, signal: ending.signal, freshToken: async () => tokenIn(await fetchWords(bootServer, mac)) });
+  };
+  join().catch((error: unknown) => onLine(messageOf(error)));
 }
 
 async function settleIdentity({ settings }: Machine): Promise<string> {
@@ -194,7 +194,7 @@ async function takeFromVault(machine: Machine): Promise<string> {
 
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
-  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts")]);
+  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }, { KeyChange }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts"), import("./boot/rekey.ts")]);
   const keys = new KeyChange({ keysFolder: join(DIRECTORY, "keys"), onLine: (line) => say(`key       ${line}`), onTaken: () => void way.leave("again", "the agent begins anew with the next key") });
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
