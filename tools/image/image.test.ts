@@ -10,6 +10,7 @@ import { publicKeyOf } from "#chain/crypto.ts";
 import { AgentError } from "#os/error.ts";
 import { type Manifest, partOf, readManifest, signManifest } from "#os/boot/manifest.ts";
 import { writeCpio } from "#os/boot/cpio.ts";
+import { bundle } from "./bundle.ts";
 import { stripElf } from "./elf.ts";
 import { ImageError } from "./errors.ts";
 import { isoOf } from "./iso.ts";
@@ -104,6 +105,20 @@ test("Node without what debuggers read and what no machine asks for is a third s
   const { status, stdout, stderr } = spawnSync(file, ["-e", program], { encoding: "utf8" });
   assert.equal(status, 0, stderr);
   assert.deepEqual(JSON.parse(stdout), ["Thursday, January 1, 1970", "Thursday, January 1, 1970", "xn--bcher-kva.example", "\u00e4", "fi", ["a", "b"]]);
+});
+
+test("what a machine reads before /healthz answers is a twentieth of its code, and takes Node's own modules as objects", async () => {
+  const files = new Map((await bundle(join(import.meta.dirname, "..", ".."), "os/init.ts")).map(({ path, content }) => [path, new TextDecoder().decode(content)]));
+  const read = new Set<string>();
+  const look = (path: string): void => {
+    if (read.has(path)) return;
+    read.add(path);
+    for (const [, file] of files.get(path)!.matchAll(/(?:from|import)"\.\/([^"]+)"/g)) look(`os/${file}`);
+  };
+  look("os/init.js");
+  const length = (paths: Iterable<string>): number => [...paths].reduce((sum, path) => sum + files.get(path)!.length, 0);
+  assert.ok(length(read) < length(files.keys()) / 20, `${length(read)} of ${length(files.keys())}`);
+  for (const [path, text] of files) assert.doesNotMatch(text, /(?:from|import\(?)"node:/, path);
 });
 
 test("a manifest is taken by its signer's key only, whole, before its end, and not below the release that runs", () => {
