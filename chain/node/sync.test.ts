@@ -14,6 +14,7 @@ import { hex, timeMs, view } from "#chain/types.ts";
 import { type Rig, chainRig } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { Executor } from "./executor.ts";
+import { SYNC_TIMEOUT_MS } from "./limits.ts";
 import { Mempool } from "./mempool.ts";
 import { type ChainNode, openNode, peerIdOf } from "./node.ts";
 
@@ -155,6 +156,43 @@ test("consensus and sync may take the same blocks at the same time", async (t) =
   range!();
   await run(() => follower.head().height === top, 50);
   await run(() => follower.status().view > validator.block(top)!.height, 50);
+  assert.equal(follower.status().halted, null);
+});
+
+test("ranges that overlap are taken together: each block is final once, in order, whichever has it first", async (t) => {
+  const { rig, validator, network, clock, run, follow } = await world(t);
+  validator.start();
+  await run(() => validator.head().height >= 45);
+  let top = 45;
+  while (hex(decodeCertificate(validator.block(top)!.certificate).id!) !== hex(validator.block(top)!.id)) top--;
+  network.cut(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
+  const server = network.join(peerIdOf(new Uint8Array(32).fill(204)));
+  const announce = (peer: Parameters<typeof server.send>[0]): void => void server.send(peer, "consensus", encodeMessage({ kind: "certificate", certificate: decodeCertificate(validator.block(top)!.certificate) }));
+  const asked: number[] = [];
+  server.onPeer(announce);
+  server.onMessage((from, channel, bytes) => {
+    if (channel === "consensus") {
+      const message = decodeMessage(bytes);
+      // The newest block alone: how far it is from there is seen by its height.
+      if (message.kind === "blockRequest" && hex(message.id) === hex(validator.block(top)!.id)) server.send(from, "consensus", encodeMessage({ kind: "block", block: decodeBlock(validator.block(top)!.bytes) }));
+    }
+    if (channel !== "sync") return;
+    const [, kind, first] = decode(bytes) as [number, number, number?];
+    if (kind !== 0 || first === undefined) return;
+    asked.push(first);
+    server.send(from, "sync", encode([1, 1, first, Array.from({ length: top - first + 1 }, (_, index) => validator.block(first + index)!.bytes), validator.block(top)!.certificate]));
+  });
+  const follower = await follow();
+  const heights: number[] = [];
+  follower.onFinal(({ height }) => {
+    heights.push(height);
+    // In the middle of the first range the wait for it is over: another is asked for, and comes while this one is taken.
+    if (height === 5) clock.advance(SYNC_TIMEOUT_MS + 100);
+  });
+  follower.start();
+  await run(() => follower.head().height === top, 50);
+  assert.ok(asked.length > 1 && asked[1]! > 1 && asked[1]! < top, `asked for ${asked.join(", ")}`);
+  assert.deepEqual(heights, Array.from({ length: top }, (_, index) => index + 1));
   assert.equal(follower.status().halted, null);
 });
 
