@@ -1,5 +1,5 @@
 /**
- * What 10,000 idle connections cost the runner: `npm run bench:idle [-- --short]`. The clients are a process of their own, as each
+ * What 10,000 idle connections cost the runner: `npm run bench:idle [-- --short] [--save]`. The clients are a process of their own, as each
  * connection takes a descriptor on both sides, and come from many loopback addresses, as one has a bound. Every other connection
  * has been served once.
  */
@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compile, listen, startRunner } from "#sandbox/sandbox.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
+import { computer, report, rounded } from "./report.ts";
 
 const MIB = 1024 * 1024;
 const COUNT = process.argv.includes("--short") ? 1_000 : 10_000;
@@ -29,6 +30,7 @@ async function hold(port: number): Promise<void> {
 }
 
 async function measure(): Promise<void> {
+  const on = computer();
   const cacheDirectory = mkdtempSync(join(tmpdir(), "godwit-idle-"));
   const listener = await listen("127.0.0.1", 0);
   const runner = await startRunner({ listener, cacheDirectory, ingress: { headMsMax: 600_000 } });
@@ -41,7 +43,7 @@ async function measure(): Promise<void> {
     await once(clients, "message");
     const bytes = residentBytes() - before;
     clients.kill("SIGKILL");
-    console.log(JSON.stringify({ connections: COUNT, residentMibBefore: before / MIB, mib: bytes / MIB, bytesEach: Math.round(bytes / COUNT) }));
+    report("idle", { ...on, connections: COUNT, residentMibBefore: rounded(before / MIB), mib: rounded(bytes / MIB), bytesEach: Math.round(bytes / COUNT) }, process.argv.includes("--save"));
     if (bytes > (COUNT / 10_000) * 200 * MIB) process.exitCode = 1;
   } finally {
     await runner.stop();
