@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import test, { type TestContext } from "node:test";
 import type { Hex } from "#chain/types.ts";
 import { HealthChecks } from "./health.ts";
@@ -76,4 +76,16 @@ test("one or two misses are nobody's business", async (t) => {
   await on.more(on.script.length);
   assert.deepEqual([on.script.length, on.restarts.length], [0, 0]);
   assert.deepEqual([...new Set(on.told)], [null]);
+});
+
+test("one who answers with another protocol is not well, and is asked again", async (t) => {
+  const server = createTcpServer((socket) => void socket.on("error", () => {}).once("data", () => socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n")));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const checks = new HealthChecks({
+    address: "127.0.0.1", httpPort: (server.address() as AddressInfo).port, intervalMs: 1, restart: () => {}, checked: () => [{ id: ID, host: HOST, path: "/" }], onResult: (_id, cause) => resolve(cause),
+  });
+  t.after(() => checks.stop());
+  assert.notEqual(await Promise.race([promise, new Promise<null>((give) => setTimeout(() => give(null), 30_000).unref())]), null);
 });

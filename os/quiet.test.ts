@@ -10,13 +10,14 @@ import { besideOf } from "./supervisor/plan.ts";
 
 const deploymentId = deploymentIdOf(actor(1).id, 0n, 0);
 const id = hex(deploymentId);
+const other = deploymentIdOf(actor(1).id, 1n, 0);
 type State = LeaseView["state"];
 
-function stage(t: test.TestContext): { leases: [number, State][]; usage: Record<string, { requests: number; running: number; waiting: number }>; sent: Operation[]; look: (elapsedMs: number) => Promise<void> } {
-  const it = { leases: [[0, "leaving"]] as [number, State][], usage: { [id]: { requests: 5, running: 0, waiting: 0 } } as Record<string, { requests: number; running: number; waiting: number }>, sent: [] as Operation[] };
+function stage(t: test.TestContext): { leases: [number, State, typeof deploymentId?][]; usage: Record<string, { requests: number; running: number; waiting: number }>; sent: Operation[]; look: (elapsedMs: number) => Promise<void> } {
+  const it = { leases: [[0, "leaving"]] as [number, State, typeof deploymentId?][], usage: { [id]: { requests: 5, running: 0, waiting: 0 } } as Record<string, { requests: number; running: number; waiting: number }>, sent: [] as Operation[] };
   let nowMs = 0;
   const quiet = new QuietLeases({
-    view: () => ({ leasesOfMachine: () => it.leases.map(([index, state]) => ({ deploymentId, index, state }) as LeaseView) }),
+    view: () => ({ leasesOfMachine: () => it.leases.map(([index, state, of = deploymentId]) => ({ deploymentId: of, index, state }) as LeaseView) }),
     machine: actor(2).id, usage: async () => it.usage, submit: async (operation) => void it.sent.push(operation), nowMs: () => nowMs,
   });
   t.after(() => quiet.stop());
@@ -60,4 +61,20 @@ test("where another replica of the deployment stays, the one that moved away wai
   it.leases = [[0, "leaving"], [1, "ready"]];
   await it.look(0);
   assert.deepEqual(it.sent, [{ kind: "left", deploymentId, index: 0 }]);
+});
+
+test("a lease that comes again and goes again is as quiet as it is then, whatever else is going all the while", async (t) => {
+  const it = stage(t);
+  const busy: [number, State, typeof deploymentId] = [0, "leaving", other];
+  it.usage[hex(other)] = { requests: 0, running: 1, waiting: 0 };
+  it.leases = [[0, "leaving"], busy];
+  await it.look(0);
+  await it.look(LEAVING_QUIET_MS);
+  it.leases = [busy];
+  await it.look(1_000);
+  it.leases = [[0, "leaving"], busy];
+  await it.look(1_000);
+  assert.equal(it.sent.length, 1, "not before it was quiet again");
+  await it.look(LEAVING_QUIET_MS);
+  assert.equal(it.sent.length, 2);
 });

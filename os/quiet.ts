@@ -52,15 +52,16 @@ export class QuietLeases {
     this.#timer = null;
     const usage = await this.#options.usage().catch(() => null);
     const leaving = this.#leaving();
-    if (leaving.length === 0) {
-      this.#seen.clear();
-      this.#said.clear();
-    }
+    // One that is gone says nothing of the next that goes, of the same deployment.
+    const [ids, names] = [new Set(leaving.map(({ deploymentId }) => hex(deploymentId))), new Set(leaving.map(nameOf))];
+    for (const id of this.#seen.keys()) if (!ids.has(id)) this.#seen.delete(id);
+    for (const name of this.#said.keys()) if (!names.has(name)) this.#said.delete(name);
     if (usage !== null && !this.#isStopped) for (const lease of leaving) this.#judge(lease, usage);
     this.onFinal();
   }
 
-  #judge({ deploymentId, index }: LeaseView, usage: Awaited<ReturnType<QuietOptions["usage"]>>): void {
+  #judge(lease: LeaseView, usage: Awaited<ReturnType<QuietOptions["usage"]>>): void {
+    const { deploymentId, index } = lease;
     const { view, machine, submit } = this.#options;
     const id = hex(deploymentId);
     const nowMs = this.#nowMs();
@@ -70,12 +71,14 @@ export class QuietLeases {
     const seen = this.#seen.get(id);
     if (seen === undefined || seen.requests !== requests || isBusy) this.#seen.set(id, { requests, sinceMs: nowMs });
     // Where another replica of it stays, its requests are that one's.
-    const stays = view().leasesOfMachine(machine).some((lease) => lease.state !== "leaving" && hex(lease.deploymentId) === id);
+    const stays = view().leasesOfMachine(machine).some((other) => other.state !== "leaving" && hex(other.deploymentId) === id);
     if (!stays && nowMs - this.#seen.get(id)!.sinceMs < LEAVING_QUIET_MS) return;
-    const name = `${id}/${index}`;
+    const name = nameOf(lease);
     if ((this.#said.get(name) ?? -Infinity) > nowMs) return;
     this.#said.set(name, nowMs + RETRY_MS_MAX);
     // Where it is not taken the ledger's own time ends it.
     submit({ kind: "left", deploymentId, index }).catch(() => {});
   }
 }
+
+const nameOf = ({ deploymentId, index }: Pick<LeaseView, "deploymentId" | "index">): string => `${hex(deploymentId)}/${index}`;
