@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { freemem, loadavg, networkInterfaces, release, totalmem, uptime } from "node:os";
 import { addressText } from "#chain/codec/address.ts";
 import { IMAGE_PARTS, type ImagePartName } from "../boot/carried.ts";
-import { COMMAND_BODY_BYTES_MAX, COMMAND_DELAY_MS, COMMAND_LIFETIME_MS_MAX, IMAGE_READERS_MAX, MACHINE_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
+import { COMMAND_BODY_BYTES_MAX, COMMAND_DELAY_MS, COMMAND_LIFETIME_MS_MAX, IMAGE_FETCH_MS_MAX, IMAGE_READERS_MAX, MACHINE_LINES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../limits.ts";
 import { CommandGate, type CommandRefusal, parseCommand } from "../machineControl.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
@@ -73,7 +73,18 @@ function imageRoute({ image }: Self): Route {
       if (readers >= IMAGE_READERS_MAX) refuseWith("busy", `Cannot give the image to more than ${IMAGE_READERS_MAX} at once`);
       readers += 1;
       signal.addEventListener("abort", () => (readers -= 1), { once: true });
-      return { kind: "stream", type: "application/octet-stream", write: (response) => held.write(part, response, signal) };
+      return {
+        kind: "stream", type: "application/octet-stream",
+        write: async (response) => {
+          // Who takes nothing keeps the others out: nobody has signed for the place.
+          const late = setTimeout(() => response.destroy(), IMAGE_FETCH_MS_MAX);
+          try {
+            await held.write(part, response, signal);
+          } finally {
+            clearTimeout(late);
+          }
+        },
+      };
     },
   };
 }

@@ -1,5 +1,6 @@
 /** The machine itself over the API: only its operator is answered, a command holds for one boot, one minute and once. */
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import { addressText, parseAddress } from "#chain/codec/address.ts";
 import { SCOPES, SCOPES_ALL, type Scope, keysThatMay } from "#chain/codec/scopes.ts";
@@ -13,7 +14,7 @@ import { serveApi } from "#os/api/server.ts";
 import type { HeldImage } from "#os/boot/carried.ts";
 import { Way } from "#os/boot/ending.ts";
 import { remoteControl } from "#os/boot/remote.ts";
-import { COMMAND_DELAY_MS, MACHINE_LINES_MAX } from "#os/limits.ts";
+import { COMMAND_DELAY_MS, IMAGE_FETCH_MS_MAX, IMAGE_READERS_MAX, MACHINE_LINES_MAX } from "#os/limits.ts";
 import { COMMANDS as COMMANDS_ALL, type MachineCommand, type MachineControl, MachineLog, parseCommand } from "#os/machineControl.ts";
 import { openTerminal } from "../cli/terminal.ts";
 import { accountOf, seedOf } from "./fakeNode.ts";
@@ -210,4 +211,24 @@ test("godwit machine status, logs and reboot work from afar for the operator's a
   await terminal.run("account", "new", "mallory");
   const refused = await terminal.errorOf("machine", "reboot", "--api", `http://127.0.0.1:${port}`, "--account", "mallory");
   assert.deepEqual(refused, { exit: 1, code: "not_operator" });
+});
+
+test("who takes nothing of an image does not keep others from it for ever", async (t) => {
+  const image: HeldImage = { write: (_part, to, signal) => new Promise((_, reject) => {
+    to.write("x");
+    signal.addEventListener("abort", () => reject(new Error("gone")), { once: true });
+  }) };
+  const one = await world(t, { image });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const statusOf = (): Promise<number> => new Promise((resolve) => {
+    const socket = connect(one.port, "127.0.0.1", () => socket.write("GET /v1/image/manifest HTTP/1.1\r\nhost: h\r\n\r\n")).on("error", () => {});
+    t.after(() => socket.destroy());
+    socket.once("data", (bytes: Buffer) => resolve(Number(bytes.toString().split(" ")[1])));
+  });
+  for (let n = 0; n < IMAGE_READERS_MAX; n += 1) assert.equal(await statusOf(), 200);
+  assert.equal(await statusOf(), 503);
+  t.mock.timers.tick(IMAGE_FETCH_MS_MAX);
+  let status = 503;
+  for (let n = 0; n < 1_000 && status === 503; n += 1) status = await statusOf();
+  assert.equal(status, 200);
 });
