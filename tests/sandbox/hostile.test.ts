@@ -7,7 +7,7 @@ import { nativeIsThere } from "./serving.ts";
 
 /** Full load: more requests under way than there are cores. */
 const CONNECTIONS = 16;
-const SOAK_SECONDS = 8;
+const SOAK_SECONDS = 30;
 
 let stage: Stage | undefined;
 after(() => stage?.[Symbol.asyncDispose]());
