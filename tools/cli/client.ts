@@ -79,6 +79,8 @@ type Call = {
   readonly lifetimeMs?: number;
 };
 
+const CLOCK_REFUSALS: ReadonlySet<string> = new Set(["expired", "expiry_too_far"]);
+
 export class ApiClient {
   readonly url: string;
   readonly #signer: Signer | undefined;
@@ -197,7 +199,12 @@ export class ApiClient {
   async submit(transaction: Uint8Array, options: { wait?: "final" } = {}): Promise<Submitted> {
     const path = options.wait === undefined ? "/v1/transactions" : `/v1/transactions?wait=${options.wait}`;
     const timeoutMs = options.wait === undefined ? this.#timeouts.readMs : this.#timeouts.finalMs;
-    return readSubmitted(await this.#json({ method: "POST", path, timeoutMs, body: transaction, contentType: "application/cbor" }), "answer");
+    const answer = await this.#json({ method: "POST", path, timeoutMs, body: transaction, contentType: "application/cbor" }).catch((error: unknown) => {
+      // The machine's clock is another than when it was asked: one that was years ahead has been put right since.
+      if (error instanceof ApiError && CLOCK_REFUSALS.has(error.code)) this.#identity = undefined;
+      throw error;
+    });
+    return readSubmitted(answer, "answer");
   }
 
   /**
