@@ -4,6 +4,7 @@
  * can lose against its neighbours. One that fails alone is a failure, so is one of too many, and what was run twice is said loudly. Plain
  * JavaScript, as setup.mjs reads it on any Node ≥ 18.
  */
+import { resolve } from "node:path";
 import { inspect } from "node:util";
 
 /** More than a few are no noise. */
@@ -20,8 +21,8 @@ export default async function* reportFiles(events) {
     const file = data.entryFile ?? data.file;
     if (file === undefined) continue;
     if (type === "test:stdout" || type === "test:stderr") printed.set(file, ((printed.get(file) ?? "") + data.message).slice(-OUTPUT_CHARACTERS_MAX));
-    // A file is a test of its own whose name is its path, and ends with the last of its tests.
-    const isWhole = data.name === file && data.nesting === 0;
+    // A file is a test of its own whose name is its path, from where the run began or whole, and ends with the last of its tests.
+    const isWhole = data.nesting === 0 && resolve(data.name ?? "") === file;
     if (type === "test:fail" && !isWhole) failures.set(file, `${failures.get(file) ?? ""}✖ ${data.name}\n${inspect(data.details.error.cause ?? data.details.error)}\n`);
     if (type !== "test:complete" || !isWhole) continue;
     const hasFailed = failures.has(file) || data.details.error !== undefined;
