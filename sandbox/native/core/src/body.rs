@@ -1,9 +1,9 @@
 //! Bodies with a limit: a request's on its way into the guest, an answer's on its way out.
-use crate::{batch::Handle, cause::Cause, line::Passing, plane::Call};
+use crate::{batch::Handle, cause::Cause, line::Passing, plane::Call, replay::Given};
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap,
-    body::{Body, Frame, Incoming, SizeHint},
+    body::{Body, Frame, SizeHint},
     header::CONTENT_LENGTH,
 };
 use std::{
@@ -41,7 +41,7 @@ impl Patience {
 
 /// A request's body.
 pub struct Counted {
-    body: Incoming,
+    body: Given,
     left: u64,
     read: u64,
     patience: Patience,
@@ -52,7 +52,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    pub fn new(body: Incoming, bytes_max: u64, patience: Patience, call: Arc<Call>) -> Counted {
+    pub fn new(body: Given, bytes_max: u64, patience: Patience, call: Arc<Call>) -> Counted {
         Counted { body, left: bytes_max, read: 0, patience, waited: Duration::ZERO, waiting: None, call }
     }
 

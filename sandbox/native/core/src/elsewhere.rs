@@ -12,6 +12,7 @@ use crate::{
     onward::{HOP_LOAD, HOP_MISSED, HOP_TO, Onward},
     peers::Peer,
     plane::{Plane, identified, problem},
+    replay::Given,
     serve::host_of,
 };
 use hyper::{
@@ -217,10 +218,10 @@ impl Plane {
         // One that its own replica is to answer stays as it is.
         let first = elsewhere.get(&host).ok_or(Cause::HostUnknown)?;
         if let Some(local) = first.from(draw).next().filter(|part| part.here).and_then(|part| self.local(part.to.as_deref(), &host)) {
-            return self.serve_local(&batch, local, request, &request_id).await;
+            return self.serve_local(&batch, local, request.map(Given::Fresh), &request_id).await;
         }
         let mut changes = elsewhere.changes.subscribe();
-        let passed = Onward::new(request, &host, &request_id)?;
+        let passed = Onward::new(request.map(Given::Fresh), &host, &request_id)?;
         let (begun, mut place, mut tried, mut broken, mut pause) = (Instant::now(), None, Vec::new(), 0, LOOK_AGAIN);
         loop {
             changes.mark_unchanged();
@@ -249,7 +250,7 @@ impl Plane {
             }
             // Nobody else can take it now. This machine may: it has what it is about to give up, or what was loaded this moment.
             if let Some(local) = parts.clone().find_map(|part| self.local(part.to.as_deref(), &host)) {
-                let Some(body) = passed.source.untouched() else { return Err(Cause::NoReplica) };
+                let Some(body) = passed.source.given() else { return Err(Cause::NoReplica) };
                 return self.serve_local(&batch, local, passed.whole(body), &request_id).await;
             }
             if place.is_none() {
@@ -347,7 +348,7 @@ impl Plane {
         };
         self.peers.counts.served.fetch_add(1, Relaxed);
         let load = local.load();
-        let mut response = match self.serve_local(batch, local, request, &request_id).await {
+        let mut response = match self.serve_local(batch, local, request.map(Given::Fresh), &request_id).await {
             Ok(response) => response,
             Err(cause) => problem(cause, &request_id),
         };

@@ -10,9 +10,10 @@ use crate::{
     line::{Keeper, Line, Passing, Sent},
     onward::Onward,
     outgoing::{Destination, Dialler},
+    replay::Given,
     serve::host_of,
 };
-use hyper::{Request, Response, body::Incoming, header::CONNECTION};
+use hyper::{Request, Response, header::CONNECTION};
 use std::{
     os::fd::OwnedFd,
     sync::Arc,
@@ -50,12 +51,10 @@ impl Hop {
     }
 
     /// `name`: that by which its runner knows it; mostly the request's own host.
-    pub async fn forward(self: &Arc<Hop>, name: &str, mut request: Request<Incoming>, request_id: &str) -> Result<Response<Passing>, Cause> {
+    pub async fn forward(self: &Arc<Hop>, name: &str, request: Request<Given>, request_id: &str) -> Result<Response<Passing>, Cause> {
         let Ok(place) = self.places.clone().try_acquire_owned() else { return Err(Cause::QueueFull) };
-        if host_of(&request).is_none_or(|host| host != name) {
-            let name = name.parse().map_err(|_| Cause::HostMissing)?;
-            request.headers_mut().insert(hyper::header::HOST, name);
-        }
+        // The guest sees the host that its client asked for; a revision's name is told beside it.
+        let to = host_of(&request).is_some_and(|host| host != name).then_some(name);
         let onward = Onward::new(request, name, request_id)?;
         let (mut begun, mut unsent) = (0, 0);
         loop {
@@ -64,7 +63,7 @@ impl Hop {
                 None => (self.dial().await?, false),
             };
             let body = onward.source.replay().ok_or(Cause::RunnerGone)?;
-            match line.send(onward.request(body, None)).await {
+            match line.send(onward.request(body, to)).await {
                 Sent::Answered(mut response) => {
                     response.headers_mut().remove(CONNECTION);
                     return Ok(response.map(|body| Passing::new(body, line, self.clone(), place)));
@@ -122,6 +121,7 @@ mod tests {
         outgoing::NotDialled,
         plane::problem,
     };
+    use hyper::body::Incoming;
     use std::{
         convert::Infallible,
         io::{Read, Write},
@@ -206,8 +206,8 @@ mod tests {
     }
 
     async fn front(hop: Arc<Hop>, stream: DuplexStream) {
-        let service = hyper::service::service_fn(|request| async {
-            Ok::<_, Infallible>(match hop.forward("a", request, "0011223344556677").await {
+        let service = hyper::service::service_fn(|request: Request<Incoming>| async {
+            Ok::<_, Infallible>(match hop.forward("a", request.map(Given::Fresh), "0011223344556677").await {
                 Ok(response) => response.map(|body| Answer::Passed(Box::new(body))),
                 Err(cause) => problem(cause, "0011223344556677"),
             })
@@ -286,7 +286,7 @@ mod tests {
         assert!(answers.iter().all(|answer| is_well(answer)), "{answers:?}");
         assert!(asked[0].starts_with("get /x?y http/1.1\r\n") && asked[0].contains("host: a:80\r\n") && asked[0].contains("x-request-id: 0011223344556677\r\n"), "{asked:?}");
         assert!(!asked[0].contains("x-mine") && !asked[0].contains("godwit") && !asked[0].contains("connection"), "{asked:?}");
-        // By another name than its runner knows it by.
-        assert!(asked[1].starts_with("get /z http/1.1\r\n") && asked[1].contains("host: a\r\n") && !asked[1].contains("b.example"), "{asked:?}");
+        // By another name than its runner knows it by: the guest sees what its client asked for.
+        assert!(asked[1].starts_with("get /z http/1.1\r\n") && asked[1].contains("host: b.example\r\n") && asked[1].contains("godwit-hop-to: a\r\n"), "{asked:?}");
     }
 }

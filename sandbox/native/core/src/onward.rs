@@ -3,11 +3,11 @@ use crate::{
     cause::Cause,
     headers::leave_at_hop,
     plane::REQUEST_ID,
-    replay::{Replay, Source},
+    replay::{Given, Replay, Source},
 };
 use hyper::{
     HeaderMap, Method, Request, Uri, Version,
-    body::{Body, Incoming},
+    body::Body,
     header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE},
 };
 
@@ -30,7 +30,7 @@ pub struct Onward {
 }
 
 impl Onward {
-    pub fn new(request: Request<Incoming>, host: &str, request_id: &str) -> Result<Onward, Cause> {
+    pub fn new(request: Request<Given>, host: &str, request_id: &str) -> Result<Onward, Cause> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Cause::MethodRefused);
         }
@@ -52,7 +52,7 @@ impl Onward {
     }
 
     /// For this machine itself.
-    pub fn whole(self, body: Incoming) -> Request<Incoming> {
+    pub fn whole(self, body: Given) -> Request<Given> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;

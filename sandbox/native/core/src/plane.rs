@@ -13,7 +13,9 @@ use crate::{
     limits::{Limits, OutgoingPlace},
     log::{Log, Outlet, Sink, Stream, Tap, TapStream},
     outgoing::{Dialler, Outgoing, Way, trust},
+    onward::HOP_TO,
     peers::Peers,
+    replay::Given,
     residents::{Resident, Residents},
     serve::{Client, host_of},
     shelf::{Instance, Shelf},
@@ -384,26 +386,35 @@ impl Plane {
             }
         }
         if let Some((hop, host)) = self.hop_of(&request) {
-            return Ok(match hop.forward(&host, request, &request_id).await {
+            return Ok(match hop.forward(&host, request.map(Given::Fresh), &request_id).await {
                 Ok(response) => response.map(|body| Answer::Passed(Box::new(body))),
                 Err(cause) => identified(problem(cause, &request_id), request_id),
             });
         }
-        let response = match self.serve(batch, request, &request_id).await {
+        // Who is behind the shared ingress is told by that which revision is meant.
+        let meant = if client.is_none() { request.headers_mut().remove(HOP_TO) } else { None };
+        let response = match self.serve(batch, request, meant, &request_id).await {
             Ok(response) => response,
             Err(cause) => problem(cause, &request_id),
         };
         Ok(identified(response, request_id))
     }
 
-    async fn serve(self: &Arc<Self>, batch: &Arc<Batch>, request: Request<Incoming>, request_id: &str) -> Result<Response<Answer>, Cause> {
+    async fn serve(
+        self: &Arc<Self>,
+        batch: &Arc<Batch>,
+        request: Request<Incoming>,
+        meant: Option<HeaderValue>,
+        request_id: &str,
+    ) -> Result<Response<Answer>, Cause> {
         // There is nothing behind us that a tunnel could lead to, and nobody to whom a request may be shown as it came.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Cause::MethodRefused);
         }
         let host = host_of(&request).ok_or(Cause::HostMissing)?;
-        match self.route(&host) {
-            Some(deployment) => self.serve_by(batch, deployment, request, request_id).await,
+        let of_revision = meant.and_then(|meant| self.hosts.read().unwrap().get(meant.to_str().ok()?).cloned());
+        match of_revision.or_else(|| self.route(&host)) {
+            Some(deployment) => self.serve_by(batch, deployment, request.map(Given::Fresh), request_id).await,
             None => self.pass_on(batch, host, request, request_id).await,
         }
     }
@@ -433,7 +444,7 @@ impl Plane {
         self: &Arc<Self>,
         batch: &Arc<Batch>,
         local: Local,
-        request: Request<Incoming>,
+        request: Request<Given>,
         request_id: &str,
     ) -> Result<Response<Answer>, Cause> {
         match local {
@@ -446,7 +457,7 @@ impl Plane {
         self: &Arc<Self>,
         batch: &Arc<Batch>,
         deployment: Arc<Deployment>,
-        mut request: Request<Incoming>,
+        mut request: Request<Given>,
         request_id: &str,
     ) -> Result<Response<Answer>, Cause> {
         deployment.account.requests.fetch_add(1, Relaxed);
@@ -548,7 +559,7 @@ type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 type Receiver = oneshot::Receiver<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 
 /// The guest's whole life. Every way out of it says so in `call` before the answer's channel closes.
-async fn run(call: Arc<Call>, mut instance: Instance, request: Request<Incoming>, sender: Sender) {
+async fn run(call: Arc<Call>, mut instance: Instance, request: Request<Given>, sender: Sender) {
     let limits = &call.deployment.limits;
     let wall_time = Duration::from_millis(limits.wall_time_ms_max);
     let result = tokio::time::timeout(wall_time, call.time.within(handle(&call, &mut instance, request, sender))).await;
@@ -566,7 +577,7 @@ async fn run(call: Arc<Call>, mut instance: Instance, request: Request<Incoming>
     }
 }
 
-async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Incoming>, sender: Sender) -> Result<()> {
+async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Given>, sender: Sender) -> Result<()> {
     use wasmtime_wasi_http::WasiHttpView;
     let limits = &call.deployment.limits;
     let store = &mut instance.guest.store;

@@ -18,6 +18,35 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 const KEPT_ALL_BYTES_MAX: usize = 16 << 20;
 static KEPT_ALL: AtomicUsize = AtomicUsize::new(0);
 
+/// What is served here: as it came, or after another machine was asked in vain.
+pub enum Given {
+    Fresh(Incoming),
+    Again(Replay),
+}
+
+impl Body for Given {
+    type Data = Bytes;
+    type Error = hyper::Error;
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Given::Fresh(body) => Pin::new(body).poll_frame(cx),
+            Given::Again(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Given::Fresh(body) => body.is_end_stream(),
+            Given::Again(body) => body.is_end_stream(),
+        }
+    }
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Given::Fresh(body) => body.size_hint(),
+            Given::Again(body) => body.size_hint(),
+        }
+    }
+}
+
 /// Where the body comes from; the requests that carry it come and go.
 pub struct Source {
     state: Arc<Mutex<State>>,
@@ -25,7 +54,7 @@ pub struct Source {
 }
 
 struct State {
-    body: Option<Incoming>,
+    body: Option<Given>,
     kept: Vec<Bytes>,
     kept_bytes: usize,
     /// All that was read is kept.
@@ -34,7 +63,7 @@ struct State {
 }
 
 impl Source {
-    pub fn new(body: Incoming) -> Source {
+    pub fn new(body: Given) -> Source {
         let is_empty = body.is_end_stream();
         let state = State { body: Some(body), kept: Vec::new(), kept_bytes: 0, is_whole: true, is_broken: false };
         Source { state: Arc::new(Mutex::new(state)), is_empty }
@@ -56,8 +85,12 @@ impl Source {
         self.state.lock().unwrap().is_broken
     }
 
-    /// As it came, when nothing of it was read.
-    pub fn untouched(&self) -> Option<Incoming> {
+    /// For this machine itself: as it came, when nothing of it was read, else from the beginning if that is still there.
+    pub fn given(&self) -> Option<Given> {
+        self.untouched().or_else(|| self.replay().map(Given::Again))
+    }
+
+    fn untouched(&self) -> Option<Given> {
         let mut state = self.state.lock().unwrap();
         if state.is_whole && state.kept.is_empty() && !state.is_broken { state.body.take() } else { None }
     }
@@ -118,17 +151,64 @@ impl Body for Replay {
     }
     fn is_end_stream(&self) -> bool {
         let state = self.state.lock().unwrap();
-        self.at >= state.kept.len() && state.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.at >= state.kept.len() && state.body.as_ref().is_none_or(Given::is_end_stream)
     }
     fn size_hint(&self) -> SizeHint {
         let state = self.state.lock().unwrap();
         let kept = state.kept.iter().skip(self.at).map(|data| data.len() as u64).sum::<u64>();
-        let rest = state.body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint);
+        let rest = state.body.as_ref().map_or(SizeHint::with_exact(0), Given::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + kept);
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper + kept);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Full};
+    use hyper::{Request, Response};
+    use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What is given here of a body after somebody else has read it: its length, or none.
+    fn given_after_a_reading(length: usize) -> Option<usize> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let (tell, told) = tokio::sync::oneshot::channel();
+            let tell = Mutex::new(Some(tell));
+            let service = hyper::service::service_fn(|request: Request<Incoming>| async {
+                let source = Source::new(Given::Fresh(request.into_body()));
+                let read = source.replay().unwrap().collect().await.unwrap().to_bytes();
+                assert_eq!(read.len(), length);
+                let again = match source.given() {
+                    Some(body) => Some(body.collect().await.unwrap().to_bytes()),
+                    None => None,
+                };
+                assert!(again.as_ref().is_none_or(|again| *again == read));
+                _ = tell.lock().unwrap().take().unwrap().send(again.map(|again| again.len()));
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+            });
+            let serving = hyper::server::conn::http1::Builder::new().serve_connection(wasmtime_wasi_http::io::TokioIo::new(server), service);
+            let asking = tokio::spawn(async move {
+                client.write_all(format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n").as_bytes()).await.unwrap();
+                client.write_all(&vec![b'x'; length]).await.unwrap();
+                client.read_to_end(&mut Vec::new()).await.unwrap();
+            });
+            serving.await.unwrap();
+            asking.await.unwrap();
+            told.await.unwrap()
+        })
+    }
+
+    #[test]
+    fn what_another_machine_has_read_of_a_body_is_given_here_from_the_beginning_while_it_is_kept() {
+        assert_eq!(given_after_a_reading(3), Some(3));
+        assert_eq!(given_after_a_reading(KEPT_BYTES_MAX), Some(KEPT_BYTES_MAX));
+        assert_eq!(given_after_a_reading(KEPT_BYTES_MAX + 1), None);
     }
 }

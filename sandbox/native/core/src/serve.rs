@@ -572,7 +572,7 @@ fn reset_on_close(descriptor: i32) {
 }
 
 /// Lower case, without port and final dot; none when there is not exactly one.
-pub(crate) fn host_of(request: &Request<Incoming>) -> Option<String> {
+pub(crate) fn host_of<B>(request: &Request<B>) -> Option<String> {
     let host = match request.uri().authority() {
         Some(authority) => {
             // Again: of two, one.
