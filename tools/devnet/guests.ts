@@ -57,9 +57,11 @@ export async function openGuests(site: Site, lan: Lan, image: string, sockets: s
   await Promise.race([once(host.stdout, "data"), ended.then(([code]) => Promise.reject(new Error(`The validator beside the guests ended with ${code}`)))]);
   clearTimeout(timer);
   const genesis = await readFile(site.genesisFile);
+  // The others too: a validator without a machine tells nobody who may be hopped to.
+  const peersOf = (index: number): string[] => [LAN_HOST, ...site.machines.map((_, other) => other).filter((other) => other !== index).map((other) => lan.address(other))].map((one) => `${one}:${CHAIN_PORT}`);
   const wordsOf = async (index: number): Promise<string> => [
     ...KERNEL_WORDS, `godwit.hostname=m${index + 1}`, `godwit.address=${lan.address(index)}/24`, "godwit.ntp=off", "godwit.key=partition",
-    `godwit.genesis=sha256:${sha256Hex(genesis)}@http://${LAN_HOST}:${GENESIS_PORT}/genesis`, `godwit.peer=${LAN_HOST}:${CHAIN_PORT}`,
+    `godwit.genesis=sha256:${sha256Hex(genesis)}@http://${LAN_HOST}:${GENESIS_PORT}/genesis`, `godwit.peer=${peersOf(index).join(",")}`,
     `godwit.operator=${addressText((await openKey(join(site.directory, String(index), "keys", "operator"))).address)}`,
   ].join(" ");
   return {
