@@ -127,17 +127,18 @@ test("every folder of the layout has a README", () => {
   assert.deepEqual(FOLDERS.filter((folder) => !existsSync(join(root, folder, "README.md"))), []);
 });
 
-test("whatever a PROMISES.md says that a test shows, there is such a test", () => {
+test("whatever a list of promises says that a test shows, there is such a test", () => {
   const wrong: string[] = [];
-  for (const table of files.filter((file) => file.endsWith("PROMISES.md"))) {
+  for (const table of files.filter((file) => file.endsWith("PROMISES.md") || file === "tests/GRID.md")) {
     // A file in backticks, and behind it how the names of its tests begin, in quotes.
-    for (const [, file, names] of text(table).matchAll(/`([\w./-]+\.(?:test\.ts|rs))`((?:[^`"|\n]*"[^"`\n]+")*)/g)) {
+    for (const [, file, names] of text(table).matchAll(/`([\w./-]+\.(?:ts|rs))`((?:[^`"|\n]*"[^"\n]+")*)/g)) {
       const found = files.filter((known) => known === file || known.endsWith(`/${file}`));
       if (found.length === 0) wrong.push(`${table}: there is no ${file}`);
       for (const [, name] of names!.matchAll(/"([^"\n]+)"/g)) {
         if (!found.some((known) => text(known).includes(name!))) wrong.push(`${table}: no test of ${file} is called "${name}"`);
       }
     }
+    for (const [, file] of text(table).matchAll(/`((?:chain|os|tests|tools)\/[\w./]+)`/g)) if (!existsSync(join(root, file!))) wrong.push(`${table}: there is no ${file}`);
   }
   assert.deepEqual(wrong, []);
 });
@@ -165,17 +166,5 @@ test("a second reading shares no file with what it reads", () => {
     for (const file of sources.filter((name) => within(name, reader) && !name.endsWith(".test.ts"))) {
       for (const specifier of importsOf(file)) assert(!specifier.startsWith(`#${read}/`), `${file} imports ${specifier}`);
     }
-  }
-});
-
-test("every test that a list of promises names is in the file that it names", () => {
-  for (const list of files.filter((file) => ["chain/PROMISES.md", "os/PROMISES.md", "tests/GRID.md"].includes(file))) {
-    const wrong: string[] = [];
-    for (const [, file, quoted] of text(list).matchAll(/`([\w./]+\.(?:test\.)?ts)`:((?: "[^"]+",?)+)/g)) {
-      if (!existsSync(join(root, file!))) wrong.push(`${file} is not there`);
-      else for (const [, name] of quoted!.matchAll(/"([^"]+)"/g)) if (!text(file!).includes(name!)) wrong.push(`${file} has no "${name}"`);
-    }
-    for (const [, file] of text(list).matchAll(/`((?:chain|os|tests|tools)\/[\w./]+)`/g)) if (!existsSync(join(root, file!))) wrong.push(`${file} is not there`);
-    assert.deepEqual(wrong, [], list);
   }
 });
