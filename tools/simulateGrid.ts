@@ -287,7 +287,7 @@ if (import.meta.main) {
     console.error("usage: simulate:grid [--machines N] [--replicas N] [--minutes M] [--percent P] [--seed S] [--json] [--short]");
     process.exit(2);
   }
-  const on = computer();
+  const on = await computer();
   const result = { bench: "grid", ...options, validators: VALIDATORS, assumed: ASSUMED, computer: on, ...simulateGrid(options), memoryMib: Math.round(process.memoryUsage().rss / 1024 / 1024) };
   console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 1));
 }

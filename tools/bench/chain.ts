@@ -14,14 +14,14 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { loadavg, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execFile, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs, promisify } from "node:util";
 import { type Chain, VALIDATOR_ENVIRONMENT, VALIDATOR_FLAGS, type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
 import { type Feed, type LoadResult, type Sender, Watch, feedOf, load, quantiles, senders, sign, strangers, transfers } from "./chainLoad.ts";
-import { computer, report, save } from "./report.ts";
+import { type Others, hardware, others, report, save, worstOf } from "./report.ts";
 
 const VALIDATORS = 4;
 const SENDERS = 2_000;
@@ -40,7 +40,7 @@ const JOIN_HEIGHT_MIN = 128;
 
 const { values: options } = parseArgs({ options: { short: { type: "boolean", default: false }, only: { type: "string" }, save: { type: "boolean", default: false }, accounts: { type: "string" } } });
 const seconds = options.short ? 8 : 60;
-const on = computer();
+const on = hardware();
 
 type World = { readonly chain: Chain; readonly validators: ValidatorHandle[]; readonly senders: Sender[]; readonly everybody: readonly Uint8Array[] };
 
@@ -231,14 +231,17 @@ const wanted = options.only === undefined ? Object.keys(PARTS) : options.only.sp
 const saved = join(import.meta.dirname, "..", "..", "chain", "bench", "chain.json");
 const before = options.save && existsSync(saved) ? (JSON.parse(readFileSync(saved, "utf8")) as { results: Record<string, object> }).results : {};
 const results: Record<string, object> = {};
-const measuredSoFar = (): object => ({ ...on, validators: VALIDATORS, seconds, results: { ...before, ...results } });
+function measuredSoFar(): object {
+  const all = { ...before, ...results };
+  return { ...on, ...worstOf(Object.values(all) as Partial<Others>[]), validators: VALIDATORS, seconds, results: all };
+}
 await warm();
 for (const name of wanted) {
   const part = PARTS[name];
   if (part === undefined) throw new Error(`There is no part "${name}": ${Object.keys(PARTS).join(", ")}`);
+  const beside = await others();
   const startedMs = performance.now();
-  const loadBefore = loadavg()[0]!;
-  results[name] = { ...(await part()), loadBefore: Math.round(loadBefore * 100) / 100, tookSeconds: Math.round((performance.now() - startedMs) / 1_000) };
+  results[name] = { ...(await part()), ...beside, tookSeconds: Math.round((performance.now() - startedMs) / 1_000) };
   process.stderr.write(`${name} ${JSON.stringify(results[name])}\n`);
   // As each ends: a later one that fails, or whoever has no more patience, takes nothing of it away.
   if (options.save) save("chain", measuredSoFar(), "chain");

@@ -56,7 +56,7 @@ async function restart(runner: Runner): Promise<number> {
 const { values } = parseArgs({ options: { short: { type: "boolean", default: false }, save: { type: "boolean", default: false } } });
 const known = values.short ? 1_000 : 10_000;
 const resident = values.short ? 200 : 2_000;
-const on = computer();
+const on = await computer();
 const program = buildInside();
 const folder = mkdtempSync(join(tmpdir(), "godwit-bench-"));
 const listener = await listen("127.0.0.1", 0);

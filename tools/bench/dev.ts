@@ -9,10 +9,11 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, get } from "node:http";
-import { cpus, loadavg, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { computer, quantile } from "./report.ts";
 
 /** `buildMs` and `loadMs` are what godwit dev says of the same save; `crowding` is how busy others kept the computer just before it. */
 type Save = { readonly how: "written" | "renamed"; readonly crowding: number; readonly servedMs: number; readonly buildMs: number; readonly loadMs: number };
@@ -27,7 +28,6 @@ const CROWDING_QUIET = 1.15;
 /** The first of them find the compiler still half cold; they are in the raw figures and not in the medians. */
 const WARM_UP_SAVES = 3;
 
-const quantile = (values: readonly number[], q: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? Number.NaN;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const round = (ms: number): number => Math.round(ms * 10) / 10;
 
@@ -103,7 +103,7 @@ async function main(): Promise<void> {
   const saves = Number(values.saves);
   const folder = mkdtempSync(join(tmpdir(), "godwit-bench-dev-"));
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const loadBefore = loadavg()[0];
+  const on = await computer();
   let child: ChildProcess | undefined;
   try {
     const made = spawnSync(LAUNCHER, ["new", "shop", "--template", "api"], { cwd: folder, encoding: "utf8" });
@@ -127,7 +127,7 @@ async function main(): Promise<void> {
       return rows.length === 0 ? { saves: 0 } : { saves: rows.length, saveToServedMs: of("servedMs"), buildMs: of("buildMs"), loadMs: of("loadMs"), crowding: of("crowding") };
     };
     console.log(JSON.stringify({
-      bench: "dev", template: "api", cores: cpus().length, node: process.version, load1: { before: loadBefore, after: loadavg()[0] }, saves, warmUpSaves: WARM_UP_SAVES, firstServedMs,
+      bench: "dev", template: "api", ...on, saves, warmUpSaves: WARM_UP_SAVES, firstServedMs,
       summary: summaryOf(measured), quiet: summaryOf(measured.filter((row) => row.crowding <= CROWDING_QUIET)), raw,
     }, null, 2));
   } finally {

@@ -40,7 +40,7 @@ async function main(): Promise<void> {
     options: { short: { type: "boolean", default: false }, save: { type: "boolean", default: false }, rounds: { type: "string" }, seconds: { type: "string", default: "2" }, connections: { type: "string", default: "16" } },
   });
   const rounds = Number(values.rounds ?? (values.short ? 3 : 5));
-  const on = computer();
+  const on = await computer();
   const stage = await makeStage();
   try {
     const glue = await glueRounds(stage, rounds);

@@ -80,9 +80,15 @@ function runs(folder: Row["folder"], benches: readonly string[]): string[] {
   return benches.flatMap((bench) => {
     const run = saved(bench, folder);
     if (run === null) return [];
-    const busy = run["isQuiet"] === true ? "" : `; the computer was busy (load ${String(run["load1"])}), so this is not to be quoted`;
+    const busy = run["isQuiet"] === true ? "" : `; ${used(run)}, so this is not to be quoted`;
     return [`- \`${bench}\`: commit ${String(run["commit"])}, ${String(run["cores"])} cores of ${String(run["cpu"])}, Linux ${String(run["kernel"])}, Node ${String(run["node"])}${busy}.`];
   });
+}
+
+/** Just before it began; an older run has no such share. */
+function used(run: Record<string, unknown>): string {
+  const share = run["othersShare"];
+  return typeof share === "number" ? `others used ${(100 * share).toFixed(0)} % of the computer` : "what others used of the computer is not known";
 }
 
 function absolute(): string[] {

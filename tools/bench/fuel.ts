@@ -19,7 +19,7 @@ type Outcome = { readonly cpuUs: number; readonly fuel: number };
 
 const { values } = parseArgs({ options: { short: { type: "boolean", default: false }, save: { type: "boolean", default: false }, rounds: { type: "string" } } });
 const rounds = Number(values.rounds ?? (values.short ? 3 : 9));
-const on = computer();
+const on = await computer();
 const program = buildInside();
 const folder = mkdtempSync(join(tmpdir(), "godwit-bench-"));
 try {

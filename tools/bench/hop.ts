@@ -23,7 +23,7 @@ const CONCURRENCY = 128;
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seconds: { type: "string" }, short: { type: "boolean", default: false }, save: { type: "boolean", default: false } } });
 const rounds = Number(values.rounds ?? (values.short ? 3 : 7));
 const seconds = Number(values.seconds ?? (values.short ? 1 : 2));
-const where = computer();
+const where = await computer();
 const cacheDirectory = mkdtempSync(join(tmpdir(), "godwit-hop-"));
 const id = (n: number): string => String(n).padStart(40, "0");
 const seed = (n: number): Uint8Array => new Uint8Array(32).fill(n);

@@ -41,7 +41,7 @@ async function main(): Promise<void> {
   const seconds = Number(values.seconds);
   const connectionCounts = values.connections.split(",").map(Number);
   const names = values.servers === undefined ? (values.short ? SHORT : serverNames) : serverNames.filter((name) => values.servers!.split(",").includes(name));
-  const on = computer();
+  const on = await computer();
   const by = generator();
   const stage = await makeStage();
   const servers = new Map<ServerName, Server>();

@@ -30,7 +30,7 @@ async function hold(port: number): Promise<void> {
 }
 
 async function measure(): Promise<void> {
-  const on = computer();
+  const on = await computer();
   const cacheDirectory = mkdtempSync(join(tmpdir(), "godwit-idle-"));
   const listener = await listen("127.0.0.1", 0);
   const runner = await startRunner({ listener, cacheDirectory, ingress: { headMsMax: 600_000 } });

@@ -37,7 +37,7 @@ function parentOf(pid: number): number {
 const cpuOf = (pid: number): ReadonlyMap<number, number> => new Map(family(pid).map((one) => [one, cpuUs(one)]));
 const spent = (before: ReadonlyMap<number, number>, after: ReadonlyMap<number, number>): number => [...after].reduce((sum, [pid, us]) => sum + (Number.isNaN(us) ? 0 : us - (before.get(pid) ?? 0)), 0);
 
-const on = computer();
+const on = await computer();
 const directory = mkdtempSync(join(tmpdir(), "godwit-idle-"));
 const site = await makeSite(directory, 2, { validators: 1, parameters: "default" });
 await using machines = new AsyncDisposableStack();

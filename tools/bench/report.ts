@@ -3,11 +3,16 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const SAVED_BYTES_MAX = 100_000;
-/** A computer that does other things beside: figures of it are not to be published. */
-const QUIET_LOAD_MAX = 0.5;
+/** Of the CPU time of all cores, what others may use: figures of a computer that does more beside are not to be published. */
+export const OTHERS_SHARE_MAX = 0.05;
+/** Long enough for 400 ticks on two cores, so that one tick is a quarter of a percent. */
+const OTHERS_WINDOW_MS = 2_000;
+/** What went before (a build, another benchmark) ends within that, or is somebody else's work. */
+const QUIET_WAIT_MS_MAX = 60_000;
 
 export function quantile(values: readonly number[], fraction: number): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -16,11 +21,47 @@ export function quantile(values: readonly number[], fraction: number): number {
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 export const rounded = (value: number, digits = 3): number => Number(value.toPrecision(digits));
 
-/** Taken before the benchmark begins, so that its own load is not counted. */
-export function computer(): { cores: number; cpu: string; kernel: string; node: string; load1: number; isQuiet: boolean } {
-  const load1 = loadavg()[0] ?? Number.NaN;
-  return { cores: cpus().length, cpu: cpus()[0]?.model ?? "", kernel: release(), node: process.version, load1: rounded(load1), isQuiet: load1 <= QUIET_LOAD_MAX };
+export type Others = {
+  /** Of the CPU time of all cores in the seconds just before, what was not idle. */
+  readonly othersShare: number;
+  /** As the system tells it: a mean over a minute, so that a benchmark raises it for the next one. Nothing is judged by it. */
+  readonly load1: number;
+  readonly isQuiet: boolean;
+};
+/** Of parts that were measured one by one: quiet when each is known to have been. */
+export function worstOf(parts: readonly Partial<Others>[]): Others {
+  const most = (of: "othersShare" | "load1"): number => Math.max(...parts.map((part) => part[of] ?? Number.NaN));
+  return { othersShare: most("othersShare"), load1: most("load1"), isQuiet: parts.every(({ isQuiet }) => isQuiet === true) };
 }
+
+type Hardware = { readonly cores: number; readonly cpu: string; readonly kernel: string; readonly node: string };
+
+/** Share of the CPU time between two readings of /proc/stat in which cores were not idle: what a hypervisor took counts as used. */
+export function shareUsed(before: string, after: string): number {
+  const ticks = (text: string): { all: number; idle: number } => {
+    const fields = /^cpu +(.+)$/m.exec(text)?.[1]?.split(" ").map(Number).slice(0, 8) ?? []; // What guests had is in user and nice already.
+    return { all: fields.reduce((sum, value) => sum + value, 0), idle: (fields[3] ?? Number.NaN) + (fields[4] ?? Number.NaN) };
+  };
+  const [from, to] = [ticks(before), ticks(after)];
+  return 1 - (to.idle - from.idle) / (to.all - from.all);
+}
+
+type Watched = { readonly read?: () => string; readonly wait?: (ms: number) => Promise<unknown> };
+/** What others use of this computer, to be asked just before something is measured; it waits a while for them to end. */
+export async function others({ read = () => readFileSync("/proc/stat", "utf8"), wait = sleep }: Watched = {}): Promise<Others> {
+  for (let waitedMs = 0; ;) {
+    const before = read();
+    await wait(OTHERS_WINDOW_MS);
+    waitedMs += OTHERS_WINDOW_MS;
+    const share = shareUsed(before, read());
+    const isQuiet = share <= OTHERS_SHARE_MAX;
+    if (isQuiet || waitedMs >= QUIET_WAIT_MS_MAX) return { othersShare: rounded(share), load1: rounded(loadavg()[0] ?? Number.NaN), isQuiet };
+  }
+}
+
+export const hardware = (): Hardware => ({ cores: cpus().length, cpu: cpus()[0]?.model ?? "", kernel: release(), node: process.version });
+/** What it is measured on, and what others use of that as the benchmark begins. */
+export const computer = async (): Promise<Hardware & Others> => ({ ...hardware(), ...(await others()) });
 
 /** Prints `result`; with `isSaved` it is kept too. */
 export function report(bench: string, result: object, isSaved: boolean, folder: Folder = "sandbox"): void {

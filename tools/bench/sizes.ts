@@ -22,7 +22,7 @@ const OTHERS_ROUNDS = 3;
 const HELLO = 'import { Request, Response } from "godwit/http";\n\nexport function handle(request: Request): Response {\n  return Response.text("Hello, world!\\n");\n}\n';
 
 const { values } = parseArgs({ options: { short: { type: "boolean", default: false } } });
-const quiet = computer();
+const quiet = await computer();
 const rounds = values.short ? 3 : 7;
 const folder = mkdtempSync(join(tmpdir(), "godwit-sizes-"));
 try {

@@ -77,7 +77,7 @@ async function wakeAll(machine: MachineProcess, workloads: readonly Workload[]):
 
 const { values } = parseArgs({ options: { short: { type: "boolean", default: false } } });
 const count = values.short ? 10 : 100;
-const about = computer();
+const about = await computer();
 const directory = mkdtempSync(join(tmpdir(), "godwit-wake-"));
 const site = await makeSite(directory, 1);
 const machine = await startSiteMachine(site, 0);
