@@ -42,7 +42,7 @@ import { Hops, endpointsOf } from "./hops.ts";
 import { type Inventory, takeInventory } from "./inventory.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 import { type Left, handLeasesOver } from "./leaving.ts";
-import { LOAD_WAIT_MS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
+import { LOAD_WAIT_MS_MAX, METRICS_CONNECTIONS_MAX, STOP_STEP_MS_MAX, UP_WAIT_MS_MAX } from "./limits.ts";
 import { Loads } from "./loads.ts";
 import { LogRelay } from "./logRelay.ts";
 import { LogStore } from "./logs.ts";
@@ -76,6 +76,7 @@ export type Offer = {
 };
 /** What the machine needs of the sandbox; tests without native parts give another. */
 export type Sandbox = Pick<typeof realSandbox, "compile" | "inspect" | "listen" | "startRunner">;
+export type Listener = { readonly address: string; readonly port: number };
 export type AgentOptions = {
   readonly directory: string;
   /** Both doors are on this address; default: loopback. */
@@ -84,6 +85,8 @@ export type AgentOptions = {
   /** A door that is bound already, at that port: a machine that boots answers from its first second. */
   readonly door?: Door;
   readonly httpPort: number;
+  /** The operator's listener, for `/metrics`; left out: there is none. */
+  readonly metrics?: Listener;
   readonly zone: string;
   readonly offer: Offer;
   /** Called when folder and ports are this agent's. */
@@ -106,6 +109,7 @@ export type RunningAgent = {
   readonly version: string;
   readonly apiPort: number;
   readonly httpPort: number;
+  readonly metricsPort: number | null;
   readonly node: ChainNode;
   readonly machine: Address;
   readonly operator: Address;
@@ -132,7 +136,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const address = options.address ?? LOOPBACK;
   await using started = new AsyncDisposableStack();
 
-  const { door, listener } = await claim(options, address, started);
+  const { door, metricsDoor, listener } = await claim(options, address, started);
   const keys = join(options.directory, "keys");
   const machine = await openKey(join(keys, "machine"));
   const membership = await options.join(options.directory);
@@ -218,19 +222,24 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     machineLog, image: options.image ?? null, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();
-  const api = await serveApi({
-    door, routes: createRoutes(context, metrics), chainId: node.chainId, machine: machine.address, now: Date.now, onAnswer: metrics.onAnswer,
-    keysOf: (sender, scope) => keysOf(node, sender, scope), operator: membership.operator.address, checkOwner: (id, sender) => checkOwner(context, id, sender),
-    onFault: (error, route) => log(`The API failed at ${route}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
-  });
+  const behind = {
+    chainId: node.chainId, machine: machine.address, now: Date.now,
+    keysOf: (sender: Address, scope: Scope) => keysOf(node, sender, scope), operator: membership.operator.address, checkOwner: (id: string, sender: Address) => checkOwner(context, id, sender),
+    onFault: (error: unknown, route: string) => log(`The API failed at ${route}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+  };
+  const api = await serveApi({ ...behind, door, routes: createRoutes(context), onAnswer: metrics.onAnswer });
   started.defer(() => api.stop());
+  if (metricsDoor !== null) {
+    const operators = await serveApi({ ...behind, door: metricsDoor, routes: [metrics.route(context)] });
+    started.defer(() => operators.stop());
+  }
   supervisor.poke();
   await ingress.opened;
 
   const up = started.move();
   void ended.promise.then(() => up.disposeAsync());
   return {
-    api: `http://${address}:${door.port}`, version, apiPort: door.port, httpPort: listener.port, node, machine: machine.address, operator: membership.operator.address, bootId,
+    api: `http://${address}:${door.port}`, version, apiPort: door.port, httpPort: listener.port, metricsPort: metricsDoor?.port ?? null, node, machine: machine.address, operator: membership.operator.address, bootId,
     runnerPid: () => runner.pid, ended: ended.promise,
     handLeasesOver: () => handLeasesOver({ node, machine: machine.address, submit: (operation) => machineSender.submit(operation) }),
     stop: () => up.disposeAsync(),
@@ -240,7 +249,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 type HttpListener = Awaited<ReturnType<Sandbox["listen"]>>;
 
 /** Makes folder and ports this agent's; nothing is changed when one of them is another's. */
-async function claim(options: AgentOptions, address: string, started: AsyncDisposableStack): Promise<{ door: Door; listener: HttpListener }> {
+async function claim(options: AgentOptions, address: string, started: AsyncDisposableStack): Promise<{ door: Door; metricsDoor: Door | null; listener: HttpListener }> {
   const lock = async (): Promise<void> => {
     const held = await lockFolder(options.directory);
     started.defer(() => held.release());
@@ -251,11 +260,13 @@ async function claim(options: AgentOptions, address: string, started: AsyncDispo
   started.defer(() => listener.close());
   const door = options.door ?? (await bindDoor(address, options.apiPort));
   started.defer(() => door.close());
+  const metricsDoor = options.metrics === undefined ? null : await bindDoor(options.metrics.address, options.metrics.port, METRICS_CONNECTIONS_MAX);
+  if (metricsDoor !== null) started.defer(() => metricsDoor.close());
   if (!present) {
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
     await lock();
   }
-  return { door, listener };
+  return { door, metricsDoor, listener };
 }
 
 type Parts = {

@@ -13,7 +13,7 @@ import { MemoryNetwork } from "#chain/network/memory.ts";
 import { slowTransport } from "#chain/network/slow.ts";
 import { peerId } from "#chain/network/transport.ts";
 import { type Address, timeMs } from "#chain/types.ts";
-import { type Membership, type Offer, type RunningAgent, type Sandbox, startAgent } from "./agent.ts";
+import { type Listener, type Membership, type Offer, type RunningAgent, type Sandbox, startAgent } from "./agent.ts";
 import { codeOf } from "./error.ts";
 import { type KeyPair, openKey } from "./keys.ts";
 
@@ -28,6 +28,7 @@ export type DevelopmentOptions = {
   readonly parameters?: PresetName;
   readonly sandbox?: Sandbox;
   readonly onLog?: (line: string) => void;
+  readonly metrics?: Listener;
   /** A chain of several machines instead of one of its own: this one votes if its key is in that genesis, and follows if not. */
   readonly chain?: ChainOptions;
 };
@@ -64,6 +65,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   const agent = await startAgent({
     directory: options.directory, apiPort: options.apiPort, httpPort: options.httpPort, zone: options.zone ?? "localhost", offer: DEVELOPMENT_OFFER,
     ...(options.address === undefined ? {} : { address: options.address }),
+    ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
     ...(options.sandbox === undefined ? {} : { sandbox: options.sandbox }),
     ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
     join: async (directory) => {

@@ -198,6 +198,7 @@ async function beginAgent(machine: Machine): Promise<string> {
   const keys = new KeyChange({ keysFolder: join(DIRECTORY, "keys"), onLine: (line) => say(`key       ${line}`), onTaken: () => void way.leave("again", "the agent begins anew with the next key") });
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
+    ...(settings.metrics === null ? {} : { metrics: settings.metrics }),
     offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
     machineLog: log, image: await heldImage(), control: remoteControl(way, DIRECTORY, say, keys),
     onNode: (node, key) => {

@@ -34,6 +34,9 @@ export const COMPILES_AT_ONCE_MAX = 2;
 /** Runners that may end under one run of a task before it is told to have failed. */
 export const RUNNER_DEATHS_MAX = 3;
 
+/** Of the operator's listener: a handful of collectors. */
+export const METRICS_CONNECTIONS_MAX = 16;
+
 /** How long `?wait=final` waits before it answers 202. */
 export const FINAL_WAIT_MS_MAX = 20_000;
 /** Requests that wait for finality at once. */

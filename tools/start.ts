@@ -1,7 +1,7 @@
 /**
  * `npm start`: one machine on loopback, the hello example deployed by the public path, and a bill that moves.
  *
- *   npm start -- [--data DIR] [--fresh] [--api-port N] [--http-port N] [--no-demo] [--parameters PRESET]
+ *   npm start -- [--data DIR] [--fresh] [--api-port N] [--http-port N] [--metrics [A:]P] [--no-demo] [--parameters PRESET]
  *
  * Each step is said with its elapsed time. Ctrl-C stops everything within 2 s; the next start goes on with the same chain. Exit code
  * 0 stopped as asked, 1 failed (`error code: message`), 2 wrong usage.
@@ -19,6 +19,7 @@ import { PRESETS, type PresetName } from "#chain/constants.ts";
 import { multiaddressOf } from "#chain/network/addresses.ts";
 import { DELAY_MS_MAX } from "#chain/network/slow.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
+import type { Listener } from "#os/agent.ts";
 import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
 import { ApiClient } from "./cli/client.ts";
@@ -32,6 +33,7 @@ const USAGE = `npm start -- [options]
   --api-port N     port of the HTTP API (7480; 0: any)
   --http-port N    port of the ingress (7481; 0: any)
   --address A      address of both (127.0.0.1; 0.0.0.0 where other machines are to reach it)
+  --metrics [A:]P  answer /metrics (Prometheus) on that port, on 127.0.0.1 or that address: for the operator alone
   --no-demo        do not deploy the hello example
   --genesis FILE   be one machine of a chain of several (godwit chain genesis), with
   --listen H:P     where to listen for the others (0.0.0.0:7482), and
@@ -40,6 +42,7 @@ const USAGE = `npm start -- [options]
   --parameters P   protocol parameters of a new chain: default, or minimal (short holds, for tests)`;
 const API_PORT_DEFAULT = 7480;
 const HTTP_PORT_DEFAULT = 7481;
+const LOOPBACK = "127.0.0.1";
 const LISTEN_DEFAULT = "0.0.0.0:7482";
 const EXAMPLE = join(import.meta.dirname, "..", "workloads", "examples", "hello");
 const EXAMPLE_NAME = "hello";
@@ -52,7 +55,7 @@ const STOP_MS_MAX = 2_000;
 /** What a data folder of a development machine holds; its keys, by which it is known for one, go last. */
 const DATA_ENTRIES = ["api.json", "chain", "compiled", "components", "configurations", "logs", "keys"];
 
-type Options = { readonly directory: string; readonly fresh: boolean; readonly address?: string; readonly apiPort: number; readonly httpPort: number; readonly demo: boolean; readonly parameters: PresetName;
+type Options = { readonly directory: string; readonly fresh: boolean; readonly address?: string; readonly apiPort: number; readonly httpPort: number; readonly metrics?: Listener; readonly demo: boolean; readonly parameters: PresetName;
   readonly chain?: { readonly genesisFile: string; readonly listen: readonly string[]; readonly peers: readonly string[]; readonly delayMs: number } };
 /** What to do about a refusal that a second start meets. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -80,7 +83,7 @@ function readOptions(argv: readonly string[]): Options | null {
   try {
     ({ values } = parseArgs({
       args: [...argv], strict: true,
-      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, address: { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, "slow-ms": { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: { data: { type: "string" }, fresh: { type: "boolean" }, "api-port": { type: "string" }, "http-port": { type: "string" }, metrics: { type: "string" }, address: { type: "string" }, "no-demo": { type: "boolean" }, parameters: { type: "string" }, genesis: { type: "string" }, listen: { type: "string", multiple: true }, peer: { type: "string", multiple: true }, "slow-ms": { type: "string" }, help: { type: "boolean", short: "h" } },
     }));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -90,13 +93,19 @@ function readOptions(argv: readonly string[]): Options | null {
     directory: resolve(values.data ?? dataDefault()), fresh: values.fresh === true, demo: values["no-demo"] !== true,
     parameters: preset(values.parameters ?? "default"), ...(values.address === undefined ? {} : { address: ipAddress(values.address) }),
     ...(values.genesis === undefined ? {} : { chain: { genesisFile: resolve(values.genesis), listen: addresses("--listen", values.listen ?? [LISTEN_DEFAULT]), peers: addresses("--peer", values.peer ?? []), delayMs: delay(values["slow-ms"] ?? "0") } }),
-    apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT),
+    apiPort: port("--api-port", values["api-port"], API_PORT_DEFAULT), httpPort: port("--http-port", values["http-port"], HTTP_PORT_DEFAULT), ...(values.metrics === undefined ? {} : { metrics: listener(values.metrics) }),
   };
 }
 
 function ipAddress(written: string): string {
   if (isIP(written) === 0) throw new UsageError(`--address must be an IP address, not "${written}"`);
   return written;
+}
+
+function listener(written: string): Listener {
+  const [, address = LOOPBACK, digits] = /^(?:(.+):)?(\d{1,5})$/.exec(written) ?? [];
+  if (digits === undefined || Number(digits) > 65_535 || isIP(address) === 0) throw new UsageError(`--metrics must be PORT or ADDRESS:PORT, not "${written}"`);
+  return { address, port: Number(digits) };
 }
 
 function addresses(option: string, written: readonly string[]): string[] {
@@ -213,13 +222,14 @@ async function main(): Promise<number> {
     say("account", `${addressText(agent.account.address)} (development, funded)`);
     say("api", agent.api);
     say("ingress", `http://127.0.0.1:${agent.httpPort}`);
+    if (machine.metrics !== undefined) say("metrics", `http://${isIP(machine.metrics.address) === 6 ? `[${machine.metrics.address}]` : machine.metrics.address}:${agent.metricsPort}/metrics`);
     const deployment = options.demo && chain === undefined && !signal.aborted ? await deployDemo(agent, client, options.directory, signal) : null;
     // Where `godwit` looks by itself is another machine, or none.
     if (options.directory !== resolve(dataDefault()) && chain === undefined) say("godwit", `export GODWIT_DATA=${shellText(options.directory)}    in the terminal where you type it`);
     if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
     if (!signal.aborted) say("stop", "Ctrl-C");
-    if (deployment !== null) await showBill(client, deployment.id, signal);
     void agent.ended.then(() => stop.abort());
+    if (deployment !== null) await showBill(client, deployment.id, signal);
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   } finally {
     say("stopping", "…");

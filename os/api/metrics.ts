@@ -1,4 +1,7 @@
-/** Counters of the machine for Prometheus, in a registry of its own so that two agents in one process do not add up. */
+/**
+ * Counters of the machine for Prometheus, in a registry of its own so that two agents in one process do not add up. They tell how much tenants use
+ * and what the door refuses, so they are on a listener of the operator's (design 7), and never among the routes that everybody reaches.
+ */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Context } from "./context.ts";
 import type { Route } from "./route.ts";

@@ -20,7 +20,6 @@ import { eventRoute } from "./events.ts";
 import { holdingRoutes } from "./holdings.ts";
 import { logMachinesRoute, logRoute } from "./logs.ts";
 import { machineRoutes } from "./machine.ts";
-import type { Metrics } from "./metrics.ts";
 import { openapi } from "./openapi.ts";
 import { PAGING, pageOf } from "./paging.ts";
 import { proofRoutes } from "./proofs.ts";
@@ -37,7 +36,7 @@ const MIB = 1024 * 1024;
 const answers = (schema: Schema): Route["answers"] => ({ 200: { description: "The answer", types: ["application/json"], schema } });
 const byId = { id: DEPLOYMENT_PARAMETER };
 
-export function createRoutes(context: Context, metrics: Metrics): readonly Route[] {
+export function createRoutes(context: Context): readonly Route[] {
   const view = (): LedgerView => context.node.view();
   // It walks the whole state: once for a block, however often it is asked for.
   const supply = perBlock(context, () => supplyJson(view().supply()));
@@ -128,7 +127,6 @@ export function createRoutes(context: Context, metrics: Metrics): readonly Route
         return json({ state, height: head.height }, state === "ok" ? 200 : 503);
       },
     },
-    metrics.route(context),
   ];
   const document = openapi(routes, context.version);
   return routes;

@@ -21,7 +21,7 @@ test("every word of the command line becomes a setting", () => {
   const got = settings(
     `console=tty0 console=ttyS0 panic=-1 quiet godwit.hostname=kitchen godwit.address=eth0,10.0.0.2/24,10.0.0.1 godwit.address=52:54:00:12:34:56,dhcp godwit.dns=10.0.0.1,9.9.9.9 ` +
     `godwit.ntp=10.0.0.1,time.example godwit.genesis=sha256:${DIGEST}@http://10.0.0.1/genesis godwit.checkpoint=7-1800000000-${DIGEST} godwit.peer=10.0.0.1:7482,seed.example:7000 godwit.peer=10.0.0.3:7482 ` +
-    `godwit.operator=${addressText(OPERATOR)} godwit.region=oslo godwit.zone=grid.example godwit.boot=http://10.0.0.1:8080/ godwit.join=abcdefghijklmnop_-1 godwit.key=tpm godwit.api-port=80 godwit.http-port=8080`,
+    `godwit.operator=${addressText(OPERATOR)} godwit.region=oslo godwit.zone=grid.example godwit.boot=http://10.0.0.1:8080/ godwit.join=abcdefghijklmnop_-1 godwit.key=tpm godwit.api-port=80 godwit.http-port=8080 godwit.metrics=10.0.0.2:9100`,
   );
   assert.deepEqual(got, {
     hostName: "kitchen", dns: ["10.0.0.1", "9.9.9.9"], ntp: ["10.0.0.1", "time.example"],
@@ -32,7 +32,7 @@ test("every word of the command line becomes a setting", () => {
     alone: null, isTrial: false, genesis: { sha256: DIGEST, url: "http://10.0.0.1/genesis" },
     checkpoint: { epoch: 7, timeMs: 1_800_000_000_000n, validatorsHash: fromHex(DIGEST) },
     peers: [{ host: "10.0.0.1", port: 7482 }, { host: "seed.example", port: 7000 }, { host: "10.0.0.3", port: 7482 }],
-    operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", keyPlace: "tpm", apiPort: 80, httpPort: 8080, console: "ttyS0",
+    operator: OPERATOR, region: "oslo", zone: "grid.example", bootServer: "http://10.0.0.1:8080", joinToken: "abcdefghijklmnop_-1", keyPlace: "tpm", apiPort: 80, httpPort: 8080, metrics: { address: "10.0.0.2", port: 9100 }, console: "ttyS0",
   });
 });
 
@@ -73,6 +73,7 @@ test("what is wrong is told for every word at once, with its form", () => {
     ["godwit.peer=10.0.0.1:7482", "contradiction"], ["godwit.join=abcdefghijklmnop", "contradiction"], ["godwit.boot=http://b godwit.join=short", "malformed"],
     [`godwit.operator=${addressText(OPERATOR).slice(0, -1)}q`, "malformed"], ["godwit.boot=http://b:65536", "malformed"], ["godwit.boot=http://u@b", "malformed"],
     ["godwit.api-port=0", "malformed"], ["godwit.http-port=70000", "malformed"], ["godwit.zone=a..b", "malformed"],
+    ["godwit.metrics=9100", "malformed"], ["godwit.metrics=10.0.0.2", "malformed"], ["godwit.metrics=10.0.0.2:0", "malformed"], ["godwit.metrics=localhost:9100", "malformed"],
   ];
   for (const [line, code] of TABLE) assert(errors(line).some((error) => error.code === code), `${line}: ${JSON.stringify(errors(line))}`);
   assert.deepEqual(errors("godwit.hostname=_ godwit.dns=x godwit.nothing").map(({ code }) => code), ["malformed", "malformed", "unknown"]);

@@ -44,6 +44,8 @@ export type Settings = {
   readonly keyPlace: KeyPlaceName | "none" | null;
   readonly apiPort: number | null;
   readonly httpPort: number | null;
+  /** The operator's listener, for `/metrics`; null: there is none. */
+  readonly metrics: { readonly address: Ipv4; readonly port: number } | null;
   /** Where `/dev/console` is: the last one named. */
   readonly console: string | null;
 };
@@ -91,12 +93,13 @@ export const KEYS: Readonly<Record<string, Key>> = {
   key: { form: "tpm, partition or none", take: (value, draft) => (value === "tpm" || value === "partition" || value === "none" ? set(() => { draft.keyPlace = value; }) : "it is none of these") },
   "api-port": { form: "PORT", take: (value, draft) => { const port = portOrNull(value); return port === null ? "a port is a number from 1 to 65535" : set(() => { draft.apiPort = port; }); } },
   "http-port": { form: "PORT", take: (value, draft) => { const port = portOrNull(value); return port === null ? "a port is a number from 1 to 65535" : set(() => { draft.httpPort = port; }); } },
+  metrics: { form: "A.B.C.D:PORT", take: takeMetrics },
 };
 
 export function parseCmdline(line: string): CmdlineResult {
   const errors: CmdlineError[] = [];
   const draft: Draft = {
-    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, checkpoint: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, keyPlace: null, apiPort: null, httpPort: null, console: null,
+    hostName: null, addressing: [], dns: [], ntp: null, genesis: null, checkpoint: null, alone: null, isTrial: false, peers: [], operator: null, region: null, zone: null, bootServer: null, joinToken: null, keyPlace: null, apiPort: null, httpPort: null, metrics: null, console: null,
   };
   const seen = new Set<string>();
   for (const word of wordsOf(line.slice(0, CMDLINE_BYTES_MAX))) {
@@ -176,6 +179,13 @@ function takeGenesis(value: string, draft: Draft): string | null {
 
 function takePeers(value: string, draft: Draft): string | null {
   return listOf(value, PEERS_MAX - draft.peers.length, peerOrNull, (all) => { draft.peers = [...draft.peers, ...all]; });
+}
+
+function takeMetrics(value: string, draft: Draft): string | null {
+  const [, host = "", digits = ""] = /^([^:]*):(.*)$/.exec(value) ?? [];
+  const [address, port] = [parseIpv4(host), portOrNull(digits)];
+  if (address === null || port === null) return "it is an address of this machine, or 0.0.0.0 for all, and a port";
+  return set(() => { draft.metrics = { address, port }; });
 }
 
 function peerOrNull(value: string): Peer | null {

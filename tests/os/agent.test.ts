@@ -12,7 +12,7 @@ import { guest } from "#tests/guests/build.ts";
 import { needs } from "#tests/require.ts";
 import { deploy, done, get, idBytes, isAlive, startMachine, until, untilReady, upload, visit } from "./grid.ts";
 import { validate } from "./jsonSchema.ts";
-import { signed, temporaryFolder } from "./stage.ts";
+import { http, signed, temporaryFolder } from "./stage.ts";
 
 const STOP_MS_MAX = 20_000;
 
@@ -39,6 +39,7 @@ test("a deployment from upload to the last payment: served, logged, billed, resi
   });
   assert.deepEqual(validate(SCHEMAS["Bill"]!, bill, SCHEMAS), []);
   assert.equal(BigInt(bill.total), rate * BigInt(bill.segments[0].seconds));
+  assert.match((await http({ port: agent.metricsPort ?? 0, path: "/metrics" })).text, /^godwit_runner_requests_total 1$/m);
   const usage = await signed(tenant.signer, { path: `/v1/deployments/${id}/usage`, port: tenant.apiPort });
   assert.equal(usage.json.requests, 1, usage.text);
   assert.deepEqual(validate(SCHEMAS["Usage"]!, usage.json, SCHEMAS), []);
@@ -90,6 +91,7 @@ test("a port in use and a data folder in use are refused by code, and nothing is
   const fresh = join(directory, "fresh");
   await assert.rejects(startDevelopment({ directory: fresh, apiPort: port, httpPort: 0 }), { code: "port_in_use", message: new RegExp(`\\b${port}\\b`) });
   await assert.rejects(startDevelopment({ directory: fresh, apiPort: 0, httpPort: port }), { code: "port_in_use", message: new RegExp(`\\b${port}\\b`) });
+  await assert.rejects(startDevelopment({ directory: fresh, apiPort: 0, httpPort: 0, metrics: { address: "127.0.0.1", port } }), { code: "port_in_use", message: new RegExp(`\\b${port}\\b`) });
   assert(!existsSync(fresh));
 
   const used = join(directory, "used");

@@ -10,7 +10,7 @@ import { encodeBlock } from "#chain/codec/schema.ts";
 import { signTransaction } from "#chain/codec/transaction.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import type { BillView, DeploymentView, LeaseView, LedgerEvent } from "#chain/ledger/view.ts";
-import { type Hex, hex } from "#chain/types.ts";
+import { type Address, type Hex, hex } from "#chain/types.ts";
 import { checkOwner } from "#os/api/context.ts";
 import type { Context } from "#os/api/context.ts";
 import { bindDoor } from "#os/api/door.ts";
@@ -36,7 +36,7 @@ const POOR = 9;
 const MACHINE = accountOf(3);
 const ID = hex(idOf(1));
 
-type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; faults: string[]; connections: () => Promise<number>; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
+type World = { node: FakeNode; port: number; logs: LogStore; blobs: BlobStore; routes: readonly Route[]; faults: string[]; operatorPort: number; connections: () => Promise<number>; get: (path: string) => Promise<HttpAnswer>; as: (n: number) => Signer; call: (n: number, call: Omit<Call, "port">) => Promise<HttpAnswer>; stop: () => Promise<void> };
 
 const deployment = (n: number, owner = OWNER): DeploymentView => ({
   id: idOf(n), owner: accountOf(owner), name: `d${n}`, state: "active", componentDigest: sha256(Uint8Array.of(n)), configurationDigest: null, memoryMib: 64, cpuMillis: 250,
@@ -73,16 +73,19 @@ async function world(t: TestContext): Promise<World> {
     },
   };
   const metrics = createMetrics();
-  const routes = createRoutes(context, metrics);
+  const routes = createRoutes(context);
   const faults: string[] = [];
-  const server = await serveApi({ onFault: (error) => void faults.push(String(error)), door, routes, chainId: node.chainId, machine: MACHINE, now: Date.now, onAnswer: metrics.onAnswer, keysOf: () => null, operator: accountOf(2), checkOwner: (id, sender) => checkOwner(context, id, sender) });
+  const behind = { onFault: (error: unknown) => void faults.push(String(error)), chainId: node.chainId, machine: MACHINE, now: Date.now, keysOf: () => null, operator: accountOf(2), checkOwner: (id: string, sender: Address) => checkOwner(context, id, sender) };
+  const server = await serveApi({ ...behind, door, routes, onAnswer: metrics.onAnswer });
+  const operatorDoor = await bindDoor("127.0.0.1", 0);
+  const operators = await serveApi({ ...behind, door: operatorDoor, routes: [metrics.route(context)] });
   const stop = async (): Promise<void> => {
-    await server.stop();
+    await Promise.all([server.stop(), operators.stop()]);
     await logs.close();
   };
   t.after(stop);
   const as = (n: number): Signer => ({ seed: seedOf(n), chainId: node.chainId, machine: MACHINE });
-  return { node, port: door.port, faults, connections: () => new Promise((resolve) => door.http.getConnections((_error, count) => resolve(count))), logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
+  return { node, port: door.port, faults, operatorPort: operatorDoor.port, connections: () => new Promise((resolve) => door.http.getConnections((_error, count) => resolve(count))), logs, blobs, routes, stop, as, get: (path) => http({ path, port: door.port }), call: (n, call) => signed(as(n), { ...call, port: door.port }) };
 }
 
 const refused = (answer: HttpAnswer, status: number, code: string): void => {
@@ -224,7 +227,7 @@ test("the OpenAPI document has every route, with its parameters, and its referen
   assert.equal(document.openapi, "3.1.0");
   const documented = Object.entries<Record<string, any>>(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)); // oxlint-disable-line typescript/no-explicit-any
   assert.deepEqual(documented.toSorted(), routes.map((route) => `${route.method} ${route.path}`).toSorted());
-  for (const path of ["/v1/status", "/v1/deployments/{id}/logs", "/v1/components/{digest}", "/v1/transactions", "/metrics", "/healthz"]) assert(path in document.paths, path);
+  for (const path of ["/v1/status", "/v1/deployments/{id}/logs", "/v1/components/{digest}", "/v1/transactions", "/healthz"]) assert(path in document.paths, path);
   const operations = Object.values<Record<string, any>>(document.paths).flatMap((methods) => Object.values(methods)); // oxlint-disable-line typescript/no-explicit-any
   assert.equal(new Set(operations.map((operation) => operation.operationId)).size, operations.length);
   for (const [path, methods] of Object.entries<Record<string, any>>(document.paths)) { // oxlint-disable-line typescript/no-explicit-any
@@ -569,7 +572,7 @@ test("transactions: refusals keep the chain's code, waiting gives what became of
   }
 });
 
-test("a stalled chain is unhealthy, and metrics count", async (t) => {
+test("a stalled chain is unhealthy", async (t) => {
   const { node, get } = await world(t);
   assert.equal((await get("/healthz")).status, 200);
   node.headMs -= 31_000n;
@@ -577,8 +580,15 @@ test("a stalled chain is unhealthy, and metrics count", async (t) => {
   assert.deepEqual([stalled.status, stalled.json.state], [503, "stalled"]);
   const answers = (await get("/openapi.json")).json.paths["/healthz"].get.responses;
   assert.deepEqual(Object.keys(answers["503"].content), ["application/json"]);
-  const { text } = await get("/metrics");
-  assert.match(text, /^godwit_api_answers_total\{route="getHealth",status="503"\} 1$/m);
+});
+
+test("metrics count what the public door answers, and are on the operator's listener only", async (t) => {
+  const { get, operatorPort } = await world(t);
+  refused(await get("/metrics"), 404, "route_unknown");
+  refused(await http({ path: "/v1/status", port: operatorPort }), 404, "route_unknown");
+  const { status, text } = await http({ path: "/metrics", port: operatorPort });
+  assert.equal(status, 200);
+  assert.match(text, /^godwit_api_answers_total\{route="unknown",status="404"\} 1$/m);
   assert.match(text, /^godwit_runner_requests_total 3$/m);
 });
 

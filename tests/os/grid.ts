@@ -80,7 +80,7 @@ export type MachineUnderTest = { readonly agent: DevelopmentAgent; readonly tena
 
 /** A machine in this process that is stopped after the test, with its development account as the tenant. */
 export async function startMachine(t: TestContext, directory: string): Promise<MachineUnderTest> {
-  const agent = await startDevelopment({ directory, apiPort: 0, httpPort: 0, parameters: "minimal" });
+  const agent = await startDevelopment({ directory, apiPort: 0, httpPort: 0, metrics: { address: "127.0.0.1", port: 0 }, parameters: "minimal" });
   let stopped: Promise<number> | null = null;
   const stop = (): Promise<number> => (stopped ??= (async () => {
     const startedMs = performance.now();
