@@ -61,6 +61,8 @@ export const LOG_FLUSH_MS = 200;
 export const LOG_FOLLOWERS_MAX = 64;
 export const LOG_FOLLOWERS_OF_ONE_MAX = 8;
 export const LOG_FOLLOWER_BYTES_MAX: number = 1024 * 1024;
+/** A stream that is over, or whose place is another client's, has so long to be read to its end. */
+export const STREAM_END_MS_MAX = 30_000;
 /** A silent stream says something this often, so that a dead client is noticed. */
 export const LOG_HEARTBEAT_MS = 15_000;
 /** Lines that another machine has: calls under way at once, what one waits for its answer, and how much comes at once (a channel's message is 512 KiB). */

@@ -7,8 +7,9 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { AgentError, codeOf } from "../error.ts";
 import { PROBLEM_TYPE, problemOf } from "./problems.ts";
+import { clientOf, givesWay } from "./seats.ts";
 
-/** Connections at once: for one more, the one that has been silent for longest goes. */
+/** Connections at once: for one more, the one that has been silent for longest goes, or one of whoever has most. */
 const CONNECTIONS_MAX = 1024;
 /** A whole request, body and all: long enough for 16 MiB over a slow line. */
 const REQUEST_TIMEOUT_MS = 120_000;
@@ -49,13 +50,15 @@ export async function bindDoor(address: string, port: number, connectionsMax: nu
   };
 }
 
-/** Strangers who hold connections and ask nothing keep nobody out. Node's own maxConnections would close the newcomer. */
+/** Strangers who hold connections and ask nothing, or do not read their answers, keep nobody out. Node's own maxConnections would close the newcomer. */
 function makeRoom(http: Server, connectionsMax: number): void {
-  const open = new Set<Socket>();
+  const open = new Map<Socket, { readonly socket: Socket; readonly client: string }>();
   /** Those whose request is not here, longest first. */
   const silent = new Set<Socket>();
   http.on("connection", (socket) => {
-    open.add(socket);
+    const client = clientOf(socket.remoteAddress);
+    const holders = open.size < connectionsMax ? [] : [...open.values()];
+    open.set(socket, { socket, client });
     silent.add(socket);
     socket.once("close", () => {
       open.delete(socket);
@@ -63,7 +66,7 @@ function makeRoom(http: Server, connectionsMax: number): void {
     });
     if (open.size <= connectionsMax) return;
     const [longest = socket] = silent;
-    longest.destroy();
+    (longest === socket ? (givesWay(holders, client)?.socket ?? socket) : longest).destroy();
   });
   http.on("request", ({ socket }, response) => {
     silent.delete(socket);

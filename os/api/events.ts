@@ -18,6 +18,7 @@ import type { Context } from "./context.ts";
 import { decimal, eventJson } from "./json.ts";
 import { refuseWith } from "./problems.ts";
 import { type Call, type Json, type Route, json } from "./route.ts";
+import { Seats } from "./seats.ts";
 import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
 
 type Row = { readonly [name: string]: Json } & { readonly cursor: string; readonly kind: string };
@@ -38,7 +39,7 @@ function oneByOne(): Turns {
 export function eventRoute(context: Context): Route {
   const turns = oneByOne();
   let requests = 0;
-  let followers = 0;
+  const seats = new Seats(EVENT_FOLLOWERS_MAX);
   return {
     id: "getEvents", method: "GET", path: "/v1/events", auth: "none",
     summary: "What final blocks did to deployments, leases and machines, oldest first; `follow=true` streams each as an event `event`, and one `end` when the deployment asked for is closed",
@@ -49,14 +50,14 @@ export function eventRoute(context: Context): Route {
       follow: { type: "boolean", default: false },
     },
     answers: { 200: { description: `Events of ${EVENT_BLOCKS_MAX} blocks at most: a page may be empty and not the last. As events: \`event\` has an Event; a stream that ends without \`end\` is to be opened again after the last cursor`, types: ["application/json", "text/event-stream"], schema: page("events", ref("Event")) } },
-    run: async ({ query, signal }) => {
+    run: async ({ query, client, signal }) => {
       const filter = filterOf(query);
       const from = cursorOf(context, query["after"]);
       if (query["follow"] === true) {
-        if (followers >= EVENT_FOLLOWERS_MAX) refuseWith("busy", `Cannot follow events as ${EVENT_FOLLOWERS_MAX} clients do`);
-        followers += 1;
-        signal.addEventListener("abort", () => (followers -= 1), { once: true });
-        return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, turns, filter, from, response, signal) };
+        const taken = new AbortController();
+        const giveBack = seats.take(client, () => taken.abort()) ?? refuseWith("busy", `Cannot follow events as ${EVENT_FOLLOWERS_MAX} clients do, none of them more often than this one: try again`);
+        signal.addEventListener("abort", giveBack, { once: true });
+        return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, turns, filter, from, response, AbortSignal.any([signal, taken.signal])).finally(giveBack) };
       }
       if (requests >= EVENT_REQUESTS_MAX) refuseWith("busy", `Cannot read events for more than ${EVENT_REQUESTS_MAX} clients at once: try again`);
       requests += 1;

@@ -16,12 +16,12 @@ import type { LogLine } from "../logs.ts";
 import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
 import { type Call, type Route, json } from "./route.ts";
+import { Seats } from "./seats.ts";
 import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts";
 
 export function logRoute(context: Context): Route {
   const { logs, logRelay } = context;
-  /** One entry for each client that follows: whose it is. */
-  const followers: Hex[] = [];
+  const seats = new Seats(LOG_FOLLOWERS_MAX);
   return {
     id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner", isPassedOn: true,
     summary: "What a deployment wrote on this machine, or on the one that `machine` names and that the request is signed for, to its owner; `follow=true` streams events `line`, and one `end` when it is closed and writes no more",
@@ -45,12 +45,11 @@ export function logRoute(context: Context): Route {
         return json({ lines: [...lines], next: lines.length === 0 ? null : String(lines.at(-1)?.sequence) });
       }
       const account = sender === null ? refuseWith("unsigned", "Cannot follow a log without a signature") : hex(sender);
-      if (followers.length >= LOG_FOLLOWERS_MAX || followers.filter((follower) => follower === account).length >= LOG_FOLLOWERS_OF_ONE_MAX) {
+      // Counted in the turn in which it is checked: requests that come in one packet are not all let in.
+      const taken = new AbortController();
+      const giveBack = (seats.countOf(account) < LOG_FOLLOWERS_OF_ONE_MAX ? seats.take(account, () => taken.abort()) : null) ??
         refuseWith("busy", `Cannot follow the log as ${LOG_FOLLOWERS_OF_ONE_MAX} clients of one account, ${LOG_FOLLOWERS_MAX} of all, may follow logs here at once`);
-      }
-      // Counted in the turn in which it was checked: requests that come in one packet are not all let in.
-      followers.push(account);
-      signal.addEventListener("abort", () => followers.splice(followers.indexOf(account), 1), { once: true });
+      signal.addEventListener("abort", giveBack, { once: true });
       const source: Source = elsewhere === null ? {
         // No await between the first lines and the following: nothing is lost or twice.
         open: (onLine) => {
@@ -59,7 +58,7 @@ export function logRoute(context: Context): Route {
         },
         quietMs: LOG_QUIET_MS,
       } : await sourceElsewhere(context, elsewhere, after === undefined ? { tail } : { after, limit: LOG_LINES_MAX });
-      return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, id, source, response, signal) };
+      return { kind: "stream", type: "text/event-stream", write: (response) => follow(context, id, source, response, AbortSignal.any([signal, taken.signal])) };
     },
   };
 }

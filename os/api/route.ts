@@ -13,6 +13,8 @@ export type Call = {
   readonly parameters: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, string | number | boolean>>;
   readonly sender: Address | null;
+  /** Whose connection it is (seats.ts). */
+  readonly client: string;
   readonly body: Uint8Array;
   /** Of a route that is passed on: signed for this other machine, in these words. */
   readonly elsewhere: { readonly machine: Address; readonly path: string; readonly authorization: string } | null;

@@ -5,6 +5,7 @@
  * a byte of the body read, and it has to come on. Every refusal is a problem (problems.ts). A stop ends open streams.
  */
 import fastify from "fastify";
+import type { ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseAddress } from "#chain/codec/address.ts";
 import { verifyRequest } from "#chain/codec/request.ts";
@@ -12,10 +13,11 @@ import type { Scope } from "#chain/codec/scopes.ts";
 import { sha256 } from "#chain/crypto.ts";
 import { type Address, type ChainId, type Hex, type PublicKey, hex, refuse } from "#chain/types.ts";
 import { AgentError, codeOf } from "../error.ts";
-import { UPLOAD_BYTES_PER_SECOND_MIN, UPLOAD_FIRST_MS_MAX } from "../limits.ts";
+import { STREAM_END_MS_MAX, UPLOAD_BYTES_PER_SECOND_MIN, UPLOAD_FIRST_MS_MAX } from "../limits.ts";
 import type { Door } from "./door.ts";
 import { PROBLEM_TYPE, problemOf, refuseSignature, refuseWith } from "./problems.ts";
 import type { Answer, Call, Route } from "./route.ts";
+import { clientOf } from "./seats.ts";
 
 const PARAMETER_LENGTH_MAX = 128;
 
@@ -114,7 +116,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       const call: Call = {
         elsewhere: other === null ? null : { machine: other, path: request.url, authorization: request.headers.authorization ?? "" },
         parameters: request.params as Record<string, string>, query: request.query as Record<string, string>,
-        sender: signed?.sender ?? null, body, signal: AbortSignal.any([gone.signal, stopping]),
+        sender: signed?.sender ?? null, client: clientOf(request.socket.remoteAddress), body, signal: AbortSignal.any([gone.signal, stopping]),
       };
       return send(reply, await route.run(call), call.signal);
     },
@@ -222,10 +224,18 @@ async function send(reply: FastifyReply, answer: Answer, signal: AbortSignal): P
       try {
         await answer.write(reply.raw, signal);
       } finally {
-        reply.raw.end();
+        endSoon(reply.raw);
       }
       return reply;
     default:
       return answer satisfies never;
   }
+}
+
+/** A client that does not read what is left of its stream holds a connection for nothing. */
+function endSoon(response: ServerResponse): void {
+  response.end();
+  if (response.destroyed) return;
+  const late = setTimeout(() => response.destroy(), STREAM_END_MS_MAX);
+  response.once("close", () => clearTimeout(late));
 }

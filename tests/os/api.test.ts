@@ -166,12 +166,12 @@ test("events: each once, with its block, its time and what did it; of one deploy
   for (const query of ["after=x", "after=-1", "after=1.", "after=01", "limit=0", "limit=501", "machine=gw1", "deployment=xyz"]) refused(await get(`/v1/events?${query}`), 400, "parameter_invalid");
 });
 
-test("the stream of events begins where it is asked to, misses none, and ends when its deployment is gone; so many may follow and no more", async (t) => {
+test("the stream of events begins where it is asked to, misses none, and ends when its deployment is gone; a client that takes all places keeps no other out", async (t) => {
   const { node, port, get } = await world(t);
   goOn(node);
   goOn(node, placed(1), placed(2));
-  const open = async (query: string): Promise<{ sees: (marker: string) => Promise<void>; text: () => string; close: () => void }> => {
-    const socket = connect(port, "127.0.0.1");
+  const open = async (query: string, localAddress = "127.0.0.1"): Promise<{ sees: (marker: string) => Promise<void>; text: () => string; close: () => void }> => {
+    const socket = connect({ port, host: "127.0.0.1", localAddress });
     t.after(() => socket.destroy());
     let text = "";
     socket.on("data", (chunk) => (text += chunk.toString()));
@@ -195,7 +195,12 @@ test("the stream of events begins where it is asked to, misses none, and ends wh
   assert.match(one.text(), /"kind":"closed"/);
   const others = await Promise.all(Array.from({ length: EVENT_FOLLOWERS_MAX - 1 }, () => open("")));
   refused(await get("/v1/events?follow=true"), 503, "busy");
-  for (const other of [whole, ...others]) other.close();
+  // Whoever has fewer takes the place that was held longest of the one with all of them, which is told of it by the end of the stream.
+  const stranger = await open("&after=0", "127.0.0.2");
+  await Promise.all([stranger.sees("id: 1.0"), whole.sees("\r\n0\r\n\r\n")]);
+  assert(!whole.text().includes("event: end"));
+  refused(await get("/v1/events?follow=true"), 503, "busy");
+  for (const other of [whole, stranger, ...others]) other.close();
   while (node.finalListeners.size > 0) await new Promise((resolve) => setImmediate(resolve));
   await open("");
 });
@@ -467,7 +472,7 @@ test("one account cannot take every turn to upload, and a turn is given back whe
   assert.deepEqual(faults, []);
 });
 
-test("so many follow logs at once and no more, of one account fewer, and one that goes makes room", async (t) => {
+test("so many follow logs at once, of one account fewer: accounts that have taken all places keep no other out, and one that goes makes room", async (t) => {
   const { as, port, node, logs } = await world(t);
   const ownersMax = LOG_FOLLOWERS_MAX / LOG_FOLLOWERS_OF_ONE_MAX;
   for (let n = 0; n <= ownersMax; n += 1) node.deploymentMap.set(hex(idOf(100 + n)), deployment(100 + n, 100 + n));
@@ -490,9 +495,36 @@ test("so many follow logs at once and no more, of one account fewer, and one tha
   assert.equal(mock.callCount(), LOG_FOLLOWERS_OF_ONE_MAX);
   const others = await Promise.all(Array.from({ length: LOG_FOLLOWERS_MAX - LOG_FOLLOWERS_OF_ONE_MAX }, (_, n) => follow(101 + Math.floor(n / LOG_FOLLOWERS_OF_ONE_MAX))));
   assert(others.every(({ status }) => status === 200));
-  assert.equal((await follow(100 + ownersMax)).status, 503);
+  // With all places taken, an account that has fewer takes the one that was held longest: the first of the packet.
+  const gone = once(packet.resume(), "close");
+  assert.equal((await follow(100 + ownersMax)).status, 200);
+  assert.equal((await follow(101)).status, 503);
   packet.destroy();
-  for (let tries = 0; (await follow(100 + ownersMax)).status !== 200; tries += 1) assert(tries < 100);
+  await gone;
+  for (let tries = 0; (await follow(100)).status !== 200; tries += 1) assert(tries < 100);
+});
+
+test("a client whose connections are all being answered, and who reads none, keeps no other out of the API", async (t) => {
+  const connectionsMax = 4;
+  const door = await bindDoor("127.0.0.1", 0, connectionsMax);
+  t.after(() => door.close());
+  let asked = 0;
+  door.open((request, response) => {
+    if (request.url === "/") return void response.end("{}");
+    asked += 1;
+    response.write("it goes on");
+  });
+  const hold = (localAddress: string): Socket => connect({ port: door.port, host: "127.0.0.1", localAddress }).on("error", () => {});
+  const held = [...Array.from({ length: connectionsMax - 1 }, () => hold("127.0.0.2")), hold("127.0.0.3")];
+  t.after(() => held.forEach((socket) => socket.destroy()));
+  for (const [index, socket] of held.entries()) {
+    socket.write("GET /hold HTTP/1.1\r\nhost: x\r\n\r\n");
+    while (asked <= index) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const closed = once(held[0]!.resume(), "close");
+  assert.equal((await http({ path: "/", port: door.port })).status, 200);
+  await closed;
+  assert.deepEqual(held.map((socket) => socket.destroyed), [true, false, false, false]);
 });
 
 test("a body that holds a turn has a length and comes on, or the turn is another's", async (t) => {
