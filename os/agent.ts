@@ -55,6 +55,7 @@ import { Naming } from "./supervisor/naming.ts";
 import { besideOf, deploymentOf } from "./supervisor/plan.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import { Tasks, hostedTasks } from "./tasks.ts";
+import { verifyNatively } from "./verification.ts";
 
 /** The chain this machine is part of, and its keys there. */
 export type Membership = {
@@ -133,6 +134,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     if (options.machineLog === undefined) machineLog.add(shown, Date.now());
     options.onLog?.(shown);
   };
+  verifyNatively(log);
   const address = options.address ?? LOOPBACK;
   await using started = new AsyncDisposableStack();
 

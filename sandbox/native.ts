@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { cacheDirectory, nativeDirectory } from "./native/directory.mjs";
 import { SandboxError } from "./errors.ts";
 
-export type NativePaths = { readonly addon: string; readonly runner: string; readonly compiler: string };
+export type NativePaths = { readonly addon: string; readonly runner: string; readonly compiler: string; readonly verify: string };
 
 export function nativePaths(): NativePaths {
   const directory = nativeDirectory();
@@ -13,6 +13,7 @@ export function nativePaths(): NativePaths {
     addon: join(directory, "godwit.node"),
     runner: join(directory, "godwit-runner"),
     compiler: join(directory, "godwit-compiler"),
+    verify: join(directory, "godwit-verify.node"),
   };
 }
 

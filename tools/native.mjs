@@ -1,5 +1,5 @@
 /**
- * Builds the native products (addon, runner, compiler) once per state of their sources, and says how far it is.
+ * Builds the native products (addon, runner, compiler, the check of signatures) once per state of their sources, and says how far it is.
  *
  * Plain JavaScript for any Node ≥ 18: the set-up calls it before the pinned Node is there. Products lie in the user's cache,
  * outside of the repository, so a fresh clone of the same sources builds nothing. Clones with other sources share cargo's folder,
@@ -18,13 +18,15 @@ const RUST_MINOR_MIN = 95;
 const PROGRESS_EVERY_MS = 2000;
 /** States of the sources whose products are kept, by when they were last wanted; some 25 MB each. */
 const PRODUCTS_KEPT = 6;
-const PRODUCTS = { addon: "godwit.node", runner: "godwit-runner", compiler: "godwit-compiler" };
-const BUILT_AS = { addon: "libgodwit.so", runner: "godwit-runner", compiler: "godwit-compiler" };
+const PRODUCTS = { addon: "godwit.node", runner: "godwit-runner", compiler: "godwit-compiler", verify: "godwit-verify.node" };
+const BUILT_AS = { addon: "libgodwit.so", runner: "godwit-runner", compiler: "godwit-compiler", verify: "libgodwit_verify.so" };
 /** What runs guests is linked as one: a tenth less CPU for each request, and a smaller runner. The compiler is not worth the minutes. */
 export const LINKED_AS_ONE = { CARGO_PROFILE_RELEASE_LTO: "thin", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "1" };
+/** As if it were set for the compiler: curve25519-dalek has its code for AVX-512 then, beside the others, and chooses when it runs. Without, it looks at what the compiler may use everywhere. */
+const WITH_AVX512 = { CARGO_CFG_CURVE25519_DALEK_BACKEND: "avx512" };
 const STEPS = [
   { packages: ["godwit-compiler"], profile: {} },
-  { packages: ["godwit-addon", "godwit-runner"], profile: LINKED_AS_ONE },
+  { packages: ["godwit-addon", "godwit-runner", "godwit-verify"], profile: { ...LINKED_AS_ONE, ...WITH_AVX512 } },
 ];
 
 export class NativeError extends Error {
@@ -35,7 +37,7 @@ export class NativeError extends Error {
   }
 }
 
-/** @returns {Promise<{addon: string, runner: string, compiler: string, built: boolean}>} */
+/** @returns {Promise<{addon: string, runner: string, compiler: string, verify: string, built: boolean}>} */
 export async function buildNative({ log = () => {} } = {}) {
   const directory = nativeDirectory();
   const paths = Object.fromEntries(Object.entries(PRODUCTS).map(([name, file]) => [name, join(directory, file)]));

@@ -8,6 +8,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isNativeBuilt } from "#sandbox/native.ts";
 import { type LoadResult, Watch, load, senders, strangers, transfers } from "#tools/bench/chainLoad.ts";
 import { type ValidatorHandle, makeChain, startProcess } from "#tools/chain/grid.ts";
 import { openLan } from "#tools/devnet/lan.ts";
@@ -17,6 +18,8 @@ import { eventually, temporaryFolder } from "./stage.ts";
 const PORT = 7482;
 const RATE = 200;
 const VALIDATORS = [0, 1, 2, 3] as const;
+/** The others check signatures by the native part, where it is built. */
+const CHECKS_BY_OPENSSL = 1;
 
 test("four real validators survive kill -9, partition and heal, a pause, a clock 5 s off and a restart without disk: no fork, no lost transaction", { timeout: 400_000 }, async (t) => {
   if (!needs(t, "root")) return;
@@ -28,7 +31,8 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   const handles: ValidatorHandle[] = [];
   t.after(() => Promise.all(handles.map((one) => one.stop("SIGKILL"))));
   const start = async (index: number, more: { clockOffsetMs?: number; votesLost?: boolean } = {}): Promise<void> => {
-    handles[index] = await startProcess(chain, index, { listen: [multiaddress(index)], peers: VALIDATORS.filter((other) => other !== index).map(multiaddress), prefix: lan.prefix(index), tellsFinal: index === 0, ...more });
+    handles[index] = await startProcess(chain, index, { listen: [multiaddress(index)], peers: VALIDATORS.filter((other) => other !== index).map(multiaddress), prefix: lan.prefix(index), tellsFinal: index === 0,
+      ...(index === CHECKS_BY_OPENSSL ? { environment: { GODWIT_SIGNATURES: "openssl" } } : {}), ...more });
   };
   await Promise.all(VALIDATORS.map((index) => start(index)));
   const height = async (index: number): Promise<number> => (await handles[index]!.status()).height;
@@ -105,6 +109,8 @@ test("four real validators survive kill -9, partition and heal, a pause, a clock
   // An answer that nobody waits for any more is useless, and no fault.
   const faults = (offences: Readonly<Record<string, number>>): string[] => Object.keys(offences).filter((name) => name !== "useless");
   assert.deepEqual(statuses.map(({ halted: why, offences }) => [why, faults(offences)]), VALIDATORS.map(() => [null, []]));
+  // Who checks signatures in another way has come to the same blocks.
+  assert.deepEqual(statuses.map(({ signaturesBy }) => signaturesBy), VALIDATORS.map((index) => (isNativeBuilt() && index !== CHECKS_BY_OPENSSL ? "native" : "openssl")));
   t.diagnostic(`${offered} transactions in ${top} blocks`);
 });
 

@@ -51,6 +51,8 @@ export type SpawnOptions = {
   /** What runs before `node`: `ip netns exec NAME`, for one. */
   readonly prefix?: readonly string[];
   readonly flags?: readonly string[];
+  /** Beside what all validators have. */
+  readonly environment?: Readonly<Record<string, string>>;
 };
 
 type Answer = Told & { readonly call: number };
@@ -111,10 +113,10 @@ export class ValidatorHandle {
 }
 
 /** Starts validator `index` of the chain and waits until it listens. */
-export async function startProcess(chain: Chain, index: number, { listen, peers, tellsFinal = false, clockOffsetMs = 0, prefix = [], flags = [], ...more }: SpawnOptions): Promise<ValidatorHandle> {
+export async function startProcess(chain: Chain, index: number, { listen, peers, tellsFinal = false, clockOffsetMs = 0, prefix = [], flags = [], environment = {}, ...more }: SpawnOptions): Promise<ValidatorHandle> {
   const options: ProcessOptions = { directory: join(chain.directory, String(index)), genesisFile: chain.genesisFile, listen, peers, tellsFinal, clockOffsetMs, ...more };
   const [command, ...rest] = [...prefix, process.execPath, ...VALIDATOR_FLAGS, ...flags, PROGRAM, JSON.stringify(options)];
-  const child = spawn(command!, rest, { stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced", env: { ...process.env, ...VALIDATOR_ENVIRONMENT } });
+  const child = spawn(command!, rest, { stdio: ["ignore", "inherit", "inherit", "ipc"], serialization: "advanced", env: { ...process.env, ...VALIDATOR_ENVIRONMENT, ...environment } });
   const listening = await new Promise<readonly string[]>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill("SIGKILL");

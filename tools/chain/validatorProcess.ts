@@ -11,6 +11,7 @@ import { flushCompileCache } from "node:module";
 import type { Offence } from "#chain/network/transport.ts";
 import { NodeError } from "#chain/node/node.ts";
 import { hex } from "#chain/types.ts";
+import { signaturesCheckedBy, verifyNatively } from "#os/verification.ts";
 import { type ValidatorOptions, startValidator } from "./validator.ts";
 
 /** What of a validator's options crosses a process boundary, and what its parent wants to hear. */
@@ -23,6 +24,7 @@ export type Ask =
 export type Status = {
   readonly height: number; readonly stateRoot: string; readonly view: number; readonly peers: number; readonly heightFirst: number; readonly waiting: number; readonly halted: string | null;
   readonly offences: Readonly<Partial<Record<Offence, number>>>; readonly heapBytes: number;
+  readonly signaturesBy: "native" | "openssl";
 };
 export type Told =
   | { readonly kind: "up"; readonly listening: readonly string[] }
@@ -33,6 +35,7 @@ export type Told =
   | { readonly kind: "halt"; readonly code: string };
 
 async function run(options: ProcessOptions): Promise<void> {
+  verifyNatively((line) => console.error(line));
   const tell = (told: Told): void => { if (process.connected) process.send!(told); };
   const { node, transport, stop } = await startValidator({
     ...options, genesis: await readFile(options.genesisFile), onHalt: ({ code, message }) => {
@@ -67,7 +70,7 @@ async function run(options: ProcessOptions): Promise<void> {
         const { height, stateRoot } = node.head();
         const { view, peers, mempool, halted } = node.status();
         return tell({ kind: "status", call: ask.call, status: {
-          height, stateRoot: hex(stateRoot), view, peers, heightFirst: firstHeight(), waiting: mempool.count, halted, offences: transport.offences(), heapBytes: process.memoryUsage().heapUsed,
+          height, stateRoot: hex(stateRoot), view, peers, heightFirst: firstHeight(), waiting: mempool.count, halted, offences: transport.offences(), heapBytes: process.memoryUsage().heapUsed, signaturesBy: signaturesCheckedBy(),
         } });
       }
       case "block": {

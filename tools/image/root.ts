@@ -60,7 +60,7 @@ export async function buildRoot(cache: string, work: string, effort: Effort, ent
     await put(to, `debian:${pin.name}=${pin.version}`, await readFile(join(await unpacked(pin, cache), path)), 0o755);
   }
   const native = nativePaths();
-  for (const [path, from] of Object.entries({ "godwit-runner": native.runner, "godwit-compiler": native.compiler, "godwit.node": native.addon })) {
+  for (const [path, from] of Object.entries({ "godwit-runner": native.runner, "godwit-compiler": native.compiler, "godwit.node": native.addon, "godwit-verify.node": native.verify })) {
     await put(`godwit/native/${path}`, "sandbox/native", await readFile(from), 0o755);
   }
   await put("godwit/native/engine", "sandbox/native", await readFile(join(dirname(native.addon), "engine")));

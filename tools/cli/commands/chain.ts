@@ -101,7 +101,8 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
   const bytes = await readFile(file).catch(() => { throw new CliError("genesis_missing", `Cannot read the genesis file ${file}`); });
   const listen = input.texts("listen").length > 0 ? input.texts("listen") : [LISTEN_DEFAULT];
   const checkpoint = checkpointFrom(input);
-  const { startValidator } = await import("#tools/chain/validator.ts");
+  const [{ startValidator }, { signaturesCheckedBy, verifyNatively }] = await Promise.all([import("#tools/chain/validator.ts"), import("#os/verification.ts")]);
+  verifyNatively((line) => shell.stderr.write(`${line}\n`));
   const halted = Promise.withResolvers<never>();
   halted.promise.catch(() => {});
   const traceFile = input.text("trace");
@@ -113,7 +114,7 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
   });
   const { node, transport } = running;
   const role = node.status().validator === null ? "follows" : `votes as validator ${node.status().validator}`;
-  shell.stderr.write(`chain ${hex(node.chainId)}: ${role}, listens on ${transport.listening().join(", ")}\n`);
+  shell.stderr.write(`chain ${hex(node.chainId)}: ${role}, listens on ${transport.listening().join(", ")}, signatures by ${signaturesCheckedBy()}\n`);
   const timer = setInterval(() => shell.stderr.write(`height ${node.head().height}, ${node.status().peers} peers\n`), STATUS_INTERVAL_MS);
   try {
     await Promise.race([halted.promise, new Promise<void>((done) => shell.signal.addEventListener("abort", () => done(), { once: true }))]);

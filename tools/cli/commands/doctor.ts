@@ -1,4 +1,4 @@
-/** `godwit doctor`: which walls of the sandbox hold on this computer; with `--attack`, whether anything gets through them. */
+/** `godwit doctor`: which walls of the sandbox hold on this computer, and who checks signatures; with `--attack`, whether anything gets through them. */
 import { getSystemErrorName } from "node:util";
 import type { Attempt } from "#sandbox/attack.ts";
 import type { Command, Shell } from "../command.ts";
@@ -16,7 +16,11 @@ export const doctor: Command = {
 
 async function examine(json: boolean, shell: Shell): Promise<number> {
   const { examine } = await import("#sandbox/doctor.ts");
-  const findings = await examine();
+  const { signaturesCheckedBy, verifyNatively } = await import("#os/verification.ts");
+  const fallbacks: string[] = [];
+  verifyNatively((line) => fallbacks.push(line));
+  const checks = { name: "signatures", holds: true, value: signaturesCheckedBy(), meaning: fallbacks[0] ?? "of transactions and votes are checked by the native part, a fifth of OpenSSL's time" };
+  const findings = [...await examine(), checks];
   print(shell, json, { findings }, () =>
     tableText(findings, [
       { title: "wall", cell: ({ name }) => name },
