@@ -331,13 +331,10 @@ async function openParts(
     ...(membership.checkpoint === undefined ? {} : { checkpoint: membership.checkpoint }),
     // Of a chain on one machine nobody else has the history.
     archive: decodeGenesis(membership.genesis).validators.length === 1,
-    // A validator has its votes to think of: what becomes of it is its operator's to say.
-    ...(membership.joins !== true || membership.validatorSeed !== undefined ? {} : {
-      onLeftBehind: () => {
-        log("This machine was away for longer than others keep blocks: started again, it begins with a snapshot (left_behind)");
-        events.onLeftBehind();
-      },
-    }),
+    onLeftBehind: () => {
+      log("This machine was away for longer than others keep blocks: started again, it begins with a snapshot (left_behind)");
+      events.onLeftBehind();
+    },
     onHalt: (error) => log(`The chain node signs nothing any more (${error.code}): ${error.message}`),
     ...(membership.validatorSeed === undefined ? {} : { validatorSeed: membership.validatorSeed }),
   });

@@ -20,7 +20,8 @@ import { multiaddressOf } from "#chain/network/addresses.ts";
 import { DELAY_MS_MAX } from "#chain/network/slow.ts";
 import { lockFolder } from "#chain/node/folderLock.ts";
 import type { Listener } from "#os/agent.ts";
-import { type DevelopmentAgent, startDevelopment } from "#os/development.ts";
+import { LEFT_BEHIND } from "#os/boot/ending.ts";
+import { type DevelopmentAgent, type DevelopmentOptions, startDevelopment } from "#os/development.ts";
 import type { Bill, Deployment } from "./cli/answers.ts";
 import { ApiClient } from "./cli/client.ts";
 import { runwayPhrase, secondsRun } from "./cli/commands/bill.ts";
@@ -209,12 +210,26 @@ async function main(): Promise<number> {
     return 0;
   }
   const stop = stopOnSignals();
-  const { signal } = stop;
   if (options.fresh) await clear(options.directory);
   await mkdir(join(options.directory, ".."), { recursive: true });
   const { chain, ...machine } = options;
   const joined = chain === undefined ? {} : { chain: { ...chain, genesis: new Uint8Array(await readFile(chain.genesisFile)) } };
-  const agent = await startDevelopment({ ...machine, ...joined, onLog: (line) => say("machine", line) });
+  // Left behind, it begins anew with a snapshot.
+  while (await run({ ...machine, ...joined }, options, stop) === LEFT_BEHIND);
+  return 0;
+}
+
+/** Until it is stopped, or the machine ends by itself: then why. */
+async function run(machine: DevelopmentOptions, options: Options, stop: AbortController): Promise<string | null> {
+  const { signal } = stop;
+  const { chain } = options;
+  let why: string | null = null;
+  const ended = new AbortController();
+  const agent = await startDevelopment({ ...machine, onLog: (line) => say("machine", line) });
+  void agent.ended.then((code) => {
+    why = code;
+    ended.abort();
+  });
   const client = new ApiClient({ url: agent.api, signer: { address: agent.account.address, seed: agent.account.seed } });
   try {
     await writeDevelopmentApi(options.directory, agent.api);
@@ -228,17 +243,17 @@ async function main(): Promise<number> {
     if (options.directory !== resolve(dataDefault()) && chain === undefined) say("godwit", `export GODWIT_DATA=${shellText(options.directory)}    in the terminal where you type it`);
     if (deployment !== null) say("try", `curl http://${new URL(deployment.url).host}/`);
     if (!signal.aborted) say("stop", "Ctrl-C");
-    void agent.ended.then(() => stop.abort());
-    if (deployment !== null) await showBill(client, deployment.id, signal);
-    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    const over = AbortSignal.any([signal, ended.signal]);
+    if (deployment !== null) await showBill(client, deployment.id, over);
+    if (!over.aborted) await new Promise((resolve) => over.addEventListener("abort", resolve, { once: true }));
   } finally {
     say("stopping", "…");
-    stop.abort();
+    if (why !== LEFT_BEHIND || signal.aborted) stop.abort();
     await client.close();
     await agent.stop();
     say("stopped", "the next start goes on from here");
   }
-  return 0;
+  return signal.aborted ? null : why;
 }
 
 try {

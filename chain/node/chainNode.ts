@@ -24,7 +24,7 @@ export type NodeOptions = {
   readonly machine?: NodeMachine;
   /** Belongs to the node from now on: `stop` closes it. */
   readonly transport: Transport;
-  /** An empty folder begins with a snapshot of the peers, if they have one (join.ts); it costs a wait for them. */
+  /** An empty folder begins with a snapshot of the peers, if they have one (join.ts), and one that is an epoch old at once; it costs a wait for them. */
   readonly joins?: boolean;
   /** Where a join begins to believe, instead of at genesis; a folder that holds a chain already does not need it. */
   readonly checkpoint?: Checkpoint;
@@ -37,7 +37,7 @@ export type NodeOptions = {
   readonly trace?: (line: string) => void;
   /** The node signs nothing any more: a person must look. What it knows can still be read. Default: a process warning. */
   readonly onHalt?: (error: NodeError) => void;
-  /** Once: it was away for longer than others keep blocks. Opened anew with `joins`, it begins with a snapshot. */
+  /** Once: it was away for longer than others keep blocks. Opened again, it begins with a snapshot. Default: a process warning. */
   readonly onLeftBehind?: () => void;
 };
 

@@ -6,6 +6,7 @@
  *   DIR/blocks/    blockStore.ts
  *   DIR/epochs     epochHeaders.ts
  *   DIR/votes      voteLog.ts, of a validator
+ *   DIR/joined/    joinedFolder.ts: what takes the place of blocks and snapshot
  */
 import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,6 +18,7 @@ import { EpochHeaders } from "./epochHeaders.ts";
 import { NodeError } from "./errors.ts";
 import { type FolderLock, lockFolder } from "./folderLock.ts";
 import { syncDirectory } from "./frameFile.ts";
+import { forgetJoined, takeJoined } from "./joinedFolder.ts";
 import { VoteLog } from "./voteLog.ts";
 
 /** Goes up with each change of the rules or of a leaf after which the blocks of a folder give another state. Folders without the file are the first. */
@@ -24,6 +26,7 @@ export const FOLDER_VERSION = 4;
 
 export type DataFolder = { readonly blocks: BlockStore; readonly epochs: EpochHeaders; readonly votes: VoteLog | null; close(): Promise<void> };
 
+/** `wasLost`, and after a join: blocks without a vote log. Whatever this key has signed before this folder, the others know (R12). */
 export async function openDataFolder(directory: string, genesis: Uint8Array, chainId: ChainId, validatorKey: PublicKey | null, wasLost: boolean = false): Promise<DataFolder> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const lock: FolderLock = await lockFolder(directory);
@@ -35,12 +38,14 @@ export async function openDataFolder(directory: string, genesis: Uint8Array, cha
   try {
     await checkVersion(directory);
     await checkGenesis(directory, genesis);
+    const hasJoined = await takeJoined(directory);
     const blocks = await BlockStore.open(join(directory, "blocks"));
     opened.push(blocks);
     const epochs = await EpochHeaders.open(directory, PRESETS[decodeGenesis(genesis).parameters].unbondingMs);
     opened.push(epochs);
-    const votes = validatorKey && (await VoteLog.open(join(directory, "votes"), { chainId, publicKey: validatorKey, mustExist: blocks.height > 0, wasLost }));
+    const votes = validatorKey && (await VoteLog.open(join(directory, "votes"), { chainId, publicKey: validatorKey, mustExist: blocks.height > 0, wasLost: wasLost || hasJoined }));
     if (votes) opened.push(votes);
+    if (hasJoined) await forgetJoined(directory);
     return { blocks, epochs, votes, close };
   } catch (error) {
     await close();

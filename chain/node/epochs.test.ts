@@ -1,64 +1,16 @@
 /** Epochs, rejoining without a vote log, and evidence: real nodes on real folders in simulated time. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type TestContext, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { rm } from "node:fs/promises";
+import { test } from "node:test";
 import { signVote } from "#chain/codec/certificate.ts";
 import { decodeBlock, encodeMessage } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
-import { MemoryNetwork } from "#chain/network/memory.ts";
 import { digest, epoch, hex, view } from "#chain/types.ts";
-import { type Rig, chainRig } from "#tests/compliance/chainRig.ts";
-import { Trace } from "#tests/simulation/trace.ts";
-import { ManualClock } from "#tests/compliance/manualClock.ts";
-import { type ChainNode, openNode, peerIdOf } from "./node.ts";
+import { site } from "#tests/compliance/site.ts";
+import { type ChainNode, peerIdOf } from "./node.ts";
 import { replay } from "./replay.ts";
 
 const EPOCH_BLOCKS = PRESETS.minimal.epochBlocks;
-
-type Site = {
-  readonly rig: Rig; readonly clock: ManualClock; readonly network: MemoryNetwork; directory(index: number): string;
-  open(index: number, votesLost?: boolean): Promise<ChainNode>; run(until: () => boolean): Promise<void>; stop(node: ChainNode): Promise<void>;
-};
-
-async function site(t: TestContext, validators: number): Promise<Site> {
-  const root = await mkdtemp(join(tmpdir(), "godwit-epochs-"));
-  const clock = new ManualClock();
-  // A delta that a slow disk keeps: simulated time runs a hundred times as fast.
-  const rig = chainRig({ validators, deltaMs: 2_000, startMs: clock.nowMs() });
-  const network = new MemoryNetwork({ clock });
-  const traces = rig.validators.map(() => new Trace());
-  const running = new Set<ChainNode>();
-  const stop = async (node: ChainNode): Promise<void> => {
-    running.delete(node);
-    await node.stop();
-  };
-  t.after(async () => {
-    for (const node of running) await stop(node);
-    // The second reading of the rules agrees with what real nodes did.
-    for (const { violations } of traces) assert.deepEqual(violations, []);
-    await rm(root, { recursive: true, force: true });
-  });
-  const directory = (index: number): string => join(root, String(index));
-  const open = async (index: number, votesLost = false): Promise<ChainNode> => {
-    const { seed } = rig.validators[index]!;
-    const node = await openNode({ directory: directory(index), genesis: rig.genesis, validatorSeed: seed, votesLost, transport: network.join(peerIdOf(seed)), clock, trace: (line) => traces[index]!.read(line), onHalt: (error) => { throw error; } });
-    running.add(node);
-    node.start();
-    return node;
-  };
-  /** Simulated time passes as fast as disks and signatures allow. */
-  const run = async (until: () => boolean): Promise<void> => {
-    for (let rounds = 0; !until(); rounds++) {
-      assert(rounds < 20_000, `not after so long: ${[...running].map((node) => JSON.stringify({ ...node.status(), height: node.head().height })).join("\n")}`);
-      clock.advance(100);
-      await sleep(1);
-    }
-  };
-  return { rig, clock, network, directory, open, run, stop };
-}
 
 test("R14: four nodes change epochs; one that was away comes in an epoch later, one that restarts goes on in it, and a replay agrees", async (t) => {
   const { open, run, stop, directory } = await site(t, 4);
@@ -94,7 +46,7 @@ test("R12: a validator that lost its vote log rejoins: it signs nothing until th
   const peers = rig.validators.map(({ seed }) => peerIdOf(seed));
   // Of the three others one is out of reach: two are no quorum, and it stays mute.
   network.cut(peers[2]!, peers[0]!);
-  const back = await open(2, true);
+  const back = await open(2, { votesLost: true });
   const before = nodes[1]!.head().height;
   await run(() => back.head().height >= before && nodes[1]!.head().height >= before + 3);
   assert.equal(back.status().signing, "rejoining");

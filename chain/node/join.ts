@@ -5,18 +5,20 @@
  *   2  the sets of validators are followed from genesis, or from the checkpoint that an operator gave: a final block of each epoch, finalized by
  *      its set, names the next one. So a snapshot is as good as that beginning. Nothing of its state is taken before its header is known to be final
  *   3  its chunks come from that peer, several at a time; each proves itself against the header's state root
- *   4  the block and the snapshot are written to the data folder as if this node had made them; openNode goes on from there
+ *   4  the block and the snapshot are written to the data folder as if this node had made them (joinedFolder.ts); openNode goes on from there
  *
  * Whatever fails leaves the folder as it was: the next peer is tried, and without any the chain is fetched block by block. Not so with a checkpoint:
  * from genesis on would be to believe those whom the checkpoint is there to doubt.
+ *
+ * A folder that peers have left behind begins anew the same way. It believes from its own newest block on, and not from genesis; a
+ * validator keeps its vote log, and signs again at once: what it has signed is all in there.
  */
-import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
-import { type BlockHeader, type Certificate, decodeBlock, encodeCertificate } from "#chain/codec/schema.ts";
+import { type BlockHeader, type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { type Checkpoint, checkCheckpoint, checkpointText, setAt } from "#chain/light/checkpoint.ts";
@@ -27,8 +29,8 @@ import { epoch, hex } from "#chain/types.ts";
 import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import { NodeError } from "./errors.ts";
-import { lockFolder } from "./folderLock.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
+import { writeJoined } from "./joinedFolder.ts";
 import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_BYTES_MAX, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
 import { encodeResults } from "./results.ts";
 import { writeChunks } from "./snapshotFile.ts";
@@ -41,33 +43,31 @@ export type JoinOptions = {
   readonly clock?: Clock;
   /** Where to begin to believe, instead of at genesis. */
   readonly checkpoint?: Checkpoint;
-  /** Of a validator: its votes are of the blocks that its folder has, which is never begun anew. */
-  readonly validatorSeed?: Uint8Array;
   /** For tests. */
   readonly bytesMax?: number;
 };
 type Offer = { readonly peer: PeerId; readonly block: HeldBlock; readonly finalization: Certificate; readonly count: number };
 
+/** Of a folder that holds a chain: its newest final block, and whether peers have said that nobody has the one after it. */
+export type Kept = { readonly header: BlockHeader; readonly isLeftBehind: boolean };
+
 /**
- * The height at which the folder begins now; null: nothing was done. A full node's folder with blocks is begun anew where it is so old that peers need not have the block
- * after its newest: they prune. Throws checkpoint_old, and checkpoint_unknown when no peer leads from the checkpoint to a snapshot. */
-export async function joinFromSnapshot(options: JoinOptions): Promise<number | null> {
-  const present = await readdir(join(options.directory, "blocks")).catch((): string[] => []);
-  const { checkpoint, clock = systemClock } = options;
+ * The height at which the folder begins now; null: nothing was done. `kept` is begun anew where peers need not have the block after it: they prune.
+ * Throws checkpoint_old, and checkpoint_unknown when no peer leads from the checkpoint to a snapshot, of an empty folder. */
+export async function joinFromSnapshot(options: JoinOptions, kept: Kept | null = null): Promise<number | null> {
+  const { clock = systemClock } = options;
   const { unbondingMs, epochBlocks, blockIntervalMsMin } = PRESETS[decodeGenesis(options.genesis).parameters];
-  if (present.length > 0 && options.validatorSeed !== undefined) return null;
-  const kept = present.length > 0 ? await newestOf(options.directory) : null;
   // Blocks come no faster: who was away for less has missed less than an epoch, which everybody keeps.
-  if (kept !== null && BigInt(clock.nowMs()) - kept.timeMs < BigInt(epochBlocks * blockIntervalMsMin)) return null;
-  const old = checkpoint && checkCheckpoint(checkpoint, limitsOf(unbondingMs), BigInt(clock.nowMs()));
-  if (old && kept !== null) return null;
-  if (old) throw new NodeError(old.code, old.message);
-  const heightMin = kept === null ? JOIN_BLOCKS_MIN : kept.height + 2 * epochBlocks;
+  if (kept !== null && !kept.isLeftBehind && BigInt(clock.nowMs()) - kept.header.timeMs < BigInt(epochBlocks * blockIntervalMsMin)) return null;
+  const old = options.checkpoint && checkCheckpoint(options.checkpoint, limitsOf(unbondingMs), BigInt(clock.nowMs()));
+  if (old && kept === null) throw new NodeError(old.code, old.message);
+  const heightMin = kept === null ? JOIN_BLOCKS_MIN : kept.header.height + (kept.isLeftBehind ? 1 : 2 * epochBlocks);
+  const checkpoint = kept === null ? options.checkpoint : newer(kept.header, old ? undefined : options.checkpoint);
   const asking = new Asking(options.transport, clock);
   try {
     for (const offer of (await asking.offers()).toSorted((a, b) => b.block.ref.height - a.block.ref.height)) {
       if (offer.block.ref.height < heightMin) break;
-      if (await take(options, asking, offer)) return offer.block.ref.height;
+      if (await take(options, checkpoint, asking, offer)) return offer.block.ref.height;
     }
     if (checkpoint && kept === null) throw new NodeError("checkpoint_unknown", `Cannot begin at the checkpoint ${checkpointText(checkpoint)}: no peer has a snapshot and the validators that lead there from it`);
     return null;
@@ -76,7 +76,11 @@ export async function joinFromSnapshot(options: JoinOptions): Promise<number | n
   }
 }
 
-async function take({ directory, genesis: genesisBytes, transport, checkpoint, bytesMax = JOIN_BYTES_MAX }: JoinOptions, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
+/** What this node has seen final, or what its operator names where that is later. */
+const newer = ({ epoch: of, timeMs, validatorsHash: hash }: BlockHeader, named: Checkpoint | undefined): Checkpoint =>
+  named !== undefined && named.epoch > of ? named : { epoch: of, timeMs, validatorsHash: hash };
+
+async function take({ directory, genesis: genesisBytes, transport, bytesMax = JOIN_BYTES_MAX }: JoinOptions, checkpoint: Checkpoint | undefined, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
   const genesis = decodeGenesis(genesisBytes);
   const chainId = chainIdOf(genesisBytes);
   const { header } = held.block;
@@ -95,33 +99,16 @@ async function take({ directory, genesis: genesisBytes, transport, checkpoint, b
   }
   const chunks = await asking.chunks(peer, header, count, bytesMax);
   if (chunks === null) return false;
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  // Of a folder that is begun anew; all of what takes their place is here. A snapshot without its block is none.
-  await rm(join(directory, "blocks"), { recursive: true, force: true });
-  const blocks = await BlockStore.open(join(directory, "blocks"));
-  try {
-    await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
-    await writeChunks(directory, chainId, { height: held.ref.height, id: held.ref.id, header, finalization }, chunks);
-  } finally {
-    await blocks.close();
-  }
-  return true;
-}
-
-/** Of the newest final block that the folder holds. */
-async function newestOf(directory: string): Promise<{ readonly height: number; readonly timeMs: bigint }> {
-  const lock = await lockFolder(directory);
-  try {
-    const blocks = await BlockStore.open(join(directory, "blocks"));
+  await writeJoined(directory, async (aside) => {
+    const blocks = await BlockStore.open(join(aside, "blocks"));
     try {
-      const newest = blocks.height > 0 ? blocks.read(blocks.height) : null;
-      return newest === null ? { height: 0, timeMs: 0n } : { height: blocks.height, timeMs: decodeBlock(newest.bytes).header.timeMs };
+      await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
+      await writeChunks(aside, chainId, { height: held.ref.height, id: held.ref.id, header, finalization }, chunks);
     } finally {
       await blocks.close();
     }
-  } finally {
-    await lock.release();
-  }
+  });
+  return true;
 }
 
 /** The validators of a header's epoch, followed from those of an earlier one; null when the peer cannot show how they came about. */

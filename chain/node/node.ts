@@ -11,7 +11,7 @@ import { publicKeyOf } from "#chain/crypto.ts";
 import { lastHeightOf } from "#chain/codec/epoch.ts";
 import { type GenesisFacts, chainIdOf, decodeGenesis, factsOf } from "#chain/codec/genesis.ts";
 import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
-import { type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
+import { type Certificate, decodeBlock, encodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import { type Channel, type PeerId, peerId } from "#chain/network/transport.ts";
@@ -33,6 +33,7 @@ import { type HeldBlock, HeldBlocks } from "./heldBlocks.ts";
 import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX } from "./limits.ts";
 import { Intake } from "./intake.ts";
 import { joinFromSnapshot } from "./join.ts";
+import { forgetLeftBehind, holdsChain, isLeftBehind, noteLeftBehind } from "./joinedFolder.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
 import { Proofs } from "./proofs.ts";
 import { restoreBlocks } from "./restore.ts";
@@ -48,10 +49,14 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   const genesis = decodeGenesis(options.genesis);
   const chainId = chainIdOf(options.genesis);
   const key = options.validatorSeed ? publicKeyOf(options.validatorSeed) : null;
-  const joinedAt = options.joins === true ? await joinFromSnapshot(options) : null;
-  // Blocks without a vote log: whatever this key did before this folder, the others know (R12).
-  const folder = await openDataFolder(options.directory, options.genesis, chainId, key, options.votesLost === true || joinedAt !== null);
+  const open = (): Promise<DataFolder> => openDataFolder(options.directory, options.genesis, chainId, key, options.votesLost === true);
+  if (options.joins === true && !(await holdsChain(options.directory))) await joinFromSnapshot(options);
+  let folder = await open();
   try {
+    if (await beginsAnew(options, folder)) {
+      await folder.close();
+      folder = await open();
+    }
     const snapshot = await readSnapshot(options.directory, genesis, chainId, folder.blocks);
     if (genesis.era && snapshot === null) throw new NodeError("state_missing", `Cannot open ${options.directory}: the state with which era ${genesis.era.number} began is not there`);
     return new Node(options, factsOf(genesis), chainId, key, folder, snapshot);
@@ -59,6 +64,17 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
     await folder.close();
     throw error;
   }
+}
+
+/** Whether peers have gone on without this folder for longer than they keep blocks, and one of them had a snapshot. */
+async function beginsAnew(options: NodeOptions, { blocks }: DataFolder): Promise<boolean> {
+  const leftBehind = await isLeftBehind(options.directory);
+  // What has all blocks of a chain is not thrown away by itself.
+  const isWhole = options.archive === true && blocks.heightFirst <= 1;
+  const newest = !isWhole && (options.joins === true || leftBehind) ? blocks.read(blocks.height) : null;
+  const height = newest && (await joinFromSnapshot(options, { header: decodeBlock(newest.bytes).header, isLeftBehind: leftBehind }));
+  await forgetLeftBehind(options.directory);
+  return height !== null;
 }
 
 class Node implements ChainNode {
@@ -137,7 +153,7 @@ class Node implements ChainNode {
     });
     this.#proofs = new Proofs({ clock: this.#clock, finalId: () => hex(this.#head.ref.id), read: (keys) => this.#proofsOf(keys) });
     this.#gossip = new Gossip(options.transport, this.#clock);
-    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#head.ref.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization), ...(options.onLeftBehind === undefined ? {} : { onLeftBehind: options.onLeftBehind }) });
+    this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#head.ref.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization), weightOf: (peer) => this.#weightOf(peer), onLeftBehind: () => this.#background(this.#leftBehind()) });
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
     this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#head.ref.height), proveEpoch: (of) => this.proveEpoch(of) });
     this.#intake = new Intake({
@@ -300,6 +316,20 @@ class Node implements ChainNode {
     if (this.#started) this.#tellWaiting();
     if (this.#waiters.count > 0) for (const [index, outcome] of results.outcomes.entries()) this.#waiters.resolve(hex(outcome.txid), statusOf(ref.height, index, outcome));
     this.#head.tell({ height: ref.height, id: ref.id, header: block.header, outcomes: results.outcomes, events: results.events });
+  }
+
+  #weightOf(peer: PeerId): number {
+    const { validator, set: { validators } } = this.#facts;
+    return validators.find(({ publicKey }, index) => index !== validator && peerId(publicKey) === peer)?.weight ?? 0;
+  }
+  /** The next opening begins anew with a snapshot (join.ts). */
+  async #leftBehind(): Promise<void> {
+    if (this.#options.archive === true && this.#folder.blocks.heightFirst <= 1) {
+      return process.emitWarning("This node was away for longer than its peers keep blocks: it goes on when one that keeps all of them is connected", { code: "godwit_left_behind" });
+    }
+    await noteLeftBehind(this.#options.directory);
+    if (this.#options.onLeftBehind) return this.#options.onLeftBehind();
+    process.emitWarning("This node was away for longer than others keep blocks: opened again, it begins with a snapshot", { code: "godwit_left_behind" });
   }
 
   /** Keeps a header that proves the next set, and prunes: the last epoch's blocks stay, and those since the newest snapshot. */

@@ -10,13 +10,16 @@ import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { decodeBlock, decodeCertificate, decodeMessage, encodeCertificate, encodeMessage } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
+import type { PeerId, Transport } from "#chain/network/transport.ts";
 import { hex, timeMs, view } from "#chain/types.ts";
-import { type Rig, chainRig } from "#tests/compliance/chainRig.ts";
+import { type Rig, chainRig, keyOf } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
+import type { BlockStore } from "./blockStore.ts";
 import { Executor } from "./executor.ts";
 import { SYNC_TIMEOUT_MS } from "./limits.ts";
 import { Mempool } from "./mempool.ts";
 import { type ChainNode, openNode, peerIdOf } from "./node.ts";
+import { Sync } from "./sync.ts";
 
 const STRANGER = new Uint8Array(32).fill(200);
 type World = { rig: Rig; network: MemoryNetwork; clock: ManualClock; validator: ChainNode; run(until: () => boolean, stepMs?: number): Promise<void>; follow(seed?: Uint8Array): Promise<ChainNode> };
@@ -220,4 +223,42 @@ test("a block that comes with another body under its header halts nobody", async
   }, 200);
   network.heal(peerIdOf(rig.validators[0]!.seed), peerIdOf(STRANGER));
   await run(() => follower.head().height >= top, 200);
+});
+
+test("a node is left behind when most of the validators it knows say so, by weight, and it has come no further; everybody being a moment ahead at each change of epochs is nothing", () => {
+  const clock = new ManualClock();
+  const [big, one, other, ...strangers] = ["big", "one", "other", "stranger a", "stranger b", "stranger c", "stranger d"].map((name) => peerIdOf(keyOf(name).seed));
+  const weights = new Map([[big!, 3], [one!, 1], [other!, 1]]);
+  const world = (peers: readonly PeerId[]) => {
+    const seen = { height: 10, leftBehind: 0 };
+    const transport = { peers: () => peers, send: () => undefined } as unknown as Transport;
+    const sync = new Sync({ transport, clock, blocks: null as unknown as BlockStore, heightFinal: () => seen.height, take: async () => true, weightOf: (peer) => weights.get(peer) ?? 0, onLeftBehind: () => { seen.leftBehind += 1; } });
+    /** Half a minute, in which these speak of a later epoch, five times each. */
+    const hear = (speakers: readonly PeerId[]): void => {
+      for (let i = 0; i < 5; i++) {
+        clock.advance(6_000);
+        for (const peer of speakers) sync.hint(peer);
+      }
+    };
+    return { seen, hear };
+  };
+  const all = [big!, one!, other!, ...strangers];
+  const changes = world(all);
+  for (let i = 0; i < 20; i++) {
+    changes.hear(all);
+    changes.seen.height += 1;
+  }
+  assert.equal(changes.seen.leftBehind, 0, "it came further each time");
+  for (let i = 0; i < 3; i++) changes.hear(all);
+  assert.equal(changes.seen.leftBehind, 1, "once");
+  const few = world(all);
+  for (let i = 0; i < 6; i++) few.hear([one!, other!, ...strangers]);
+  assert.equal(few.seen.leftBehind, 0, "two of five by weight, and as many strangers as one likes");
+  for (let i = 0; i < 3; i++) few.hear([big!]);
+  assert.equal(few.seen.leftBehind, 1);
+  const without = world(strangers);
+  for (let i = 0; i < 3; i++) without.hear(strangers.slice(0, 2));
+  assert.equal(without.seen.leftBehind, 0);
+  for (let i = 0; i < 3; i++) without.hear(strangers.slice(0, 3));
+  assert.equal(without.seen.leftBehind, 1, "of validators that it knows there is none any more: most of its peers");
 });

@@ -24,8 +24,10 @@ export type SyncOptions = {
   readonly heightFinal: () => number;
   /** Checks and takes these blocks; false: they are wrong. */
   readonly take: (blocks: readonly HeldBlock[], finalization: Certificate) => Promise<boolean>;
+  /** Of a peer in this epoch's set of validators; 0: it is none of them, or this node itself. */
+  readonly weightOf: (peer: PeerId) => number;
   /** Once: what this node lacks nobody has any more. */
-  readonly onLeftBehind?: () => void;
+  readonly onLeftBehind: () => void;
 };
 
 export class Sync {
@@ -36,9 +38,9 @@ export class Sync {
   #attempt = 0;
   #asked: { peer: PeerId; from: number } | null = null;
   #cancel: (() => void) | null = null;
-  /** Who spoke of a later epoch, and when last; since when nothing that was asked for has come. */
+  /** Who spoke of a later epoch, and when last; since when this node has come no further. */
   readonly #ahead = new Map<PeerId, number>();
-  #fruitlessSinceMs: number | null = null;
+  #fruitless: { readonly sinceMs: number; readonly height: number } | null = null;
   #isLeftBehind = false;
 
   constructor(options: SyncOptions) {
@@ -60,15 +62,20 @@ export class Sync {
     this.#asked = { peer, from };
     this.#options.transport.send(peer, "sync", encode([1, 0, from]));
   }
-  /** What is said is not proven, but more than half of the peers say it. */
+  /** What is said is not proven, but more than half of them say it: by weight of the validators that are connected, and where there is none of all peers. */
   #lookBehind(peer: PeerId, nowMs: number): void {
-    const { transport, onLeftBehind } = this.#options;
-    if (onLeftBehind === undefined || this.#isLeftBehind) return;
-    this.#fruitlessSinceMs ??= nowMs;
+    const { transport, heightFinal, weightOf, onLeftBehind } = this.#options;
+    if (this.#isLeftBehind) return;
+    const height = heightFinal();
+    // Blocks that consensus brought count too: at a change of epochs everybody is a moment ahead of somebody.
+    if (this.#fruitless?.height !== height) this.#fruitless = { sinceMs: nowMs, height };
     const peers = transport.peers();
     this.#ahead.set(peer, nowMs);
     for (const [one, atMs] of this.#ahead) if (nowMs - atMs > LEFT_BEHIND_MS || !peers.includes(one)) this.#ahead.delete(one);
-    if (nowMs - this.#fruitlessSinceMs < LEFT_BEHIND_MS || this.#ahead.size * 2 <= peers.length) return;
+    if (nowMs - this.#fruitless.sinceMs < LEFT_BEHIND_MS) return;
+    const sum = (of: Iterable<PeerId>): number => [...of].reduce((weight, one) => weight + weightOf(one), 0);
+    const [said, all] = sum(peers) > 0 ? [sum(this.#ahead.keys()), sum(peers)] : [this.#ahead.size, peers.length];
+    if (said * 2 <= all) return;
     this.#isLeftBehind = true;
     onLeftBehind();
   }
@@ -115,7 +122,7 @@ export class Sync {
     if (await this.#options.take(held, finalization)) {
       this.#placeReached = Math.max(this.#placeReached, placeOf(finalization));
       this.#attempt = 0;
-      this.#fruitlessSinceMs = null;
+      this.#fruitless = null;
     }
     this.#ask();
   }

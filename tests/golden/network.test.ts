@@ -63,7 +63,7 @@ test("every channel between nodes, and every message on it, has pinned bytes", a
 
   const ranges = wire();
   const stored = { id: block.ref.id, bytes: Uint8Array.of(0x83, 1), certificate: encodeCertificate(finalization) };
-  const sync = new Sync({ transport: ranges.transport, clock: STILL, blocks: { read: (at: number) => (at === 5 ? { ...stored, bytes: block.bytes } : null) } as unknown as BlockStore, heightFinal: () => 300, take: async () => true });
+  const sync = new Sync({ transport: ranges.transport, clock: STILL, blocks: { read: (at: number) => (at === 5 ? { ...stored, bytes: block.bytes } : null) } as unknown as BlockStore, heightFinal: () => 300, take: async () => true, weightOf: () => 0, onLeftBehind: () => undefined });
   sync.hint(PEER);
   await sync.receive(PEER, Uint8Array.fromHex("83010005"));
   assert.deepEqual(ranges.sent, ["sync 83010019012d", `sync 8501010581${headOf(block.bytes)}${blockHex}${headOf(stored.certificate)}${finalHex}`]);

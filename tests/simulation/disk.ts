@@ -52,6 +52,12 @@ export class Disk {
     this.finalization = null;
   }
 
+  /** Another's final state takes the place of the blocks; the vote log stays. */
+  beginAnew(of: Disk): void {
+    this.chain = [...of.chain];
+    this.finalization = of.finalization;
+  }
+
   loseEverything(): void {
     this.loseBlocks();
     this.votes = [];

@@ -48,6 +48,8 @@ export type Scenario = {
   readonly finds: "all" | "votes" | "nothing";
   /** Restarts without memory wait until nobody else is mute; else they come as they come. */
   readonly isCareful: boolean;
+  /** So many times one is away until the others are two epochs further and have pruned what it lacks: it begins anew with the snapshot of one of them. */
+  readonly away: number;
   /** So many validators lose their memory at the same time, in the middle. */
   readonly forgetful: number;
   /** Dies now and then just as it proposes, and with a machine dies what it said and nobody has heard yet. */

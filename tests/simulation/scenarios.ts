@@ -8,7 +8,7 @@ import type { Role, Scenario } from "./scenario.ts";
 export const plain: Scenario = {
   name: "honest", weights: [[1, 1, 1, 1]], epochBlocks: null, followers: 1, deltaMs: 100, cast: [],
   gstMs: 8_000, calmMs: [5, 104], checkUs: 0, blockIntervalMs: 50, tailMs: 12_000, dropPercent: 10, duplicatePercent: 2, delayMsMax: 3_000, partition: "random", slowMs: 0,
-  skewMsMax: 400, oddClockMs: 0, stopsClock: false, diskMsMax: 20, restarts: 0, downMsMax: 3_000, finds: "all", isCareful: true, forgetful: 0, mustHalt: false, diesSpeaking: false,
+  skewMsMax: 400, oddClockMs: 0, stopsClock: false, diskMsMax: 20, restarts: 0, downMsMax: 3_000, finds: "all", isCareful: true, away: 0, forgetful: 0, mustHalt: false, diesSpeaking: false,
   blackouts: 0, lost: 0, busyPercent: 10, ledger: false, blocksMin: 6, mayFork: false,
 };
 const seven = [1, 1, 1, 1, 1, 1, 1];
@@ -74,6 +74,10 @@ export const EPOCHS: readonly Scenario[] = [
   world("epochs and restarts", { epochBlocks: 6, restarts: 8, blocksMin: 4 }),
   world("epochs and a blackout", { epochBlocks: 4, blackouts: 2, lost: 1, tailMs: 30_000, blocksMin: 4 }),
   world("epochs, no disk", { epochBlocks: 6, restarts: 4, finds: "nothing", tailMs: 18_000, blocksMin: 4 }),
+  world("away for epochs", { epochBlocks: 5, away: 3, busyPercent: 60, tailMs: 25_000, blocksMin: 4 }),
+  world("away for epochs, out of the set and in again", { weights: [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]], epochBlocks: 5, away: 4, busyPercent: 60, tailMs: 25_000, blocksMin: 4 }),
+  world("away for epochs, and a liar of seven", { weights: [seven], epochBlocks: 5, away: 3, cast: one("equivocator"), busyPercent: 60, tailMs: 25_000, blocksMin: 4 }),
+  world("away for epochs, no disk", { epochBlocks: 5, away: 3, finds: "nothing", busyPercent: 60, tailMs: 25_000, blocksMin: 4 }),
   world("one validator gets more than a third", { weights: [[1, 1, 1, 1], [2, 1, 1, 1], [3, 1, 1, 1]], epochBlocks: 6, blocksMin: 4 }),
 ];
 

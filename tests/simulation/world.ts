@@ -288,6 +288,7 @@ export class World {
         if (up.length > 0) this.#crash(draw.pick(busy.length > 0 && draw.percent(70) ? busy : up), 20 + draw.below(scenario.downMsMax), scenario.finds);
       });
     }
+    for (let i = 0; i < scenario.away; i++) queue.push(1_000 + draw.below(scenario.gstMs + (scenario.tailMs >> 1)), () => this.#sendAway());
     if (scenario.forgetful > 0) queue.push(scenario.gstMs >> 1, () => {
       for (const node of this.#honestNodes().filter((n) => n.isValidator && n.isUp).slice(0, scenario.forgetful)) this.#crash(node, 200 + draw.below(500), "nothing");
     });
@@ -298,6 +299,22 @@ export class World {
       const lost = i === 1 ? this.#honestNodes().filter((n) => n.isValidator).slice(0, scenario.lost) : [];
       for (const node of this.nodes) if (node.isUp) this.#crash(node, lost.includes(node) ? null : 200 + draw.below(1_000), "all");
     });
+  }
+
+  /** Ends the life of a machine until nobody has the block after its newest. One at a time: of four the other three go on. */
+  #sendAway(): void {
+    if (!this.#honestNodes().every((n) => n.isUp && this.#mayRestart(n))) return;
+    const node = this.chance.pick(this.#honestNodes().filter((n) => n.isValidator));
+    const epoch = node.epoch;
+    node.crash();
+    if (this.scenario.finds === "nothing") node.disk.loseEverything();
+    const look = (): void => {
+      const ahead = this.#honestNodes().filter((n) => n.isUp && n.disk.finalization !== null && n.disk.finalization.epoch >= epoch + 2);
+      if (ahead.length === 0) return this.queue.push(this.nowMs + 100, look);
+      node.disk.beginAnew(this.chance.pick(ahead).disk);
+      node.start();
+    };
+    look();
   }
 
   /** R12 promises to go on while no more than a third is away, rejoining or mute. */

@@ -36,10 +36,12 @@ export type ValidatorOptions = {
   /** Hears of every step of consensus, a line each. */
   readonly trace?: (line: string) => void;
   readonly onHalt?: (error: NodeError) => void;
+  /** Away for longer than others keep blocks: it is to be stopped and started again, and begins with a snapshot. */
+  readonly onLeftBehind?: () => void;
 };
 export type RunningValidator = { readonly node: ChainNode; readonly transport: StreamTransport; stop(): Promise<void> };
 
-export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, checkpoint, archive = false, votesLost = false, trace, onHalt }: ValidatorOptions): Promise<RunningValidator> {
+export async function startValidator({ directory, genesis, listen, peers, clockOffsetMs = 0, snapshotBlocks, checkpoint, archive = false, votesLost = false, trace, onHalt, onLeftBehind }: ValidatorOptions): Promise<RunningValidator> {
   await mkdir(join(directory, "chain"), { recursive: true, mode: 0o700 });
   const [machine, validator] = await Promise.all(["machine", "validator"].map((name) => openKey(join(directory, "keys", name))));
   const validators = decodeGenesis(genesis).validators.map(({ publicKey }) => peerId(publicKey));
@@ -51,7 +53,7 @@ export async function startValidator({ directory, genesis, listen, peers, clockO
     const node = await openNode({
       directory: join(directory, "chain"), genesis, validatorSeed: validator!.seed, transport, clock, votesLost, joins: !votes || votesLost || checkpoint !== undefined, archive,
       ...(checkpoint === undefined ? {} : { checkpoint }),
-      ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(trace === undefined ? {} : { trace }), ...(onHalt === undefined ? {} : { onHalt }),
+      ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(trace === undefined ? {} : { trace }), ...(onHalt === undefined ? {} : { onHalt }), ...(onLeftBehind === undefined ? {} : { onLeftBehind }),
     });
     node.start();
     const keepMemory = giveSpareMemoryBack(node);

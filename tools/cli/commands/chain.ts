@@ -105,22 +105,30 @@ async function validator(input: Input, shell: Shell, folder: string): Promise<vo
   verifyNatively((line) => shell.stderr.write(`${line}\n`));
   const halted = Promise.withResolvers<never>();
   halted.promise.catch(() => {});
+  const aborted = new Promise<"aborted">((done) => shell.signal.addEventListener("abort", () => done("aborted"), { once: true }));
   const traceFile = input.text("trace");
   const trace = traceFile === undefined ? null : createWriteStream(resolve(shell.currentDirectory, traceFile), { flags: "a" });
-  const running = await startValidator({
-    votesLost: input.flag("votes-lost"), archive: input.flag("archive"), ...(checkpoint ? { checkpoint } : {}), ...(trace ? { trace: (line) => void trace.write(`${line}\n`) } : {}),
-    directory: folder, genesis: bytes, listen: multiaddresses("--listen", listen), peers: multiaddresses("--peer", input.texts("peer")),
-    onHalt: ({ code, message }) => halted.reject(new CliError(code, message)),
-  });
-  const { node, transport } = running;
-  const role = node.status().validator === null ? "follows" : `votes as validator ${node.status().validator}`;
-  shell.stderr.write(`chain ${hex(node.chainId)}: ${role}, listens on ${transport.listening().join(", ")}, signatures by ${signaturesCheckedBy()}\n`);
-  const timer = setInterval(() => shell.stderr.write(`height ${node.head().height}, ${node.status().peers} peers\n`), STATUS_INTERVAL_MS);
   try {
-    await Promise.race([halted.promise, new Promise<void>((done) => shell.signal.addEventListener("abort", () => done(), { once: true }))]);
+    // Away for longer than others keep blocks, it begins anew with a snapshot.
+    for (let why = "first"; why !== "aborted";) {
+      const leftBehind = Promise.withResolvers<"left_behind">();
+      const { node, transport, stop } = await startValidator({
+        votesLost: input.flag("votes-lost"), archive: input.flag("archive"), ...(checkpoint ? { checkpoint } : {}), ...(trace ? { trace: (line) => void trace.write(`${line}\n`) } : {}),
+        directory: folder, genesis: bytes, listen: multiaddresses("--listen", listen), peers: multiaddresses("--peer", input.texts("peer")),
+        onHalt: ({ code, message }) => halted.reject(new CliError(code, message)), onLeftBehind: () => leftBehind.resolve("left_behind"),
+      });
+      const role = node.status().validator === null ? "follows" : `votes as validator ${node.status().validator}`;
+      shell.stderr.write(`chain ${hex(node.chainId)}: ${role}, listens on ${transport.listening().join(", ")}, signatures by ${signaturesCheckedBy()}\n`);
+      const timer = setInterval(() => shell.stderr.write(`height ${node.head().height}, ${node.status().peers} peers\n`), STATUS_INTERVAL_MS);
+      try {
+        why = await Promise.race([halted.promise, leftBehind.promise, aborted]);
+      } finally {
+        clearInterval(timer);
+        await stop();
+      }
+      if (why === "left_behind") shell.stderr.write("away for longer than others keep blocks: begins anew with a snapshot\n");
+    }
   } finally {
-    clearInterval(timer);
-    await running.stop();
     trace?.end();
   }
 }
