@@ -12,6 +12,7 @@ import type { Transport } from "#chain/network/transport.ts";
 import type { ChainId, Digest, Height, MoneySecond, TimeMs } from "#chain/types.ts";
 import type { NodeMachine } from "./beats.ts";
 import type { NodeError } from "./errors.ts";
+import type { StateKept } from "./keepers.ts";
 
 export type NodeOptions = {
   readonly directory: string;
@@ -98,4 +99,6 @@ export type NodeStatus = {
   readonly mempool: { readonly count: number; readonly bytes: number };
   /** Why it signs nothing any more, or null. */
   readonly halted: string | null;
+  /** How many validators keep the state on a disk. */
+  readonly stateKept: StateKept;
 };

@@ -61,6 +61,8 @@ export const PEERS_MUTED_MAX: number = 1024;
 export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
 /** More than half of the peers speak of later epochs, and for so long nobody has given a block that is wanted here: it is pruned everywhere. */
 export const LEFT_BEHIND_MS: number = 60_000;
+/** Validators are asked whether a disk has their state. */
+export const KEEPERS_ASKED_EVERY_MS: number = 60_000;
 /** Without an answer for so long another peer is asked. */
 export const SYNC_TIMEOUT_MS: number = 5_000;
 /** Final blocks kept in memory with their outcomes, by number and by bytes: those that somebody just waited for. What is older is read from the store. */

@@ -34,6 +34,7 @@ import { EARLY_BYTES_MAX, EARLY_MESSAGES_MAX } from "./limits.ts";
 import { Intake } from "./intake.ts";
 import { joinFromSnapshot } from "./join.ts";
 import { forgetLeftBehind, holdsChain, isLeftBehind, noteLeftBehind } from "./joinedFolder.ts";
+import { Keepers, isOnDisk } from "./keepers.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
 import { Proofs } from "./proofs.ts";
 import { restoreBlocks } from "./restore.ts";
@@ -59,7 +60,7 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
     }
     const snapshot = await readSnapshot(options.directory, genesis, chainId, folder.blocks);
     if (genesis.era && snapshot === null) throw new NodeError("state_missing", `Cannot open ${options.directory}: the state with which era ${genesis.era.number} began is not there`);
-    return new Node(options, factsOf(genesis), chainId, key, folder, snapshot);
+    return new Node(options, factsOf(genesis), chainId, key, folder, snapshot, await isOnDisk(options.directory));
   } catch (error) {
     await folder.close();
     throw error;
@@ -103,6 +104,7 @@ class Node implements ChainNode {
   readonly #unsubscribe: (() => void)[] = [];
   readonly #head: FinalHead;
   readonly #snapshots: Snapshots;
+  readonly #keepers: Keepers;
   #early: [PeerId, Channel, Uint8Array][] = [];
   #started = false;
   /** Consensus has taken its first step: messages go to it. */
@@ -110,7 +112,7 @@ class Node implements ChainNode {
   #stopping: Promise<void> | null = null;
   #halted: NodeError | null = null;
 
-  constructor(options: NodeOptions, genesis: GenesisFacts, chainId: ChainId, key: PublicKey | null, folder: DataFolder, snapshot: StoredSnapshot | null) {
+  constructor(options: NodeOptions, genesis: GenesisFacts, chainId: ChainId, key: PublicKey | null, folder: DataFolder, snapshot: StoredSnapshot | null, onDisk: boolean) {
     this.chainId = chainId;
     this.genesis = genesis;
     this.#options = options;
@@ -155,7 +157,9 @@ class Node implements ChainNode {
     this.#gossip = new Gossip(options.transport, this.#clock);
     this.#sync = new Sync({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, heightFinal: () => this.#head.ref.height, take: (blocks, finalization) => this.#takeSynced(blocks, finalization), weightOf: (peer) => this.#weightOf(peer), onLeftBehind: () => this.#background(this.#leftBehind()) });
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
-    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#head.ref.height), proveEpoch: (of) => this.proveEpoch(of) });
+    const keepsState = (): boolean => onDisk && this.#halted === null;
+    this.#keepers = new Keepers({ transport: options.transport, clock: this.#clock, validators: () => this.#facts.set, self: () => this.#facts.validator, keepsState });
+    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#head.ref.height), proveEpoch: (of) => this.proveEpoch(of), keepsState, onKeeps: (peer, keeps) => this.#keepers.note(peer, keeps) });
     this.#intake = new Intake({
       transport: options.transport, pool: this.#pool, gossip: this.#gossip, sync: this.#sync, snapshotServer: this.#snapshotServer, final: this.#final,
       isValidator: (peer) => this.#facts.set.validators.some(({ publicKey }) => peerId(publicKey) === peer), onWaiting: () => { if (this.#started) this.#tellWaiting(); }, background: (work) => this.#background(work),
@@ -175,7 +179,9 @@ class Node implements ChainNode {
       for (const peer of this.#options.transport.peers()) this.#greet(peer);
       for (const [from, channel, bytes] of this.#early) this.#receive(from, channel, bytes);
       this.#early = [];
-      if (!this.#stopping) this.#beats.start();
+      if (this.#stopping) return;
+      this.#beats.start();
+      this.#keepers.start();
     });
   }
 
@@ -207,6 +213,7 @@ class Node implements ChainNode {
     if (!this.#greeting || this.#stopping) return;
     this.#consensus.host.greet(peer);
     this.#gossip.greet(peer, this.#pool.all());
+    this.#keepers.ask(peer);
   }
 
   stop(): Promise<void> {
@@ -214,6 +221,7 @@ class Node implements ChainNode {
       this.#consensus.host.stop();
       this.#beats.stop();
       this.#proofs.stop();
+      this.#keepers.stop();
       this.#gossip.stop();
       this.#sync.stop();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -229,7 +237,7 @@ class Node implements ChainNode {
   status(): NodeStatus {
     return {
       validators: this.#facts.set.validators.length, validator: this.#facts.validator, epoch: this.#facts.epoch, view: this.#consensus.host.view, signing: this.#consensus.host.signing, peers: this.#options.transport.peers().length,
-      mempool: { count: this.#pool.count, bytes: this.#pool.bytesTotal }, halted: this.#halted?.code ?? null,
+      mempool: { count: this.#pool.count, bytes: this.#pool.bytesTotal }, halted: this.#halted?.code ?? null, stateKept: this.#keepers.kept(),
     };
   }
 

@@ -20,6 +20,9 @@ export type SnapshotServerOptions = {
   readonly open: () => Promise<StoredChunks | null>;
   /** The proof of the validators after an epoch; null when this node has it not. */
   readonly proveEpoch: (epoch: number) => Uint8Array | null;
+  /** Whether this node's disk has the state. */
+  readonly keepsState: () => boolean;
+  readonly onKeeps: (peer: PeerId, keeps: boolean) => void;
 };
 type Open = { readonly chunks: StoredChunks; usedMs: number };
 
@@ -63,6 +66,8 @@ export class SnapshotServer {
         if (answer) send({ kind: "epochEnd", epoch: message.epoch, answer });
         return;
       }
+      case "doYouKeep": return send({ kind: "keeps", keeps: this.#options.keepsState() });
+      case "keeps": return this.#options.onKeeps(to, message.keeps);
       // Answers that nobody here asked for.
       case "snapshot": case "noSnapshot": case "chunk": case "epochEnd": return this.#options.transport.report(to, "useless");
     }

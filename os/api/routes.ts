@@ -179,12 +179,13 @@ function statusJson(context: Context): Json {
   const { node } = context;
   const head = node.head();
   const { genesis } = node;
+  const { halted, peers, mempool, stateKept } = node.status();
   const parameters = node.view().parameters();
   return {
     version: context.version, chainId: hex(node.chainId), chain: genesis.name, machine: addressText(context.machine), operator: addressText(context.operator),
     bootId: context.bootId, zone: context.zone, apiPort: context.apiPort, httpPort: context.httpPort,
     head: { height: head.height, id: hex(head.id), timeMs: decimal(head.timeMs), moneySecond: decimal(head.moneySecond), stateRoot: hex(head.stateRoot) },
-    moneySecondNow: decimal(node.moneySecondNow()), halted: node.status().halted, peers: node.status().peers, waitingTransactions: node.status().mempool.count,
+    moneySecondNow: decimal(node.moneySecondNow()), halted, peers, waitingTransactions: mempool.count, stateKept,
     validators: genesis.validators.map(({ publicKey, weight, operator }) => ({ key: hex(publicKey), weight, operator: addressText(operator) })),
     runner: { state: context.runner.pid === null ? "starting" : "running", pid: context.runner.pid, routes: context.routeCount() },
     fees: { base: decimal(parameters.feeBase), perByte: decimal(parameters.feePerByte) },

@@ -55,6 +55,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     version: text, chainId: hexOf(8), chain: text, machine: address, operator: address, bootId: hexOf(16), zone: text, apiPort: number, httpPort: number,
     head: object({ height: number, id: hexOf(32), timeMs: decimal, moneySecond: decimal, stateRoot: hexOf(32) }),
     moneySecondNow: decimal, halted: { ...textOrNull, description: "Why this node signs nothing any more." }, peers: number, waitingTransactions: number,
+    stateKept: object({
+      weight: { ...number, description: "Of this epoch's validators, those whose disk keeps the state, by their own word." }, weightKnown: { ...number, description: "Those that have said whether." },
+      weightMin: { ...number, description: "With less, a site that is switched off at once may be lost." }, weightAll: number,
+    }),
     validators: listOf(object({ key: hexOf(32), weight: number, operator: address })),
     runner: object({ state: { enum: ["running", "starting"] }, pid: { type: ["integer", "null"] }, routes: number }),
     fees: object({ base: decimal, perByte: decimal }),

@@ -23,10 +23,21 @@ async function world(t: TestContext): Promise<{ machine: FakeMachine; terminal: 
 }
 const last = (machine: FakeMachine): Operation => machine.operations.at(-1) ?? assert.fail("nothing was sent");
 
+test("status warns where it is certain that too few validators keep the state on a disk, and not where some have not said", async (t) => {
+  const { terminal, machine } = await world(t);
+  const row = /^state +kept on disks of validators of weight (\d) of 4$/m;
+  for (const [weight, weightKnown, warns] of [[3, 3, false], [1, 3, false], [0, 2, false], [0, 3, true], [1, 4, true], [2, 4, false]] as const) {
+    machine.stateKept = { weight, weightKnown, weightMin: 2, weightAll: 4 };
+    const { stdout, stderr, code } = await terminal.run("status");
+    assert.deepEqual([row.exec(stdout)?.[1], stderr.startsWith(`warning too few validators keep the chain's state on a disk: weight ${weight} of 4, and 2 is the least`), code], [String(weight), warns, 0], `${weight} of ${weightKnown} known`);
+  }
+});
+
 test("status, ps and bill: tables for people, the machine's own words with --json", async (t) => {
   const { terminal, address, id } = await world(t);
   assert.equal((await terminal.json("status"))["runner"].pid, 42);
   assert.match((await terminal.run("status")).stdout, /^runner +running, process 42$/m);
+  assert.deepEqual((await terminal.json("status"))["stateKept"], { weight: 3, weightKnown: 3, weightMin: 2, weightAll: 4 });
   const [row] = (await terminal.json("ps")) as unknown as Record<string, unknown>[];
   assert.deepEqual([row?.["id"], row?.["name"], row?.["owner"]], [id, "hello", address]);
   assert.match((await terminal.run("ps")).stdout, /^hello +abababababab +1\/1 +running +64 MiB +100m +0\.0044424 +http:\/\/hello\.gw1/m);

@@ -55,6 +55,7 @@ export type FakeMachine = {
   readonly holdings: Map<string, object>;
   /** How far this machine's clock is ahead. */
   clockAheadMs: number;
+  stateKept: { weight: number; weightKnown: number; weightMin: number; weightAll: number };
 };
 
 export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
@@ -64,7 +65,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     url: "", requests: [], operations: [], deployments: new Map(), configurations: new Map(), balances: new Map(), nonces: new Map(),
     refuseNext: (start, code, status = 422) => void planned.push({ start, code, status }),
     refuseInBlock: (code) => void inBlock.push(code),
-    cutNext: false, replicas: "ready", taskEnd: { exitCode: 0, reason: "exit" }, logLines: [], events: [], clockAheadMs: 0, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
+    cutNext: false, replicas: "ready", taskEnd: { exitCode: 0, reason: "exit" }, logLines: [], events: [], clockAheadMs: 0, stateKept: { weight: 3, weightKnown: 3, weightMin: 2, weightAll: 4 }, keys: new Map(), thresholds: new Map(), validators: new Map(), holdings: new Map(),
   };
   let height = 1;
 
@@ -123,7 +124,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
   const status = (): object => ({
     version: "0.1.0", chainId: hex(CHAIN), machine: addressText(MACHINE), operator: addressText(MACHINE), zone: "localhost", apiPort: 1, httpPort: 7481,
     head: { height, id: "00".repeat(32), timeMs: String(nowMs() - 3_000), moneySecond: "100", stateRoot: "11".repeat(32) },
-    runner: { state: "running", pid: 42, routes: 0 }, fees: { base: String(FEES.base), perByte: String(FEES.perByte) },
+    stateKept: machine.stateKept, runner: { state: "running", pid: 42, routes: 0 }, fees: { base: String(FEES.base), perByte: String(FEES.perByte) },
   });
 
   /** Asks RATE for the 64 MiB of a manifest without resources. */

@@ -33,6 +33,8 @@ test("greetings, control messages, questions for snapshots and their frames have
     ["a chunk of it", encodeSnapshotMessage({ kind: "wantChunk", height: 300, index: 7 }), "84010419012c07"],
     ["an epoch's end", encodeSnapshotMessage({ kind: "wantEpoch", epoch: 3 }), "83010603"],
     ["none", encodeSnapshotMessage({ kind: "noSnapshot" }), "820108"],
+    ["whether a disk keeps the state", encodeSnapshotMessage({ kind: "doYouKeep" }), "820109"],
+    ["one does", encodeSnapshotMessage({ kind: "keeps", keeps: true }), "83010a01"],
     ["a frame", frameOf(Uint8Array.of(0x82, 1, 0)), "00000003820100"],
   ];
   for (const [name, bytes, hex] of golden) assert.equal(bytes.toHex(), hex, name);

@@ -95,7 +95,7 @@ export function fakeNode(nowMs: number): FakeNode {
     moneySecondNow: () => moneySecond(11n),
     start: () => {},
     stop: async () => {},
-    status: () => ({ validators: 1, validator: 0, epoch: 0, view: 1, signing: "yes", peers: 0, mempool: { count: 0, bytes: 0 }, halted: null }),
+    status: () => ({ validators: 1, validator: 0, epoch: 0, view: 1, signing: "yes", peers: 0, mempool: { count: 0, bytes: 0 }, halted: null, stateKept: { weight: 1, weightKnown: 1, weightMin: 1, weightAll: 1 } }),
   };
   return node;
 }

@@ -20,6 +20,8 @@ export type Status = {
   readonly zone: string;
   readonly apiPort: number;
   readonly httpPort: number;
+  /** Weights of validators: of those whose disk keeps the chain's state, of those that have said whether, the least that has to, and all; null: an older machine does not say. */
+  readonly stateKept: { readonly weight: number; readonly weightKnown: number; readonly weightMin: number; readonly weightAll: number } | null;
   readonly runner: { readonly state: string; readonly pid: number | null };
   /** What a transaction costs: so much, and so much for each of its bytes. */
   readonly fees: { readonly base: bigint; readonly perByte: bigint };
@@ -280,6 +282,7 @@ const object = <T extends object>(fields: { readonly [K in keyof T]-?: Reader<T[
 export const readStatus: Reader<Status> = object<Status>({
   version: text, chainId: text, machine: text, operator: text, bootId: orElse(text, ""), zone: text, apiPort: count, httpPort: count,
   head: object<Head>({ height: count, id: text, timeMs: u64, moneySecond: u64, stateRoot: text }),
+  stateKept: orElse(orNull(object<NonNullable<Status["stateKept"]>>({ weight: count, weightKnown: count, weightMin: count, weightAll: count })), null),
   runner: object<Status["runner"]>({ state: text, pid: orNull(count) }),
   fees: object<Status["fees"]>({ base: u64, perByte: u64 }),
 });
