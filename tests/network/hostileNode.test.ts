@@ -57,7 +57,7 @@ test("nonsense, a forged signature and a forged certificate from a peer: disconn
     ["consensus", Uint8Array.of(0xff), "malformed"],
     ["transactions", encode([1, 2]), "malformed"],
     ["transactions", encode([Uint8Array.of(1, 2, 3)]), "malformed"],
-    ["sync", encode([1, 9]), "malformed"],
+    ["sync", encode([1, 11]), "malformed"],
     ["transactions", encode([forgedTransaction]), "forged"],
     ["consensus", encodeMessage({ kind: "certificate", certificate: forgedCertificate }), "forged"],
   ];
