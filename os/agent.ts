@@ -410,7 +410,7 @@ async function register(node: ChainNode, machine: KeyPair, operator: KeyPair, of
   const { feeBase, feePerByte } = node.view().parameters();
   const sender = new ChainSender(node, operator, { base: feeBase, perByte: feePerByte }, Date.now);
   await sender.submit({
-    kind: "registerMachine", ...signMachineProof(machine.seed, node.chainId, operator.address), memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond,
+    kind: "registerMachine", ...signMachineProof(machine.seed, node.chainId, operator.address, node.view().account(machine.address)?.nonce ?? 0n), memoryMib, cpuMillis, pricePerGibSecond, pricePerCoreSecond, region, bond,
   });
 }
 

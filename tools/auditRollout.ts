@@ -7,7 +7,7 @@ import type { Operation } from "#chain/codec/transaction.ts";
 /** Leases of a revision have indices from 0 or from here. */
 const SLOT = 256;
 const WEIGHT_ALL = 1_000;
-type Rollout = { weight: number; healthy: bigint; within: bigint; failuresMax: number; failures: number; count: number; deadline: bigint; from: bigint | null };
+type Rollout = { weight: number; healthy: bigint; within: bigint; failuresMax: number; failures: number; unwell: Set<number>; count: number; deadline: bigint; from: bigint | null };
 export type Revisions = { replicas: number; slot: number; rollout: Rollout | null; readonly unhealthy: Set<number> };
 /** What of a book is asked for here: which leases run, and how to end those of one slot. */
 export type Leases = { readonly isRunning: (index: number) => boolean; readonly endAll: (isOf: (index: number) => boolean) => void };
@@ -40,14 +40,15 @@ export function operateRollout(op: Operation, revisions: Revisions, leases: Leas
   if (op.kind === "update") {
     const count = op.weight % WEIGHT_ALL === 0 ? replicas : Math.ceil((replicas * op.weight) / WEIGHT_ALL);
     const [healthy, within] = [BigInt(op.healthySeconds), BigInt(op.deadlineSeconds)];
-    revisions.rollout = { weight: op.weight, healthy, within, failuresMax: op.failuresMax, failures: 0, count, deadline: t + within, from: null };
+    revisions.rollout = { weight: op.weight, healthy, within, failuresMax: op.failuresMax, failures: 0, unwell: new Set(), count, deadline: t + within, from: null };
   } else if (op.kind === "promote") goOn(revisions, leases, t);
   else if (op.kind === "rollBack") abandon(revisions, leases);
-  else if (op.kind === "ready") unhealthy.delete(op.index);
+  else if (op.kind === "ready") [unhealthy, rollout?.unwell].forEach((all) => all?.delete(op.index));
   else if (op.kind === "health" && op.healthy === 1) unhealthy.delete(op.index);
   else if (op.kind === "health" || op.kind === "failed") {
-    if (op.kind === "health") unhealthy.add(op.index);
-    if (rollout !== null && isOfRollout(op.index) && ++rollout.failures > rollout.failuresMax) abandon(revisions, leases);
+    const isCounted = op.kind === "health" && rollout?.unwell.has(op.index) === true;
+    if (op.kind === "health") [unhealthy, rollout?.unwell].forEach((all) => all?.add(op.index));
+    if (rollout !== null && isOfRollout(op.index) && !isCounted && ++rollout.failures > rollout.failuresMax) abandon(revisions, leases);
   } else if (op.kind === "scale") revisions.replicas = op.replicas;
   else if (op.kind === "close") revisions.rollout = null;
   look(revisions, leases, t);

@@ -254,10 +254,10 @@ export const verifySignatures = (transaction: Envelope): boolean => signaturesHo
 export const deploymentIdOf = (owner: Address, nonce: bigint, opIndex: number): Address =>
   address(hashWithDomain("deployment", encode([owner, nonce, opIndex])).slice(0, 20));
 
-/** What a machine key signs to let `operator` register it on one chain. */
-export const machineProofMessage = (chain: ChainId, operator: Address): Uint8Array => encode([chain, operator]);
-export const signMachineProof = (machineSeed: Uint8Array, chain: ChainId, operator: Address): { machineKey: PublicKey; proof: Signature } =>
-  ({ machineKey: publicKeyOf(machineSeed), proof: sign(machineSeed, "machine", machineProofMessage(chain, operator)) });
+/** What a machine key signs to let `operator` register it on one chain, while the machine's own account has that nonce: what is retired has another. */
+export const machineProofMessage = (chain: ChainId, operator: Address, nonce: bigint = 0n): Uint8Array => encode(nonce === 0n ? [chain, operator] : [chain, operator, nonce]);
+export const signMachineProof = (machineSeed: Uint8Array, chain: ChainId, operator: Address, nonce: bigint = 0n): { machineKey: PublicKey; proof: Signature } =>
+  ({ machineKey: publicKeyOf(machineSeed), proof: sign(machineSeed, "machine", machineProofMessage(chain, operator, nonce)) });
 
 /** What a consensus key signs to let `operator` put stake behind it on one chain: the same bytes, under a domain of its own. */
 export const signValidatorProof = (consensusSeed: Uint8Array, chain: ChainId, operator: Address): { consensusKey: PublicKey; proof: Signature } =>

@@ -18,13 +18,15 @@ import { type Address, hex } from "#chain/types.ts";
 /** Whether the lease belongs to a revision that has not been promoted. */
 export const isOfRollout = (deployment: Deployment, index: number): boolean => deployment.rollout !== null && slotOf(index) !== deployment.slot;
 export const slotOf = (index: number): number => Math.floor(index / REVISION_SLOT);
-/** Whether a machine is looked for: a pause is of what serves, and does not keep out the revision that may mend it. */
-export const mayPlace = (deployment: Deployment, index: number): boolean => deployment.state === "active" || (deployment.state === "paused" && isOfRollout(deployment, index));
+/** Whether a machine is looked for: a pause is of what serves, and does not keep out the revision that may mend it, nor, before three have failed, a machine where it did not fail. */
+export const mayPlace = (deployment: Deployment, index: number): boolean => deployment.state === "active" || (deployment.state === "paused" && (isOfRollout(deployment, index) || !hasFailedEverywhere(deployment)));
 /** What becomes of a lease that lost its machine. */
 export const stateAfterLoss = (deployment: Deployment, { index }: Lease): "pending" | "waiting" => (mayPlace(deployment, index) ? "pending" : "waiting");
 
-export const isPaused = (deployment: Deployment): boolean =>
-  deployment.failedMachines.length >= FAILED_MACHINES_MAX || deployment.failures >= FAILED_MACHINES_MAX * Math.max(1, deployment.replicas);
+const hasFailedEverywhere = ({ failedMachines }: Deployment): boolean => failedMachines.length >= FAILED_MACHINES_MAX;
+export const isPaused = (deployment: Deployment): boolean => hasFailedEverywhere(deployment) || deployment.failures >= FAILED_MACHINES_MAX * Math.max(1, deployment.replicas);
+/** Machines that are not to be tried again with what serves: one that fails it for ever uses up its own tries, and not the deployment's. */
+export const barredFrom = (deployment: Deployment, index: number): readonly Address[] => (deployment.state === "paused" && !isOfRollout(deployment, index) ? deployment.failedMachines : []);
 
 const mustGet = <T>(value: T | undefined): T => {
   assert(value !== undefined, "a lease's machine and deployment exist");
@@ -184,12 +186,25 @@ export function wake(context: BlockContext, id: Address): void {
   }
 }
 
-/** Three machines failed: nothing of what serves is placed before the owner acts. What runs, runs on, and so does a rollout. */
+/** It has begun where it did not fail before: what failed was the machines' that said so, and tries are counted anew. */
+export function noteBegun({ state }: BlockContext, { deploymentId, index, revision }: Lease, machine: Address): void {
+  const deployment = mustGet(state.deployment(deploymentId));
+  const { rollout } = deployment;
+  if (rollout?.unwell.includes(index) === true) return state.put({ ...deployment, rollout: { ...rollout, unwell: rollout.unwell.filter((one) => one !== index) } });
+  if (deployment.failures === 0 || revision !== deployment.revision || deployment.failedMachines.some((one) => sameBytes(one, machine))) return;
+  state.put({ ...deployment, failures: 0, state: deployment.state === "paused" && !hasFailedEverywhere(deployment) ? "active" : deployment.state });
+}
+
+/**
+ * Three machines failed: nothing of what serves is placed before the owner acts. Where fewer have failed so often, only others are looked for. What
+ * runs, runs on, and so does a rollout.
+ */
 export function pause(context: BlockContext, id: Address): void {
   const { state } = context;
   const deployment = mustGet(state.deployment(id));
   state.put({ ...deployment, state: "paused" });
   context.events.push({ kind: "paused", deploymentId: id });
+  if (!hasFailedEverywhere(deployment)) return;
   for (const lease of state.leasesIn(id, deployment.slot, deployment.replicas)) {
     if (lease.state === "pending") state.put({ ...lease, state: "waiting" });
     else if (lease.state === "moving" && lease.next === null) state.put({ ...lease, state: "ready" });

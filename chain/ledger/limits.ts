@@ -68,7 +68,7 @@ export const ROWS_PER_LOOK = 8;
 export const VAIN_LOOKS_MAX = 4_096;
 export const VAIN_PLACEMENTS_MAX = 32;
 
-/** Distinct machines that must say `failed` before a deployment pauses; on fewer machines three rounds of all replicas count. */
+/** Distinct machines that must say `failed` before a deployment is placed nowhere; after as many rounds of all replicas on fewer it is placed only on others. */
 export const FAILED_MACHINES_MAX = 3;
 /** Money seconds after which earlier failures are forgotten. */
 export const FAILURES_REMEMBERED_SECONDS = 3_600n;

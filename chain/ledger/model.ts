@@ -41,6 +41,8 @@ export type Rollout = Version & {
   readonly deadlineSeconds: number;
   readonly failuresMax: number;
   readonly failures: number;
+  /** Leases that were unhealthy where they are, ascending: each counts once as a failure until it has begun elsewhere. */
+  readonly unwell: readonly number[];
   /** Money second at which it is rolled back. */
   readonly deadline: bigint;
   /** Since when all its leases are ready and healthy; null: they are not. */
@@ -303,7 +305,7 @@ export const LEASE_STATES: readonly Lease["state"][] = ["pending", "placed", "re
 const versionLeaf = ({ revision, componentDigest, configurationDigest }: Version): Cbor => [revision, componentDigest, configurationDigest ?? NONE];
 const rolloutLeaf = (rollout: Rollout): Cbor => [
   versionLeaf(rollout), rollout.weight, rollout.weightNow, rollout.replicas, rollout.healthySeconds, rollout.deadlineSeconds, rollout.failuresMax, rollout.failures,
-  rollout.deadline, rollout.healthyFrom === null ? [] : [rollout.healthyFrom],
+  rollout.deadline, rollout.healthyFrom === null ? [] : [rollout.healthyFrom], rollout.unwell,
 ];
 /** The second in which a rollout goes on by itself, or ends. */
 export const rolloutDue = ({ deadline, healthyFrom, healthySeconds }: Rollout): bigint =>

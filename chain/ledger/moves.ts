@@ -7,9 +7,9 @@
  * nothing but another try; if the machine that it is on goes first, the successor is what it was placed for.
  */
 import type { Operation } from "#chain/codec/transaction.ts";
-import { type BlockContext, OK, type Origin, type Result, credit, sameBytes } from "#chain/ledger/block.ts";
+import { type BlockContext, OK, type Origin, type Result, accountOf, credit, sameBytes } from "#chain/ledger/block.ts";
 import { type EscrowResult, open, stop, streamOf, touch } from "#chain/ledger/escrow.ts";
-import { cancelSuccessor, dropPredecessor, endLease, extraOf, mayPlace, stateAfterLoss } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, dropPredecessor, endLease, extraOf, mayPlace, noteBegun, stateAfterLoss } from "#chain/ledger/leases.ts";
 import { type Deployment, type Lease, type Machine, unhealthyUntil } from "#chain/ledger/model.ts";
 import { DOWNS_KEPT_MS, STRIKE_SECONDS_MAX } from "#chain/ledger/limits.ts";
 import { noteHealth } from "#chain/ledger/rollout.ts";
@@ -44,6 +44,7 @@ export function arrive(context: BlockContext, lease: Lease, machine: Machine, ra
   const here = state.machine(machine.id) as Machine;
   if (here.strikes > 0) state.put({ ...here, strikes: 0 });
   context.events.push({ kind: "ended", deploymentId, index, machine: last.machine, end: second, why: "moved" }, { kind: "opened", deploymentId, index, machine: machine.id, rate, second });
+  noteBegun(context, lease, machine.id);
   noteHealth(context, deploymentId);
   return OK;
 }
@@ -124,6 +125,9 @@ export function retire(context: BlockContext, op: Op<"retire">, { sender }: Orig
     return refuse("machine_in_use", `Cannot retire the machine as it holds ${machine.leases} leases, or segments of some are not paid: drain it first`);
   }
   state.remove(machine);
+  // What its key has signed for an operator up to now registers it no more.
+  const account = accountOf(state, machine.id);
+  state.put({ ...account, nonce: account.nonce + 1n });
   credit(state, sender, machine.bond);
   context.events.push({ kind: "retired", machine: machine.id, operator: sender, bond: machine.bond });
   return OK;

@@ -10,7 +10,7 @@ import { verify } from "#chain/crypto.ts";
 import { type BlockContext, OK, type Origin, type Result, accountOf, credit, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
 import { claim, newEscrow, open, reprice, topUp, touch } from "#chain/ledger/escrow.ts";
 import { authorise, revoke, setThreshold } from "#chain/ledger/keys.ts";
-import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, mayAbandon, pause, reopenDry, rulesFor, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
+import { cancelSuccessor, closeDry, dropPredecessor, endLease, finishClosing, isOn, isOpen, isPaused, mayAbandon, noteBegun, pause, reopenDry, rulesFor, settle, useCapacity, wake } from "#chain/ledger/leases.ts";
 import { delegate, undelegate } from "#chain/ledger/delegation.ts";
 import { claimLock, lock, refundLock } from "#chain/ledger/locks.ts";
 import { BOND_MIN, CONCURRENCY_MAX, CPU_MILLIS_MAX, FAILURES_REMEMBERED_SECONDS, MEMORY_MIB_MAX, PRICE_MAX, PROOF_WORK } from "#chain/ledger/limits.ts";
@@ -148,7 +148,10 @@ function registerMachine(context: BlockContext, op: RegisterMachine, { sender }:
   if (op.pricePerGibSecond > PRICE_MAX || op.pricePerCoreSecond > PRICE_MAX) return refuse("bad_price", `Cannot register a price above ${PRICE_MAX}`);
   if (op.bond < BOND_MIN) return refuse("bond_too_small", `Cannot register with a bond of ${op.bond} as ${BOND_MIN} is the least`);
   state.spend(PROOF_WORK);
-  if (!verify("machine", op.proof, machineProofMessage(chainId, sender), op.machineKey)) return refuse("bad_proof", "Cannot register the machine as its key did not sign for this operator");
+  // What its operator changes of a machine needs no word of it.
+  if (!known && !verify("machine", op.proof, machineProofMessage(chainId, sender, accountOf(state, id).nonce), op.machineKey)) {
+    return refuse("bad_proof", "Cannot register the machine as its key did not sign for this operator, or did before it was retired");
+  }
   if (known && !sameBytes(known.operator, sender)) return refuse("not_owner", "Cannot change a machine of another operator");
   if (known && op.bond < bondFor(known.memoryMibUsed, known.cpuMillisUsed)) return refuse("bond_in_use", "Cannot lower the bond below what covers the leases that run");
   const bondBefore = known?.bond ?? 0n;
@@ -181,6 +184,7 @@ function ready(context: BlockContext, { deploymentId, index, rate }: Extract<Ope
   state.put({ ...lease, state: "ready", avoid: null, lastEnd: "", rateLost: 0n });
   if (machine.strikes > 0) state.put({ ...machine, strikes: 0 });
   context.events.push({ kind: "opened", deploymentId, index, machine: sender, rate, second });
+  noteBegun(context, lease, sender);
   noteHealth(context, deploymentId);
   noteTaskRuns(context, deploymentId);
   lookSooner(context, deploymentId);

@@ -5,14 +5,14 @@
  * room that its bond covers, not resting after a strike, not above the deployment's maximum rate), the one that comes first by
  *   where it failed last · leases of the same deployment there · and of its operator's · rate · free memory · sha256(previous id ‖ lease ‖ machine)
  * (`offer.ts`, where the same rule is said in bigints for who asks about one machine). A lease that moves never goes where it is, nor back where it
- * is ending what it had begun. Machines are looked at as rows of numbers (`market.ts`); hashes are made of those alone that are equal in all else.
+ * is ending what it had begun, nor, of a paused deployment, where it failed. Machines are looked at as rows of numbers (`market.ts`); hashes are made of those alone that are equal in all else.
  * Leases that nobody looked at yet come first, then those that were tried longest ago. At most 256 leases and 32,768 looks a block (eight rows are
  * one, and a hash is one), and of those tried before 32 and 4,096 in vain; the rest follows in the next blocks.
  */
 import type { BlockContext } from "#chain/ledger/block.ts";
 import { rateLeft, reportersOf } from "#chain/ledger/ceiling.ts";
 import { type MoneyRules, freeOf, streamOf, touch } from "#chain/ledger/escrow.ts";
-import { place, placeSuccessor, rulesFor } from "#chain/ledger/leases.ts";
+import { barredFrom, place, placeSuccessor, rulesFor } from "#chain/ledger/leases.ts";
 import { LOOKUPS_PER_WORK, MACHINES_CONSIDERED_MAX, MACHINES_ESTIMATED_MAX, MACHINES_VISITED_MAX, PLACEMENT_LOOKS_MAX, RATE_RESERVED_MIN, ROWS_PER_LOOK, VAIN_PLACEMENTS_MAX, VAIN_LOOKS_MAX } from "#chain/ledger/limits.ts";
 import { type Deployment, type Lease, type Machine, hex8, leaseKey } from "#chain/ledger/model.ts";
 import { type Row, bondNumber, rateNumber } from "#chain/ledger/market.ts";
@@ -132,6 +132,7 @@ export function choose(context: BlockContext, deployment: Deployment, lease: Lea
   const leftBehind = lease.last === null ? null : hex(lease.last.machine);
   const reporters = new Set(reportersOf(state, deployment, lease).map(hex));
   const avoided = new Set([...(lease.avoid === null ? [] : [lease.avoid]), ...deployment.failedMachines].map(hex));
+  const barred = new Set(barredFrom(deployment, lease.index).map(hex));
   const mayShare = spread.machines.size > 0;
 
   let first: Ranked | null = null;
@@ -141,7 +142,7 @@ export function choose(context: BlockContext, deployment: Deployment, lease: Lea
     if (++visits > MACHINES_VISITED_MAX || considered >= MACHINES_CONSIDERED_MAX) break;
     const { id, operator, machine } = row;
     if (row.memoryMibFree < memoryMib || row.cpuMillisFree < cpuMillis || row.isFull || machine.placeableFrom > second) continue;
-    if (id === here || id === leftBehind || (allowed !== null && !allowed.has(operator))) continue;
+    if (id === here || id === leftBehind || barred.has(id) || (allowed !== null && !allowed.has(operator))) continue;
     if (bondNumber(row.memoryMibUsed + memoryMib, row.cpuMillisUsed + cpuMillis) > row.bond) continue;
     if (isChosen && !((regions.length === 0 || regions.includes(machine.region)) && labels.every((one) => machine.labels.includes(one)))) continue;
     const rate = rateNumber(row, memoryMib, cpuMillis);

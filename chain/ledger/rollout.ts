@@ -54,7 +54,7 @@ export function update(context: BlockContext, deployment: Deployment, op: Op<"up
   const revision = deployment.revisionLast + 1;
   const { componentDigest, configurationDigest, weight, healthySeconds, deadlineSeconds, failuresMax } = op;
   const rollout: Rollout = {
-    revision, componentDigest, configurationDigest, weight, weightNow: 0, replicas: count, healthySeconds, deadlineSeconds, failuresMax, failures: 0,
+    revision, componentDigest, configurationDigest, weight, weightNow: 0, replicas: count, healthySeconds, deadlineSeconds, failuresMax, failures: 0, unwell: [],
     deadline: second + BigInt(deadlineSeconds), healthyFrom: null,
   };
   state.put({ ...deployment, revisionLast: revision, rollout, rolledBack: "", failures: 0, failedMachines: [], lastFailure: "" });
@@ -91,8 +91,17 @@ export function health(context: BlockContext, { deploymentId, index, healthy, ca
   state.put({ ...lease, unhealthyFrom: healthy === 1 ? 0n : second > 0n ? second : 1n, moves: healthy === 1 ? 0 : lease.moves });
   context.events.push({ kind: "health", deploymentId, index, machine: sender, healthy: healthy === 1, cause });
   noteHealth(context, deploymentId);
-  if (healthy === 0) noteFailure(context, lease, `unhealthy: ${cause}`);
+  if (healthy === 0) noteUnwell(context, lease, `unhealthy: ${cause}`);
   return OK;
+}
+
+/** A machine that goes to and fro would use up all failures of a rollout alone. */
+function noteUnwell(context: BlockContext, lease: Lease, cause: string): void {
+  const { state } = context;
+  const deployment = state.deployment(lease.deploymentId);
+  if (!deployment?.rollout || !isOfRollout(deployment, lease.index) || deployment.rollout.unwell.includes(lease.index)) return;
+  state.put({ ...deployment, rollout: { ...deployment.rollout, unwell: [...deployment.rollout.unwell, lease.index].sort((a, b) => a - b) } });
+  noteFailure(context, lease, cause);
 }
 
 /** Counts a failure against a rollout; false when the lease is none of one. */

@@ -268,7 +268,7 @@ function revisionsFrom(value: Cbor | undefined): Pick<Deployment, "slot" | "revi
   const [slot, revision, revisionLast, rollout, history, rolledBack, constraints] = tuple(value, 7);
   const [regions, operators, labels] = tuple(constraints, 3);
   return {
-    slot: oneOf([0, 1] as const, slot), revision: u32(revision), revisionLast: u32(revisionLast), rollout: list(rollout, 10).length === 0 ? null : rolloutFrom(rollout),
+    slot: oneOf([0, 1] as const, slot), revision: u32(revision), revisionLast: u32(revisionLast), rollout: list(rollout, 11).length === 0 ? null : rolloutFrom(rollout),
     history: list(history, ITEMS_MAX).map(versionFrom), rolledBack: text(rolledBack, TEXT_BYTES_MAX),
     constraints: { regions: textsFrom(regions), operators: list(operators, ITEMS_MAX).map(id20), labels: textsFrom(labels) },
   };
@@ -279,11 +279,12 @@ function versionFrom(value: Cbor | undefined): Version {
   return { revision: u32(revision), componentDigest: digest(bytes(component, 32)), configurationDigest: configurationBytes.length === 0 ? null : digest(configurationBytes) };
 }
 function rolloutFrom(value: Cbor | undefined): Rollout {
-  const [made, weight, weightNow, replicas, healthySeconds, deadlineSeconds, failuresMax, failures, deadline, from] = tuple(value, 10);
+  const [made, weight, weightNow, replicas, healthySeconds, deadlineSeconds, failuresMax, failures, deadline, from, unwell] = tuple(value, 11);
   const [healthyFrom] = list(from, 1);
   return {
     ...versionFrom(made), weight: u32(weight), weightNow: u32(weightNow), replicas: u32(replicas), healthySeconds: u32(healthySeconds), deadlineSeconds: u32(deadlineSeconds),
     failuresMax: u32(failuresMax), failures: u32(failures), deadline: u64(deadline), healthyFrom: healthyFrom === undefined ? null : u64(healthyFrom),
+    unwell: list(unwell, ITEMS_MAX).map(u32),
   };
 }
 function successorFrom(value: Cbor | undefined): Successor | null {

@@ -59,7 +59,7 @@ export type LeaseView = {
   /** Why it is not running, or why it ran last on another machine: a LeaseEnd, or empty. */
   readonly lastEnd: string;
 };
-/** active; paused: after three machines failed; dry: its escrow ran out; closing: waits for the last payment; ended: a task that ran to its end. */
+/** active; paused: after three machines failed, or as many tries; dry: its escrow ran out; closing: waits for the last payment; ended: a task that ran to its end. */
 export type DeploymentState = "active" | "paused" | "dry" | "closing" | "ended";
 export type DeploymentView = {
   readonly id: Address;

@@ -22,7 +22,7 @@ import { forgetJoined, takeJoined } from "./joinedFolder.ts";
 import { VoteLog } from "./voteLog.ts";
 
 /** Goes up with each change of the rules or of a leaf after which the blocks of a folder give another state. Folders without the file are the first. */
-export const FOLDER_VERSION = 4;
+export const FOLDER_VERSION = 5;
 
 export type DataFolder = { readonly blocks: BlockStore; readonly epochs: EpochHeaders; readonly votes: VoteLog | null; close(): Promise<void> };
 

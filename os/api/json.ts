@@ -34,10 +34,10 @@ export const validatorJson = ({ id, key, operator, state, stake, unbonding, comm
   unbonding: unbonding.map(({ amount, releaseMs, releaseEpoch }) => ({ amount: decimal(amount), releaseMs: decimal(releaseMs), releaseEpoch })),
 });
 
-const leaseJson = (lease: LeaseView): Json => ({
+const leaseJson = (lease: LeaseView, { state, revision }: DeploymentView): Json => ({
   index: lease.index,
   // A lease that waits because it failed is what a tenant looks for first.
-  state: lease.state === "waiting" && lease.lastEnd === "failed" ? "failed" : lease.state,
+  state: lease.lastEnd === "failed" && (lease.state === "waiting" || (lease.state === "pending" && state === "paused" && lease.revision === revision)) ? "failed" : lease.state,
   machine: lease.machine === null ? null : addressText(lease.machine), rate: decimal(lease.rate), standbyRate: decimalOrNull(lease.standbyRate), placedAt: decimal(lease.placedAt),
   readyBy: decimal(lease.readyBy), lastEnd: lease.lastEnd === "" ? null : lease.lastEnd, revision: lease.revision,
   unhealthyFrom: decimalOrNull(lease.unhealthyFrom), next: lease.next === null ? null : addressText(lease.next.machine), last: lease.last === null ? null : addressText(lease.last.machine),
@@ -64,7 +64,7 @@ export const deploymentJson = (deployment: DeploymentView, leases: readonly Leas
   memoryMib: deployment.memoryMib, cpuMillis: deployment.cpuMillis, concurrency: deployment.concurrency, replicas: deployment.replicas,
   isolation: deployment.isolation === 1 ? "process" : "shared", rateMax: decimal(deployment.rateMax), createdHeight: deployment.createdHeight,
   failure: deployment.lastFailure === "" ? null : deployment.lastFailure, failedMachines: deployment.failedMachines.map(addressText),
-  leases: leases.map(leaseJson), task: task === null ? null : taskJson(task), scaling: scaling === null ? null : scalingJson(scaling),
+  leases: leases.map((lease) => leaseJson(lease, deployment)), task: task === null ? null : taskJson(task), scaling: scaling === null ? null : scalingJson(scaling),
   revision: deployment.revision, rollout: deployment.rollout === null ? null : rolloutJson(deployment.rollout), history: deployment.history.map(versionJson),
   rolledBack: deployment.rolledBack === "" ? null : deployment.rolledBack,
   constraints: { regions: deployment.constraints.regions, operators: deployment.constraints.operators.map(addressText), labels: deployment.constraints.labels },

@@ -33,7 +33,7 @@ function machineAtRandom(r: Random, n: number): Machine {
 
 function deploymentAtRandom(r: Random, n: number): Deployment {
   return {
-    kind: "deployment", id: idOf(`deployment ${n}`), owner: idOf("owner"), name: `d${n}`, state: "active", componentDigest: DIGEST, configurationDigest: null, memoryMib: r.pick([1, 64, 64, 1000, 2 ** 23]), cpuMillis: r.pick([0, 10, 100, 2 ** 19]),
+    kind: "deployment", id: idOf(`deployment ${n}`), owner: idOf("owner"), name: `d${n}`, state: r.pick(["active", "active", "paused"]), componentDigest: DIGEST, configurationDigest: null, memoryMib: r.pick([1, 64, 64, 1000, 2 ** 23]), cpuMillis: r.pick([0, 10, 100, 2 ** 19]),
     concurrency: 1, replicas: 3, rateMax: r.pick([0n, 0n, 1n, 200n, 2n ** 53n + 1n, 2n ** 60n]), isolation: 0, createdHeight: 1, failures: 0, failedMachines: r.int(3) === 0 ? [idOf(`machine ${r.int(30)}`)] : [], failedAt: 0n, lastFailure: "", reservedRate: 0n,
     escrow: newEscrow(10n ** 18n, 0n), slot: r.pick([0, 1]), revision: 1, revisionLast: 1, rollout: null, history: [], rolledBack: "",
     paid: 0n, segments: DIGEST,
@@ -55,7 +55,8 @@ function naive({ state, second, previousId }: BlockContext, deployment: Deployme
   const ceiling = rateLeft(state, deployment.id, lease);
   if (ceiling !== null && ceiling <= 0n) return null;
   const need = { memoryMib, cpuMillis, rateMax: deployment.rateMax, regions: constraints.regions, operators: constraints.operators.map(hex), labels: constraints.labels };
-  const elsewhere = [lease.state === "moving" ? lease.machine : null, lease.last?.machine ?? null].filter((one) => one !== null).map(hex);
+  const failed = deployment.state === "paused" ? deployment.failedMachines : [];
+  const elsewhere = [...failed, lease.state === "moving" ? lease.machine : null, lease.last?.machine ?? null].filter((one) => one !== null).map(hex);
   const { machines, operators } = spreadOf(new Map(), state, deployment);
   const isAvoided = ({ id, operator }: Machine): boolean =>
     [...deployment.failedMachines, ...(lease.avoid === null ? [] : [lease.avoid])].some((one) => hex(one) === hex(id)) || reportersOf(state, deployment, lease).some((one) => hex(one) === hex(operator));

@@ -1,7 +1,7 @@
 /** Leases that move, machines that are emptied, and where a lease may be. Amounts are worked out by hand. */
 import assert from "node:assert";
 import { test } from "node:test";
-import { type Operation, deploymentIdOf } from "#chain/codec/transaction.ts";
+import { type Operation, deploymentIdOf, signMachineProof } from "#chain/codec/transaction.ts";
 import { runDueEvents } from "#chain/ledger/due.ts";
 import { faultOfLedger } from "#chain/ledger/ledger.ts";
 import { listEntries } from "#chain/ledger/model.ts";
@@ -10,7 +10,7 @@ import type { LeaseView } from "#chain/ledger/view.ts";
 import type { Address } from "#chain/types.ts";
 import { audit } from "#tools/audit.ts";
 import { apiOf, blocksOf } from "./fakeApi.ts";
-import { TOKEN, World, actor, bootId, comesUp, deployment } from "./world.ts";
+import { TOKEN, World, actor, bootId, comesUp, deployment, registration } from "./world.ts";
 
 const [tenant, operator, stranger] = [actor(1), actor(2), actor(3)];
 const id: Address = deploymentIdOf(tenant.id, 0n, 0);
@@ -82,6 +82,15 @@ test("an emptied machine is retired and its bond comes back; one in use is not, 
   // The bond, and one second at 164 less 5 %, less three fees.
   const fee = world.history[0]!.transactions[0]!.body.fee;
   assert.strictEqual(world.view.account(operator.id)!.balance, before + 20n * TOKEN + (164n - 8n) - 3n * fee);
+  // What the machine's key signed before holds no more, its next word does.
+  const offer = { memoryMib: 4096, cpuMillis: 4000, gib: 1024n, core: 1000n, bond: 20n * TOKEN };
+  const again = { ...registration(world.ledger, one, operator, offer), ...signMachineProof(one.seed, world.ledger.chainId, operator.id) } as Operation;
+  world.send(operator, [again]);
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world), world.view.machine(one.id)], ["bad_proof", null]);
+  world.send(operator, [registration(world.ledger, one, operator, offer)]);
+  world.block(0);
+  assert.deepStrictEqual([codeOf(world), world.view.machine(one.id)?.state], ["ok", "down"]);
   await auditHolds(world);
 });
 

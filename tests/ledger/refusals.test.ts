@@ -108,6 +108,7 @@ test("height, time and money time of a block follow from its parent's", () => {
   assert.strictEqual(code({}), "ok");
 });
 
+const OFFER = { memoryMib: 4096, cpuMillis: 4000, gib: 1024n, core: 1000n, bond: 20n * TOKEN };
 test("operations that are refused take the whole transaction back, pay its fee, and say a code that stays", () => {
   const world = new World({ thorough: true });
   const machine = world.machine(1, operator);
@@ -117,15 +118,16 @@ test("operations that are refused take the whole transaction back, pay its fee, 
   world.ready(machine);
   world.block();
   const id = deploymentIdOf(tenant.id, 0n, 0);
-  const register = (changes: object, who = operator): Operation => ({ ...registration(world.ledger, machine, who, { memoryMib: 4096, cpuMillis: 4000, gib: 1024n, core: 1000n, bond: 20n * TOKEN }), ...changes }) as Operation;
+  const register = (changes: object, who = operator): Operation => ({ ...registration(world.ledger, machine, who, OFFER), ...changes }) as Operation;
   const cases: readonly (readonly [string, typeof tenant, Operation])[] = [
     ["bad_amount", tenant, { kind: "transfer", to: nobody, amount: 0n }],
     ["insufficient_funds", tenant, { kind: "transfer", to: nobody, amount: U64_MAX }],
     ["bad_resources", operator, register({ memoryMib: 2 ** 24 + 1 })],
     ["bad_price", operator, register({ pricePerGibSecond: U64_MAX })],
     ["bond_too_small", operator, register({ bond: TOKEN - 1n })],
-    ["bad_proof", operator, register({ proof: new Uint8Array(64) })],
-    ["bad_proof", stranger, register({})],
+    ["bad_proof", operator, { ...registration(world.ledger, actor(99), operator, OFFER), proof: new Uint8Array(64) } as Operation],
+    ["bad_proof", stranger, registration(world.ledger, actor(99), operator, OFFER)],
+    ["not_owner", stranger, register({})],
     ["not_owner", stranger, register({}, stranger)],
     ["insufficient_funds", operator, register({ bond: U64_MAX })],
     ["bad_name", tenant, deployment("Hello")],

@@ -83,6 +83,32 @@ test("what does not answer as it should is rolled back by the ledger itself, alt
   await auditHolds(world);
 });
 
+test("a machine that says unhealthy and healthy by turns is one failure of a rollout until the lease has begun elsewhere", async () => {
+  const { world, machines } = running();
+  world.send(tenant, [update({ failuresMax: 1, healthySeconds: 300, deadlineSeconds: 3_000 })]);
+  world.block();
+  world.ready(...machines);
+  world.block(1);
+  const [first] = leases(world, 2);
+  for (let k = 0; k < 4; k++) {
+    unhealthy(world, first, k % 2 === 0 ? 0 : 1);
+    world.block(1);
+    assert.strictEqual(now(world).rollout?.failures, 1);
+  }
+  unhealthy(world, first);
+  const there = machineOf(first);
+  for (let tries = 0; machineOf(leases(world, 2)[0]) === there; tries++) {
+    assert(tries < 100);
+    world.ready(...machines);
+    world.block(1);
+  }
+  assert.strictEqual(now(world).rollout?.failures, 1);
+  unhealthy(world, leases(world, 2)[0]);
+  world.block(1);
+  assert.deepStrictEqual([now(world).rollout, now(world).rolledBack], [null, "unhealthy: status 500"]);
+  await auditHolds(world);
+});
+
 test("a revision that does not get ready is rolled back at its deadline, and one that fails on a machine too often at once", async () => {
   const { world, machines } = running(1);
   world.send(tenant, [update({ deadlineSeconds: 12 })]);
@@ -229,12 +255,12 @@ test("a revision that fails until it is paused does not keep out the one that me
     world.send(here, [{ kind: "failed", deploymentId: id, index: old!.index, cause: "trap" }]);
     world.block(0);
   }
-  assert.deepStrictEqual([now(world).state, leases(world, 1)[0]!.state, leases(world, 2)[0]!.state], ["paused", "waiting", "placed"]);
+  assert.deepStrictEqual([now(world).state, leases(world, 1)[0]!.state, leases(world, 2)[0]!.state], ["paused", "pending", "placed"]);
   world.ready(here);
   world.block(1);
   world.send(here, [comesUp(world.ledger, here, bootId(9, 9))]);
   world.block(0);
-  assert.deepStrictEqual([now(world).state, leases(world, 1)[0]!.state, leases(world, 2)[0]!.state], ["paused", "waiting", "placed"]);
+  assert.deepStrictEqual([now(world).state, leases(world, 1)[0]!.state, leases(world, 2)[0]!.state], ["paused", "pending", "placed"]);
   world.ready(here);
   world.block(1);
   world.block(10);

@@ -367,6 +367,37 @@ test("a deployment pauses after three machines failed, says why, and goes on whe
   assert.strictEqual(lease(world, firstOf()).state, "placed");
 });
 
+test("one machine that fails it for ever pauses nobody's deployment: it is placed elsewhere as soon as it can be, begins there, and its tries are counted anew", () => {
+  const world = new World({ thorough: true });
+  const [broken, honest] = [world.machine(1, operator), world.machine(2, stranger)];
+  const drain = (draining: 0 | 1): void => void world.send(stranger, [{ kind: "drain", machine: honest.id, draining }]);
+  drain(1);
+  world.block();
+  world.send(tenant, [deployment("hello", { deposit: 100n * TOKEN })]);
+  world.block();
+  const state = (): readonly string[] => [world.view.deployment(firstOf())!.state, lease(world, firstOf()).state];
+  for (let round = 0; round < 3; round++) {
+    for (let k = 0; k < 3; k++) {
+      assert.strictEqual(lease(world, firstOf()).machine?.toHex(), broken.id.toHex());
+      world.send(broken, [{ kind: "failed", deploymentId: firstOf(), index: 0, cause: "trap: unreachable" }]);
+      world.block(1);
+    }
+    assert.deepStrictEqual(state(), ["paused", "pending"]);
+    world.block(1);
+    assert.deepStrictEqual(state(), ["paused", "pending"], "not where it failed");
+    drain(0);
+    world.block(1);
+    assert.deepStrictEqual([...state(), lease(world, firstOf()).machine?.toHex()], ["paused", "placed", honest.id.toHex()]);
+    world.ready(honest);
+    world.block(1);
+    assert.deepStrictEqual(state(), ["active", "ready"]);
+    // It is gone for a while: the other one is tried again.
+    drain(1);
+    world.send(honest, [comesUp(world.ledger, honest, bootId(2, round + 1))]);
+    world.block(1);
+  }
+});
+
 test("failures that lie an hour apart do not add up", () => {
   const { world, id, machines } = running({ deposit: 100n * TOKEN }, 1, { thorough: false });
   for (let k = 0; k < 4; k++) {

@@ -176,10 +176,11 @@ export function comesUp({ chainId }: Pick<Ledger, "chainId">, machine: Actor, bo
 
 const proofs = new Map<string, ReturnType<typeof signMachineProof>>();
 export function registration(
-  ledger: Ledger, machine: Actor, owner: Actor, { memoryMib, cpuMillis, gib, core, bond }: { memoryMib: number; cpuMillis: number; gib: bigint; core: bigint; bond: bigint },
+  ledger: Pick<Ledger, "chainId" | "state">, machine: Actor, owner: Actor, { memoryMib, cpuMillis, gib, core, bond }: { memoryMib: number; cpuMillis: number; gib: bigint; core: bigint; bond: bigint },
 ): Operation {
-  const name = machine.id.toHex() + ledger.chainId.toHex() + owner.id.toHex();
-  const proof = proofs.get(name) ?? signMachineProof(machine.seed, ledger.chainId, owner.id);
+  const nonce = ledger.state.account(machine.id)?.nonce ?? 0n;
+  const name = `${machine.id.toHex()}${ledger.chainId.toHex()}${owner.id.toHex()}${nonce}`;
+  const proof = proofs.get(name) ?? signMachineProof(machine.seed, ledger.chainId, owner.id, nonce);
   proofs.set(name, proof);
   return { kind: "registerMachine", ...proof, memoryMib, cpuMillis, pricePerGibSecond: gib, pricePerCoreSecond: core, region: "test", bond };
 }

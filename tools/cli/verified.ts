@@ -163,7 +163,7 @@ export class Verifier {
       if (proven === null) return `${said.name} has no replica ${lease.index}`;
       const state = LEASE_STATES[Number(proven[2])];
       // A lease that waits because it failed is shown as failed.
-      if (state !== lease.state && !(state === "waiting" && lease.state === "failed")) return `replica ${lease.index} of ${said.name} is ${String(state)}, not ${lease.state}`;
+      if (state !== lease.state && !((state === "waiting" || (state === "pending" && said.state === "paused")) && lease.state === "failed")) return `replica ${lease.index} of ${said.name} is ${String(state)}, not ${lease.state}`;
       const machine = lease.machine === null ? "" : hex(parseAddress(lease.machine) ?? new Uint8Array(0));
       if (hexOf(proven[3]) !== machine || amount(proven[4]) !== lease.rate) return `replica ${lease.index} of ${said.name} is on another machine or at another rate`;
     }
