@@ -24,7 +24,7 @@ import { type Digest, type View, hex, timeMs } from "#chain/types.ts";
 import type { CertificateChecks } from "./certificateChecks.ts";
 import { NodeError } from "./errors.ts";
 import { type HeldBlock, type HeldBlocks, heldBlock } from "./heldBlocks.ts";
-import { CHECKS_PER_PEER_MAX, GREETED_VIEWS_MAX, PEERS_MUTED_MAX, PEER_MUTED_MS } from "./limits.ts";
+import { CHECKS_PER_PEER_MAX, GREETED_VIEWS_MAX, LATE_DELTAS, PEERS_MUTED_MAX, PEER_MUTED_MS } from "./limits.ts";
 import { FINALIZE, NOTARIZE, NULLIFY, type VoteLog } from "./voteLog.ts";
 
 type EventBody = Event extends infer E ? (E extends Event ? Omit<E, "nowMs"> : never) : never;
@@ -351,10 +351,19 @@ export class ConsensusHost {
 
   #setTimer(timer: TimerName, view: View, delayMs: number): void {
     this.#timers.get(timer)?.();
-    this.#timers.set(timer, this.#options.clock.setTimer(() => {
-      this.#timers.delete(timer);
-      this.#dispatch({ kind: "timer", timer, view });
-    }, delayMs));
+    const { clock, configuration: { pace } } = this.#options;
+    const monotonicMs = (): number => clock.monotonicMs?.() ?? clock.nowMs();
+    const arm = (ms: number, mayBeLate: boolean): void => {
+      const dueMs = monotonicMs() + ms;
+      this.#timers.set(timer, clock.setTimer(() => {
+        const lateMs = monotonicMs() - dueMs;
+        // R1: this process did not run. Timers ring before sockets are read: what would have ended the view may be there.
+        if (mayBeLate && lateMs > pace.deltaMs * LATE_DELTAS) return arm(Math.min(lateMs, 4 * pace.deltaMs), false);
+        this.#timers.delete(timer);
+        this.#dispatch({ kind: "timer", timer, view });
+      }, ms));
+    };
+    arm(delayMs, timer === "view");
   }
 
   #broadcast(message: Outgoing): void {

@@ -61,6 +61,8 @@ export const PEERS_MUTED_MAX: number = 1024;
 export const CERTIFICATES_REMEMBERED_MAX: number = 1024;
 /** More than half of the peers speak of later epochs, and for so long nobody has given a block that is wanted here: it is pruned everywhere. */
 export const LEFT_BEHIND_MS: number = 60_000;
+/** A view timer that rings later than this part of a delta is put off once: less is a busy moment, more than the grace of a view has to spare. */
+export const LATE_DELTAS: number = 1 / 4;
 /** Validators are asked whether a disk has their state. */
 export const KEEPERS_ASKED_EVERY_MS: number = 60_000;
 /** Without an answer for so long another peer is asked. */
