@@ -1,8 +1,8 @@
 /**
  * `npm run audit -- --api URL [--json]`: folds a chain's blocks by itself into who paid what, and compares with what the API says. Nothing here is
  * the ledger's: it walks every second of money time. Checked: ids, parents, certificates, signatures, both clocks; that each tenant paid Σ rate × seconds
- * to the unit; that supply is conserved at every block; that all accounts and bills are what the blocks make them. On trust: which transactions were
- * refused; a lie there shows in the sums. (After more than 256 due events in a block the sums differ until the chain has worked them off.)
+ * to the unit; that each operation was its sender's to do (auditSenders.ts); that supply is conserved at every block; that all accounts and bills are what
+ * the blocks make them. On trust: which transactions were refused; a lie there shows in the sums. (After more than 256 due events in a block the sums differ until the chain has worked them off.)
  */
 import { addressOf, addressText as name } from "#chain/codec/address.ts";
 import { validatorSet, validatorsHash, verifyCertificate } from "#chain/codec/certificate.ts";
@@ -15,13 +15,17 @@ import { type Leases, type Revisions, isBeyond, look, newRevisions, operateRollo
 import { type Hands, type Scaling, isBeforeRollout, operateScaling, passScaling, sooner } from "./auditScaling.ts";
 import { HolderBook, type Origin } from "./auditHolders.ts";
 import { WitnessBook } from "./auditLiveness.ts";
+import { SenderBook, type Target } from "./auditSenders.ts";
 import { StakeBook } from "./auditStake.ts";
 import { type Task, isForgotten, isGivenUp, newTask, operateTask, overdueAt, runFailed, runLost } from "./auditTasks.ts";
 
 type Segment = { index: number; machine: string; operator: string; rate: bigint; full: bigint; from: bigint; to: bigint; paidTo: bigint; runs: boolean };
-type Book = { owner: string; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; task: Task | null; revisions: Revisions; scaling: Scaling | null; segments: Segment[]; dry: Segment[]; past: Segment[] };
+type Book = { owner: string; since: bigint; put: bigint; free: bigint; paid: bigint; back: bigint; memoryMib: number; cpuMillis: number; closing: boolean; task: Task | null; revisions: Revisions; scaling: Scaling | null; segments: Segment[]; dry: Segment[]; past: Segment[] };
 type ApiBlock = { height: number; id: string; bytes: string; certificate: string; outcomes: { txid: string; ok: boolean }[] };
 export type Report = { ok: boolean; height: number; supply: bigint; lines: Record<string, string | bigint>[]; findings: string[] };
+/** Seconds after which anybody may close what rests and holds less than a minute of the units that each of its leases is reckoned at. */
+const WEEK = 604_800n;
+const UNITS_RECKONED = 100n;
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const sum = <T>(of: Iterable<T>, each: (one: T) => bigint): bigint => [...of].reduce((all, one) => all + each(one), 0n);
 const rateOf = ({ segments }: Book): bigint => sum(segments, ({ runs, rate }) => (runs ? rate : 0n));
@@ -40,6 +44,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
   let [height, id, timeMs, second, pool, stallUpTo, stallUntil, proven] = [0, genesisId(genesisBytes).toHex(), genesis.timeMs as bigint, 0n, 0n, 0n, 0n, true];
   let burnt = 0n;
   const check = (holds: boolean, what: string): void => void (holds || findings.push(what));
+  const senders = new SenderBook(chainId, rules, { machineOperator: (machine) => machines.get(machine)?.operator, validatorOperator: (id) => stakes.operatorOfValidator(id), sharesOf: (id, who) => stakes.sharesOf(id, who) });
   const holders = new HolderBook(rules, (holds, what) => check(holds, `block ${height}: ${what}`));
   const add = (who: string, amount: bigint): void => void accounts.set(who, (accounts.get(who) ?? 0n) + amount);
   const start = (book: Book, t: bigint, { index, machine, operator, rate, full }: Omit<Segment, "from" | "to" | "paidTo" | "runs">): void => void book.segments.push({ index, machine, operator, rate, full, from: t, to: t, paidTo: t, runs: true });
@@ -116,11 +121,18 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       look(each.revisions, leasesOf(each, t), t);
     }
   }
+  const targetOf = ({ owner, since, free, revisions, segments, dry, past }: Book, t: bigint): Target => ({
+    owner, running: [...segments.filter(({ runs }) => runs), ...dry],
+    isAbandoned: segments.length + dry.length === 0 && free < UNITS_RECKONED * BigInt(revisions.replicas) * rules.runwaySecondsMin && [since, ...past.map(({ to }) => to)].every((one) => one + WEEK <= t),
+  });
   function operate(op: Operation, origin: Origin, t: bigint): void {
     const [sender, made] = [name(origin.sender), deploymentIdOf(origin.sender, origin.nonce, origin.at).toHex()];
     const [machine, book] = [machines.get(sender)!, books.get("deploymentId" in op ? op.deploymentId.toHex() : "") as Book];
     const running = book?.segments.filter(({ runs, index }) => runs && (!("index" in op) || index === op.index));
     if ("deploymentId" in op && !book) return check(false, `block ${height}: ${op.kind} of a deployment that is not there is said to have worked`);
+    const wrong = senders.judge(op, origin.sender, book ? targetOf(book, t) : null);
+    if (wrong !== null) return check(false, `block ${height}: ${wrong}, is said to have worked`);
+    senders.note(op, origin.sender);
     add(sender, -stakes.operate(op, sender, timeMs));
     holders.hear(op, origin, stakes.epoch);
     const rent = holders.rentOf(op, origin, timeMs);
@@ -142,13 +154,14 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
       if (last !== null) endRun(sender, last, t);
     } else if (op.kind === "deploy" || op.kind === "runTask") {
       add(sender, -op.deposit);
-      books.set(made, { owner: sender, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, task: op.kind === "runTask" ? newTask(op) : null, revisions: newRevisions(op.kind === "runTask" ? 1 : op.replicas), scaling: null, segments: [], dry: [], past: [] });
+      books.set(made, { owner: sender, since: t, put: op.deposit, free: op.deposit, paid: 0n, back: 0n, memoryMib: op.memoryMib, cpuMillis: op.cpuMillis, closing: false, task: op.kind === "runTask" ? newTask(op) : null, revisions: newRevisions(op.kind === "runTask" ? 1 : op.replicas), scaling: null, segments: [], dry: [], past: [] });
     } else if (op.kind === "ready") {
       // A lease that moved here: where it was it ends in this second.
       for (const segment of running) end(book, segment, t);
       start(book, t, { index: op.index, machine: sender, operator: machine.operator, rate: op.rate, full: op.rate });
     }
-    else if (op.kind === "failed" || op.kind === "taskEnded") for (const segment of running) end(book, segment, t);
+    // The machine that a lease moves to may fail: it goes on where it is.
+    else if (op.kind === "failed" || op.kind === "taskEnded") for (const segment of running) { if (segment.machine === sender) end(book, segment, t); }
     else if (op.kind === "scale" || op.kind === "close") {
       const isOver = ({ index }: Segment): boolean => op.kind === "close" || isBeyond(book.revisions, index, op.replicas);
       for (const segment of running) if (isOver(segment)) end(book, segment, t);
@@ -164,7 +177,7 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
         if (segment.rate !== rate) { end(book, segment, t); start(book, t, { ...segment, rate, full: rate }); } else segment.full = rate;
       }
     } else if (op.kind === "topUp") {
-      [book.put, book.free] = [book.put + op.amount, book.free + op.amount]; add(sender, -op.amount);
+      [book.put, book.free, book.since] = [book.put + op.amount, book.free + op.amount, t]; add(sender, -op.amount);
       const hasRoom = book.dry.every((lease) => book.segments.filter(({ index, runs }) => !runs && index === lease.index).length < rules.unpaidSegmentsMax);
       if (hasRoom && book.free >= (rateOf(book) + sum(book.dry, ({ full }) => full)) * rules.runwaySecondsMin) for (const lease of book.dry.splice(0)) start(book, t, { ...lease, rate: lease.full });
     } else if (op.kind === "claim") for (const segment of running) pay(book, segment, least(t - rules.holdSeconds, t < stallUntil ? stallUpTo : t));
@@ -196,9 +209,12 @@ export async function audit(get: (path: string) => Promise<unknown>): Promise<Re
     for (const [i, transaction] of body.transactions.map(decodeTransaction).entries()) {
       const { sender, nonce, fee, ops } = transaction.body;
       check(verifySignatures(transaction) && outcomes[i]?.txid === transaction.txid.toHex(), `block ${height}: transaction ${i} is not what was signed, or not the one named`);
+      const wrong = senders.admit(transaction, timeMs);
+      check(wrong === null, `block ${height}: transaction ${i} ${wrong}`);
       add(name(sender), -fee); pool += fee;
       if (outcomes[i]?.ok) for (const [at, op] of ops.entries()) operate(op, { sender, nonce, at }, t);
     }
+    senders.endBlock();
     for (const { machine, end: last } of witnesses.silence(body.suspicions, () => check(false, `block ${height}: a suspicion in it does not hold, or takes nobody down`))) endRun(name(address(Uint8Array.fromHex(machine))), last, t);
     for (const one of body.evidence) punish(one, stakes.operatorOf(header.proposer));
     for (const book of books.values()) if ((book.closing || (book.task !== null && book.task.ended !== null)) && book.segments.length === 0) { add(book.owner, book.free); [book.back, book.free] = [book.back + book.free, 0n]; }

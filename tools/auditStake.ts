@@ -9,7 +9,7 @@ import type { GenesisValidator } from "#chain/codec/genesis.ts";
 import type { BlockHeader } from "#chain/codec/schema.ts";
 import type { Operation } from "#chain/codec/transaction.ts";
 import { type Parameters, STAKE_PER_WEIGHT } from "#chain/constants.ts";
-import type { PublicKey } from "#chain/types.ts";
+import { type Address, type PublicKey, address } from "#chain/types.ts";
 
 type Stake = { key: PublicKey; id: string; operator: string; state: "active" | "jailed" | "tombstoned"; bonded: bigint; leaving: { amount: bigint; ms: bigint; epoch: number }[]; bps: bigint; others: Shared; going: Shared };
 /** Money of many, and the parts it is cut in. */
@@ -109,6 +109,12 @@ export class StakeBook {
     const { epoch, validator } = accusedOf(decodeEvidence(encoded));
     const { reward, burnt } = this.slash(addressOf(this.sets.get(epoch)![validator]!.publicKey).toHex());
     return reporter === null ? { reporter, reward: 0n, burnt: reward + burnt } : { reporter, reward, burnt };
+  }
+  operatorOfValidator(id: string): string | undefined {
+    return this.#stakes.get(id)?.operator;
+  }
+  sharesOf(validator: string, delegator: Address): bigint {
+    return this.#behind.get(delegationIdOf(address(Uint8Array.fromHex(validator)), delegator).toHex())?.parts ?? 0n;
   }
   operatorOf(index: number): string | null {
     return this.sets.get(this.#epoch)![index]?.operator ?? null;
