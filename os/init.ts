@@ -11,15 +11,13 @@ import type { RunningAgent } from "./agent.ts";
 import type { ChainNode } from "#chain/node/chainNode.ts";
 import { type Door, bindDoor } from "./api/door.ts";
 import { parseMac } from "./boot/addresses.ts";
-import { heldImage, takeKeys } from "./boot/carried.ts";
-import { followChain, setByNtp } from "./boot/clock.ts";
+import type { ChainClock } from "./boot/clock.ts";
 import { CMDLINE_BYTES_MAX, type Settings, parseCmdline } from "./boot/cmdline.ts";
 import { EXIT_CODES, Way, restartWhenEnded } from "./boot/ending.ts";
 import { IDENTITY_FILE, releasedMsIn } from "./boot/identity.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
-import { remoteControl } from "./boot/remote.ts";
 import type { VaultKeeper } from "./boot/vault.ts";
 import { completedLine, fetchWords, tokenIn, wordsFrom } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
@@ -151,12 +149,12 @@ async function takeWords(machine: Machine): Promise<string> {
 }
 
 async function askTime({ network, settings }: Machine): Promise<string> {
+  const { setByNtp } = await import("./boot/clock.ts");
   return (await setByNtp(settings.ntp ?? network!.current().flatMap(({ lease }) => lease?.ntp ?? []), releasedMsIn(IDENTITY_FILE))).text;
 }
 
 /** The chain is open: its time counts from now on, and the boot server is asked to take this machine in. */
-function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
-  const clock = followChain(releasedMsIn(IDENTITY_FILE), (line) => say(`time      ${line}`));
+function begunWith(machine: Machine, node: ChainNode, key: KeyPair, clock: ChainClock): void {
   node.onFinal(({ header }) => clock.final(Number(header.timeMs)));
   const { bootServer, joinToken, operator, region } = machine.settings;
   const [first] = machine.network!.current();
@@ -173,6 +171,7 @@ function begunWith(machine: Machine, node: ChainNode, key: KeyPair): void {
 
 async function settleIdentity({ settings }: Machine): Promise<string> {
   const keys = join(DIRECTORY, "keys");
+  const { takeKeys } = await import("./boot/carried.ts");
   const carried = await takeKeys(keys);
   if (carried.length > 0) return `the keys of before the upgrade: ${carried.join(", ")}`;
   const { settleMachineKey } = await import("./boot/machineKey.ts");
@@ -194,7 +193,10 @@ async function takeFromVault(machine: Machine): Promise<string> {
 
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
-  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }, { KeyChange }] = await Promise.all([import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts"), import("./boot/rekey.ts")]);
+  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }, { KeyChange }, { heldImage }, { followChain }, { remoteControl }] = await Promise.all([
+    import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts"), import("./boot/rekey.ts"), import("./boot/carried.ts"), import("./boot/clock.ts"), import("./boot/remote.ts"),
+  ]);
+  const clock = followChain(releasedMsIn(IDENTITY_FILE), (line) => say(`time      ${line}`));
   const keys = new KeyChange({ keysFolder: join(DIRECTORY, "keys"), onLine: (line) => say(`key       ${line}`), onTaken: () => void way.leave("again", "the agent begins anew with the next key") });
   machine.agent = await startAgent({
     directory: DIRECTORY, address: EVERYWHERE, apiPort: door!.port, door: door!, httpPort: settings.httpPort ?? HTTP_PORT, zone: settings.zone ?? "localhost",
@@ -202,7 +204,7 @@ async function beginAgent(machine: Machine): Promise<string> {
     offer: { ...DEVELOPMENT_OFFER, region: settings.region ?? DEVELOPMENT_OFFER.region },
     machineLog: log, image: await heldImage(), control: remoteControl(way, DIRECTORY, say, keys),
     onNode: (node, key) => {
-      begunWith(machine, node, key);
+      begunWith(machine, node, key, clock);
       keys.follow({ node, machine: key }).catch((error: unknown) => say(`key       ${messageOf(error)}`));
     },
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),

@@ -1,78 +1,14 @@
 /**
- * Addresses: 20 bytes of a hash of a public key, and their text form `gw1…`.
+ * Addresses: 20 bytes of a hash of a public key. Their text form is in addressText.ts.
  *
- * An account's id is the address of its first key, a machine's id the address of its machine key. The text form is bech32m
- * (BIP 350) with the prefix `gw`: lower case, no mixed case, six characters of checksum that find any four wrong ones.
+ * An account's id is the address of its first key, a machine's id the address of its machine key.
  */
 import { hashWithDomain } from "#chain/crypto.ts";
 import { type Address, type PublicKey, address } from "#chain/types.ts";
 
+export { addressText, parseAddress } from "./addressText.ts";
+
 const ADDRESS_BYTES = 20;
-const PREFIX = "gw";
-const ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
-const GENERATOR = [0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3];
-const BECH32M = 0x2bc830a3;
-const TEXT_LENGTH = PREFIX.length + 1 + 32 + 6;
 
 /** The address that a public key has. */
 export const addressOf = (key: PublicKey): Address => address(hashWithDomain("address", key).slice(0, ADDRESS_BYTES));
-
-export function addressText(bytes: Uint8Array): string {
-  const words = toWords(address(bytes));
-  const residue = checksum([...prefixWords(), ...words, 0, 0, 0, 0, 0, 0]) ^ BECH32M;
-  for (let i = 0; i < 6; i++) words.push((residue >>> (5 * (5 - i))) & 31);
-  return `${PREFIX}1${words.map((word) => ALPHABET[word]).join("")}`;
-}
-
-/** The address that a text names, or null when it is not one, whatever is wrong with it. */
-export function parseAddress(text: string): Address | null {
-  if (text.length !== TEXT_LENGTH || !text.startsWith(`${PREFIX}1`)) return null;
-  const words: number[] = [];
-  for (const character of text.slice(PREFIX.length + 1)) {
-    const word = ALPHABET.indexOf(character);
-    if (word < 0) return null;
-    words.push(word);
-  }
-  if (checksum([...prefixWords(), ...words]) !== BECH32M) return null;
-  return address(fromWords(words.slice(0, -6)));
-}
-
-const prefixWords = (): number[] => {
-  const codes = Array.from(PREFIX, (character) => character.charCodeAt(0));
-  return [...codes.map((code) => code >>> 5), 0, ...codes.map((code) => code & 31)];
-};
-
-function checksum(words: readonly number[]): number {
-  let residue = 1;
-  for (const word of words) {
-    const top = residue >>> 25;
-    residue = ((residue & 0x1ffffff) << 5) ^ word;
-    for (const [i, value] of GENERATOR.entries()) if ((top >>> i) & 1) residue ^= value;
-  }
-  return residue;
-}
-
-/** 20 bytes are 32 words of 5 bits exactly: nothing is padded. */
-function toWords(bytes: Uint8Array): number[] {
-  const words: number[] = [];
-  let bits = 0;
-  let held = 0;
-  for (const byte of bytes) {
-    held = ((held << 8) | byte) & 0xfff;
-    bits += 8;
-    for (; bits >= 5; bits -= 5) words.push((held >>> (bits - 5)) & 31);
-  }
-  return words;
-}
-
-function fromWords(words: readonly number[]): Uint8Array {
-  const bytes: number[] = [];
-  let bits = 0;
-  let held = 0;
-  for (const word of words) {
-    held = ((held << 5) | word) & 0xfff;
-    bits += 5;
-    if (bits >= 8) bytes.push((held >>> (bits -= 8)) & 0xff);
-  }
-  return Uint8Array.from(bytes);
-}

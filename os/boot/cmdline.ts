@@ -6,8 +6,8 @@
  * that is not known, given twice or malformed is an error: a machine that half understands where it belongs must not guess. A word is
  * cut at its first `=`; the kernel lets double quotes keep blanks together.
  */
-import { parseAddress } from "#chain/codec/address.ts";
-import { CHECKPOINT_FORM, type Checkpoint, parseCheckpoint } from "#chain/light/checkpoint.ts";
+import { parseAddress } from "#chain/codec/addressText.ts";
+import { CHECKPOINT_FORM, type Checkpoint, parseCheckpoint } from "#chain/light/checkpointText.ts";
 import type { Address } from "#chain/types.ts";
 import { type Ipv4, type Mac, type Network, isHostAddress, isWithin, parseIpv4, parseMac, parseNetwork } from "./addresses.ts";
 

@@ -2,8 +2,8 @@
  * The DHCP client of one interface, living: carries out what `step` (dhcp.ts) decides, over a UDP socket that hears this interface only.
  * It holds its lease until `stop`; what becomes of the address on the interface is the caller's.
  */
-import { randomInt } from "node:crypto";
 import { type Socket, createSocket } from "node:dgram";
+import { closeSync, openSync, readSync } from "node:fs";
 import { udpOnInterface } from "../linux/sockets.ts";
 import { BROADCAST_ADDRESS, type Mac } from "./addresses.ts";
 import { type DhcpEffect, type DhcpEvent, type DhcpState, type Lease, dhcpState, leaseOf, step, wakeMs } from "./dhcp.ts";
@@ -21,7 +21,16 @@ type EventBody = { readonly kind: "link"; readonly up: boolean } | { readonly ki
 
 /** Longest time that one timer waits: a lease may last longer than Node can count. */
 const TIMER_MS_MAX = 3_600_000;
-const DRAW_END = 2 ** 32;
+const RANDOM_FILE = "/dev/urandom";
+
+/** 32 bits of the kernel's: a machine that boots has not read `node:crypto` yet, which takes an emulated one a tenth of a second. */
+function drawn(): number {
+  const bits = new Uint32Array(1);
+  const file = openSync(RANDOM_FILE, "r");
+  readSync(file, bits);
+  closeSync(file);
+  return bits[0]!;
+}
 
 export class DhcpClient {
   readonly #options: DhcpClientOptions;
@@ -72,7 +81,7 @@ export class DhcpClient {
 
   #event(body: EventBody): void {
     if (this.#isStopped) return;
-    const event: DhcpEvent = { ...body, nowMs: Math.trunc(performance.now()), draw: randomInt(DRAW_END) };
+    const event: DhcpEvent = { ...body, nowMs: Math.trunc(performance.now()), draw: drawn() };
     const [next, effects] = step(this.#state, event);
     this.#state = next;
     for (const effect of effects) this.#carryOut(effect);

@@ -7,7 +7,7 @@
  * Rules: interfaces are taken in the kernel's order, and of several ways out the first interface's is taken; what the command line says
  * goes before what a lease says; a fault of one interface leaves the others alone.
  */
-import { writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
 import { messageOf } from "../error.ts";
 import { LINK_ETHERNET, LINK_LOOPBACK, type Link, addAddress, addVlan, readLinks, removeAddress, removeDefaultRoute, setDefaultRoute, setLinkUp } from "../linux/netlink.ts";
 import { type Ipv4, isWithin, parseMac } from "./addresses.ts";
@@ -72,7 +72,11 @@ export function startNetwork(options: NetworkOptions): Network {
   const current = (): Interface[] => [...entries.values()].toSorted((a, b) => a.metric - b.metric).flatMap(({ given }) => (given === null ? [] : [given])).toSorted((a, b) => Number(b.router !== null) - Number(a.router !== null));
   const changed = (): void => {
     const leased = current().flatMap(({ lease }) => (lease === null ? [] : [lease]));
-    writeFile(options.resolverFile ?? RESOLVER_FILE, resolverText(options.settings.dns, leased)).catch((error: unknown) => options.onLine(`Cannot write the name servers: ${messageOf(error)}`));
+    try {
+      writeFileSync(options.resolverFile ?? RESOLVER_FILE, resolverText(options.settings.dns, leased));
+    } catch (error) {
+      options.onLine(`Cannot write the name servers: ${messageOf(error)}`);
+    }
     if (current().length > 0) ready.resolve();
   };
   const give = (entry: Entry, next: Interface): void => {
