@@ -17,6 +17,16 @@ export type Pace = Pick<Parameters, "deltaMs" | "blockIntervalMsMin" | "idleInte
 /** The least time that a child of a block of this time may carry. */
 export const childTimeMsMin = (pace: Pace, parentTimeMs: TimeMs): TimeMs => timeMs(parentTimeMs + BigInt(pace.blockIntervalMsMin));
 
+/**
+ * The time that a block carries which is built at `nowMs`: when it was wanted, though it comes a little late, as timers ring late and a child's
+ * time counts from its parent's: else the lateness of all blocks would add up. Who is later than half of the interval goes by the clock.
+ */
+export function blockTimeMs(pace: Pace, parentTimeMs: TimeMs, wantedMs: TimeMs, nowMs: TimeMs): TimeMs {
+  const earliest = childTimeMsMin(pace, parentTimeMs);
+  const time = nowMs - wantedMs <= BigInt(pace.blockIntervalMsMin >> 1) ? wantedMs : nowMs;
+  return time > earliest ? time : earliest;
+}
+
 export function blockWantedMs(pace: Pace, parentTimeMs: TimeMs, dueMs: DueMs, waiting: number): TimeMs {
   const earliest = childTimeMsMin(pace, parentTimeMs);
   if (waiting > 0) return earliest;

@@ -13,7 +13,7 @@ import type { TimeMs, View } from "../types.ts";
 import { cast, halt } from "./ballots.ts";
 import { follows, isValid, requestBlock, requestCertificate } from "./blocks.ts";
 import type { BlockRef } from "./events.ts";
-import { blockWantedMs, childTimeMsMin, viewTimeoutMs } from "./pacing.ts";
+import { blockTimeMs, blockWantedMs, viewTimeoutMs } from "./pacing.ts";
 import { blockOf, isLeader, leaderOf, maySign, next, notarizedIn, parentCertificateOf, recordOf, sameId } from "./state.ts";
 import type { BlockEntry, State, Turn } from "./state.ts";
 import { rejoined } from "./rejoin.ts";
@@ -202,8 +202,7 @@ function propose(turn: Turn): boolean {
   const parentCertificate = parentCertificateOf(state, parent.block);
   assert(parentCertificate !== null || parent.block.view === 0);
   state.building = state.view;
-  const earliest = childTimeMsMin(state.configuration.pace, parent.block.timeMs);
-  effects.push({ kind: "build", view: state.view, parent: parent.block, parentCertificate, timeMs: nowMs > earliest ? nowMs : earliest });
+  effects.push({ kind: "build", view: state.view, parent: parent.block, parentCertificate, timeMs: blockTimeMs(state.configuration.pace, parent.block.timeMs, wanted, nowMs) });
   return true;
 }
 
