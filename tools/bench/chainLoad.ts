@@ -50,6 +50,8 @@ export class Watch {
   readonly #sent = new Map<string, number>();
   readonly latenciesMs: number[] = [];
   readonly finalsAtMs: number[] = [];
+  /** How many were final then. */
+  readonly #finalThen: number[] = [];
   final = 0;
   #onFinal: (() => void) | null = null;
 
@@ -64,8 +66,17 @@ export class Watch {
         this.latenciesMs.push(nowMs - sentMs);
         this.final++;
       }
+      this.#finalThen.push(this.final);
       this.#onFinal?.();
     };
+  }
+  /**
+   * From the `from`-th block that was told on to the newest: what came after the one, in the time between the two. They come by the
+   * interval, so that a measurement that begins and ends anywhere would count one of them too few or too many. Null: there are no two.
+   */
+  ratePerSecond(from: number): number | null {
+    const last = this.finalsAtMs.length - 1;
+    return last > from ? ((this.#finalThen[last]! - this.#finalThen[from]!) * 1_000) / (this.finalsAtMs[last]! - this.finalsAtMs[from]!) : null;
   }
   get waiting(): number {
     return this.#sent.size;
@@ -139,11 +150,12 @@ export async function load({ to, watch, feed, countMax = Infinity, seconds, rate
   }
   const loadSeconds = elapsed();
   const finalInTime = watch.final - finalBefore;
+  const perSecond = watch.ratePerSecond(gapsBefore) ?? finalInTime / loadSeconds;
   await Promise.all(answers);
   for (const endMs = performance.now() + lostMs; watch.waiting > 0 && performance.now() < endMs; ) await sleep(20);
   const gaps = watch.finalsAtMs.slice(gapsBefore).map((ms, index, all) => ms - (all[index - 1] ?? ms)).slice(1);
   return {
-    offered, refused, final: watch.final - finalBefore, lost: watch.waiting, seconds: loadSeconds, perSecond: Math.round(finalInTime / loadSeconds),
+    offered, refused, final: watch.final - finalBefore, lost: watch.waiting, seconds: loadSeconds, perSecond: Math.round(perSecond),
     finalityMs: quantiles(watch.latenciesMs.splice(0)), blockGapMs: quantiles(gaps), blocks: gaps.length, codes,
   };
 }
