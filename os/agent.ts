@@ -290,7 +290,7 @@ function passOn(
   log: (line: string) => void,
 ): void {
   if (elsewhere === undefined) return;
-  const hops = new Hops({ node, transport, ...life, endpoints: () => endpoints, elsewhere });
+  const hops = new Hops({ node, transport, own: { ...life, endpoints: () => endpoints, elsewhere } });
   started.defer(() => hops.stop());
   events.reach = (peer) => hops.reach(peer);
   const onError = (error: unknown): void => { if (codeOf(error) !== "runner_stopped") log(`Cannot tell the runner what runs elsewhere (${codeOf(error)}): ${messageOf(error)}`); };

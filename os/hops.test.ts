@@ -49,14 +49,14 @@ function seat(t: test.TestContext, grid: Grid, machine: KeyPair, bootId: Hex = b
   const seeds: Uint8Array[] = [];
   let nowMs = 0;
   const hops = new Hops({
-    node: grid.node, transport, machine, bootId, endpoints: () => [ENDPOINT], nowMs: () => (nowMs += 1_000),
-    elsewhere: {
+    node: grid.node, transport, nowMs: () => (nowMs += 1_000),
+    own: { machine, bootId, endpoints: () => [ENDPOINT], elsewhere: {
       identify: async (seed) => void seeds.push(seed),
       peers: async (set, remove) => {
         for (const id of remove) peers.delete(id);
         for (const { id, key } of set) peers.set(id, key);
       },
-    },
+    } },
   });
   t.after(() => hops.stop());
   return { hops, transport, peers, seeds, block: (kind = "machine") => hops.onFinal({ header: { timeMs: timeMs(grid.timeMs) }, events: [{ kind }] } as unknown as Parameters<Hops["onFinal"]>[0]) };
@@ -102,6 +102,20 @@ test("a certificate travels through others to machines that never met its owner"
   const last = seat(t, grid, machines[2]);
   await settle();
   assert(first.peers.has(hex(machines[2].address)) && last.peers.has(hex(machines[0].address)), `through ${b}`);
+});
+
+test("a validator that no machine hosts passes certificates on between machines that know it alone, and has none of its own", async (t) => {
+  const grid = new Grid();
+  for (const machine of [machines[0], machines[1]]) grid.up(machine);
+  const [first, second] = [machines[0], machines[1]].map((machine) => seat(t, grid, machine));
+  grid.network.cut(peerId(machines[0].publicKey), peerId(machines[1].publicKey));
+  await settle();
+  assert.deepEqual([first!.peers.size, second!.peers.size], [0, 0]);
+  const validator = new Hops({ node: grid.node, transport: grid.network.join(peerId(machines[2].publicKey), machines[2].publicKey), own: null });
+  t.after(() => validator.stop());
+  await settle();
+  assert.deepEqual([[...first!.peers.keys()], [...second!.peers.keys()]], [[hex(machines[1].address)], [hex(machines[0].address)]]);
+  assert.deepEqual(validator.reach(hex(machines[0].address)), [ENDPOINT], "it knows them, and is asked by nobody");
 });
 
 test("a machine that goes down, boots anew or lets its certificate end is no peer any more", async (t) => {

@@ -4,7 +4,8 @@
  *   channel "hops": [1, 0, certificate, …]   what the sender knows      [1, 1, digest]   of all that it knows: is it the same with you?
  *
  * A certificate counts while its machine is up with the boot that it names and the header time is before its end. What is new is passed
- * on to all peers, once; a peer that passes on what does not hold is let go of. Held are as many as there are machines.
+ * on to all peers, once; a peer that passes on what does not hold is let go of. Held are as many as there are machines. A validator that no
+ * machine hosts has none of its own and hops nowhere, and passes on those of machines that may know each other by it alone.
  */
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
@@ -27,11 +28,14 @@ import {
 export type HopsOptions = {
   readonly node: Pick<ChainNode, "chainId" | "view" | "head">;
   readonly transport: Transport;
-  readonly machine: KeyPair;
-  readonly bootId: Hex;
-  /** Where this machine takes hops. */
-  readonly endpoints: () => readonly HopEndpoint[];
-  readonly elsewhere: Pick<Elsewhere, "identify" | "peers">;
+  /** The machine that hops; null: none. */
+  readonly own: {
+    readonly machine: KeyPair;
+    readonly bootId: Hex;
+    /** Where this machine takes hops. */
+    readonly endpoints: () => readonly HopEndpoint[];
+    readonly elsewhere: Pick<Elsewhere, "identify" | "peers">;
+  } | null;
   readonly nowMs?: () => number;
 };
 type Known = { readonly certificate: HopCertificate; readonly bytes: Uint8Array; readonly atMs: number };
@@ -56,10 +60,13 @@ export class Hops {
   readonly #unsubscribe: (() => void)[];
   readonly #timer: NodeJS.Timeout;
   readonly #nowMs: () => number;
+  /** Address of the machine that hops. */
+  readonly #own: Hex | null;
   #isStopped = false;
 
   constructor(options: HopsOptions) {
     this.#options = options;
+    this.#own = options.own && hex(options.own.machine.address);
     this.#nowMs = options.nowMs ?? ((): number => performance.now());
     const { transport } = options;
     this.#unsubscribe = [
@@ -67,7 +74,7 @@ export class Hops {
       transport.onPeer((peer) => this.#sendAll(peer)),
     ];
     this.#timer = setInterval(() => this.#compare(), HOP_COMPARE_MS).unref();
-    this.#tell(() => options.elsewhere.identify(this.#seed));
+    this.#tell((elsewhere) => elsewhere.identify(this.#seed));
     this.#refresh();
     // Who came while this machine was not yet listening has told it in vain.
     const peers = transport.peers();
@@ -98,7 +105,7 @@ export class Hops {
 
   /** After the ledger, the time or a certificate changed: renews its own, and tells the runner who is a peer. */
   #refresh(): void {
-    const { node, machine, elsewhere } = this.#options;
+    const { node } = this.#options;
     const nowMs = node.head().timeMs;
     this.#renew(nowMs);
     for (const [id, sealed] of this.#strangers) {
@@ -111,7 +118,7 @@ export class Hops {
     for (const [id, { certificate }] of this.#known) {
       const { machineKey, bootId, hopKey, notAfterMs } = certificate;
       const own = addressOf(machineKey);
-      const isOwn = id === hex(machine.address);
+      const isOwn = id === this.#own;
       // One that is over would never be taken by who does not have it: there would be something to tell at every comparison.
       if (node.view().machine(own) === null || (!isOwn && notAfterMs <= nowMs)) this.#forget(id);
       if (isOwn || notAfterMs > nowMs) endMs = least(endMs, isOwn ? notAfterMs - BigInt(HOP_RENEW_MS) : notAfterMs);
@@ -121,10 +128,12 @@ export class Hops {
     const set = [...peers].filter(([id, key]) => this.#told.get(id) !== key).map(([id, key]) => ({ id, key }));
     const remove = [...this.#told.keys()].filter((id) => !peers.has(id));
     this.#told = peers;
-    if (set.length + remove.length > 0) this.#tell(() => elsewhere.peers(set, remove));
+    if (set.length + remove.length > 0) this.#tell((elsewhere) => elsewhere.peers(set, remove));
   }
   #renew(nowMs: bigint): void {
-    const { node, transport, machine, bootId, endpoints } = this.#options;
+    const { node, transport } = this.#options;
+    if (this.#options.own === null) return;
+    const { machine, bootId, endpoints } = this.#options.own;
     const own = this.#known.get(hex(machine.address));
     if (!this.#isUp(machine.address, fromHex(bootId)) || (own !== undefined && own.certificate.notAfterMs > nowMs + BigInt(HOP_RENEW_MS))) return;
     const sealed = sealHop({ chainId: node.chainId, bootId: fromHex(bootId), notAfterMs: timeMs(nowMs + BigInt(HOP_CERTIFICATE_MS)), endpoints: endpoints().slice(0, HOP_ENDPOINTS_MAX) }, machine.seed, this.#seed);
@@ -132,8 +141,9 @@ export class Hops {
     transport.broadcast("hops", encode([WIRE_VERSION, KIND.certificates, sealed]));
   }
   /** A runner that is stopped is told nothing any more. */
-  #tell(work: () => Promise<void>): void {
-    work().catch((error: unknown) => { if (!this.#isStopped && codeOf(error) !== "runner_stopped") process.emitWarning(`Cannot tell the runner of other machines: ${String(error)}`, { code: "godwit_hops" }); });
+  #tell(work: (elsewhere: Pick<Elsewhere, "identify" | "peers">) => Promise<void>): void {
+    const { own } = this.#options;
+    if (own !== null) work(own.elsewhere).catch((error: unknown) => { if (!this.#isStopped && codeOf(error) !== "runner_stopped") process.emitWarning(`Cannot tell the runner of other machines: ${String(error)}`, { code: "godwit_hops" }); });
   }
 
   // ---- Messages ----------------------------------------------------------------------------------------------------------
@@ -174,13 +184,13 @@ export class Hops {
     return verdict === "taken";
   }
   #take(sealed: Uint8Array): "taken" | "not now" | "forged" {
-    const { node, machine } = this.#options;
+    const { node } = this.#options;
     const read: SealedHop = decodeHop(sealed);
     const { certificate } = read;
     const own = addressOf(certificate.machineKey);
     const [id, nowMs] = [hex(own), node.head().timeMs];
     if (hex(certificate.chainId) !== hex(node.chainId)) return "forged";
-    if (id === hex(machine.address)) return "not now";
+    if (id === this.#own) return "not now";
     if (node.view().machine(own) === null) {
       if (this.#strangers.size >= HOP_STRANGERS_MAX) this.#strangers.delete(this.#strangers.keys().next().value!);
       this.#strangers.set(id, sealed);

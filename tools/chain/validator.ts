@@ -16,6 +16,7 @@ import { type StreamTransport, openStreams } from "#chain/network/streams.ts";
 import { peerId } from "#chain/network/transport.ts";
 import { type ChainNode, type NodeError, openNode } from "#chain/node/node.ts";
 import { giveSpareMemoryBack } from "#chain/node/spareMemory.ts";
+import { Hops } from "#os/hops.ts";
 import { openKey } from "#os/keys.ts";
 
 export type ValidatorOptions = {
@@ -55,10 +56,14 @@ export async function startValidator({ directory, genesis, listen, peers, clockO
       ...(checkpoint === undefined ? {} : { checkpoint }),
       ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }), ...(trace === undefined ? {} : { trace }), ...(onHalt === undefined ? {} : { onHalt }), ...(onLeftBehind === undefined ? {} : { onLeftBehind }),
     });
+    // Machines that know each other by this node alone find each other to hop.
+    const hops = new Hops({ node, transport, own: null });
+    node.onFinal((block) => hops.onFinal(block));
     node.start();
     const keepMemory = giveSpareMemoryBack(node);
     return { node, transport, stop: () => {
       keepMemory();
+      hops.stop();
       return node.stop();
     } };
   } catch (error) {
