@@ -270,7 +270,7 @@ class RunnerKeeper implements Front {
       const wasHop = this.#hops.delete(id);
       if (!this.#loads.delete(id) && !wasHop) return;
       await this.#call({ type: "unload", call: 0, id });
-      this.#process?.told.set(id, []);
+      this.#process?.told.end(id);
       this.#counted.delete(id);
       this.#latest.delete(id);
     });
@@ -293,6 +293,7 @@ class RunnerKeeper implements Front {
       throw error;
     } finally {
       if (this.#tasks.get(id) === mark) {
+        this.#process?.told.end(id);
         for (const held of [this.#tasks, this.#counted, this.#latest]) held.delete(id);
       }
     }
@@ -525,7 +526,7 @@ class RunnerKeeper implements Front {
       const { call, id } = message;
       const dialled = message.scheme === "hop" ? this.#dialHop(id, message.timeoutMs)
         : message.scheme === "peer" ? this.#dialPeer(message.host, message.timeoutMs)
-        : this.#dial(id, told.get(id) ?? [], message);
+        : this.#dial(id, told.placesOf(id), message);
       void dialled.then(({ fd, code }) => {
         if (code === "") process.pass(fd, call);
         else process.write({ type: "refused", call, code });
@@ -535,7 +536,9 @@ class RunnerKeeper implements Front {
     if (message.type === "lost") {
       if (!told.has(message.id)) throw new RangeError("A loss of a deployment that this runner does not have");
       // One that is just being loaded anew is not lost.
-      if (this.#process === process && !this.#tails.has(message.id) && this.#loads.delete(message.id)) this.#options.onLost?.(message.id, message.code, message.message);
+      if (this.#process !== process || this.#tails.has(message.id) || !this.#loads.delete(message.id)) return;
+      told.end(message.id);
+      this.#options.onLost?.(message.id, message.code, message.message);
       return;
     }
     if (message.type === "logs") {

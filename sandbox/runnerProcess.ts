@@ -12,8 +12,8 @@ import { encodeMessage, MessageReader, parseFromRunner, type FromRunner, type To
 import { spawnFirstToGo } from "./firstToGo.ts";
 import { CONTROL_MESSAGE_BYTES_MAX } from "./limits.ts";
 import { nativePaths } from "./native.ts";
-import type { OutgoingPlace } from "./outgoing.ts";
 import type { RunnerExit, Sockets } from "./runner.ts";
+import { Told } from "./told.ts";
 
 const REASON_CHARACTERS_MAX = 4_096;
 /** What was killed is gone within this, or never. */
@@ -33,7 +33,7 @@ export type RunnerProcessOptions = {
 };
 
 export class RunnerProcess {
-  readonly told: Map<string, readonly OutgoingPlace[]> = new Map();
+  readonly told: Told = new Told();
   readonly exited: Promise<RunnerExit>;
   readonly #options: RunnerProcessOptions;
   readonly #child: ChildProcess;
@@ -98,7 +98,7 @@ export class RunnerProcess {
     if (this.#isGone) return;
     this.#control.cork();
     for (const message of messages) {
-      if (message.type === "load" || message.type === "task") this.told.set(message.load.id, message.load.outgoing);
+      if (message.type === "load" || message.type === "task") this.told.begin(message.load.id, message.load.outgoing);
       this.#control.write(encodeMessage(message));
     }
     this.#control.uncork();

@@ -3,7 +3,7 @@
  *
  * A label (`shop`) is a host under the grid's zone, a name with dots (`shop.example`) is a host as it is. The rent is a token a year, in advance, into
  * the fee pool: without one, whoever comes first would keep every good name for a fee of a hundred-thousandth. When the time is over
- * a name points nowhere, for 30 days only its owner may renew it, and then it is anybody's: to register, or to take off the state. What is given up is not paid back.
+ * a name points nowhere; for 30 days it is its owner's still, and anybody may renew it for him; then it is anybody's: to register, or to take off the state. What is given up is not paid back.
  */
 import { type PointName, type RegisterName, type ReleaseName, type RenewName, type TransferName, nameIdOf } from "#chain/codec/holderOperations.ts";
 import { type BlockContext, OK, type Origin, type Result, debit, sameBytes, unfunded } from "#chain/ledger/block.ts";
