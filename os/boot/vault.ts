@@ -10,7 +10,7 @@ import { sha256Hex } from "#chain/crypto.ts";
 import { hex } from "#chain/types.ts";
 import { codeOf, messageOf } from "../error.ts";
 import { type KeyPair, writeWhole } from "../keys.ts";
-import { VAULT_FILES_MAX, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, type VaultFile, type VaultIndex, encodeIndex, isVaultPath, objectSignature, openFile, openIndex, sealFile, vaultKey } from "./vaultFormat.ts";
+import { VAULT_DIGEST_HEADER, VAULT_FILES_MAX, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, VAULT_SIGNATURE_HEADER, type VaultFile, type VaultIndex, encodeIndex, isVaultPath, openFile, openIndex, putSignature, sealFile, vaultKey } from "./vaultFormat.ts";
 
 const FOLDERS = ["components", "configurations"] as const;
 /** A boot server on the same wire: 64 MiB at 1 MB a second. */
@@ -105,7 +105,8 @@ export class VaultKeeper {
     const files: VaultFile[] = [];
     for (const path of found.slice(0, VAULT_FILES_MAX)) files.push(before.get(path) ?? this.#sent.get(path) ?? (await this.#leave(key, path)));
     const index: VaultIndex = { count: (this.#known?.count ?? 0) + 1, files };
-    await put(urlOf(this.#options, "index"), encodeIndex(machine.seed, index)).catch((error: unknown) => {
+    const bytes = encodeIndex(machine.seed, index);
+    await put(urlOf(this.#options, "index"), bytes, putSignature(machine.seed, "index", bytes)).catch((error: unknown) => {
       if (error instanceof RefusedPut && error.status === CONFLICT) {
         this.#isLacking = true;
         this.#sent.clear();
@@ -121,8 +122,9 @@ export class VaultKeeper {
   async #leave(key: Uint8Array, path: string): Promise<VaultFile> {
     const file = join(this.#options.directory, path);
     const sealed = sealFile(key, path, await readFile(file));
-    const { sha256, signature } = objectSignature(this.#options.machine.seed, sealed);
-    await put(urlOf(this.#options, `object/${sha256}`), sealed, signature);
+    const signed = putSignature(this.#options.machine.seed, "object", sealed);
+    const { sha256 } = signed;
+    await put(urlOf(this.#options, `object/${sha256}`), sealed, signed);
     const left: VaultFile = { path, sha256, bytes: sealed.length };
     this.#sent.set(path, left);
     return left;
@@ -142,8 +144,9 @@ async function filesIn(directory: string): Promise<string[]> {
   return lists.flat().filter(isVaultPath).toSorted();
 }
 
-async function put(url: string, body: Uint8Array, signature?: string): Promise<void> {
-  const response = await fetch(url, { method: "PUT", body: new Uint8Array(body), redirect: "error", signal: AbortSignal.timeout(TRANSFER_MS_MAX), headers: signature === undefined ? {} : { "godwit-signature": signature } });
+async function put(url: string, body: Uint8Array, { sha256, signature }: ReturnType<typeof putSignature>): Promise<void> {
+  const headers = { [VAULT_DIGEST_HEADER]: sha256, [VAULT_SIGNATURE_HEADER]: signature };
+  const response = await fetch(url, { method: "PUT", body: new Uint8Array(body), redirect: "error", signal: AbortSignal.timeout(TRANSFER_MS_MAX), headers });
   await response.body?.cancel();
   if (!response.ok) throw new RefusedPut(response.status);
 }

@@ -73,9 +73,13 @@ export function openIndex(bytes: Uint8Array, seed: Uint8Array): VaultIndex | nul
   return files.every(({ path, sha256, bytes: length }) => isVaultPath(path) && HASH.test(sha256) && length <= VAULT_OBJECT_BYTES_MAX) ? { count: read.count, files } : null;
 }
 
-/** What the owner signs to leave an object. */
-export const objectMessage = (sha256: string): Uint8Array => new TextEncoder().encode(`put ${sha256}`);
-export const objectSignature = (seed: Uint8Array, sealed: Uint8Array): { readonly sha256: Hex; readonly signature: Hex } => {
-  const sha256 = sha256Hex(sealed);
-  return { sha256, signature: hex(sign(seed, "vault", objectMessage(sha256))) };
+/** What stands under the owner's key: an object or the index. */
+export type VaultPlace = "object" | "index";
+/** Goes before the bytes: who leaves them is known before anything of them is taken in. */
+export const VAULT_SIGNATURE_HEADER = "godwit-signature";
+export const VAULT_DIGEST_HEADER = "godwit-sha256";
+export const putMessage = (place: VaultPlace, sha256: string): Uint8Array => new TextEncoder().encode(`put ${place} ${sha256}`);
+export const putSignature = (seed: Uint8Array, place: VaultPlace, bytes: Uint8Array): { readonly sha256: Hex; readonly signature: Hex } => {
+  const sha256 = sha256Hex(bytes);
+  return { sha256, signature: hex(sign(seed, "vault", putMessage(place, sha256))) };
 };

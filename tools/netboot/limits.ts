@@ -43,5 +43,7 @@ export const MACHINES_ENROLLED_MAX = 1_024;
 export const LINES_PER_SECOND_MAX = 50;
 /** What one machine leaves in the vault: sixteen of the largest components. */
 export const VAULT_MACHINE_BYTES_MAX: number = 1024 * 1024 * 1024;
-/** Each holds a file open; a rack that is switched off waits its turn. */
-export const VAULT_PUTS_AT_ONCE_MAX = 16;
+/** Each holds a file open, or an index in memory; a rack that is switched off waits its turn. */
+export const VAULT_PUTS_AT_ONCE_MAX = 32;
+/** A machine sends one after the other: whoever has overheard what one sent, and sends it again slowly, keeps the others from nothing. */
+export const VAULT_PUTS_OF_ONE_MAX = 8;

@@ -1,14 +1,16 @@
 /** A machine's files at its boot server, over real HTTP: the machine's own code on one side, the vault on the other. */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Hex, hex } from "#chain/types.ts";
 import { VaultKeeper, type VaultOptions, restoreFromVault } from "#os/boot/vault.ts";
-import { encodeIndex, objectSignature, openFile, openIndex, readIndex, sealFile, vaultKey } from "#os/boot/vaultFormat.ts";
+import { encodeIndex, openFile, openIndex, putSignature, readIndex, sealFile, vaultKey } from "#os/boot/vaultFormat.ts";
 import { type KeyPair, keyPair } from "#os/keys.ts";
 import { Vault } from "./vault.ts";
 
@@ -39,6 +41,55 @@ const write = ({ directory }: VaultOptions, path: string, text: string): void =>
   mkdirSync(join(directory, path, ".."), { recursive: true });
   writeFileSync(join(directory, path), text);
 };
+
+type Signed = ReturnType<typeof putSignature>;
+const headersOf = (signed?: Signed): Record<string, string> => (signed === undefined ? {} : { "godwit-sha256": signed.sha256, "godwit-signature": signed.signature });
+const putTo = async ({ url }: Place, path: string, body: Uint8Array, signed?: Signed): Promise<number> => (await fetch(`${url}/v1/vault/${path}`, { method: "PUT", body: new Uint8Array(body), headers: headersOf(signed) })).status;
+
+/** Sends the head of a request, and of its body nothing: what is answered then was judged without. */
+async function headOnly(t: TestContext, { url }: Place, path: string, length: number | null, signed?: Signed): Promise<{ readonly answered: Promise<number>; end(): void }> {
+  const sent = request(`${url}/v1/vault/${path}`, { method: "PUT", headers: { ...headersOf(signed), ...(length === null ? { "transfer-encoding": "chunked" } : { "content-length": length }) } });
+  t.after(() => sent.destroy());
+  const answered = new Promise<number>((resolve, reject) => sent.on("response", ({ statusCode = 0 }) => resolve(statusCode)).on("error", reject));
+  answered.catch(() => {});
+  sent.flushHeaders();
+  await once(sent, "socket");
+  return { answered, end: () => void sent.destroy() };
+}
+
+test("who sends, for whom and how much is judged before a byte of a body is read: a stranger has the server take in nothing", async (t) => {
+  const one = await place(t, 4_096);
+  const [mine, others] = [hex(MACHINE.publicKey), hex(OTHER.publicKey)];
+  const bytes = new Uint8Array(1_000);
+  const [object, index] = [putSignature(MACHINE.seed, "object", bytes), putSignature(MACHINE.seed, "index", bytes)];
+  const [wrongObject, wrongIndex] = [putSignature(OTHER.seed, "object", bytes), putSignature(OTHER.seed, "index", bytes)];
+  const cases: readonly (readonly [path: string, length: number | null, signed: Signed | undefined, status: number])[] = [
+    [`${mine}/index`, 1_000, undefined, 403], [`${mine}/index`, 1_000, wrongIndex, 403], [`${mine}/index`, 1_000, object, 403], [`${others}/index`, 1_000, wrongIndex, 403],
+    [`${mine}/object/${object.sha256}`, 1_000, undefined, 403], [`${mine}/object/${object.sha256}`, 1_000, wrongObject, 403], [`${mine}/object/${object.sha256}`, 1_000, index, 403],
+    [`${mine}/index`, 1024 * 1024 + 1, index, 413], [`${mine}/index`, null, index, 413], [`${mine}/object/${object.sha256}`, null, object, 413], [`${mine}/object/${object.sha256}`, 64 * 1024 * 1024 + 65, object, 413],
+    [`${mine}/object/${object.sha256}`, 4_097, object, 507],
+  ];
+  for (const [path, length, signed, status] of cases) assert.equal(await (await headOnly(t, one, path, length, signed)).answered, status, `${path} ${length}`);
+  assert.deepEqual(one.kept(OTHER), []);
+  assert.deepEqual(one.kept(), []);
+});
+
+test("a machine that sends slowly, or somebody who sends again what it sent, keeps no other machine out", async (t) => {
+  const one = await place(t);
+  one.members.add(hex(OTHER.publicKey));
+  const index = encodeIndex(MACHINE.seed, { count: 1, files: [] });
+  const slow = await Promise.all(Array.from({ length: 40 }, () => headOnly(t, one, `${hex(MACHINE.publicKey)}/index`, index.length, putSignature(MACHINE.seed, "index", index))));
+  assert.equal(await Promise.any(slow.map(async ({ answered }) => await answered)), 503);
+  const theirs = encodeIndex(OTHER.seed, { count: 1, files: [] });
+  assert.equal(await putTo(one, `${hex(OTHER.publicKey)}/index`, theirs, putSignature(OTHER.seed, "index", theirs)), 204);
+  for (const { end } of slow) end();
+  let status = 0;
+  for (let tried = 0; tried < 600 && status !== 204; tried++) {
+    status = await putTo(one, `${hex(MACHINE.publicKey)}/index`, index, putSignature(MACHINE.seed, "index", index));
+    if (status !== 204) await sleep(50);
+  }
+  assert.equal(status, 204, "and itself neither, once that is over");
+});
 
 test("a machine that lost everything but its key has its components and configurations back; the server has read none of it", async (t) => {
   const one = await place(t);
@@ -92,23 +143,28 @@ test("a file that was changed on the server, or is another's, is not taken; the 
 
 test("only a machine that was registered leaves anything, under its own key, within its quota, and no older index", async (t) => {
   const one = await place(t, 4_096);
-  const put = async (path: string, body: Uint8Array, signature?: string): Promise<number> => (await fetch(`${one.url}/v1/vault/${path}`, { method: "PUT", body: new Uint8Array(body), headers: signature === undefined ? {} : { "godwit-signature": signature } })).status;
+  const put = async (path: string, body: Uint8Array, signed?: Signed): Promise<number> => await putTo(one, path, body, signed);
   const [mine, others] = [hex(MACHINE.publicKey), hex(OTHER.publicKey)];
   const content = new Uint8Array(1_000).fill(7);
-  const good = objectSignature(MACHINE.seed, content);
-  assert.equal(await put(`${others}/object/${good.sha256}`, content, objectSignature(OTHER.seed, content).signature), 403);
-  assert.equal(await put(`${mine}/object/${good.sha256}`, content, objectSignature(OTHER.seed, content).signature), 403);
+  const good = putSignature(MACHINE.seed, "object", content);
+  assert.equal(await put(`${others}/object/${good.sha256}`, content, putSignature(OTHER.seed, "object", content)), 403);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content, putSignature(OTHER.seed, "object", content)), 403);
   assert.equal(await put(`${mine}/object/${good.sha256}`, content), 403);
-  assert.equal(await put(`${mine}/object/${good.sha256}`, content.subarray(1), good.signature), 400);
-  assert.equal(await put(`${mine}/object/${good.sha256}`, content, good.signature), 204);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content.subarray(1), good), 400);
+  assert.equal(await put(`${mine}/object/${good.sha256}`, content, good), 204);
   const large = new Uint8Array(4_000);
-  const largeOne = objectSignature(MACHINE.seed, large);
-  assert.equal(await put(`${mine}/object/${largeOne.sha256}`, large, largeOne.signature), 507);
-  const index = (count: number, sha256: Hex, seed = MACHINE.seed): Uint8Array => encodeIndex(seed, { count, files: [{ path: `components/${NAMES[0]}`, sha256, bytes: 1_000 }] });
-  assert.equal(await put(`${mine}/index`, index(2, good.sha256, OTHER.seed)), 403);
-  assert.equal(await put(`${mine}/index`, index(2, largeOne.sha256)), 409, "it names what is not here");
-  assert.equal(await put(`${mine}/index`, index(2, good.sha256)), 204);
-  for (const count of [1, 2]) assert.equal(await put(`${mine}/index`, index(count, good.sha256)), 409);
+  const largeOne = putSignature(MACHINE.seed, "object", large);
+  assert.equal(await put(`${mine}/object/${largeOne.sha256}`, large, largeOne), 507);
+  const putIndex = async (count: number, sha256: Hex, seed = MACHINE.seed, sender = seed): Promise<number> => {
+    const bytes = encodeIndex(seed, { count, files: [{ path: `components/${NAMES[0]}`, sha256, bytes: 1_000 }] });
+    return await put(`${mine}/index`, bytes, putSignature(sender, "index", bytes));
+  };
+  assert.equal(await putIndex(2, good.sha256, OTHER.seed), 403);
+  assert.equal(await putIndex(2, good.sha256, OTHER.seed, MACHINE.seed), 403, "its bytes are another's");
+  assert.equal(await put(`${mine}/index`, content, good), 403, "what was signed is an object");
+  assert.equal(await putIndex(2, largeOne.sha256), 409, "it names what is not here");
+  assert.equal(await putIndex(2, good.sha256), 204);
+  for (const count of [1, 2]) assert.equal(await putIndex(count, good.sha256), 409);
   for (const [path, status] of [[`${mine}/object/../index`, 404], [`${mine}`, 404], ["x/index", 404]] as const) assert.equal((await fetch(`${one.url}/v1/vault/${path}`, { method: "DELETE" })).status === status || path.includes(".."), true, path);
   await one.vault.forget(mine);
   assert.deepEqual(one.kept(), []);
@@ -141,7 +197,10 @@ test("what the server lost of it a machine leaves there once more", async (t) =>
 
 test("of indices that come at once the one that counts highest stays, whichever is slower", async (t) => {
   const one = await place(t);
-  const put = async (count: number): Promise<number> => (await fetch(`${one.url}/v1/vault/${hex(MACHINE.publicKey)}/index`, { method: "PUT", body: new Uint8Array(encodeIndex(MACHINE.seed, { count, files: [] })) })).status;
+  const put = async (count: number): Promise<number> => {
+    const bytes = encodeIndex(MACHINE.seed, { count, files: [] });
+    return await putTo(one, `${hex(MACHINE.publicKey)}/index`, bytes, putSignature(MACHINE.seed, "index", bytes));
+  };
   for (let round = 0; round < 10; round += 1) {
     await Promise.all([put(round * 10 + 9), ...Array.from({ length: 7 }, (_, n) => put(round * 10 + n + 1))]);
     assert.equal(readIndex(new Uint8Array(readFileSync(join(one.folder, "vault", hex(MACHINE.publicKey), "index"))), MACHINE.publicKey)?.count, round * 10 + 9);

@@ -3,7 +3,8 @@
  * hash.
  *
  * Rules: only machines that were registered here leave anything, and each within its quota; an object has the hash that it is named by; an index counts upwards, and what the
- * newest does not name goes with it. Reading is free: nobody but the machine can open what it reads.
+ * newest does not name goes with it. Reading is free: nobody but the machine can open what it reads. Who sends, for whom and how much is judged by the head of a request, and no
+ * byte of a body is read before that.
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -11,11 +12,11 @@ import { mkdir, open, readFile, readdir, rename, rm, stat } from "node:fs/promis
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { pipeline } from "node:stream";
-import { verify } from "#chain/crypto.ts";
+import { sha256Hex, verify } from "#chain/crypto.ts";
 import { type Hex, fromHex, publicKey } from "#chain/types.ts";
-import { VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, objectMessage, readIndex } from "#os/boot/vaultFormat.ts";
+import { VAULT_DIGEST_HEADER, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, VAULT_SIGNATURE_HEADER, putMessage, readIndex } from "#os/boot/vaultFormat.ts";
 import { writeWhole } from "#os/keys.ts";
-import { VAULT_MACHINE_BYTES_MAX, VAULT_PUTS_AT_ONCE_MAX } from "./limits.ts";
+import { VAULT_MACHINE_BYTES_MAX, VAULT_PUTS_AT_ONCE_MAX, VAULT_PUTS_OF_ONE_MAX } from "./limits.ts";
 
 export type VaultOptions = { readonly directory: string; readonly isMember: (key: Hex) => boolean; readonly bytesMax?: number };
 const NAME = /^([0-9a-f]{64})\/(?:index|object\/([0-9a-f]{64}))$/;
@@ -30,7 +31,8 @@ export class Vault {
   readonly #parts = new Set<string>();
   /** Indices of one machine one after the other: the newest counts. */
   readonly #turns = new Map<Hex, Promise<unknown>>();
-  #puts = 0;
+  /** Under way, by machine. */
+  readonly #puts = new Map<Hex, number>();
 
   constructor(options: VaultOptions) {
     this.#options = options;
@@ -57,13 +59,19 @@ export class Vault {
     }
     if (request.method !== "PUT") return end(405);
     if (!this.#options.isMember(key as Hex)) return end(403);
-    if (this.#puts >= VAULT_PUTS_AT_ONCE_MAX) return end(503);
-    this.#puts += 1;
+    const head = headOf(request, key as Hex, object ?? null);
+    if (typeof head === "number") return end(head);
+    const ofOne = this.#puts.get(key as Hex) ?? 0;
+    const all = [...this.#puts.values()].reduce((sum, count) => sum + count, 0);
+    if (all >= VAULT_PUTS_AT_ONCE_MAX || ofOne >= VAULT_PUTS_OF_ONE_MAX) return end(503);
+    this.#puts.set(key as Hex, ofOne + 1);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      return end(object === undefined ? await this.#putIndex(request, key as Hex, folder) : await this.#putObject(request, key as Hex, folder, object));
+      return end(object === undefined ? await this.#putIndex(request, head, key as Hex, folder) : await this.#putObject(request, head, key as Hex, folder));
     } finally {
-      this.#puts -= 1;
+      const left = this.#puts.get(key as Hex)! - 1;
+      if (left === 0) this.#puts.delete(key as Hex);
+      else this.#puts.set(key as Hex, left);
     }
   }
 
@@ -72,11 +80,7 @@ export class Vault {
     await rm(join(this.#options.directory, key), { recursive: true, force: true });
   }
 
-  async #putObject(request: IncomingMessage, key: Hex, folder: string, object: string): Promise<number> {
-    const signature = request.headers["godwit-signature"];
-    if (typeof signature !== "string" || !/^[0-9a-f]{128}$/.test(signature) || !verify("vault", fromHex(signature), objectMessage(object), publicKey(fromHex(key)))) return 403;
-    const length = Number(request.headers["content-length"] ?? Number.NaN);
-    if (!Number.isSafeInteger(length) || length > VAULT_OBJECT_BYTES_MAX) return 413;
+  async #putObject(request: IncomingMessage, { length, sha256: object }: PutHead, key: Hex, folder: string): Promise<number> {
     const arriving = this.#arriving.get(key) ?? 0;
     if ((await bytesIn(folder)) + arriving + length > (this.#options.bytesMax ?? VAULT_MACHINE_BYTES_MAX)) return 507;
     this.#arriving.set(key, (this.#arriving.get(key) ?? 0) + length);
@@ -93,15 +97,14 @@ export class Vault {
     }
   }
 
-  async #putIndex(request: IncomingMessage, key: Hex, folder: string): Promise<number> {
-    const parts: Uint8Array[] = [];
-    let length = 0;
+  async #putIndex(request: IncomingMessage, { length, sha256 }: PutHead, key: Hex, folder: string): Promise<number> {
+    const bytes = new Uint8Array(length);
+    let have = 0;
     for await (const part of request as AsyncIterable<Uint8Array>) {
-      length += part.length;
-      if (length > VAULT_INDEX_BYTES_MAX) return 413;
-      parts.push(part);
+      bytes.set(part, have);
+      have += part.length;
     }
-    const bytes = new Uint8Array(Buffer.concat(parts));
+    if (have !== length || sha256Hex(bytes) !== sha256) return 400;
     const turn = (this.#turns.get(key) ?? Promise.resolve()).catch(() => {}).then(() => this.#takeIndex(bytes, key, folder));
     this.#turns.set(key, turn);
     try {
@@ -124,6 +127,20 @@ export class Vault {
     for (const name of here) if (!named.has(name) && !this.#parts.has(join(folder, name))) await rm(join(folder, name), { force: true });
     return 204;
   }
+}
+
+type PutHead = { readonly length: number; readonly sha256: string };
+
+/** What a request is to bring, when its head is the owner's; else how it is refused. Node takes in no more of a body than its head says. */
+function headOf(request: IncomingMessage, key: Hex, object: string | null): PutHead | 403 | 413 {
+  const signature = request.headers[VAULT_SIGNATURE_HEADER];
+  const sha256 = object ?? request.headers[VAULT_DIGEST_HEADER];
+  const [place, bytesMax] = object === null ? (["index", VAULT_INDEX_BYTES_MAX] as const) : (["object", VAULT_OBJECT_BYTES_MAX] as const);
+  if (typeof signature !== "string" || !/^[0-9a-f]{128}$/.test(signature) || typeof sha256 !== "string" || !/^[0-9a-f]{64}$/.test(sha256)) return 403;
+  if (!verify("vault", fromHex(signature), putMessage(place, sha256), publicKey(fromHex(key)))) return 403;
+  // Without a length: a body of chunks, as long as whoever sends it likes.
+  const length = Number(request.headers["content-length"] ?? Number.NaN);
+  return Number.isSafeInteger(length) && length <= bytesMax ? { length, sha256 } : 413;
 }
 
 /** True when the body has this length and hash and is on disk. */

@@ -7,6 +7,7 @@ import { publicKeyOf } from "#chain/crypto.ts";
 import { type Manifest, partOf, signManifest } from "#os/boot/manifest.ts";
 import { codeOf } from "#os/error.ts";
 import { type Catalogue, openCatalogue, openUnchanged } from "./catalogue.ts";
+import { admitRelease } from "./releases.ts";
 import { signerOf, verifyImage } from "./verifiedImage.ts";
 
 const [SEED, OTHER_SEED] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
@@ -26,7 +27,7 @@ const refuses = (code: string) => (error: unknown): boolean => codeOf(error) ===
 
 test("an image is served when its manifest is by a key that was named and each file is the one that it names", async (t) => {
   const { catalogue } = await place(t);
-  assert.equal((await verifyImage(catalogue, SIGNERS, NOW_MS)).release, 7);
+  assert.equal((await verifyImage(catalogue, SIGNERS, NOW_MS)).manifest.release, 7);
 });
 
 test("an image without a manifest, by another key, expired, or with a byte changed is refused", async (t) => {
@@ -38,6 +39,28 @@ test("an image without a manifest, by another key, expired, or with a byte chang
     const { folder } = await place(t);
     writeFileSync(join(folder, name), text.toUpperCase());
     await assert.rejects(verifyImage(await openCatalogue(folder), SIGNERS, NOW_MS), refuses("image_wrong"), name);
+  }
+});
+
+test("a server that has served a release serves no older one of its signer after a restart, unless it is told to; and goes on knowing the newest", async (t) => {
+  const { folder } = await place(t);
+  const file = join(folder, "state", "releases.json");
+  const admit = async (release: number, mayBeOlder = false, seed = SEED): Promise<void> => {
+    const image = await place(t, { release }, seed);
+    await admitRelease(file, await verifyImage(image.catalogue, [publicKeyOf(seed)], NOW_MS), mayBeOlder);
+  };
+  await admit(7);
+  await admit(7);
+  await admit(9);
+  await assert.rejects(admit(8), refuses("image_older"));
+  await admit(8, true);
+  await assert.rejects(admit(8), refuses("image_older"), "it was told for that once");
+  await admit(1, false, OTHER_SEED);
+  await admit(9);
+  for (const release of [-1, 1.5, "9" as unknown as number]) await assert.rejects(admit(release), (error: unknown) => ["image_refused", "image_older"].includes(String(codeOf(error))), String(release));
+  for (const text of ["", "{}", "null", '{"format":"godwit-releases-1","releases":{"x":1}}']) {
+    writeFileSync(file, text);
+    await assert.rejects(admit(9), refuses("releases_invalid"), text);
   }
 });
 

@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { type PublicKey, fromHex, publicKey } from "#chain/types.ts";
-import { type Manifest, readManifest } from "#os/boot/manifest.ts";
+import { type SignedManifest, readManifest } from "#os/boot/manifest.ts";
 import { messageOf } from "#os/error.ts";
 import { CliError } from "../cli/command.ts";
 import { sha256OfFile } from "../image/packages.ts";
@@ -17,23 +17,23 @@ const CMDLINE = "cmdline";
 const SIGNED: readonly string[] = [FILES.uki, FILES.kernel, FILES.initramfs, CMDLINE];
 
 /** Throws `image_unsigned`, `image_refused` or `image_wrong`. */
-export async function verifyImage(catalogue: Catalogue, signers: readonly PublicKey[], nowMs: number): Promise<Manifest> {
+export async function verifyImage(catalogue: Catalogue, signers: readonly PublicKey[], nowMs: number): Promise<SignedManifest> {
   const file = catalogue.get(MANIFEST);
   if (file === undefined) throw new CliError("image_unsigned", "Cannot serve this image: it has no manifest (godwit image build signs one; --unsigned serves it all the same)");
-  let manifest: Manifest;
+  let signed: SignedManifest;
   try {
-    manifest = readManifest(await readFile(file.path), signers, nowMs).manifest;
+    signed = readManifest(await readFile(file.path), signers, nowMs);
   } catch (error) {
     throw new CliError("image_refused", messageOf(error), {}, error);
   }
   for (const name of SIGNED) {
     const served = catalogue.get(name);
-    const part = manifest.parts.find((one) => one.name === name);
+    const part = signed.manifest.parts.find((one) => one.name === name);
     if (served === undefined) continue;
     if (part === undefined) throw new CliError("image_wrong", `Cannot serve this image: its manifest does not name ${name}`);
     if (served.bytes !== part.bytes || (await sha256OfFile(served.path)) !== part.sha256) throw new CliError("image_wrong", `Cannot serve this image: ${name} is not the one that its manifest names`);
   }
-  return manifest;
+  return signed;
 }
 
 export function signerOf(text: string): PublicKey {

@@ -30,6 +30,7 @@ export const netboot: Command = {
     image: { type: "string", value: "DIR", summary: "what godwit image build --target netboot made (.)" },
     signer: { type: "string", multiple: true, value: "KEY", summary: "whose image it may be (that of ~/.godwit/image-key, as godwit image build prints)" },
     unsigned: { type: "boolean", summary: "serve an image that nobody signed" },
+    "allow-older": { type: "boolean", summary: "serve an image although this server has served a newer release of its signer" },
     "proxy-dhcp": { type: "boolean", summary: "another DHCP server gives the addresses; say only what to boot" },
     machines: { type: "string", value: "FILE", summary: "names, addresses and kernel words, for all and by hardware address (TOML)" },
     range: { type: "string", value: "FIRST-LAST", summary: "the addresses to give (up to a hundred of the interface's network)" },
@@ -38,7 +39,7 @@ export const netboot: Command = {
     port: { type: "string", value: "N", summary: `the port of HTTP (${HTTP_PORT_DEFAULT})` },
     genesis: { type: "string", value: "FILE", summary: "the chain that the machines are told to join" },
     enrol: { type: "boolean", summary: "machines join through this server: those that are named in --machines, the others wait" },
-    state: { type: "string", value: "DIR", summary: "enrol: who has joined, and what machines leave here (~/.godwit/netboot)" },
+    state: { type: "string", value: "DIR", summary: "the newest release served; with --enrol who has joined, and what machines leave here (~/.godwit/netboot)" },
     "machines-max": { type: "string", value: "N", summary: `enrol: register so many at most (${MACHINES_ENROLLED_DEFAULT})` },
     ...OPTIONS_API, ...OPTIONS_ACCOUNT,
     for: { type: "string", value: "ADDRESS", summary: "enrol: the operator's account, for which the key of --account may speak" },
@@ -88,14 +89,18 @@ export const netboot: Command = {
   },
 };
 
+const stateFolder = (input: Input, shell: Shell): string => resolve(shell.currentDirectory, input.text("state") ?? join(shell.homeDirectory, ".godwit", "netboot"));
+
 /** Says what is served; throws when it is not by somebody who was named. */
 async function verified(input: Input, shell: Shell, catalogue: Catalogue): Promise<void> {
-  const { signerOf, verifyImage } = await import("#tools/netboot/verifiedImage.ts");
+  const [{ signerOf, verifyImage }, { admitRelease }] = await Promise.all([import("#tools/netboot/verifiedImage.ts"), import("#tools/netboot/releases.ts")]);
   const own = join(shell.homeDirectory, ".godwit", "image-key");
   const named = input.texts("signer").map(signerOf);
   if (named.length === 0 && !existsSync(own)) throw new UsageError("netboot needs --signer KEY, which godwit image build prints, or --unsigned: this computer has no key of its own for images");
   const signers = named.length > 0 ? named : [(await openKey(own)).publicKey];
-  const { version, release, expiresAt } = await verifyImage(catalogue, signers, shell.nowMs());
+  const signed = await verifyImage(catalogue, signers, shell.nowMs());
+  await admitRelease(join(stateFolder(input, shell), "releases.json"), signed, input.flag("allow-older"));
+  const { version, release, expiresAt } = signed.manifest;
   if (shell.quiet !== true) shell.stderr.write(`image ${plain(version)}, release ${release}, signed, until ${plain(expiresAt)}\n`);
 }
 
@@ -110,7 +115,7 @@ async function openEnrolment(input: Input, shell: Shell, genesis: Uint8Array | n
   ]);
   const session = await openSession(input, shell);
   const chain = genesis === null ? chainId(fromHex((await session.client.status()).chainId)) : chainIdOf(genesis);
-  const state = resolve(shell.currentDirectory, input.text("state") ?? join(shell.homeDirectory, ".godwit", "netboot"));
+  const state = stateFolder(input, shell);
   const book = await JoinBook.open(join(state, `joins-${hex(chain)}-${addressText(session.sender)}.json`));
   const vault = new Keeping({ directory: join(state, "vault"), isMember: (key) => [...book.registered.values()].some((one) => one.isSure && one.key === key) });
   const tokens = new Tokens(book);
