@@ -69,8 +69,17 @@ export const LOG_HEARTBEAT_MS = 15_000;
 export const LOG_CALLS_MAX = 64;
 export const LOG_CALL_MS_MAX = 5_000;
 export const LOG_RELAY_BYTES_MAX: number = 384 * 1024;
+/** Of such a call: the path with its query, the signed header (a request's envelope in base64), the code of a refusal, and the id that a client gave its request. */
+export const LOG_PATH_BYTES_MAX = 2_048;
+export const LOG_AUTHORIZATION_BYTES_MAX = 8_256;
+export const LOG_CODE_BYTES_MAX = 64;
+export const LOG_REQUEST_ID_BYTES_MAX = 256;
+/** A line that was cut is a letter longer; a letter has four bytes at most. */
+export const LOG_TEXT_BYTES_MAX: number = 4 * (LOG_LINE_BYTES_MAX + 1);
 /** Machines that are asked whether they have some, what one waits for them, and such questions at once. */
 export const LOG_HOLDERS_ASKED_MAX = 256;
+/** Machines that ran it, as the ledger knows, and are not connected: so many are looked for. */
+export const LOG_HOLDERS_SOUGHT_MAX = 16;
 export const LOG_HOLDER_MS_MAX = 1_500;
 export const LOG_HOLDER_QUESTIONS_MAX = 8;
 /** One that is not connected is looked for so long. */

@@ -31,7 +31,7 @@ class Stage {
     let judged = 0;
     t.mock.method(transport, "report", (_peer: unknown, offence: Offence) => void offences.push(offence));
     const relay = new LogRelay({
-      transport, nowMs: () => this.nowMs, keyOf: () => null,
+      transport, nowMs: () => this.nowMs, keyOf: (id) => (id.toHex() === HAS.address.toHex() ? HAS.publicKey : null),
       logs: { has: (id) => id === ID && lines.length > 0, tail: (_id, count) => (count === 0 ? [] : lines.slice(-count)), after: (_id, sequence, limit) => lines.filter((one) => one.sequence > sequence).slice(0, limit) },
       judge: (words) => {
         judged++;
@@ -65,14 +65,28 @@ test("which machines have lines is found out by asking all that are connected; o
   const [asked, has] = [stage.seat(t, ASKED), stage.seat(t, HAS)];
   const silent = stage.network.join(peerId(THIRD.publicKey), THIRD.publicKey);
   t.after(() => silent.close());
-  assert.deepEqual(await asked.relay.holders(ID), []);
+  const holders = async (id: Hex): Promise<readonly Address[]> => (await asked.relay.holders(id)).machines;
+  assert.deepEqual(await holders(ID), []);
   has.lines.push(line(1));
-  assert.deepEqual(await asked.relay.holders(ID), [HAS.address]);
-  assert.deepEqual(await asked.relay.holders("cd".repeat(20) as Hex), []);
+  assert.deepEqual(await holders(ID), [HAS.address]);
+  assert.deepEqual(await holders("cd".repeat(20) as Hex), []);
   // An answer of another kind than was asked for is none.
   silent.onMessage((from, _channel, message) => silent.send(from, "logs", encode([1, 1, Number((decode(message) as readonly unknown[])[2]), []])));
-  assert.deepEqual(await asked.relay.holders(ID), [HAS.address]);
+  assert.deepEqual(await holders(ID), [HAS.address]);
   assert(asked.offences.includes("useless"));
+});
+
+test("a machine that ran it and is not connected is looked for and asked; one that is not reached is named", async (t) => {
+  const stage = new Stage();
+  const asked = stage.seat(t, ASKED);
+  const seek = t.mock.method(asked.transport, "seek", () => {
+    if (has === null) (has = stage.seat(t, HAS)).lines.push(line(1));
+  });
+  let has: Seat | null = null;
+  // Whom the ledger does not know nobody can look for.
+  assert.deepEqual(await asked.relay.holders(ID, [STRANGER.address, HAS.address]), { machines: [HAS.address], silent: [STRANGER.address] });
+  assert.deepEqual(seek.mock.calls.map(({ arguments: [key] }) => key), [HAS.publicKey]);
+  assert.deepEqual(await asked.relay.holders(ID, [HAS.address]), { machines: [HAS.address], silent: [] });
 });
 
 test("only what the owner signed for that machine and that log is answered, whoever asks; each refusal has its code", async (t) => {

@@ -18,18 +18,15 @@ import { sha256 } from "#chain/crypto.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
 import { type Address, type Hex, type PublicKey, hex } from "#chain/types.ts";
 import { AgentError, codeOf } from "./error.ts";
-import { LOG_CALLS_MAX, LOG_CALL_MS_MAX, LOG_GRANTS_MAX, LOG_GRANT_MS, LOG_HOLDERS_ASKED_MAX, LOG_HOLDER_MS_MAX, LOG_HOLDER_QUESTIONS_MAX, LOG_LINES_MAX, LOG_LINE_BYTES_MAX, LOG_POLL_MS, LOG_RELAY_BYTES_MAX, LOG_SEEK_MS, LOG_SILENCE_MS_MAX } from "./limits.ts";
+import {
+  LOG_AUTHORIZATION_BYTES_MAX, LOG_CALLS_MAX, LOG_CALL_MS_MAX, LOG_CODE_BYTES_MAX, LOG_GRANTS_MAX, LOG_GRANT_MS, LOG_HOLDERS_ASKED_MAX, LOG_HOLDERS_SOUGHT_MAX, LOG_HOLDER_MS_MAX, LOG_HOLDER_QUESTIONS_MAX, LOG_LINES_MAX,
+  LOG_PATH_BYTES_MAX, LOG_POLL_MS, LOG_RELAY_BYTES_MAX, LOG_REQUEST_ID_BYTES_MAX, LOG_SEEK_MS, LOG_SILENCE_MS_MAX, LOG_TEXT_BYTES_MAX,
+} from "./limits.ts";
 import type { LogLine, LogStore, LogStream } from "./logs.ts";
 
 const STREAMS: readonly LogStream[] = ["stdout", "stderr", "system"];
 const KIND = { ask: 0, lines: 1, refused: 2, has: 3, holds: 4 } as const;
 const FOLLOWS = /[?&]follow=true(?:&|$)/;
-const PATH_BYTES_MAX = 2_048;
-const AUTHORIZATION_BYTES_MAX = 8_256;
-const CODE_BYTES_MAX = 64;
-const REQUEST_ID_BYTES_MAX = 256;
-/** A line that was cut is a letter longer; a letter has four bytes at most. */
-const TEXT_BYTES_MAX: number = 4 * (LOG_LINE_BYTES_MAX + 1);
 
 /** What a client sent: the path with its query, and the header. */
 export type SignedWords = { readonly path: string; readonly authorization: string };
@@ -44,6 +41,9 @@ export type LogRelayOptions = {
 };
 /** After a sequence number, or the newest. */
 export type LogPart = { readonly after: number; readonly limit: number } | { readonly tail: number };
+
+/** Who has lines, and of whom that is not known although they may. */
+export type LogHolders = { readonly machines: readonly Address[]; readonly silent: readonly Address[] };
 
 /** Lines, or whether there are any. */
 type Answer = readonly LogLine[] | boolean;
@@ -78,17 +78,25 @@ export class LogRelay {
     return this.#call(peer, LOG_CALL_MS_MAX, (call) => [WIRE_VERSION, KIND.ask, call, path, authorization, isTail, BigInt(after), count]) as Promise<readonly LogLine[]>;
   }
 
-  /** The machines that say that they have lines of it, of those that are connected and answer soon. */
-  async holders(id: Hex): Promise<readonly Address[]> {
+  /** The machines that say that they have lines of it, of those that are connected and of `likely` ones, which are looked for; and which of these said nothing. */
+  async holders(id: Hex, likely: readonly Address[] = []): Promise<LogHolders> {
     const { transport } = this.#options;
     if (this.#asking >= LOG_HOLDER_QUESTIONS_MAX) throw new AgentError("busy", "Cannot look for a log now: others are being looked for");
     this.#asking++;
-    const asked = transport.peers().slice(0, LOG_HOLDERS_ASKED_MAX).flatMap((peer) => {
+    const connected = transport.peers().slice(0, LOG_HOLDERS_ASKED_MAX).flatMap((peer) => {
       const machine = machineAt(transport, peer);
-      return machine === null ? [] : [[peer, machine] as const];
+      return machine === null ? [] : [{ machine, peer }];
     });
-    const answers = await Promise.all(asked.map(([peer]) => this.#call(peer, LOG_HOLDER_MS_MAX, (call) => [WIRE_VERSION, KIND.has, call, id]).catch(() => false))).finally(() => this.#asking--);
-    return asked.flatMap(([, machine], index) => (answers[index] === true ? [machine] : []));
+    const isConnected = (machine: Address): boolean => connected.some((one) => hex(one.machine) === hex(machine));
+    const sought = likely.filter((machine) => !isConnected(machine)).slice(0, LOG_HOLDERS_SOUGHT_MAX).map((machine) => ({ machine, peer: this.#sought(machine) }));
+    const ask = async ({ machine, peer: found }: { readonly machine: Address; readonly peer: PeerId | Promise<PeerId | undefined> }): Promise<{ readonly machine: Address; readonly has: boolean | null }> => {
+      const peer = await found;
+      const answer = peer === undefined ? null : await this.#call(peer, LOG_HOLDER_MS_MAX, (call) => [WIRE_VERSION, KIND.has, call, id]).catch(() => null);
+      return { machine, has: typeof answer === "boolean" ? answer : null };
+    };
+    const said = await Promise.all([...connected, ...sought].map(ask)).finally(() => this.#asking--);
+    const heard = new Set(said.flatMap(({ machine, has }) => (has === null ? [] : [hex(machine)])));
+    return { machines: said.flatMap(({ machine, has }) => (has === true ? [machine] : [])), silent: likely.filter((machine) => !heard.has(hex(machine))) };
   }
 
   #peerOf(machine: Address): PeerId | undefined {
@@ -177,7 +185,7 @@ export class LogRelay {
 
   #answer(to: PeerId, call: number, rest: readonly Cbor[]): void {
     const { transport, logs } = this.#options;
-    const words = { path: text(rest[0], PATH_BYTES_MAX), authorization: text(rest[1], AUTHORIZATION_BYTES_MAX) };
+    const words = { path: text(rest[0], LOG_PATH_BYTES_MAX), authorization: text(rest[1], LOG_AUTHORIZATION_BYTES_MAX) };
     const [isTail, after, count] = [u32(rest[2]) === 1, Number(u64(rest[3])), Math.min(u32(rest[4]), LOG_LINES_MAX)];
     const id = this.#grant(to, words);
     if (typeof id !== "string") return void transport.send(to, "logs", encode([WIRE_VERSION, KIND.refused, call, codeOf(id)]));
@@ -206,7 +214,7 @@ function machineAt(transport: Transport, peer: PeerId): Address | null {
 }
 
 const codeFrom = (value: Cbor | undefined): string => {
-  const code = text(value, CODE_BYTES_MAX);
+  const code = text(value, LOG_CODE_BYTES_MAX);
   if (!/^[a-z][a-z0-9_]*$/.test(code)) throw new CodecError("codec_value", "a code that is none");
   return code;
 };
@@ -215,18 +223,18 @@ const codeFrom = (value: Cbor | undefined): string => {
 function fitting(lines: readonly LogLine[], isTail: boolean): readonly LogLine[] {
   let bytes = 0;
   const ordered = isTail ? lines.toReversed() : lines;
-  const end = ordered.findIndex(({ line }, index) => (bytes += 3 * line.length + REQUEST_ID_BYTES_MAX) > LOG_RELAY_BYTES_MAX && index > 0);
+  const end = ordered.findIndex(({ line }, index) => (bytes += 3 * line.length + LOG_REQUEST_ID_BYTES_MAX) > LOG_RELAY_BYTES_MAX && index > 0);
   const kept = end < 0 ? ordered : ordered.slice(0, end);
   return isTail ? kept.toReversed() : kept;
 }
 
-const lineItems = ({ sequence, timeMs, stream, requestId, line }: LogLine): Cbor => [BigInt(sequence), BigInt(Math.trunc(timeMs)), STREAMS.indexOf(stream), requestId?.slice(0, REQUEST_ID_BYTES_MAX / 4).toWellFormed() ?? "", line.toWellFormed()];
+const lineItems = ({ sequence, timeMs, stream, requestId, line }: LogLine): Cbor => [BigInt(sequence), BigInt(Math.trunc(timeMs)), STREAMS.indexOf(stream), requestId?.slice(0, LOG_REQUEST_ID_BYTES_MAX / 4).toWellFormed() ?? "", line.toWellFormed()];
 
 function lineFrom(value: Cbor): LogLine {
   const [sequence, timeMs, stream, requestId, line] = tuple(value, 5);
   const [at, time] = [Number(u64(sequence)), Number(u64(timeMs))];
   const from = STREAMS[u32(stream)];
   if (!Number.isSafeInteger(at) || at < 1 || !Number.isSafeInteger(time) || from === undefined) throw new CodecError("codec_value", "a line that is none");
-  const request = text(requestId, REQUEST_ID_BYTES_MAX);
-  return { sequence: at, timeMs: time, stream: from, requestId: request === "" ? null : request, line: text(line, TEXT_BYTES_MAX) };
+  const request = text(requestId, LOG_REQUEST_ID_BYTES_MAX);
+  return { sequence: at, timeMs: time, stream: from, requestId: request === "" ? null : request, line: text(line, LOG_TEXT_BYTES_MAX) };
 }

@@ -63,15 +63,26 @@ export function logRoute(context: Context): Route {
   };
 }
 
-export function logMachinesRoute({ logs, logRelay, machine }: Context): Route {
+/** Machines that ran it, also runs that are paid for by now, as far as they are up. */
+function hostsOf({ node, machine: here }: Context, id: Hex): Address[] {
+  const [view, deploymentId] = [node.view(), address(fromHex(id))];
+  const past = view.bill(deploymentId, view.moneySecond)?.segments.map(({ machine }) => machine) ?? [];
+  const now = view.leasesOfDeployment(deploymentId).flatMap(({ machine, last }) => [machine, last?.machine ?? null]);
+  const named = new Map([...now, ...past].flatMap((one) => (one === null ? [] : [[hex(one), address(one)] as const])));
+  named.delete(hex(here));
+  return [...named.values()].filter((one) => view.machine(one)?.state === "up");
+}
+
+export function logMachinesRoute(context: Context): Route {
+  const { logs, logRelay, machine } = context;
   return {
     id: "getLogMachines", method: "GET", path: "/v1/deployments/{id}/logs/machines", auth: "owner", parameters: { id: DEPLOYMENT_PARAMETER },
-    summary: "Machines that have lines of a deployment, of those that this one reaches",
+    summary: "Machines that have lines of a deployment, of those that this one reaches; `silent` ran it, are up, and were not reached",
     answers: { 200: { description: "Names for `machine` of its log", types: ["application/json"], schema: ref("LogMachines") } },
     run: async ({ parameters }) => {
       const id = parameters["id"] as Hex;
-      const others = await logRelay.holders(id);
-      return json({ machines: [...(logs.has(id) ? [machine] : []), ...others].map(addressText) });
+      const { machines, silent } = await logRelay.holders(id, hostsOf(context, id));
+      return json({ machines: [...(logs.has(id) ? [machine] : []), ...machines].map(addressText), silent: silent.map(addressText) });
     },
   };
 }

@@ -114,7 +114,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     dryAt: decimalOrNull, runwaySeconds: decimalOrNull, refunded: decimal,
   }),
   LogLine: object({ sequence: number, timeMs: number, stream: { enum: ["stdout", "stderr", "system"] }, requestId: textOrNull, line: text }),
-  LogMachines: object({ machines: listOf(address) }),
+  LogMachines: object({ machines: listOf(address), silent: listOf(address) }),
   Usage: object({
     requests: number, errors: number, fuel: decimal, cpuNs: decimal, memoryBytes: number, memoryBytesPeak: number, running: number, waiting: number, logLinesDropped: number,
   }),

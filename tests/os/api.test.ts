@@ -65,7 +65,7 @@ async function world(t: TestContext): Promise<World> {
   const context: Context = {
     version: "0.1.0", node, machine: MACHINE, operator: accountOf(2), bootId: "b0".repeat(16) as Hex, zone: "localhost", apiPort: door.port, httpPort: 8080, blobs, logs, now: Date.now, routeCount: () => 1,
     runner: { pid: 4242, usage: async () => ({ [ID]: { requests: 3, errors: 1, fuel: 2 ** 53, cpuNs: 1000, memoryBytes: 5, memoryBytesPeak: 6, running: 0, waiting: 0, logLinesDropped: 0 } }) },
-    logRelay: { lines: () => Promise.reject(new AgentError("machine_unreachable", "as the test says")), follow: () => () => {}, holders: async () => [accountOf(2)] },
+    logRelay: { lines: () => Promise.reject(new AgentError("machine_unreachable", "as the test says")), follow: () => () => {}, holders: async (_id, likely) => ({ machines: [accountOf(2)], silent: likely ?? [] }) },
     copiesOf: async (digest) => ({ digest, kind: "component", keepers: [MACHINE, accountOf(2)], holders: [MACHINE] }),
     inspect: async (component) => {
       if (component[0] !== 0) throw new SandboxError("not_wasm", "as the test says");
@@ -470,6 +470,23 @@ test("one account cannot take every turn to upload, and a turn is given back whe
   for (const socket of slow) socket.destroy();
   await answers(OWNER, 201);
   assert.deepEqual(faults, []);
+});
+
+test("who asks where lines are is told which machines have some, and which ran it, are up and said nothing", async (t) => {
+  const { node, call, get, routes } = await world(t);
+  const path = `/v1/deployments/${ID}/logs/machines`;
+  const up = (id: Address, state: "up" | "down"): void => void node.machineMap.set(hex(id), {
+    id, key: publicKeyOf(seedOf(3)), operator: accountOf(2), state, bootId: new Uint8Array(16), memoryMib: 1000, cpuMillis: 2000, memoryMibUsed: 64, cpuMillisUsed: 250, leases: 1,
+    pricePerGibSecond: 1n, pricePerCoreSecond: 2n, region: "local", bond: 5n, strikes: 0, placeableFrom: 0n, draining: false, labels: [],
+  });
+  up(accountOf(4), "up");
+  up(accountOf(5), "down");
+  node.bills.set(ID, { ...bill, segments: [4, 5, 4, 3].map((n) => ({ ...bill.segments[0]!, machine: accountOf(n) })) });
+  const { status, json, text } = await call(OWNER, { path });
+  assert.equal(status, 200, text);
+  assert.deepEqual(json, { machines: [addressText(accountOf(2))], silent: [addressText(accountOf(4))] });
+  assert.deepEqual(validate(routes.find(({ id }) => id === "getLogMachines")!.answers[200]!.schema!, json, SCHEMAS), []);
+  refused(await get(path), 401, "unsigned");
 });
 
 test("so many follow logs at once, of one account fewer: accounts that have taken all places keep no other out, and one that goes makes room", async (t) => {

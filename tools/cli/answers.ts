@@ -321,8 +321,10 @@ export const readBill: Reader<Bill> = object<Bill>({
   earlier: object<Bill["earlier"]>({ segments: count, seconds: u64, amount: u64, digest: text }),
   segments: listOf(object<Segment>({ machine: text, operator: text, place: orNull(count), isPaid: flag, index: count, rate: u64, openedAt: u64, end: orNull(u64), paidUntil: u64, seconds: u64, amount: u64 })),
 });
+/** `silent`: ran it, and were not reached. */
+export type LogMachines = { readonly machines: readonly string[]; readonly silent: readonly string[] };
 export const readCopies: Reader<CopiesAnswer> = object<CopiesAnswer>({ copies: listOf(object<CopiesAnswer["copies"][number]>({ digest: text, kind: text, keepers: listOf(text), holders: listOf(text) })) });
-export const readLogMachines: Reader<{ readonly machines: readonly string[] }> = object<{ readonly machines: readonly string[] }>({ machines: listOf(text) });
+export const readLogMachines: Reader<LogMachines> = object<LogMachines>({ machines: listOf(text), silent: listOf(text) });
 export const readLogLine: Reader<LogLine> = object<LogLine>({ sequence: count, timeMs: u64, stream: text, requestId: orNull(text), line: text });
 export const readSkipped: Reader<{ readonly lines: number }> = object<{ readonly lines: number }>({ lines: count });
 export const readEvent: Reader<EventAnswer> = object<EventAnswer>({

@@ -14,7 +14,7 @@ import { type Settings, encodeConfiguration } from "#os/configuration.ts";
 import type { CommandName } from "#os/machineControl.ts";
 import {
   type AccountAnswer, type Bill, type Block, type CommandTaken, type ConfigurationAnswer, type CopiesAnswer, type DelegationAnswer, type Deployment, type EventAnswer, type LockAnswer, type NameAnswer, type ParametersAnswer, type LogLine, type Machine, type MachineLine, type MachineSelf, type Page, type Reader, type Status, type Submitted,
-  type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readCommandTaken, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readLogMachines, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
+  type LogMachines, type TransactionAnswer, type Uploaded, type ValidatorAnswer, readAccount, readBill, readBlock, readCommandTaken, readConfiguration, readCopies, readDelegation, readDeployment, readEvent, readLock, readName, readParameters, readLogLine, readLogMachines, readMachine, readMachineLines, readMachineSelf, readPage, readProblem, readSkipped,
   readStatus, readSubmitted, readTransaction, readUploaded, readValidator,
 } from "./answers.ts";
 import { CliError } from "./command.ts";
@@ -234,8 +234,8 @@ export class ApiClient {
   }
 
   /** Signed: machines that have lines of an own deployment. */
-  async logMachines(id: string): Promise<readonly string[]> {
-    return (await this.#read(`/v1/deployments/${encodeURIComponent(id)}/logs/machines`, readLogMachines, true)).machines;
+  async logMachines(id: string): Promise<LogMachines> {
+    return this.#read(`/v1/deployments/${encodeURIComponent(id)}/logs/machines`, readLogMachines, true);
   }
 
   /** Events of final blocks, page after page to a bound; with `follow` those that come, too, until the signal, or the deployment asked for is gone. */

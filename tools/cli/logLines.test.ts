@@ -14,6 +14,7 @@ class Grid implements Pick<LogReader, "deployment" | "client"> {
   readonly calls: { machine: string; follow: boolean; after: number | undefined }[] = [];
   runsOn: string[] = [HERE];
   others: string[] = [];
+  silent: string[] = [];
   /** What becomes of the streams of a machine, one after the other; the last one for ever. */
   readonly ends = new Map<string, ("end" | "cut" | "unreachable" | "open")[]>();
   get deployment(): LogReader["deployment"] {
@@ -22,7 +23,7 @@ class Grid implements Pick<LogReader, "deployment" | "client"> {
   readonly client: LogReader["client"] = {
     status: async () => ({ machine: HERE }) as Status,
     deployment: async () => this.deployment as Deployment,
-    logMachines: async () => this.others,
+    logMachines: async () => ({ machines: this.others, silent: this.silent }),
     logs: (_id, options) => this.#logs(options),
   };
   readonly missing = (text: string): void => void this.said.push(text);
@@ -64,6 +65,11 @@ test("a machine that cannot be reached is said, and costs nobody else's lines; m
   assert.deepEqual(shown(await newestLines(grid, 10, never)), [`${HERE} 10`]);
   assert.equal(grid.said.length, 1);
   assert(grid.said[0]!.includes(GONE));
+  [grid.others, grid.silent] = [[], [GONE]];
+  await newestLines(grid, 10, never);
+  assert.equal(grid.said.length, 2);
+  assert(grid.said[1]!.includes(GONE));
+  grid.silent = [];
   grid.others = Array.from({ length: LOG_MACHINES_MAX }, (_, n) => `gw1other${n}`);
   await newestLines(grid, 10, never);
   assert.equal(new Set(grid.calls.map(({ machine }) => machine)).size, LOG_MACHINES_MAX + 1, "this time so many, and the one of before");

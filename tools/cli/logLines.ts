@@ -21,12 +21,15 @@ export type LogReader = {
 /** The asked machine, those of its leases, then all others. */
 export async function machinesOf({ client, deployment, missing }: LogReader): Promise<string[]> {
   const { machine: here } = await client.status();
-  const others = await client.logMachines(deployment.id).catch((error: unknown) => {
+  const { machines: others, silent } = await client.logMachines(deployment.id).catch((error: unknown) => {
     if (!(error instanceof ApiError) || error.status !== 503) throw error;
     missing(error.message);
-    return [];
+    return { machines: [], silent: [] };
   });
-  const all = [...new Set([here, ...deployment.leases.flatMap(({ machine }) => machine ?? []), ...others])];
+  const placed = deployment.leases.flatMap(({ machine }) => machine ?? []);
+  // Those that run it are asked anyway, and say themselves that they are not reached.
+  for (const machine of silent) if (!placed.includes(machine)) missing(`The lines of ${machine}, which ran it, are missing: it was not reached from ${here}`);
+  const all = [...new Set([here, ...placed, ...others])];
   if (all.length > LOG_MACHINES_MAX) missing(`${all.length} machines have lines of it: these are those of ${LOG_MACHINES_MAX}`);
   return all.slice(0, LOG_MACHINES_MAX);
 }

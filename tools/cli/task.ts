@@ -76,7 +76,7 @@ export async function followTask({ client }: Session, shell: Shell, id: string, 
     if (task === null) throw new CliError("not_a_task", `Deployment ${id} is a service`);
     // Read after the state: what was written before the end is there. A run that ended between two looks was seen on no machine.
     const isOver = task.phase === "ended" || state === "closing";
-    const ran = isOver ? await client.logMachines(id).catch(() => []) : [];
+    const ran = isOver ? await client.logMachines(id).then(({ machines }) => machines, () => []) : [];
     const unread = await printAll([...printed.keys(), ...ran, ...(lease?.machine === undefined || lease.machine === null ? [] : [lease.machine])]);
     if (task.phase === "ended") {
       if (unread !== "") onWaiting(unread);
