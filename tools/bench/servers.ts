@@ -7,10 +7,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compile, type Compiled, type Deployment, listen, startRunner } from "#sandbox/sandbox.ts";
+import { freePort } from "#tools/chain/machines.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
 import { type PeerName, peerProgram } from "./peers.ts";
 
@@ -165,14 +165,6 @@ const ask = (port: number): Promise<string> =>
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk)).on("end", () => resolve(text));
     });
     sent.on("error", reject).end();
-  });
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer().on("error", reject).listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
   });
 
 /** Of the one process, without its children. */
