@@ -151,7 +151,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
       return json(response, 200, { environment, limits: completeLimits(limits), outgoing: outgoing.map(outgoingText), reuse });
     }
     if (sender !== held.owner) return problem(response, 403, "not_owner", "not yours");
-    if (part === "logs" && deeper === "machines") return json(response, 200, { machines: [addressText(MACHINE)] });
+    if (part === "logs" && deeper === "machines") return json(response, 200, { machines: [addressText(MACHINE)], silent: [] });
     if (query.get("follow") === "true") return follow(response);
     const lines = machine.logLines.slice(-Number(query.get("tail") ?? 100)).map((line, i) => ({ sequence: i, timeMs: 1_000 + i, requestId: null, ...line }));
     return json(response, 200, { lines, next: null });
