@@ -4,17 +4,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeBlock } from "#chain/codec/schema.ts";
+import { signVote } from "#chain/codec/certificate.ts";
+import { lastHeightOf } from "#chain/codec/epoch.ts";
+import { decodeBlock, decodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import type { Transport } from "#chain/network/transport.ts";
-import { digest, epoch, hex } from "#chain/types.ts";
+import { digest, epoch, height, hex } from "#chain/types.ts";
 import { chainRig } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
+import { heldBlock, heldFromBytes } from "./heldBlocks.ts";
 import { joinFromSnapshot } from "./join.ts";
 import { type ChainNode, openNode, peerIdOf } from "./node.ts";
-import { decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
+import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
 const STRANGER = new Uint8Array(32).fill(200);
 
@@ -188,4 +191,52 @@ test("below 128 blocks, and where nobody has a snapshot, a new node fetches bloc
   assert.equal(node.head().height, 0);
   node.start();
   await run(() => node.head().height >= 20, 200);
+});
+
+test("what is no block is no snapshot's, whoever has finalized it: not one with another body, nor a seal (R14)", async (t) => {
+  const { seed } = chainRig().validators[0]!;
+  const lies: Readonly<Record<string, (message: SnapshotMessage & { kind: "snapshot" }) => SnapshotMessage>> = {
+    body: (message) => ({ ...message, block: heldBlock({ ...message.block.block, body: { ...message.block.block.body, suspicions: [new Uint8Array(3)] } }, null) }),
+    // As its validators may make one while the epoch's last block is not final yet.
+    seal: (message) => {
+      const { header, body } = message.block.block;
+      const seal = heldBlock({ header: { ...header, height: height(lastHeightOf(header.epoch, PRESETS.minimal.epochBlocks) + 1) }, body }, null);
+      const { signature } = signVote(seed, { kind: "finalize", chainId: header.chainId, epoch: header.epoch, view: header.view, id: seal.ref.id }, 0);
+      return { ...message, block: seal, finalization: { ...message.finalization, id: seal.ref.id, signatures: signature } };
+    },
+  };
+  for (const lie of Object.values(lies)) {
+    const told: string[] = [];
+    const { validator, run, newcomer } = await world(t, (bytes) => {
+      const message = decodeSnapshotMessage(bytes);
+      if (message !== null) told.push(message.kind);
+      return message?.kind === "snapshot" ? encodeSnapshotMessage(lie(message)) : bytes;
+    });
+    await run(() => validator.head().height >= 150);
+    const node = await newcomer();
+    assert.deepEqual([node.head().height, node.status().peers, told.includes("snapshot"), told.includes("chunk")], [0, 0, true, false]);
+  }
+});
+
+test("a peer whose snapshot leads nowhere is passed over, and the next one asked", async (t) => {
+  const { validator, run, network, rig, directory, clock } = await world(t);
+  await run(() => validator.head().height >= 200);
+  const liar = network.join(peerIdOf(new Uint8Array(32).fill(202)));
+  let asked = 0;
+  liar.onMessage((from, channel, bytes) => {
+    if (channel !== "sync" || decodeSnapshotMessage(bytes)?.kind !== "whichSnapshot") return;
+    asked += 1;
+    const { bytes: block, certificate } = validator.block(199)!;
+    liar.send(from, "sync", encodeSnapshotMessage({ kind: "snapshot", block: heldFromBytes(block), finalization: decodeCertificate(certificate), count: 3 }));
+  });
+  const transport = network.join(peerIdOf(STRANGER));
+  const peers = transport.peers.bind(transport);
+  transport.peers = () => peers().toSorted((a) => (a === liar.self ? -1 : 1));
+  let joinedAt: number | null | undefined;
+  const joining = joinFromSnapshot({ directory: join(directory, "second"), genesis: rig.genesis, transport, clock }).then((at) => { joinedAt = at; });
+  // Chunks and epochs that never come are waited for.
+  await run(() => joinedAt !== undefined, 100);
+  await joining;
+  assert.ok(asked === 1 && typeof joinedAt === "number" && joinedAt >= 128, `it begins at ${joinedAt}`);
+  await transport.close();
 });

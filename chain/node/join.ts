@@ -1,7 +1,7 @@
 /**
  * A new machine takes the state from its peers, instead of executing the chain from genesis: seconds instead of hours.
  *
- *   1  one peer after the other is asked for its newest snapshot, until one has it
+ *   1  one peer after the other is asked for its newest snapshot, until one's is taken
  *   2  the sets of validators are followed from genesis, or from the checkpoint that an operator gave: a final block of each epoch, finalized by
  *      its set, names the next one. So a snapshot is as good as that beginning. Nothing of its state is taken before its header is known to be final
  *   3  its chunks come from that peer, several at a time; each proves itself against the header's state root
@@ -16,9 +16,10 @@
 import { join } from "node:path";
 import { type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
+import { isSeal } from "#chain/codec/epoch.ts";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
-import { type BlockHeader, type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
+import { type BlockHeader, type Certificate, bodyRoot, encodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { type Checkpoint, checkCheckpoint, checkpointText, setAt } from "#chain/light/checkpoint.ts";
@@ -65,9 +66,8 @@ export async function joinFromSnapshot(options: JoinOptions, kept: Kept | null =
   const checkpoint = kept === null ? options.checkpoint : newer(kept.header, old ? undefined : options.checkpoint);
   const asking = new Asking(options.transport, clock);
   try {
-    for (const offer of (await asking.offers()).toSorted((a, b) => b.block.ref.height - a.block.ref.height)) {
-      if (offer.block.ref.height < heightMin) break;
-      if (await take(options, checkpoint, asking, offer)) return offer.block.ref.height;
+    for await (const offer of asking.offers()) {
+      if (offer.block.ref.height >= heightMin && (await take(options, checkpoint, asking, offer))) return offer.block.ref.height;
     }
     if (checkpoint && kept === null) throw new NodeError("checkpoint_unknown", `Cannot begin at the checkpoint ${checkpointText(checkpoint)}: no peer has a snapshot and the validators that lead there from it`);
     return null;
@@ -83,8 +83,10 @@ const newer = ({ epoch: of, timeMs, validatorsHash: hash }: BlockHeader, named: 
 async function take({ directory, genesis: genesisBytes, transport, bytesMax = JOIN_BYTES_MAX }: JoinOptions, checkpoint: Checkpoint | undefined, asking: Asking, { peer, block: held, finalization, count }: Offer): Promise<boolean> {
   const genesis = decodeGenesis(genesisBytes);
   const chainId = chainIdOf(genesisBytes);
-  const { header } = held.block;
-  if (hex(header.chainId) !== hex(chainId) || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(held.ref.id)) {
+  const { header, body } = held.block;
+  // R14: what finalizes a seal finalizes the block below it; it is no block itself.
+  const isBlock = hex(header.chainId) === hex(chainId) && hex(header.bodyRoot) === hex(bodyRoot(body)) && !isSeal(header, PRESETS[genesis.parameters].epochBlocks);
+  if (!isBlock || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(held.ref.id)) {
     transport.report(peer, "forged");
     return false;
   }
@@ -144,21 +146,21 @@ class Asking {
   stop(): void {
     this.#stop();
   }
-  /** One peer after the other is asked, until there is an offer: each may have to write a snapshot for it, which is work. */
-  async offers(): Promise<readonly Offer[]> {
-    let sinceAskedMs = 0;
-    for (let waitedMs = 0; waitedMs < JOIN_WAIT_MS && this.#offers.length === 0; waitedMs += POLL_MS, sinceAskedMs += POLL_MS) {
+  /** One peer after the other is asked, each when nothing came of the one before: it may have to write a snapshot for it, which is work. */
+  async *offers(): AsyncGenerator<Offer, void> {
+    let [sinceAskedMs, offered] = [0, 0];
+    for (let waitedMs = 0; waitedMs < JOIN_WAIT_MS; waitedMs += POLL_MS, sinceAskedMs += POLL_MS) {
       await this.#sleep(POLL_MS);
+      for (; offered < this.#offers.length; offered++) yield this.#offers[offered]!;
       const peers = this.#transport.peers();
       const next = peers.find((peer) => !this.#asked.has(peer));
-      const isAnswered = [...this.#asked].every((peer) => this.#answered.has(peer));
-      if (next === undefined && isAnswered && waitedMs > (peers.length > 0 ? MORE_PEERS_MS : PEERS_WAIT_MS)) break;
+      const isAnswered = [...this.#asked].every((peer) => this.#answered.has(peer) || !peers.includes(peer));
+      if (next === undefined && isAnswered && (offered > 0 || waitedMs > (peers.length > 0 ? MORE_PEERS_MS : PEERS_WAIT_MS))) return;
       if (next === undefined || (!isAnswered && sinceAskedMs < NEXT_PEER_MS)) continue;
       this.#asked.add(next);
       sinceAskedMs = 0;
       this.#transport.send(next, "sync", encodeSnapshotMessage({ kind: "whichSnapshot" }));
     }
-    return this.#offers;
   }
   /** All of them as they came; each was verified, and so was that they are all. */
   async chunks(peer: PeerId, header: BlockHeader, count: number, bytesMax: number): Promise<Uint8Array[] | null> {
