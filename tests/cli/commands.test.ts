@@ -246,6 +246,17 @@ test("a replica that fails ends the wait with its cause; one that is slow ends i
   assert.equal((await terminal.run("scale", "hello", "4", "--wait", "0")).code, 0);
 });
 
+test("more replicas than the grid has room for are allowed, and what is missing is told at once, not after the wait", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.replicas = "full";
+  const stop = new AbortController();
+  const { code, stderr } = await terminal.runWith({ signal: stop.signal, onError: (text) => { if (text.includes("memory")) stop.abort(); } }, "scale", "hello", "3", "--wait", "3600");
+  assert.equal(code, 1);
+  assert.match(stderr, /^warning No machine takes 2 of the 3 replicas of hello now: 1 machine without the memory\. /m);
+  assert.match(stderr, /^error interrupted: /m);
+  assert.equal((await terminal.run("scale", "hello", "4", "--wait", "0")).code, 0);
+});
+
 test("a wait that is stopped says that the deployment stays", async (t) => {
   const { machine, terminal } = await world(t);
   machine.replicas = "slow";

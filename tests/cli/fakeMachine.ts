@@ -40,8 +40,8 @@ export type FakeMachine = {
   refuseInBlock(code: string): void;
   /** Takes the next transaction and cuts the connection before it answers. */
   cutNext: boolean;
-  /** What the replicas of the next deployments do. */
-  replicas: "ready" | "failed" | "slow";
+  /** What the replicas of the next deployments do; `full`: the machine has room for one. */
+  replicas: "ready" | "failed" | "slow" | "full";
   /** How every task ends, at once. */
   taskEnd: { exitCode: number; reason: string };
   /** Lines of every log; a follower gets one more after each, and then the end. */
@@ -129,7 +129,7 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
 
   /** Asks RATE for the 64 MiB of a manifest without resources. */
   const offer = (): object => ({
-    id: addressText(MACHINE), operator: addressText(MACHINE), state: "up", memoryMib: 4096, cpuMillis: 8000, memoryMibUsed: 0, cpuMillisUsed: 0, leases: 0,
+    id: addressText(MACHINE), operator: addressText(MACHINE), state: "up", memoryMib: 4096, cpuMillis: 8000, memoryMibUsed: machine.replicas === "full" ? 4_090 : 0, cpuMillisUsed: 0, leases: 0,
     pricePerGibSecond: String(RATE * 16n), pricePerCoreSecond: "0", bond: String(10n ** 18n), placeableFrom: "0",
   });
 
@@ -162,7 +162,8 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     return {
       id: held.id, name: held.name, owner: held.owner, component: `sha256:${hex(held.componentDigest)}`, configuration: held.configurationDigest === null ? null : `sha256:${hex(held.configurationDigest)}`, rateMax: String(held.rateMax), state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
       memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, createdHeight: held.createdHeight ?? 1, task: held.task ?? null, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
-      leases: Array.from({ length: held.task === undefined ? held.replicas : 0 }, (_, index) => ({ index, state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
+      leases: Array.from({ length: held.task === undefined ? held.replicas : 0 }, (_, index) => (machine.replicas === "full" && index > 0
+        ? { index, state: "pending", machine: null, rate: "0", lastEnd: null } : { index, state: machine.replicas === "full" ? "ready" : state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
     };
   }
 

@@ -15,7 +15,7 @@ export type Terminal = {
   readonly environment: Record<string, string>;
   /** Runs `godwit …args`. */
   run(...args: string[]): Promise<Ran>;
-  runWith(options: { stdin?: Uint8Array; signal?: AbortSignal; isTerminal?: boolean; onOutput?: (stdout: string) => void; folder?: string }, ...args: string[]): Promise<Ran>;
+  runWith(options: { stdin?: Uint8Array; signal?: AbortSignal; isTerminal?: boolean; onOutput?: (stdout: string) => void; onError?: (stderr: string) => void; folder?: string }, ...args: string[]): Promise<Ran>;
   /** Runs with --json, and gives what it printed, parsed; fails when the exit code is not 0. */
   json(...args: string[]): Promise<Record<string, any>>; // eslint-disable-line typescript/no-explicit-any
   /** The code of the error that a run printed. */
@@ -34,7 +34,10 @@ export function openTerminal(t: TestContext, environment: Record<string, string>
       texts.stdout += chunk.toString();
       options.onOutput?.(texts.stdout);
     });
-    stderr.on("data", (chunk: Buffer) => (texts.stderr += chunk.toString()));
+    stderr.on("data", (chunk: Buffer) => {
+      texts.stderr += chunk.toString();
+      options.onError?.(texts.stderr);
+    });
     if (options.isTerminal === true) for (const stream of [stdout, stderr]) Object.assign(stream, { isTTY: true });
     const shell: Shell = {
       stdin: options.stdin === undefined ? Readable.from([]) : Readable.from([options.stdin]), stdout, stderr, environment, homeDirectory: home,

@@ -4,7 +4,7 @@
  * knows yet; here the one with the smaller id comes first. Pure.
  */
 import { type Need as LeaseNeed, type Obstacle, type Rank, compareRanks, obstacleOf, rateOf } from "#chain/ledger/offer.ts";
-import type { Machine } from "./answers.ts";
+import type { Deployment, Machine } from "./answers.ts";
 
 export type Need = LeaseNeed & { readonly replicas: number };
 export type Placed = { readonly index: number; readonly machine: string; readonly rate: bigint };
@@ -56,6 +56,12 @@ const WORDS: Readonly<Record<Obstacle, string>> = {
 /** "2 machines without the memory, 1 above the maximum price". */
 export const obstaclesText = (obstacles: ReadonlyMap<Obstacle, number>): string =>
   obstacles.size === 0 ? "there is no machine" : [...obstacles].map(([obstacle, machines]) => `${machines} ${machines === 1 ? "machine" : "machines"} ${WORDS[obstacle]}`).join(", ");
+
+/** Why none of these machines takes one more lease; null: one does. */
+export function lackOf({ memoryMib, cpuMillis, rateMax, constraints }: Deployment, machines: readonly Machine[], second: bigint): string | null {
+  const { unplaced, obstacles } = forecast({ memoryMib, cpuMillis, rateMax, ...constraints, replicas: 1 }, machines, second);
+  return unplaced.length === 0 ? null : machines.length === 0 ? "there is no other machine" : obstaclesText(obstacles);
+}
 
 type Room = { -readonly [K in keyof Machine]: Machine[K] } & { readonly up: boolean; shared: number };
 

@@ -6,10 +6,13 @@
 import type { Deployment, Lease } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
 import { CliError, type Input, type Options, type Shell } from "./command.ts";
+import { lackOf } from "./forecast.ts";
 import { pause } from "./pause.ts";
-import { withProgress } from "./table.ts";
+import { warn, withProgress } from "./table.ts";
 
 const POLL_INTERVAL_MS = 50;
+/** What the ledger has not placed after so long found no machine: it places in the block of the transaction, or in the next. */
+const UNPLACED_MS = 500;
 /** A machine is struck off when it has not said `ready` within 30 s; two machines may be tried. */
 const WAIT_SECONDS_DEFAULT = 75;
 const WAIT_SECONDS_MAX = 3_600;
@@ -41,7 +44,9 @@ export async function waitForReplicas(client: ApiClient, id: string, shell: Shel
 
 async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: number, onward: Onward): Promise<Deployment> {
   let allPlaced = false;
-  const endMs = performance.now() + timeoutMs;
+  let isTold = false;
+  const startedMs = performance.now();
+  const endMs = startedMs + timeoutMs;
   for (;;) {
     const deployment = await client.deployment(id).catch((error: unknown) => {
       throw shell.signal.aborted ? new CliError("interrupted", `Stopped while waiting for deployment ${id}: it stays as it is (godwit ps)`, { id }, error) : error;
@@ -58,6 +63,7 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
       return deployment;
     }
     if (ready < replicas) refuseToWait(deployment);
+    if (!isTold && leases.some(({ state }) => state === "pending") && performance.now() >= startedMs + UNPLACED_MS) isTold = await tellLack(client, deployment, shell);
     if (performance.now() > endMs) {
       const pending = leases.filter(({ state }) => state === "pending").length;
       const why = pending === 0 ? "" : `, and for ${pending} no machine has room`;
@@ -65,6 +71,17 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
     }
     await pause(POLL_INTERVAL_MS, shell.signal);
   }
+}
+
+/** Nobody should wait for a machine that there is not without knowing it. */
+async function tellLack(client: ApiClient, deployment: Deployment, shell: Shell): Promise<boolean> {
+  const { leases, name, replicas } = deployment;
+  const [status, machines] = await Promise.all([client.status(), client.allMachines()]);
+  const lack = lackOf(deployment, machines, status.head.moneySecond);
+  if (lack === null) return false;
+  const pending = leases.filter(({ state }) => state === "pending").length;
+  warn(shell, `No machine takes ${pending} of the ${replicas} replicas of ${name} now: ${lack}. They are placed when one can; Ctrl-C ends the wait for it, and nothing else`);
+  return true;
 }
 
 /**

@@ -3,7 +3,7 @@
  * others, as sentences. Pure.
  */
 import type { Deployment, Lease, Machine, TaskAnswer } from "./answers.ts";
-import { forecast, obstaclesText } from "./forecast.ts";
+import { lackOf } from "./forecast.ts";
 import { rateText } from "./money.ts";
 import { nextStepText } from "./scaling.ts";
 import { endText } from "./task.ts";
@@ -48,8 +48,7 @@ function whyOfTask({ phase, at, runs, failures, losses, attemptsMax, exitCode, r
 }
 
 /** What is in the way of one more lease on each machine. */
-function missingOf({ memoryMib, cpuMillis, rateMax, constraints }: Deployment, lease: Lease, machines: readonly Machine[], second: bigint): string {
+function missingOf(deployment: Deployment, lease: Lease, machines: readonly Machine[], second: bigint): string {
   const others = machines.filter(({ id }) => id !== lease.machine);
-  const { unplaced, obstacles } = forecast({ memoryMib, cpuMillis, rateMax, ...constraints, replicas: 1 }, others, second);
-  return unplaced.length === 0 ? "one has room, and takes it in the next block" : others.length === 0 ? "there is no other machine" : obstaclesText(obstacles);
+  return lackOf(deployment, others, second) ?? "one has room, and takes it in the next block";
 }
