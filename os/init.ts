@@ -7,6 +7,7 @@
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { RunningAgent } from "./agent.ts";
 import type { ChainNode } from "#chain/node/chainNode.ts";
 import { type Door, bindDoor } from "./api/door.ts";
@@ -18,13 +19,13 @@ import { IDENTITY_FILE, releasedMsIn } from "./boot/identity.ts";
 import { applySettings, mountAll } from "./boot/mounts.ts";
 import { type Network, startNetwork } from "./boot/network.ts";
 import { type Phase, runPhases } from "./boot/phases.ts";
+import { Trial } from "./boot/trial.ts";
 import type { VaultKeeper } from "./boot/vault.ts";
 import { completedLine, fetchWords, tokenIn, wordsFrom } from "./boot/words.ts";
 import { AgentError, messageOf } from "./error.ts";
 import type { KeyPair } from "./keys.ts";
 import { watchPowerButton } from "./linux/acpi.ts";
 import { checkCalls } from "./linux/calls.ts";
-import { TRIAL_MS_MAX } from "./limits.ts";
 import { LINK_LOOPBACK, readLinks, setLinkUp } from "./linux/netlink.ts";
 import { MachineLog } from "./machineControl.ts";
 import { printable } from "./printable.ts";
@@ -36,6 +37,7 @@ type Machine = {
   agent: RunningAgent | null;
   vault: VaultKeeper | null;
   status: { stop(): void } | null;
+  trial: Trial | null;
   /** The command line, with the boot server's words when they have come. */
   line: string;
   /** The one door out. */
@@ -51,6 +53,8 @@ const HOST_NAME = "godwit";
 const DEFAULT_REGION = "local";
 /** An error on the screen can be read, and then the machine tries again: a server may have come up meanwhile. */
 const ERROR_SHOWN_MS = 30_000;
+/** Reading chain and libp2p takes this thread for a second, on a busy emulator for ten: whoever has asked by then has had an answer. */
+const DOOR_TURN_MS = 150;
 const KERNEL_LOG = "/dev/kmsg";
 /** Above the console's level 4, so that it is seen; user facility. */
 const KERNEL_LOG_PRIORITY = "<11>";
@@ -95,7 +99,7 @@ function readSettings(machine: Machine): string {
   const parsed = parseCmdline(machine.line);
   if (!parsed.ok) throw new AgentError("cmdline_wrong", `the kernel's command line:\n${parsed.errors.map(({ message }) => `  ${message}`).join("\n")}`);
   machine.settings = parsed.settings;
-  if (parsed.settings.isTrial) watchTrial(machine);
+  if (parsed.settings.isTrial) machine.trial = new Trial(uptimeMs(), () => void machine.way.leave("restart", "this image is on trial and does not accept work: back to the one before"));
   return parsed.settings.genesis === null ? (parsed.settings.alone === null ? "no chain is named" : "a chain of its own") : `genesis ${parsed.settings.genesis.sha256.slice(0, 16)}…`;
 }
 
@@ -193,6 +197,7 @@ async function takeFromVault(machine: Machine): Promise<string> {
 
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
+  await sleep(DOOR_TURN_MS);
   const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }, { KeyChange }, { heldImage }, { followChain }, { remoteControl }] = await Promise.all([
     import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts"), import("./boot/rekey.ts"), import("./boot/carried.ts"), import("./boot/clock.ts"), import("./boot/remote.ts"),
   ]);
@@ -209,6 +214,7 @@ async function beginAgent(machine: Machine): Promise<string> {
     },
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),
   });
+  machine.trial?.pass();
   restartWhenEnded(machine.agent, way);
   return `accepts work on port ${machine.agent.httpPort}`;
 }
@@ -226,13 +232,6 @@ async function handOver({ agent }: Machine): Promise<void> {
   if (before > 0) say(`stopping  ${before - left} of ${before} leases are on other machines now`);
 }
 
-/** An image on trial that is not there in time gives way to the one that the firmware starts. */
-function watchTrial(machine: Machine): void {
-  setTimeout(() => {
-    if (machine.agent === null) void machine.way.leave("restart", "this image is on trial and does not accept work: back to the one before");
-  }, TRIAL_MS_MAX);
-}
-
 async function main(): Promise<void> {
   const way: Way = new Way([
     { name: "joining stopped", run: async () => ending.abort() },
@@ -243,7 +242,7 @@ async function main(): Promise<void> {
     { name: "agent stopped", run: async () => machine.agent?.stop() },
     { name: "network stopped", run: async () => machine.network?.stop() },
   ], say, (code) => process.exit(code));
-  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, vault: null, status: null, line: "", way };
+  const machine: Machine = { settings: null as unknown as Settings, network: null, door: null, agent: null, vault: null, status: null, trial: null, line: "", way };
   // SIGINT is Ctrl-Alt-Del, handed on by PID 1.
   process.on("SIGTERM", () => void way.leave("powerOff", "asked to power off"));
   process.on("SIGPWR", () => void way.leave("powerOff", "the power is going"));
