@@ -9,13 +9,14 @@ import { verifyEvidence } from "#chain/codec/evidence.ts";
 import { signVote, validatorSet } from "#chain/codec/certificate.ts";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
 import { decodeBlock, encodeVote } from "#chain/codec/schema.ts";
+import type { Clock } from "#chain/network/clock.ts";
 import { MemoryNetwork } from "#chain/network/memory.ts";
 import { type ChainId, type Digest, digest, epoch, hex, view } from "#chain/types.ts";
 import { chainRig, transferOf } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { beginEra } from "./era.ts";
-import { type ChainNode, openNode, peerIdOf } from "./node.ts";
+import { type ChainNode, type NodeOptions, openNode, peerIdOf } from "./node.ts";
 
 async function site(t: TestContext) {
   const root = await mkdtemp(join(tmpdir(), "godwit-era-"));
@@ -91,4 +92,57 @@ test("all validators lost the tail of their vote logs at once: a new era goes on
   await assert.rejects(beginEra({ from: directory("second", 0), to: directory("third", 0), number: 1 }), { code: "era_used" });
   await assert.rejects(beginEra({ from: directory("second", 0), to: directory("third", 0), number: 2, height: 10_000 }), { code: "block_missing" });
   await assert.rejects(beginEra({ from: directory("first", 0), to: directory("second", 0), number: 1 }), { code: /genesis_differs|folder_in_use/ });
+});
+
+test("who joins an era later begins at the checkpoint that its beginning gave: nothing leads there from genesis, and without it nothing is begun", async (t) => {
+  const root = await mkdtemp(join(tmpdir(), "godwit-era-"));
+  const clock = new ManualClock();
+  const rig = chainRig({ startMs: clock.nowMs() });
+  const { seed } = rig.validators[0]!;
+  const stranger = new Uint8Array(32).fill(200);
+  const nodes: ChainNode[] = [];
+  t.after(async () => {
+    for (const node of nodes) await node.stop();
+    await rm(root, { recursive: true, force: true });
+  });
+  const run = async (until: () => boolean, stepMs: number): Promise<void> => {
+    for (let rounds = 0; !until(); rounds++) {
+      assert(rounds < 20_000);
+      clock.advance(stepMs);
+      await sleep(1);
+    }
+  };
+  const first = await openNode({ directory: join(root, "before"), genesis: rig.genesis, validatorSeed: seed, transport: new MemoryNetwork({ clock }).join(peerIdOf(seed)), clock });
+  nodes.push(first);
+  first.start();
+  // In the middle of the third epoch.
+  await run(() => first.head().height >= 150, 1_000);
+  await first.stop();
+  const era = await beginEra({ from: join(root, "before"), to: join(root, "era"), number: 1, validatorKey: publicKeyOf(seed) });
+  assert.deepEqual([era.checkpoint.epoch, hex(era.checkpoint.validatorsHash)], [2, hex(decodeBlock(first.block(era.height)!.bytes).header.validatorsHash)]);
+  const network = new MemoryNetwork({ clock });
+  const validator = await openNode({ directory: join(root, "era"), genesis: era.genesis, validatorSeed: seed, transport: network.join(peerIdOf(seed)), clock, snapshotBlocks: 16 });
+  nodes.push(validator);
+  validator.start();
+  // Into the next epoch: its end names the one after.
+  await run(() => validator.head().height >= 200, 1_000);
+  const joining = async (more: Partial<NodeOptions>): Promise<ChainNode> => {
+    const transport = network.join(peerIdOf(stranger));
+    let isOpen = false;
+    const opening = openNode({ directory: join(root, "joined"), genesis: era.genesis, transport, clock, joins: true, ...more });
+    void opening.catch(() => undefined).then(() => { isOpen = true; });
+    await run(() => isOpen, 5);
+    return opening.catch(async (error: unknown) => {
+      await transport.close();
+      throw error;
+    });
+  };
+  await assert.rejects(joining({}), { code: "state_missing" });
+  // Before it is old: on this chain stake is bound for two minutes.
+  const soon: Clock = { nowMs: () => Number(era.checkpoint.timeMs), setTimer: (callback, delayMs) => clock.setTimer(callback, delayMs) };
+  const joined = await joining({ checkpoint: era.checkpoint, clock: soon });
+  nodes.push(joined);
+  const { height, id } = joined.head();
+  assert.ok(height >= 128 && height > era.height, `it begins at ${height}`);
+  assert.equal(hex(id), hex(validator.block(height)!.id));
 });

@@ -6,11 +6,14 @@
  *
  * The genesis of an era names its number, the chain before and the block; so the chain has another id, and no vote of the old era can
  * contradict one of the new: votes of both can even name the same epoch and view. What came after h is gone; who sent it sends it again.
- * Every operator must start from the same block, and use a number once: those who do not are on a chain of their own, without a quorum.
+ * Who joins later is given the checkpoint of its beginning. Every operator must start from the same block, and use a number once: those who do not are on a chain of their own, without a quorum.
  */
 import { join } from "node:path";
+import { epochAfter } from "#chain/codec/epoch.ts";
 import { chainIdOf, decodeGenesis, encodeGenesis } from "#chain/codec/genesis.ts";
 import { decodeCertificate } from "#chain/codec/schema.ts";
+import { PRESETS } from "#chain/constants.ts";
+import type { Checkpoint } from "#chain/light/checkpoint.ts";
 import { type ChainId, type Digest, type Height, type PublicKey, height as heightOf } from "#chain/types.ts";
 import { trustedTransactions } from "./blockCheck.ts";
 import { findGenesis, openDataFolder } from "./dataFolder.ts";
@@ -31,7 +34,11 @@ export type EraOptions = {
   /** Of a validator: it begins with an empty vote log, for its key has signed nothing in this era. */
   readonly validatorKey?: PublicKey;
 };
-export type NewEra = { readonly chainId: ChainId; readonly genesis: Uint8Array; readonly height: Height; readonly id: Digest; readonly stateRoot: Digest };
+export type NewEra = {
+  readonly chainId: ChainId; readonly genesis: Uint8Array; readonly height: Height; readonly id: Digest; readonly stateRoot: Digest;
+  /** The validators with which it begins: nothing leads to them from genesis, so who joins later or verifies is given this. */
+  readonly checkpoint: Checkpoint;
+};
 
 export async function beginEra({ from, to, number, height, validatorKey }: EraOptions): Promise<NewEra> {
   const { directory, genesis: before } = await findGenesis(from);
@@ -55,6 +62,8 @@ export async function beginEra({ from, to, number, height, validatorKey }: EraOp
     }
     const { block: { header } } = heldFromBytes(stored.bytes);
     const image = executor.image();
+    const begins = epochAfter(at, PRESETS[genesis.parameters].epochBlocks);
+    const checkpoint: Checkpoint = { epoch: begins, timeMs: header.timeMs - (header.timeMs % 1_000n), validatorsHash: begins === header.epoch ? header.validatorsHash : header.nextValidatorsHash };
     const bytes = encodeGenesis({ ...genesis, era: { number, before: chainBefore, height: at, id: stored.id } });
     const chainId = chainIdOf(bytes);
     const folder = await openDataFolder(to, bytes, chainId, null);
@@ -64,10 +73,12 @@ export async function beginEra({ from, to, number, height, validatorKey }: EraOp
       await folder.blocks.appendFirst(stored);
       const finalization = decodeCertificate(stored.certificate);
       await writeSnapshot(to, chainId, { height: at, id: stored.id, header, finalization, image, index: [] }, new AbortController().signal);
+      // So that who begins at the checkpoint is told who its validators are; the certificate is of the era before, and proves nothing here.
+      if (checkpoint.epoch > 0) await folder.epochs.add(checkpoint.epoch - 1, { header, finalization });
     } finally {
       await folder.close();
     }
-    return { chainId, genesis: bytes, height: heightOf(at), id: stored.id, stateRoot: header.stateRoot };
+    return { chainId, genesis: bytes, height: heightOf(at), id: stored.id, stateRoot: header.stateRoot, checkpoint };
   } finally {
     await old.close();
   }

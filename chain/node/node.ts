@@ -59,7 +59,7 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
       folder = await open();
     }
     const snapshot = await readSnapshot(options.directory, genesis, chainId, folder.blocks);
-    if (genesis.era && snapshot === null) throw new NodeError("state_missing", `Cannot open ${options.directory}: the state with which era ${genesis.era.number} began is not there`);
+    if (genesis.era && snapshot === null) throw new NodeError("state_missing", `Cannot open ${options.directory}: the state with which era ${genesis.era.number} began is not there; an empty folder begins at a checkpoint (--checkpoint; godwit chain restart printed the first)`);
     return new Node(options, factsOf(genesis), chainId, key, folder, snapshot, await isOnDisk(options.directory));
   } catch (error) {
     await folder.close();

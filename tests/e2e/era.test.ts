@@ -44,6 +44,8 @@ test("chain restart --era: all validators are off at once and votes are lost; th
   const height = Math.min(...stored.map((one) => one.height));
   const eras = await Promise.all(directories.map((directory) => cliJson(null, ["chain", "restart", directory, "--era", "1", "--height", String(height)])));
   assert.deepEqual([eras[0].chainId, eras[0].height, eras[0].id, eras[0].stateRoot], [eras[1].chainId, height, eras[1].id, eras[1].stateRoot]);
+  assert.match(eras[0].checkpoint, /^0-\d+-[0-9a-f]{64}$/);
+  assert.equal(eras[0].checkpoint, eras[1].checkpoint);
   for (const [n, directory] of directories.entries()) assert(existsSync(join(directory, "chain")) && existsSync(eras[n].before));
   const again = await cli(null, ["chain", "restart", directories[0], "--era", "1", "--json"]);
   assert.deepEqual([again.code, (JSON.parse(again.stderr.trim().split("\n").at(-1)!) as { error: { code: string } }).error.code], [1, "folder_in_use"]);

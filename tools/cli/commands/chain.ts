@@ -6,7 +6,7 @@ import { addressOf, addressText, parseAddress } from "#chain/codec/address.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { PRESETS, type PresetName } from "#chain/constants.ts";
 import { multiaddressOf } from "#chain/network/addresses.ts";
-import { CHECKPOINT_FORM, type Checkpoint, parseCheckpoint } from "#chain/light/checkpoint.ts";
+import { CHECKPOINT_FORM, type Checkpoint, checkpointText, parseCheckpoint } from "#chain/light/checkpoint.ts";
 import { fromHex, hex, publicKey, timeMs } from "#chain/types.ts";
 import { openKey, writeWhole } from "#os/keys.ts";
 import { CliError, type Command, type Input, type Shell, UsageError, parseCount } from "../command.ts";
@@ -170,9 +170,9 @@ async function restart(input: Input, shell: Shell, folder: string): Promise<void
   }));
   await rename(chainFolder, kept);
   await rename(made, chainFolder);
-  const shown = { chainId: hex(begun.chainId), height: begun.height, id: hex(begun.id), stateRoot: hex(begun.stateRoot), before: kept };
+  const shown = { chainId: hex(begun.chainId), checkpoint: checkpointText(begun.checkpoint), height: begun.height, id: hex(begun.id), stateRoot: hex(begun.stateRoot), before: kept };
   print(shell, input.json, shown, () => pairsText([
-    ["chain id", shown.chainId], ["begins at", String(begun.height)], ["block", shown.id], ["state root", shown.stateRoot], ["before", kept],
-    ["now", "compare these with the other operators: who has the same chain id is on the same chain"],
+    ["chain id", shown.chainId], ["begins at", String(begun.height)], ["block", shown.id], ["state root", shown.stateRoot], ["checkpoint", shown.checkpoint], ["before", kept],
+    ["now", "compare these with the other operators: who has the same chain id is on the same chain; who joins or verifies later begins at the checkpoint"],
   ]));
 }
