@@ -25,10 +25,10 @@ export const SNAPSHOT_SLICE_MS: number = 4;
 export const MEMPOOL_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Transactions that wait; a burst of ten seconds at 5,000/s. */
 export const MEMPOOL_COUNT_MAX: number = 50_000;
-/** Transactions whose signatures wait to be checked, 135 µs each: a second of two threads. */
+/** Transactions whose signatures wait to be checked, 25 µs each, 135 by OpenSSL: a second of two threads at most. */
 export const CHECKS_QUEUED_MAX: number = 16_384;
-/** Under check at once: four times the threads of the pool, so that none of them waits for the event loop. */
-export const CHECKS_AT_ONCE: number = 16;
+/** Under check at once: two batches for two threads of the pool (`chain/verification.ts`), so that neither waits for the event loop; a write to the disk behind them waits a millisecond, by OpenSSL two. */
+export const CHECKS_AT_ONCE: number = 64;
 /** Transactions in the mempool that one peer brought: half of all. */
 export const PENDING_PER_PEER_MAX: number = 25_000;
 /** A replacement pays at least this much more, in percent of what it replaces, so that resending costs something. */
@@ -51,7 +51,7 @@ export const SYNC_BLOCKS_MAX: number = 64;
 export const SYNC_BYTES_MAX: number = 768 * 1024;
 /** Messages of one peer that are being checked; what comes beyond is dropped and sent again by the rules. */
 export const CHECKS_PER_PEER_MAX: number = 256;
-/** Signatures of a certificate under check at once: twice the threads of the pool. A forged one costs at most so many beyond its first bad one. */
+/** Signatures of a certificate under check at once: twice the threads of the pool, or one batch. A forged one costs at most so many beyond its first bad one. */
 export const CERTIFICATE_CHECKS_AT_ONCE: number = 8;
 /** Nothing a peer says is heard for so long after a forged certificate: at 200 signatures, 135 µs each, a liar costs 27 ms a minute. */
 export const PEER_MUTED_MS: number = 60_000;
