@@ -199,6 +199,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     if (events.length > 0) {
       closedLogs.look();
       quiet.onFinal();
+      blobs.look();
     }
     supervisor.poke();
   }));

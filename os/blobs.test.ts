@@ -73,6 +73,42 @@ test("the compiler's refusal is remembered with its cause until the bytes come a
   assert.equal(troubled.observed().get(id)?.state, "compiled");
 });
 
+test("whatever strangers upload, what a deployment names is compiled at once, and of the rest each account in its turn", async (t) => {
+  const named = new Set<Hex>();
+  const begun: Hex[] = [];
+  const ends = new Map<Hex, () => void>();
+  const compile: BlobStoreOptions["compile"] = async (_bytes, digest) => {
+    begun.push(digest);
+    await new Promise<void>((resolve) => ends.set(digest, resolve));
+    return { digest, path: "p", cached: false };
+  };
+  const store = await open(folder(t), { named: () => named, compile });
+  const [flood, one, wanted] = [[10, 11, 12, 13], [20], [30]].map((all) => all.map((n) => Uint8Array.of(0, n))) as [Uint8Array[], Uint8Array[], Uint8Array[]];
+  const digestOf = (component: Uint8Array | undefined): Hex => hex(sha256(component!));
+  const put = async (owner: typeof OWNER, components: readonly Uint8Array[]): Promise<void> => { for (const component of components) await store.put("component", digestOf(component), owner, component); };
+  const untilBegun = async (count: number): Promise<void> => { while (begun.length < count) await settled(); };
+  await put(STRANGER, flood);
+  await put(OWNER, one);
+  await untilBegun(1);
+  await put(OWNER, wanted);
+  for (let n = 0; n < 20; n += 1) await settled();
+  assert.deepEqual(begun, [digestOf(flood[0])], "one compiler is left for what is named");
+  named.add(digestOf(wanted[0]));
+  store.look();
+  await untilBegun(2);
+  assert.equal(begun[1], digestOf(wanted[0]));
+  ends.get(digestOf(flood[0]))!();
+  await untilBegun(3);
+  assert.equal(begun[2], digestOf(one[0]), "the account that had no turn yet");
+  for (const [count, component] of [[4, flood[1]], [5, flood[2]], [6, flood[3]]] as const) {
+    ends.get(begun.at(count === 4 ? 2 : -1)!)!();
+    await untilBegun(count);
+    assert.equal(begun.at(-1), digestOf(component));
+  }
+  for (const end of ends.values()) end();
+  assert.equal(await state(store, digestOf(flood[3])), "compiled");
+});
+
 test("bytes that the disk changed are not used", async (t) => {
   const directory = folder(t);
   const store = await open(directory);

@@ -14,7 +14,7 @@ import { type Address, type Hex, hex } from "#chain/types.ts";
 import type { Compiled } from "#sandbox/sandbox.ts";
 import { AgentError, codeOf } from "./error.ts";
 import { writeWhole } from "./keys.ts";
-import { COMPILES_AT_ONCE_MAX, UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOAD_BYTES_MIN, UPLOAD_EXPIRY_MS } from "./limits.ts";
+import { COMPILES_AT_ONCE_MAX, COMPILE_ACCOUNTS_REMEMBERED_MAX, UPLOAD_ACCOUNT_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOAD_BYTES_MIN, UPLOAD_EXPIRY_MS } from "./limits.ts";
 import type { Blob } from "./supervisor/plan.ts";
 
 export type BlobKind = "component" | "configuration";
@@ -57,8 +57,12 @@ export class BlobStore {
   /** Uploads on their way to the disk; the quota counts them. */
   readonly #arriving: Map<Hex, Held> = new Map();
   readonly #turns: Map<Hex, Promise<void>> = new Map();
-  readonly #queue: (() => void)[] = [];
-  #compiling = 0;
+  /** Compiles that wait for their turn, and those that have it. */
+  readonly #queue: Turn[] = [];
+  readonly #compiling: Set<Turn> = new Set();
+  /** When each account that waits had its last turn, as a number that rises. */
+  readonly #served: Map<Hex, number> = new Map();
+  #turnCount = 0;
 
   private constructor(options: BlobStoreOptions) {
     this.#options = options;
@@ -232,7 +236,7 @@ export class BlobStore {
 
   async #compile(digest: Hex, entry: Entry): Promise<Compiled> {
     entry.state = "compiling";
-    await this.#slot();
+    const turn = await this.#turnOf(digest, entry.owner);
     try {
       entry.compiled = await this.#options.compile(await this.read(digest), digest);
       entry.state = "compiled";
@@ -242,17 +246,44 @@ export class BlobStore {
       Object.assign(entry, refused ? { state: "refused", cause: codeOf(error) } : { state: "present" });
       throw error;
     } finally {
-      this.#compiling -= 1;
-      this.#queue.shift()?.();
+      this.#compiling.delete(turn);
+      this.#next();
     }
   }
 
   /** Waits for one of the few compiler processes; the queue is bounded by the uploads that the quota lets in. */
-  async #slot(): Promise<void> {
-    while (this.#compiling >= COMPILES_AT_ONCE_MAX) await new Promise<void>((go) => this.#queue.push(go));
-    this.#compiling += 1;
+  #turnOf(digest: Hex, owner: Hex): Promise<Turn> {
+    return new Promise((resolve) => {
+      const turn: Turn = { digest, owner, begin: () => resolve(turn) };
+      this.#queue.push(turn);
+      this.#next();
+    });
+  }
+
+  /** What deployments name has changed: a compile that waits may go first now. */
+  look(): void {
+    this.#next();
+  }
+
+  /** What a deployment names comes first, and one of it always has room; of the rest the account whose last turn is longest ago: nobody's uploads hold up another's. */
+  #next(): void {
+    while (this.#queue.length > 0 && this.#compiling.size < COMPILES_AT_ONCE_MAX) {
+      const named = this.#options.named();
+      const others = [...this.#compiling].filter(({ digest }) => !named.has(digest)).length;
+      const lastTurn = ({ owner }: Turn): number => this.#served.get(owner) ?? -1;
+      const turn = this.#queue.find(({ digest }) => named.has(digest))
+        ?? (others < COMPILES_AT_ONCE_MAX - 1 ? this.#queue.reduce((first, one) => (lastTurn(one) < lastTurn(first) ? one : first)) : undefined);
+      if (turn === undefined) return;
+      this.#queue.splice(this.#queue.indexOf(turn), 1);
+      this.#compiling.add(turn);
+      if (this.#served.size >= COMPILE_ACCOUNTS_REMEMBERED_MAX) this.#served.clear();
+      if (!named.has(turn.digest)) this.#served.set(turn.owner, (this.#turnCount += 1));
+      turn.begin();
+    }
   }
 }
+
+type Turn = { readonly digest: Hex; readonly owner: Hex; readonly begin: () => void };
 
 const charged = (bytes: number): number => Math.max(bytes, UPLOAD_BYTES_MIN);
 

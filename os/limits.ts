@@ -28,8 +28,10 @@ export const UPLOADS_OF_ONE_AT_ONCE_MAX = 4;
 /** An upload must begin at once and come at this speed, or its turn is another's: the largest has 69 s. */
 export const UPLOAD_FIRST_MS_MAX = 5_000;
 export const UPLOAD_BYTES_PER_SECOND_MIN: number = 256 * 1024;
-/** Compiler processes at once: one core stays free for the chain. */
+/** Compiler processes at once: one core stays free for the chain. Of what no deployment names yet there is one less: it keeps nobody's lease waiting. */
 export const COMPILES_AT_ONCE_MAX = 2;
+/** Accounts whose turn is remembered; one more, and all are equal again. */
+export const COMPILE_ACCOUNTS_REMEMBERED_MAX = 1_024;
 
 /** Runners that may end under one run of a task before it is told to have failed. */
 export const RUNNER_DEATHS_MAX = 3;
