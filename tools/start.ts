@@ -61,6 +61,7 @@ type Options = { readonly directory: string; readonly fresh: boolean; readonly a
 /** What to do about a refusal that a second start meets. */
 const ADVICE: Readonly<Record<string, string>> = {
   data_folder_in_use: "Ctrl-C where it runs ends it; beside it, start one with --data DIR --api-port 0 --http-port 0",
+  data_folder_version: "npm start -- --fresh begins a new chain in that folder: its deployments and what was paid are gone then; --data DIR keeps it for the program of before",
   port_in_use: "choose others with --api-port N and --http-port N (0: any)",
 };
 class UsageError extends Error {}

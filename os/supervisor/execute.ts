@@ -5,7 +5,7 @@
  * else is thrown and tried again later. Nothing is deleted because of an error.
  */
 import { TASK_REASON_BYTES_MAX } from "#chain/codec/taskOperations.ts";
-import type { Operation } from "#chain/codec/transaction.ts";
+import { CAUSE_BYTES_MAX, type Operation } from "#chain/codec/transaction.ts";
 import { type Hex, address, fromHex } from "#chain/types.ts";
 import { CONCURRENCY_MAX, CPU_WEIGHT_MAX, LIMITS_DEFAULT, LIMITS_MAX, type Limits } from "#sandbox/limits.ts";
 import type { Runner } from "#sandbox/sandbox.ts";
@@ -15,7 +15,6 @@ import { AgentError, codeOf, messageOf } from "../error.ts";
 import type { Tasks } from "../tasks.ts";
 import { type Action, type DeploymentHere, type Refusal, type Route, deploymentOf } from "./plan.ts";
 
-const CAUSE_BYTES_MAX = 64;
 const MIB = 1024 * 1024;
 
 export type Hands = {

@@ -94,8 +94,7 @@ export class Supervisor {
 
   /** The runner came back without this deployment. */
   lost(id: Hex): void {
-    this.#routes.delete(id);
-    this.#stale.delete(id);
+    for (const held of [this.#routes, this.#stale, this.#healthPaths, this.#health]) held.delete(id);
     this.poke();
   }
 

@@ -32,8 +32,8 @@ export const scale: Command = {
     const [wanted = "", written] = input.positionals;
     const rule = readRule(input);
     if ((written !== undefined) === (rule !== null || input.flag("off"))) throw new UsageError("Either REPLICAS, or --max and what to scale by, or --off");
-    const replicas = written === undefined ? null : parseCount("REPLICAS", written, 0, REPLICAS_MAX);
-    if (replicas === 0) throw new UsageError("REPLICAS must be at least 1: godwit rm ends a deployment");
+    if (written !== undefined && /^0+$/.test(written)) throw new UsageError("REPLICAS must be at least 1: godwit rm ends a deployment");
+    const replicas = written === undefined ? null : parseCount("REPLICAS", written, 1, REPLICAS_MAX);
     const timeoutMs = waitMs(input);
     await using session = await openSession(input, shell);
     const deployment = await findDeployment(session.client, session.account.addressText, wanted);
