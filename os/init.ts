@@ -198,8 +198,9 @@ async function takeFromVault(machine: Machine): Promise<string> {
 async function beginAgent(machine: Machine): Promise<string> {
   const { settings, door, way } = machine;
   await sleep(DOOR_TURN_MS);
-  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }, { KeyChange }, { heldImage }, { followChain }, { remoteControl }] = await Promise.all([
-    import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts"), import("./boot/rekey.ts"), import("./boot/carried.ts"), import("./boot/clock.ts"), import("./boot/remote.ts"),
+  const [{ startAgent }, { joinAsTold }, { DEVELOPMENT_OFFER }, { KeyChange }, { heldImage }, { followChain }, { remoteControl }, { packSnapshot }, { VAULT_SNAPSHOT_BYTES_MAX }] = await Promise.all([
+    import("./agent.ts"), import("./boot/membership.ts"), import("./development.ts"), import("./boot/rekey.ts"), import("./boot/carried.ts"), import("./boot/clock.ts"), import("./boot/remote.ts"), import("#chain/node/keptSnapshot.ts"),
+    import("./boot/vaultFormat.ts"),
   ]);
   const clock = followChain(releasedMsIn(IDENTITY_FILE), (line) => say(`time      ${line}`));
   const keys = new KeyChange({ keysFolder: join(DIRECTORY, "keys"), onLine: (line) => say(`key       ${line}`), onTaken: () => void way.leave("again", "the agent begins anew with the next key") });
@@ -210,6 +211,8 @@ async function beginAgent(machine: Machine): Promise<string> {
     machineLog: log, image: await heldImage(), control: remoteControl(way, DIRECTORY, say, keys),
     onNode: (node, key) => {
       begunWith(machine, node, key, clock);
+      // A chain of its own begins anew with each boot.
+      if (settings.genesis !== null) machine.vault?.keepSnapshots(() => packSnapshot(node, VAULT_SNAPSHOT_BYTES_MAX));
       keys.follow({ node, machine: key }).catch((error: unknown) => say(`key       ${messageOf(error)}`));
     },
     join: (directory) => joinAsTold(directory, settings), onLog: (line) => say(`agent     ${line}`),

@@ -13,6 +13,7 @@ import type { ChainId, Digest, Height, MoneySecond, TimeMs } from "#chain/types.
 import type { NodeMachine } from "./beats.ts";
 import type { NodeError } from "./errors.ts";
 import type { StateKept } from "./keepers.ts";
+import type { StoredChunks } from "./snapshotFile.ts";
 
 export type NodeOptions = {
   readonly directory: string;
@@ -76,6 +77,8 @@ export interface ChainNode {
   prove(key: string): Promise<Uint8Array | null>;
   /** One that leads from the validators of an epoch to those of the next; null when no such block is kept, or there is none yet. */
   proveEpoch(epoch: number): Uint8Array | null;
+  /** The newest snapshot of the final state, made anew where it is old; whoever takes it closes it. Null: there is none yet. */
+  newestSnapshot(): Promise<StoredChunks | null>;
   transaction(txid: Uint8Array): TransactionStatus | null;
   /** Called after `view()` shows the block, once per block, in order. */
   onFinal(listener: (block: FinalBlock) => void): () => void;

@@ -16,6 +16,7 @@ import { chainRig } from "#tests/compliance/chainRig.ts";
 import { ManualClock } from "#tests/compliance/manualClock.ts";
 import { heldBlock, heldFromBytes } from "./heldBlocks.ts";
 import { joinFromSnapshot } from "./join.ts";
+import { packSnapshot, unpackSnapshot } from "./keptSnapshot.ts";
 import { type ChainNode, openNode, peerIdOf } from "./node.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
@@ -83,6 +84,29 @@ test("a new node takes a snapshot of its peers, begins there with the same state
   const again = await openNode({ directory: join(directory, "newcomer"), genesis: rig.genesis, validatorSeed: STRANGER, transport: new MemoryNetwork().join(peerIdOf(STRANGER)) });
   t.after(() => again.stop());
   assert.deepEqual(again.head(), before);
+});
+
+test("a snapshot that was kept elsewhere is a beginning without any peer, in an empty folder of the same chain; changed or another chain's bytes are none", async (t) => {
+  const { validator, run, rig, directory } = await world(t);
+  await run(() => validator.head().height >= 100);
+  const kept = (await packSnapshot(validator, 16 * 1024 * 1024))!;
+  assert.ok(kept.height >= 64);
+  assert.equal(await packSnapshot(validator, 1_000), null, "one that is too large is not kept");
+  const folder = join(directory, "back");
+  const unpack = (bytes: Uint8Array, to = folder, genesis = rig.genesis): Promise<number | null> => unpackSnapshot(to, genesis, bytes);
+  assert.equal(await unpack(kept.bytes, folder, chainRig({ startMs: 5_000 }).genesis), null);
+  for (const wrong of [new Uint8Array(), kept.bytes.subarray(1), kept.bytes.subarray(0, -1), kept.bytes.subarray(0, kept.bytes.length / 2)]) assert.equal(await unpack(wrong), null);
+  for (const at of [kept.bytes.length - 1, kept.bytes.length - 40]) {
+    const changed = kept.bytes.slice();
+    changed[at]! ^= 1;
+    assert.equal(await unpack(changed), null);
+  }
+  assert.equal(await unpack(kept.bytes), kept.height);
+  assert.equal(await unpack(kept.bytes), null, "there is a chain already");
+  const node = await openNode({ directory: folder, genesis: rig.genesis, transport: new MemoryNetwork().join(peerIdOf(STRANGER)) });
+  t.after(() => node.stop());
+  assert.equal(node.head().height, kept.height);
+  assert.equal(hex(node.head().stateRoot), hex(decodeBlock(validator.block(kept.height)!.bytes).header.stateRoot));
 });
 
 test("a machine that was away until nobody had the block after its newest begins anew at a snapshot; one that was away for less goes on with what it has", async (t) => {

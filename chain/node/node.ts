@@ -38,7 +38,7 @@ import { Keepers, isOnDisk } from "./keepers.ts";
 import { LOCAL, Mempool } from "./mempool.ts";
 import { Proofs } from "./proofs.ts";
 import { restoreBlocks } from "./restore.ts";
-import { type Snapshot, type StoredSnapshot, readSnapshot } from "./snapshotFile.ts";
+import { type Snapshot, type StoredChunks, type StoredSnapshot, readSnapshot } from "./snapshotFile.ts";
 import { Snapshots } from "./snapshots.ts";
 import { SnapshotServer } from "./snapshotServer.ts";
 import { Sync } from "./sync.ts";
@@ -159,7 +159,7 @@ class Node implements ChainNode {
     options.transport.flood?.onMessage((from, bytes) => (this.#greeting ? this.#intake.judgeFlood(from, bytes) : Promise.resolve("ignore")));
     const keepsState = (): boolean => onDisk && this.#halted === null;
     this.#keepers = new Keepers({ transport: options.transport, clock: this.#clock, validators: () => this.#facts.set, self: () => this.#facts.validator, keepsState });
-    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.#snapshots.newestChunks(this.#head.ref.height), proveEpoch: (of) => this.proveEpoch(of), keepsState, onKeeps: (peer, keeps) => this.#keepers.note(peer, keeps) });
+    this.#snapshotServer = new SnapshotServer({ transport: options.transport, clock: this.#clock, blocks: folder.blocks, open: () => this.newestSnapshot(), proveEpoch: (of) => this.proveEpoch(of), keepsState, onKeeps: (peer, keeps) => this.#keepers.note(peer, keeps) });
     this.#intake = new Intake({
       transport: options.transport, pool: this.#pool, gossip: this.#gossip, sync: this.#sync, snapshotServer: this.#snapshotServer, final: this.#final,
       isValidator: (peer) => this.#facts.set.validators.some(({ publicKey }) => peerId(publicKey) === peer), onWaiting: () => { if (this.#started) this.#tellWaiting(); }, background: (work) => this.#background(work),
@@ -277,6 +277,9 @@ class Node implements ChainNode {
   #proofsOf(keys: readonly string[]): Uint8Array[] | null {
     const of = this.#head.proof;
     return of && this.#executor.prove(keys).map((proof) => encodeAnswer({ ...of, proof }));
+  }
+  newestSnapshot(): Promise<StoredChunks | null> {
+    return this.#snapshots.newestChunks(this.#head.ref.height);
   }
   proveEpoch(of: number): Uint8Array | null {
     const members = this.#executor.final.validatorsOf(of + 1);

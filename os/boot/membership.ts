@@ -1,17 +1,19 @@
 /** The chain that the command line names, and this machine's place in it. */
-import { readFile } from "node:fs/promises";
+import { readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { CERTIFICATE_FLOOD_VALIDATORS_MAX } from "#chain/constants.ts";
 import { sha256Hex } from "#chain/crypto.ts";
 import { multiaddressOf } from "#chain/network/addresses.ts";
 import { peerId } from "#chain/network/transport.ts";
+import { unpackSnapshot } from "#chain/node/keptSnapshot.ts";
 import type { Membership } from "../agent.ts";
 import { joinAlone } from "../development.ts";
-import { AgentError, codeOf } from "../error.ts";
+import { AgentError, codeOf, messageOf } from "../error.ts";
 import { openKey } from "../keys.ts";
 import { GENESIS_BYTES_MAX, GENESIS_FETCH_MS_MAX } from "../limits.ts";
 import type { Settings } from "./cmdline.ts";
+import { SNAPSHOTS_FOLDER } from "./vaultFormat.ts";
 
 /** Where a machine listens for others. */
 const LISTEN = "0.0.0.0:7482";
@@ -23,6 +25,7 @@ export async function joinAsTold(directory: string, settings: Settings): Promise
   }
   if (settings.genesis === null) throw new AgentError("chain_unnamed", "Cannot join a chain: the kernel's command line names none (godwit.genesis=sha256:DIGEST@URL)");
   const genesis = await readGenesis(directory, settings);
+  await beginWithKept(directory, genesis);
   const { openStreams } = await import("#chain/network/streams.ts");
   const machine = await openKey(join(directory, "keys", "machine"));
   const operator = settings.operator ?? (await openKey(join(directory, "keys", "operator"))).address;
@@ -32,6 +35,15 @@ export async function joinAsTold(directory: string, settings: Settings): Promise
     peers: settings.peers.flatMap(({ host, port }) => multiaddressOf(`${host}:${port}`) ?? []), mdns: true, floods: validators.length > CERTIFICATE_FLOOD_VALIDATORS_MAX,
   });
   return { genesis, operator: { address: operator }, transport, joins: true, ...(settings.checkpoint === null ? {} : { checkpoint: settings.checkpoint }) };
+}
+
+/** The state that came back from the boot server (vault.ts), where there is no chain in the folder: the machine goes on from there, alone too. What cannot be used is no beginning, and peers have others. */
+async function beginWithKept(directory: string, genesis: Uint8Array): Promise<void> {
+  const folder = join(directory, SNAPSHOTS_FOLDER);
+  for (const name of await readdir(folder).catch((): string[] => [])) {
+    await unpackSnapshot(join(directory, "chain"), genesis, await readFile(join(folder, name))).catch((error: unknown) => process.emitWarning(`Cannot begin with the snapshot that was kept: ${messageOf(error)}`));
+  }
+  await rm(folder, { recursive: true, force: true });
 }
 
 /** Whoever serves it: its bytes have the digest, or they are nothing. After a crash of the agent the folder has it. */

@@ -7,12 +7,15 @@
 import { mkdir, readFile, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { sha256Hex } from "#chain/crypto.ts";
+import type { KeptSnapshot } from "#chain/node/keptSnapshot.ts";
 import { hex } from "#chain/types.ts";
 import { codeOf, messageOf } from "../error.ts";
 import { type KeyPair, writeWhole } from "../keys.ts";
-import { VAULT_DIGEST_HEADER, VAULT_FILES_MAX, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, VAULT_SIGNATURE_HEADER, type VaultFile, type VaultIndex, encodeIndex, isVaultPath, openFile, openIndex, putSignature, sealFile, vaultKey } from "./vaultFormat.ts";
+import { SNAPSHOTS_FOLDER, VAULT_DIGEST_HEADER, VAULT_FILES_MAX, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, VAULT_SIGNATURE_HEADER, type VaultFile, type VaultIndex, encodeIndex, isVaultPath, openFile, openIndex, putSignature, sealFile, vaultKey } from "./vaultFormat.ts";
 
 const FOLDERS = ["components", "configurations"] as const;
+/** So often a newer snapshot is left: a site that was dark as a whole has lost no more than that, and what its validators' disks have not. */
+const SNAPSHOT_MS = 600_000;
 /** A boot server on the same wire: 64 MiB at 1 MB a second. */
 const TRANSFER_MS_MAX = 70_000;
 /** The machine waits for no more: what is not back by then comes from other machines. */
@@ -23,6 +26,8 @@ const LAST_LOOK_MS_MAX = 8_000;
 const LOOK_MS = 30_000;
 
 export type VaultOptions = { readonly bootServer: string; readonly machine: KeyPair; readonly directory: string; readonly onLine: (line: string) => void; readonly lookMs?: number };
+/** The chain's state as it is now; null: there is none to keep. */
+export type TakeSnapshot = () => Promise<KeptSnapshot | null>;
 
 const urlOf = ({ bootServer, machine }: VaultOptions, name: string): string => `${bootServer}${VAULT_PATH}${hex(machine.publicKey)}/${name}`;
 
@@ -69,10 +74,19 @@ export class VaultKeeper {
   #work: Promise<void> = Promise.resolve();
   #isStopped = false;
   #said = "";
+  #takeSnapshot: TakeSnapshot | null = null;
+  #snapshotMs = Number.NEGATIVE_INFINITY;
+  /** Taken, and not at the server yet. */
+  #snapshot: KeptSnapshot | null = null;
 
   constructor(options: VaultOptions) {
     this.#options = options;
     this.#later();
+  }
+
+  /** From now on the state of the chain is left there, too. */
+  keepSnapshots(take: TakeSnapshot): void {
+    this.#takeSnapshot = take;
   }
 
   /** Resolves when the server has what the folders have, or has refused it. */
@@ -99,7 +113,7 @@ export class VaultKeeper {
     const { machine, directory } = this.#options;
     if (!this.#isKnown) [this.#known, this.#isKnown] = [await fetchIndex(this.#options, AbortSignal.timeout(TRANSFER_MS_MAX)), true];
     const before = new Map(this.#isLacking ? [] : this.#known?.files.map((file) => [file.path, file]));
-    const found = await filesIn(directory);
+    const found = [...(await this.#snapshotPath()), ...(await filesIn(directory))];
     if (!this.#isLacking && found.length === before.size && found.every((path) => before.has(path))) return;
     const key = vaultKey(machine.seed);
     const files: VaultFile[] = [];
@@ -109,19 +123,31 @@ export class VaultKeeper {
     await put(urlOf(this.#options, "index"), bytes, putSignature(machine.seed, "index", bytes)).catch((error: unknown) => {
       if (error instanceof RefusedPut && error.status === CONFLICT) {
         this.#isLacking = true;
+        this.#snapshotMs = Number.NEGATIVE_INFINITY;
         this.#sent.clear();
       }
       throw error;
     });
     this.#isLacking = false;
+    this.#snapshot = null;
     this.#known = index;
     this.#sent.clear();
     this.#say(`the boot server keeps ${files.length} files of this machine`);
   }
 
+  /** That of the newest one; of the one that the server has, where this machine has none (yet). */
+  async #snapshotPath(): Promise<string[]> {
+    const isTime = this.#isStopped || performance.now() - this.#snapshotMs >= SNAPSHOT_MS;
+    if (this.#takeSnapshot !== null && isTime) {
+      this.#snapshotMs = performance.now();
+      this.#snapshot = (await this.#takeSnapshot()) ?? this.#snapshot;
+    }
+    if (this.#snapshot !== null) return [snapshotPath(this.#snapshot.height)];
+    return this.#isLacking ? [] : (this.#known?.files ?? []).flatMap(({ path }) => (path.startsWith(`${SNAPSHOTS_FOLDER}/`) ? [path] : []));
+  }
+
   async #leave(key: Uint8Array, path: string): Promise<VaultFile> {
-    const file = join(this.#options.directory, path);
-    const sealed = sealFile(key, path, await readFile(file));
+    const sealed = sealFile(key, path, this.#snapshot !== null && path === snapshotPath(this.#snapshot.height) ? this.#snapshot.bytes : await readFile(join(this.#options.directory, path)));
     const signed = putSignature(this.#options.machine.seed, "object", sealed);
     const { sha256 } = signed;
     await put(urlOf(this.#options, `object/${sha256}`), sealed, signed);
@@ -135,6 +161,8 @@ export class VaultKeeper {
     this.#said = line;
   }
 }
+
+const snapshotPath = (height: number): string => `${SNAPSHOTS_FOLDER}/${height}`;
 
 async function filesIn(directory: string): Promise<string[]> {
   const lists = await Promise.all(FOLDERS.map((folder) => readdir(join(directory, folder)).then((names) => names.map((name) => `${folder}/${name}`), (error: unknown) => {

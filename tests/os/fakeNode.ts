@@ -64,7 +64,7 @@ export function fakeNode(nowMs: number): FakeNode {
     liveness: () => { throw new Error("not played"); }, court: () => { throw new Error("not played"); },
   };
   const node: FakeNode = {
-    prove: async (key) => (key.startsWith("01") ? new TextEncoder().encode(key) : null), proveEpoch: (epoch) => (epoch === 0 ? Uint8Array.of(1, 2, 3) : null),
+    prove: async (key) => (key.startsWith("01") ? new TextEncoder().encode(key) : null), proveEpoch: (epoch) => (epoch === 0 ? Uint8Array.of(1, 2, 3) : null), newestSnapshot: async () => null,
     accounts: new Map(), deploymentMap: new Map(), machineMap: new Map(), leases: [], bills: new Map(), blocks: [], finals: new Map(), finalListeners: new Set(),
     headMs: BigInt(nowMs), refusal: null,
     chainId: chainId(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)),

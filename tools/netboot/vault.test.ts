@@ -122,6 +122,43 @@ test("what changed is sent and what went is dropped; what is there is not sent a
   assert.equal(await restoreFromVault(one.machine("two")), "1 files are back");
 });
 
+test("the chain's state is left there too, the newest only; it stays while the machine has none, and is left again where the server lost it", async (t) => {
+  const one = await place(t);
+  const machine = one.machine("one");
+  write(machine, `components/${NAMES[0]}`, "a component");
+  let height = 100;
+  const kept = (): string[] => openIndex(new Uint8Array(readFileSync(join(one.folder, "vault", hex(MACHINE.publicKey), "index"))), MACHINE.seed)!.files.map(({ path }) => path.split("/")[0] === "snapshots" ? path : "file");
+  const keeper = (): VaultKeeper => {
+    const made = new VaultKeeper(machine);
+    made.keepSnapshots(async () => (height === 0 ? null : { height, bytes: new TextEncoder().encode(`state of ${height}`) }));
+    return made;
+  };
+  const first = keeper();
+  await first.look();
+  assert.deepEqual(kept(), ["snapshots/100", "file"]);
+  height = 200;
+  await first.look();
+  assert.deepEqual(kept(), ["snapshots/100", "file"], "not with each look");
+  await first.stop();
+  assert.deepEqual(kept(), ["snapshots/200", "file"]);
+  assert.equal(one.kept().length, 3, "what was replaced is gone");
+  const after = one.machine("after");
+  assert.equal(await restoreFromVault(after), "2 files are back");
+  assert.equal(readFileSync(join(after.directory, "snapshots", "200"), "utf8"), "state of 200");
+  height = 0;
+  const second = keeper();
+  await second.look();
+  assert.deepEqual(kept(), ["snapshots/200", "file"], "a machine that has no chain yet takes nothing away");
+  height = 300;
+  for (const name of one.kept()) if (name !== "index") rmSync(join(one.folder, "vault", hex(MACHINE.publicKey), name));
+  write(machine, `components/${NAMES[1]}`, "another");
+  await second.look();
+  await second.look();
+  await second.stop();
+  assert.deepEqual(kept(), ["snapshots/300", "file", "file"]);
+  assert.equal(await restoreFromVault(one.machine("last")), "3 files are back");
+});
+
 test("a file that was changed on the server, or is another's, is not taken; the others are", async (t) => {
   const one = await place(t);
   const machine = one.machine("one");
