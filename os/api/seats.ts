@@ -1,5 +1,5 @@
 /**
- * Who gives way where something is held for long by a bounded number of clients: connections, streams, downloads.
+ * Who gives way where something is held for long by a bounded number of clients: connections, streams, uploads that come.
  *
  * Rule: when all places are taken, one more of a client that has fewer than the client with most takes the place that this one has held
  * longest; a client with as many as any is refused. So a stranger who takes all keeps nobody out, and one who comes again and again takes

@@ -17,7 +17,7 @@ import { STREAM_END_MS_MAX, UPLOAD_BYTES_PER_SECOND_MIN, UPLOAD_FIRST_MS_MAX } f
 import type { Door } from "./door.ts";
 import { PROBLEM_TYPE, problemOf, refuseSignature, refuseWith } from "./problems.ts";
 import type { Answer, Call, Route } from "./route.ts";
-import { clientOf } from "./seats.ts";
+import { Seats, clientOf } from "./seats.ts";
 
 const PARAMETER_LENGTH_MAX = 128;
 
@@ -75,7 +75,7 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
 function addRoute(server: FastifyInstance, route: Route, options: ServerOptions, stopping: AbortSignal): void {
   const senders = new WeakMap<FastifyRequest, { sender: Address; bodyDigest: Uint8Array }>();
   const bodyTimers = new WeakMap<FastifyRequest, NodeJS.Timeout>();
-  const underWay = new Map<Hex, number>();
+  const turns = route.body?.atOnceMax === undefined ? null : new Seats(route.body.atOnceMax.all);
   server.route({
     method: route.method,
     url: route.path.replaceAll(/\{([a-z]+)\}/gi, ":$1"),
@@ -101,9 +101,12 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       if (route.auth === "operator" && hex(verified.sender) !== hex(options.operator)) refuseWith("not_operator", "Cannot do this for anybody but the operator of this machine");
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
       route.body?.admit?.(verified.sender, parameters, Number(request.headers["content-length"] ?? 0));
-      if (route.body?.atOnceMax !== undefined) takeTurn(underWay, route.body.atOnceMax, hex(verified.sender), reply);
+      if (turns !== null) takeTurn(turns, route.body?.atOnceMax?.one ?? 1, hex(verified.sender), request, reply, () => bodyTimers.has(request));
     },
-    preHandler: async (request) => clearTimeout(bodyTimers.get(request)),
+    preHandler: async (request) => {
+      clearTimeout(bodyTimers.get(request));
+      bodyTimers.delete(request);
+    },
     handler: async (request, reply) => {
       const signed = senders.get(request);
       const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
@@ -137,25 +140,26 @@ function otherMachine({ isPassedOn }: Route, { machine }: ServerOptions, request
   return hex(other) === hex(machine) ? null : other;
 }
 
-/** Counts a request whose body is about to be read, until its connection is done with it. */
-function takeTurn(underWay: Map<Hex, number>, { all, one }: { readonly all: number; readonly one: number }, sender: Hex, reply: FastifyReply): void {
-  const own = underWay.get(sender) ?? 0;
-  const total = underWay.values().reduce((sum, count) => sum + count, 0);
-  if (own >= one || total >= all) refuseWith("busy", `Cannot take more than ${one} such bodies of one account, ${all} of all, at once: try again`);
-  underWay.set(sender, own + 1);
-  reply.raw.once("close", () => {
-    const left = (underWay.get(sender) ?? 1) - 1;
-    if (left > 0) underWay.set(sender, left);
-    else underWay.delete(sender);
-  });
+/** Counts a request whose body is about to be read, until its connection is done with it; where all turns are taken, one whose body is still to come gives way. */
+function takeTurn(turns: Seats, oneMax: number, sender: Hex, request: FastifyRequest, reply: FastifyReply, isToCome: () => boolean): void {
+  const leave = (): void => {
+    if (isToCome()) endEarly(request, reply, new AgentError("busy", "Cannot wait for the body: others have fewer such bodies on their way. Try again"));
+  };
+  const giveBack = (turns.countOf(sender) < oneMax ? turns.take(sender, leave) : null) ?? refuseWith("busy", `Cannot take more than ${oneMax} such bodies of one account at once, or one more than those of all: try again`);
+  reply.raw.once("close", giveBack);
+}
+
+/** Whose body is not waited for has its answer, and no connection any more. */
+function endEarly(request: FastifyRequest, reply: FastifyReply, error: AgentError): void {
+  reply.raw.once("finish", () => request.raw.destroy());
+  sendProblem(reply.header("connection", "close"), error);
 }
 
 /** A body that does not come at UPLOAD_BYTES_PER_SECOND_MIN gives its turn back, and its connection. */
 function endIfSlow(bytesMax: number, request: FastifyRequest, reply: FastifyReply): NodeJS.Timeout {
   const bytes = Number(request.headers["content-length"] ?? bytesMax);
   const timer = setTimeout(() => {
-    reply.raw.once("finish", () => request.raw.destroy());
-    sendProblem(reply.header("connection", "close"), new AgentError("upload_slow", `Cannot wait for the body: ${bytes} bytes have to come at ${UPLOAD_BYTES_PER_SECOND_MIN} bytes a second at least`));
+    endEarly(request, reply, new AgentError("upload_slow", `Cannot wait for the body: ${bytes} bytes have to come at ${UPLOAD_BYTES_PER_SECOND_MIN} bytes a second at least`));
   }, uploadMsMax(bytes));
   reply.raw.once("close", () => clearTimeout(timer));
   return timer;

@@ -20,7 +20,7 @@ import type { Route } from "#os/api/route.ts";
 import { SCHEMAS } from "#os/api/schemas.ts";
 import { serveApi, uploadMsMax } from "#os/api/server.ts";
 import { BlobStore } from "#os/blobs.ts";
-import { EVENT_BLOCKS_MAX, EVENT_FOLLOWERS_MAX, LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_LAST_LINES_MS_MAX, LOG_QUIET_MS, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
+import { EVENT_BLOCKS_MAX, EVENT_FOLLOWERS_MAX, LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX, LOG_LAST_LINES_MS_MAX, LOG_QUIET_MS, UPLOADS_AT_ONCE_MAX, UPLOADS_OF_ONE_AT_ONCE_MAX } from "#os/limits.ts";
 import { AgentError } from "#os/error.ts";
 import { LogStore } from "#os/logs.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
@@ -542,6 +542,27 @@ test("a client whose connections are all being answered, and who reads none, kee
   assert.equal((await http({ path: "/", port: door.port })).status, 200);
   await closed;
   assert.deepEqual(held.map((socket) => socket.destroyed), [true, false, false, false]);
+});
+
+test("accounts that take all turns to upload, and send nothing, keep no other out", async (t) => {
+  const { node, as, port, call } = await world(t);
+  const path = `/v1/components/sha256:${hex(sha256(Uint8Array.of(0)))}`;
+  const slow: Promise<HttpAnswer>[] = [];
+  let first: HttpAnswer | null = null;
+  for (let n = 100; n < 100 + UPLOADS_AT_ONCE_MAX / UPLOADS_OF_ONE_AT_ONCE_MAX; n += 1) {
+    node.accounts.set(hex(accountOf(n)), { address: accountOf(n), balance: 5n, nonce: 0n, keys: [], threshold: 1 });
+    const headers = { "content-type": "application/octet-stream", "content-length": "1000", authorization: authorization(as(n), { method: "PUT", path, body: Uint8Array.of(0) }) };
+    for (let k = 0; k < UPLOADS_OF_ONE_AT_ONCE_MAX; k += 1) slow.push(headOnly(port, path, headers));
+  }
+  void Promise.race(slow).then((answer) => void (first = answer));
+  const last = 99 + UPLOADS_AT_ONCE_MAX / UPLOADS_OF_ONE_AT_ONCE_MAX;
+  const upload = (n: number): Promise<HttpAnswer> => call(n, { method: "PUT", path, body: Uint8Array.of(0), headers: { "content-type": "application/octet-stream" } });
+  for (let tries = 0; (await upload(last)).status !== 503; tries += 1) assert(tries < 100);
+  for (let tries = 0; first === null; tries += 1) {
+    assert(tries < 100);
+    assert.equal((await upload(OWNER)).status, 201);
+  }
+  refused(first, 503, "busy");
 });
 
 test("a body that holds a turn has a length and comes on, or the turn is another's", async (t) => {
