@@ -104,11 +104,12 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<void> 
   throw new Error(`Not within ${UP_MS_MAX} ms: ${what}${last instanceof Error ? `: ${last.message}` : ""}`);
 }
 
-/** From afar: the machine is another one to the ledger, and comes up as that one without a start of the machine. */
+/** Its state of the chain is at the boot server. Then, from afar: the machine is another one to the ledger, and comes up as that one without a start of the machine. */
 async function changesKey(lab: Lab, guest: Guest, godwit: (...words: readonly string[]) => Record<string, string>): Promise<Readonly<Record<string, unknown>>> {
   const begun = performance.now();
   const api = `http://${addressOfGuest(1)}:7480`;
   let next = "";
+  await guest.seen(/ vault +the boot server keeps 1 files of this machine/, UP_MS_MAX);
   await until("it has another key", async () => {
     next = godwit("machine", "rekey", "--account", "operator", "--api", api)["next"] ?? "";
     return next !== "";

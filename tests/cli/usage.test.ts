@@ -1,9 +1,13 @@
 /** Help, wrong usage and exit codes: what holds for every command. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
+import { parseCmdline } from "#os/boot/cmdline.ts";
 import { COMMANDS } from "#tools/cli/main.ts";
 import { openTerminal } from "./terminal.ts";
 
+const ROOT = join(import.meta.dirname, "..", "..");
 const commands = COMMANDS.flatMap(([, group]) => group);
 
 test("no command at all is wrong usage, and shows what there is", async (t) => {
@@ -28,6 +32,28 @@ test("help tells every option, form and default of a command", async (t) => {
   const { stdout } = await openTerminal(t).run("deploy", "--help");
   for (const text of ["godwit deploy [DIR]", "godwit deploy FILE [--manifest FILE]", "--deposit TOKENS", "--wait SECONDS", "--account NAME|FILE", "--api URL", "--json", "-h, --help"])
     assert(stdout.includes(text), text);
+});
+
+test("each command that an operator reads of exists, with these words and options; and so does each word of the kernel's command line", () => {
+  const text = ["os/README.md", "tools/netboot/README.md", "tools/image/README.md"].map((file) => readFileSync(join(ROOT, file), "utf8")).join("\n");
+  const spans = [...text.matchAll(/`(godwit [^`]+)`/g), ...text.matchAll(/^# (godwit .*)$/gm)].map(([, span]) => span!.split("        ")[0]!);
+  assert.ok(spans.length > 15, `${spans.length} commands`);
+  for (const span of spans) {
+    const [, name = "", ...words] = span.replaceAll(/"[^"]*"/g, "…").split(/\s+/);
+    const command = commands.find((one) => one.name === name);
+    assert.ok(command !== undefined, span);
+    const known = new Set([...Object.keys(command.options), "json", "help"]);
+    for (const word of words.filter((one) => one.startsWith("--"))) assert.ok(known.has(word.slice(2)), `${span}: ${word}`);
+    // Verbs stand first: `machine reboot|poweroff`.
+    const [verb = ""] = words;
+    if (/^[a-z|]+$/.test(verb)) for (const one of verb.split("|")) assert.match(command.usage.join("\n"), new RegExp(`(?:^|[ |])${one}(?:$|[ |])`, "m"), span);
+  }
+  const said = new Set([...text.matchAll(/godwit\.([a-z-]+)=/g)].map(([, word]) => word!));
+  const nothing = parseCmdline("godwit.nothing=1");
+  assert.ok(!nothing.ok);
+  const known = [...nothing.errors[0]!.message.matchAll(/godwit\.([a-z-]+)/g)].map(([, word]) => word!).filter((word) => word !== "nothing");
+  // An upgrade writes that one, and nobody else.
+  assert.deepEqual(said, new Set(known.filter((word) => word !== "trial")));
 });
 
 test("a wrong word is refused with exit code 2 and the nearest right one", async (t) => {
