@@ -8,6 +8,9 @@
  * Why: had it signed in view p, the view before had ended by a certificate, so honest validators of a quorum less a third had signed in
  * p − 1 and answer at least that, or have a mute that covers it. Any quorum of answers has one of them. A liar can answer too much: an
  * answer counts once it is at most one view per validator above what certificates prove.
+ *
+ * The next epoch begins mute in its first view: had it signed in the second, the first had ended, so honest validators of a quorum less a third
+ * were in that epoch and answer nothing for this one. That holds for equal sets; of unequal ones those may be others than who is asked.
  */
 
 import { quorumOf, weightOf, weightSumOf } from "#chain/codec/quorum.ts";
