@@ -74,7 +74,7 @@ export async function beginEra({ from, to, number, height, validatorKey }: EraOp
       const finalization = decodeCertificate(stored.certificate);
       await writeSnapshot(to, chainId, { height: at, id: stored.id, header, finalization, image, index: [] }, new AbortController().signal);
       // So that who begins at the checkpoint is told who its validators are; the certificate is of the era before, and proves nothing here.
-      if (checkpoint.epoch > 0) await folder.epochs.add(checkpoint.epoch - 1, { header, finalization });
+      if (checkpoint.epoch > 0) await folder.epochs.add(checkpoint.epoch - 1, { header, finalization, next: executor.final.validatorsOf(begins)!.map(({ key, weight }) => ({ publicKey: key, weight })) });
     } finally {
       await folder.close();
     }

@@ -10,7 +10,7 @@ import { addressOf } from "#chain/codec/address.ts";
 import { publicKeyOf } from "#chain/crypto.ts";
 import { lastHeightOf } from "#chain/codec/epoch.ts";
 import { type GenesisFacts, chainIdOf, decodeGenesis, factsOf } from "#chain/codec/genesis.ts";
-import { encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
+import { type EpochAnswer, encodeAnswer, encodeEpochAnswer } from "#chain/codec/proof.ts";
 import { type Certificate, decodeBlock, encodeCertificate } from "#chain/codec/schema.ts";
 import { PRESETS, type Parameters } from "#chain/constants.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
@@ -282,9 +282,14 @@ class Node implements ChainNode {
     return this.#snapshots.newestChunks(this.#head.ref.height);
   }
   proveEpoch(of: number): Uint8Array | null {
-    const members = this.#executor.final.validatorsOf(of + 1);
-    const found = members && (this.#folder.epochs.of(of) ?? this.#final.provenOf(of, this.#rules.epochBlocks));
-    return found ? encodeEpochAnswer({ ...found, next: members.map(({ key, weight }) => ({ publicKey: key, weight })) }) : null;
+    const kept = this.#folder.epochs.of(of);
+    const proven = kept === null ? this.#epochProven(of) : null;
+    return kept ?? (proven && encodeEpochAnswer(proven));
+  }
+  #epochProven(of: number): EpochAnswer | null {
+    const next = this.#executor.final.validatorsOf(of + 1)?.map(({ key, weight }) => ({ publicKey: key, weight }));
+    const proven = next && this.#final.provenOf(of, this.#rules.epochBlocks);
+    return proven ? { ...proven, next } : null;
   }
   transaction(txid: Uint8Array): TransactionStatus | null {
     return this.#final.transaction(txid);
@@ -347,7 +352,7 @@ class Node implements ChainNode {
   async #endEpoch(ended: number): Promise<void> {
     const { blocks, epochs } = this.#folder;
     blocks.roll();
-    const proven = this.#final.provenOf(ended, this.#rules.epochBlocks);
+    const proven = this.#epochProven(ended);
     if (proven) await epochs.add(ended, proven);
     if (this.#options.archive !== true) await blocks.prune(Math.min(lastHeightOf(ended, this.#rules.epochBlocks) - this.#rules.epochBlocks + 1, this.#snapshots.heightStored));
   }
