@@ -53,8 +53,8 @@ const HOST_NAME = "godwit";
 const DEFAULT_REGION = "local";
 /** An error on the screen can be read, and then the machine tries again: a server may have come up meanwhile. */
 const ERROR_SHOWN_MS = 30_000;
-/** Reading chain and libp2p takes this thread for a second, on a busy emulator for ten: whoever has asked by then has had an answer. */
-const DOOR_TURN_MS = 150;
+/** Reading code takes this thread for a second, on a busy emulator for ten: whoever asks as soon as the machine has an address, or before chain and libp2p are read, has had an answer. */
+const DOOR_TURN_MS = 100;
 const KERNEL_LOG = "/dev/kmsg";
 /** Above the console's level 4, so that it is seen; user facility. */
 const KERNEL_LOG_PRIORITY = "<11>";
@@ -133,6 +133,7 @@ function beginNetwork(machine: Machine): string {
 
 async function awaitAddress({ network }: Machine): Promise<string> {
   await network!.ready;
+  await sleep(DOOR_TURN_MS);
   return network!.current().map(({ name, address, prefix }) => `${name} ${address}/${prefix}`).join(", ");
 }
 
