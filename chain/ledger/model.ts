@@ -5,7 +5,7 @@
  * undoes a change of an entity undoes its lists too. The archive is kept for bills and is no part of the state root.
  */
 import { type Cbor, encode, encoded } from "#chain/codec/cbor.ts";
-import { sha256 } from "#chain/crypto.ts";
+import { sha256Hex } from "#chain/crypto.ts";
 import { stateKey } from "#chain/codec/proof.ts";
 import { unpaidHash, unpaidLeaf } from "#chain/codec/segment.ts";
 import type { Parameters } from "#chain/constants.ts";
@@ -16,7 +16,7 @@ import { STAKE_MIN, UNHEALTHY_MOVES_COUNTED_MAX, UNHEALTHY_SECONDS } from "#chai
 import { type Pool, powerOf } from "#chain/ledger/pools.ts";
 import type { DeploymentState, LeaseEnd, LeaseState } from "#chain/ledger/view.ts";
 import type { RecentBlock } from "#chain/liveness/verdict.ts";
-import { type Address, type Digest, type PublicKey, U64_MAX } from "#chain/types.ts";
+import { type Address, type Digest, type Hex, type PublicKey, U64_MAX } from "#chain/types.ts";
 
 export type AccountKey = { readonly key: PublicKey; readonly scopes: number; readonly limit: bigint; readonly expiryMs: bigint };
 export type Account = {
@@ -211,7 +211,16 @@ export const newArchive = (deploymentId: Address, owner: Address, name: string, 
 export type Entity = Account | Deployment | Lease | Machine | Totals | Validator | Sets | Presence | Span | Clocks | Holding | Archive;
 
 /** Keys (`codec/proof.ts`) are the hex of 25 bytes: kind, 20 bytes of id, index. */
-export const accountKey = (id: Address): string => stateKey("account", id);
+export function accountKey(id: Address): string {
+  for (let at = 0; at < lately.length; at++) if (lately[at]!.id === id) return lately[at]!.key;
+  const made = { id, key: stateKey("account", id) };
+  lately[latest = (latest + 1) % LATELY_MAX] = made;
+  return made.key;
+}
+/** The very bytes of an address are asked for a dozen times while a transfer is done, which is between two accounts; bytes never change. */
+const LATELY_MAX = 4;
+const lately: { readonly id: Address; readonly key: string }[] = [];
+let latest = -1;
 export const deploymentKey = (id: Address): string => stateKey("deployment", id);
 export const leaseKey = (deploymentId: Address, index: number): string => stateKey("lease", deploymentId, index);
 export const machineKey = (id: Address): string => stateKey("machine", id);
@@ -224,9 +233,10 @@ export const CLOCKS_KEY: string = stateKey("clocks");
 export const spanKey = (first: number): string => stateKey("span", undefined, first);
 export const archiveKey = (deploymentId: Address): string => `f0${deploymentId.toHex()}00000000`;
 export function keyOf(entity: Entity): string {
+  // Most of all, and asked first everywhere.
+  if (entity.kind === "account") return accountKey(entity.address);
   if (isHolding(entity)) return keyOfHolding(entity);
   switch (entity.kind) {
-    case "account": return accountKey(entity.address);
     case "deployment": return deploymentKey(entity.id);
     case "lease": return leaseKey(entity.deploymentId, entity.index);
     case "machine": return machineKey(entity.id);
@@ -244,10 +254,9 @@ export const isHashed = (key: string): boolean => !key.startsWith("f0");
 
 /** Layouts of the leaves. An absent address or digest is h''. Changing one changes every root. */
 export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
+  if (entity.kind === "account") return [entity.address, entity.balance, entity.nonce, entity.keys.map(({ key, scopes, limit, expiryMs }) => [key, scopes, limit, expiryMs]), entity.threshold];
   if (isHolding(entity)) return leafOfHolding(entity);
   switch (entity.kind) {
-    case "account":
-      return [entity.address, entity.balance, entity.nonce, entity.keys.map(({ key, scopes, limit, expiryMs }) => [key, scopes, limit, expiryMs]), entity.threshold];
     case "deployment":
       return [
         entity.id, entity.owner, entity.name, DEPLOYMENT_STATES.indexOf(entity.state), entity.componentDigest, entity.configurationDigest ?? NONE,
@@ -287,8 +296,8 @@ export function leafOf(entity: Exclude<Entity, Archive>): Cbor {
   }
 }
 /** The hash of `valueOf`. */
-export const valueHashOf = (entity: Exclude<Entity, Archive>): Digest =>
-  entity.kind === "deployment" ? sha256(valueOf(entity)) : encoded(leafOf(entity), (bytes) => sha256(bytes));
+export const valueHashOf = (entity: Exclude<Entity, Archive>): Hex =>
+  entity.kind === "deployment" ? sha256Hex(valueOf(entity)) : encoded(leafOf(entity), sha256Hex);
 /** What a leaf's value hash is of. The two lists of an escrow, which can be long, stand in it as their hash: a proof of a deployment stays short. */
 export function valueOf(entity: Exclude<Entity, Archive>): Uint8Array {
   const leaf = leafOf(entity);
@@ -318,9 +327,9 @@ const escrowLeaf = (e: Escrow): Cbor =>
 /** The money in an entity: what conservation adds up. */
 export function moneyOf(entity: Entity | undefined): bigint {
   if (entity === undefined) return 0n;
+  if (entity.kind === "account") return entity.balance;
   if (isHolding(entity)) return moneyOfHolding(entity);
   switch (entity.kind) {
-    case "account": return entity.balance;
     case "deployment": return entity.escrow.balance;
     case "machine": return entity.bond;
     case "totals": return entity.feePool + entity.burnt;

@@ -74,7 +74,7 @@ function encodeSlot(slot: number, entity: Hashed | null, next: string): Uint8Arr
 }
 function hashSlot(slot: number, entity: Hashed | null, next: string): Uint8Array {
   if (slot === 0) return leafHash(HEAD_KEY, next, new Uint8Array(32));
-  return entity === null ? EMPTY_TREES[0]! : leafHash(keyOf(entity), next, valueHashOf(entity));
+  return entity === null ? EMPTY_TREES[0]! : leafHash(keyOf(entity), next, Uint8Array.fromHex(valueHashOf(entity)));
 }
 
 /** The largest aligned piece that starts at the slot and is not much longer than a chunk should be. */

@@ -43,8 +43,8 @@ export class State {
   readonly #lists = new OrderedSet();
   /** Machines that take leases, in the order of their list, for placement. */
   readonly market: Market = new Market();
-  /** Entities as the block that is being applied has left them so far, by key; undefined: gone. Else they are in their rows. */
-  readonly #fresh = new Map<string, Entity | undefined>();
+  /** Entities as the block that is being applied has left them so far, by key; null: gone. Else they are in their rows. */
+  readonly #fresh = new Map<string, Entity | null>();
   readonly #rows = new Rows();
   /** Entities as they lie in the rows, of those looked at lately: finding one takes twenty comparisons, and most are asked for ten times a block. */
   readonly #recent = new Recent<Entity>(ENTITIES_RECENT_MAX);
@@ -69,7 +69,7 @@ export class State {
   }
   entity(key: string): Entity | undefined {
     const fresh = this.#fresh.get(key);
-    if (fresh !== undefined || this.#fresh.has(key)) return fresh;
+    if (fresh !== undefined) return fresh ?? undefined;
     if (!isHashed(key)) return this.#archives.get(key);
     const recent = this.#recent.get(key);
     if (recent !== undefined) return recent;
@@ -321,12 +321,12 @@ export class State {
   #take<T>(keys: string[], change: (leaves: LeafChange[], took: (key: string, slot: number) => void) => T): T {
     // Before the tree gives the slot to another.
     for (const [key, entity] of this.#fresh) {
-      const slot = entity === undefined && isHashed(key) ? this.#tree.slotOf(key) : -1;
+      const slot = entity === null && isHashed(key) ? this.#tree.slotOf(key) : -1;
       if (slot >= 0) this.#rows.clear(slot);
     }
     const result = change(this.#leafChanges(keys), (key, slot) => this.#rows.set(slot, this.#fresh.get(key) as Hashed));
     for (const [key, entity] of this.#fresh) {
-      if (entity === undefined) {
+      if (entity === null) {
         this.#archives.delete(key);
         this.#recent.delete(key);
       } else if (entity.kind === "archive") this.#archives.set(key, entity);
@@ -340,7 +340,7 @@ export class State {
   #leafChanges(keys: string[]): LeafChange[] {
     return keys.filter(isHashed).sort().map((key): LeafChange => ({ key, valueHash: this.#valueHashOf(key) }));
   }
-  #valueHashOf(key: string): Uint8Array | null {
+  #valueHashOf(key: string): Hex | null {
     const entity = this.entity(key) as Exclude<Entity, Archive> | undefined;
     return entity === undefined ? null : valueHashOf(entity);
   }
@@ -355,7 +355,7 @@ export class State {
 
   #replace(key: string, before: Entity | undefined, after: Entity | undefined): void {
     this.#list(before, after);
-    this.#fresh.set(key, after);
+    this.#fresh.set(key, after ?? null);
   }
 
   #list(before: Entity | undefined, after: Entity | undefined): void {

@@ -11,10 +11,10 @@
  */
 import assert from "node:assert";
 import { DEPTH_MAX, HEAD_KEY, KEY_BYTES, type Proof } from "#chain/codec/proof.ts";
-import { DOMAINS, sha256, sha256Into } from "#chain/crypto.ts";
+import { DOMAINS, sha256, sha256Hex } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { SlotOrder } from "#chain/ledger/slotOrder.ts";
-import type { Digest } from "#chain/types.ts";
+import type { Digest, Hex } from "#chain/types.ts";
 
 const HASH_BYTES = 32;
 const HEAD = HEAD_KEY;
@@ -23,8 +23,8 @@ const CAPACITY_MIN = 64;
 /** The link of a slot without a key. */
 export const FREE: number = 2 ** 32 - 1;
 
-/** A change of one key: a hash of its value, or null to remove it. */
-export type LeafChange = { readonly key: string; readonly valueHash: Uint8Array | null };
+/** A change of one key: a hash of its value (as text: bytes of their own would cost three times as much), or null to remove it. */
+export type LeafChange = { readonly key: string; readonly valueHash: Hex | null };
 /** Key of slot s at s × KEY_BYTES, and the slot that its leaf links to; FREE where there is none. */
 export type Layout = { readonly count: number; readonly keys: Uint8Array; readonly nexts: Uint32Array; readonly levels: readonly Uint8Array[] };
 type Slot = { readonly key: string; readonly slot: number };
@@ -44,6 +44,7 @@ export class StateTree {
   readonly #free = new OrderedSet();
   readonly #order = new SlotOrder(this.#keys);
   readonly #probe = new Uint8Array(KEY_BYTES);
+  readonly #hash = new Uint8Array(HASH_BYTES);
   #size = 0;
   readonly #dirty = new Set<number>();
   readonly #leafScratch = scratch("leaf", 2 * KEY_BYTES + HASH_BYTES);
@@ -145,7 +146,7 @@ export class StateTree {
       }
       assert(leaf.valueHash !== null, "a key has a value");
       this.#keyAt(slot).setFromHex(leaf.key);
-      this.#valueHashes.set(leaf.valueHash, slot * HASH_BYTES);
+      this.#write(this.#valueHashes, slot, leaf.valueHash);
       taken.push(slot);
     }
     this.#size = taken.length;
@@ -153,7 +154,7 @@ export class StateTree {
     for (const [at, slot] of ordered.entries()) this.#nexts[slot] = ordered[at + 1] ?? 0;
     this.#dirty.clear();
     const bottom = this.#levels[0] as Uint8Array;
-    for (const slot of taken) this.#hashLeaf(slot, bottom.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES));
+    for (const slot of taken) this.#hashLeaf(slot, bottom);
     const depth = depthOf(this.#capacity);
     for (let level = 0; level < depth; level++) for (let parent = 0; parent < Math.ceil(this.#count / 2 ** (level + 1)); parent++) this.#hashNode(level, parent);
   }
@@ -195,9 +196,14 @@ export class StateTree {
     this.#dirty.add(before).add(slot);
   }
 
-  #set(slot: number, valueHash: Uint8Array): void {
-    this.#valueHashes.set(valueHash, slot * HASH_BYTES);
+  #set(slot: number, valueHash: Hex): void {
+    this.#write(this.#valueHashes, slot, valueHash);
     this.#dirty.add(slot);
+  }
+  /** The hash at a place of an array of hashes. */
+  #write(hashes: Uint8Array, at: number, hash: Hex): void {
+    this.#hash.setFromHex(hash);
+    copyBytes(hashes, at * HASH_BYTES, this.#hash, 0, HASH_BYTES);
   }
   #keyAt(slot: number): Uint8Array {
     return this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES);
@@ -205,7 +211,7 @@ export class StateTree {
 
   #rehash(): void {
     const leaves = this.#levels[0] as Uint8Array;
-    for (const slot of this.#dirty) this.#hashLeaf(slot, leaves.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES));
+    for (const slot of this.#dirty) this.#hashLeaf(slot, leaves);
     let changed = [...this.#dirty].sort((a, b) => a - b);
     this.#dirty.clear();
     const depth = depthOf(this.#capacity);
@@ -225,19 +231,16 @@ export class StateTree {
   #hashNode(level: number, parent: number): void {
     const { bytes, offset } = this.#nodeScratch;
     copyBytes(bytes, offset, this.#levels[level] as Uint8Array, parent * 2 * HASH_BYTES, 2 * HASH_BYTES);
-    sha256Into((this.#levels[level + 1] as Uint8Array).subarray(parent * HASH_BYTES, (parent + 1) * HASH_BYTES), bytes);
+    this.#write(this.#levels[level + 1] as Uint8Array, parent, sha256Hex(bytes));
   }
 
-  #hashLeaf(slot: number, target: Uint8Array): void {
-    if (this.#nexts[slot] === FREE) {
-      target.set(EMPTY_LEAF);
-      return;
-    }
+  #hashLeaf(slot: number, leaves: Uint8Array): void {
+    if (this.#nexts[slot] === FREE) return copyBytes(leaves, slot * HASH_BYTES, EMPTY_LEAF, 0, HASH_BYTES);
     const { bytes, offset } = this.#leafScratch;
     copyBytes(bytes, offset, this.#keys, slot * KEY_BYTES, KEY_BYTES);
     copyBytes(bytes, offset + KEY_BYTES, this.#keys, (this.#nexts[slot] as number) * KEY_BYTES, KEY_BYTES);
     copyBytes(bytes, offset + 2 * KEY_BYTES, this.#valueHashes, slot * HASH_BYTES, HASH_BYTES);
-    sha256Into(target, bytes);
+    this.#write(leaves, slot, sha256Hex(bytes));
   }
 
   #grow(): void {

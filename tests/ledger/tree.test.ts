@@ -5,20 +5,21 @@ import { hashWithDomain, sha256 } from "#chain/crypto.ts";
 import { OrderedSet } from "#chain/ledger/ordered.ts";
 import { KEY_BYTES } from "#chain/codec/proof.ts";
 import { type LeafChange, StateTree } from "#chain/ledger/tree.ts";
+import { type Hex, hex } from "#chain/types.ts";
 import { random } from "./world.ts";
 
 const key = (n: number): string => (n + 1).toString(16).padStart(KEY_BYTES * 2, "0");
-const value = (n: number): Uint8Array => sha256(new TextEncoder().encode(`value ${n}`));
+const value = (n: number): Hex => hex(sha256(new TextEncoder().encode(`value ${n}`)));
 
 /** The root by the definition, from slots as a list of [key, valueHash] or null. */
-function rootByDefinition(slots: readonly (readonly [string, Uint8Array] | null)[]): string {
+function rootByDefinition(slots: readonly (readonly [string, Hex] | null)[]): string {
   const head = "00".repeat(KEY_BYTES);
   const keys = slots.filter((slot) => slot !== null).map(([each]) => each).sort();
-  const leafOf = (each: string, hash: Uint8Array): Uint8Array => {
+  const leafOf = (each: string, hash: string): Uint8Array => {
     const next = each === head ? keys[0] : keys[keys.indexOf(each) + 1];
-    return hashWithDomain("leaf", Uint8Array.fromHex(each + (next ?? head) + hash.toHex()));
+    return hashWithDomain("leaf", Uint8Array.fromHex(each + (next ?? head) + hash));
   };
-  let level: Uint8Array[] = [leafOf(head, new Uint8Array(32)), ...slots.map((slot) => (slot === null ? new Uint8Array(32) : leafOf(...slot)))];
+  let level: Uint8Array[] = [leafOf(head, "00".repeat(32)), ...slots.map((slot) => (slot === null ? new Uint8Array(32) : leafOf(...slot)))];
   let depth = 0;
   for (; 1 << depth < level.length; depth++);
   while (level.length < 1 << depth) level.push(new Uint8Array(32));
@@ -28,7 +29,7 @@ function rootByDefinition(slots: readonly (readonly [string, Uint8Array] | null)
 
 test("the root is what the definition says, through insertion, change, removal and slots that are taken again, the lowest first", () => {
   const tree = new StateTree();
-  const slots: ([string, Uint8Array] | null)[] = [];
+  const slots: ([string, Hex] | null)[] = [];
   const r = random(5);
   for (let k = 0; k < 60; k++) {
     const n = r.int(20);
@@ -48,7 +49,7 @@ test("undo(apply(tree)) is the tree: 60 histories of batches, taken back one aft
   for (let seed = 1; seed <= 60; seed++) {
     const r = random(seed);
     const tree = new StateTree();
-    const held = new Map<string, Uint8Array>();
+    const held = new Map<string, Hex>();
     const batches: { undo: ReturnType<StateTree["apply"]>; before: LeafChange[]; root: string }[] = [];
     for (let k = 0; k < 8; k++) {
       const keys = [...new Set(Array.from({ length: r.int(60) }, () => key(r.int(300))))].sort();
