@@ -14,7 +14,7 @@ import { TASK_LAYOUTS, type TaskOperation } from "#chain/codec/taskOperations.ts
 import { EVIDENCE_BYTES_MAX, OPERATIONS_PER_TRANSACTION_MAX, STATEMENT_BYTES_MAX, TRANSACTION_BYTES_MAX, UP_ACKNOWLEDGEMENTS_MAX } from "#chain/constants.ts";
 import { hashWithDomain, publicKeyOf, sign } from "#chain/crypto.ts";
 import {
-  type Address, type ChainId, type Digest, type PublicKey, type Signature, address, chainId,
+  type Address, type ChainId, type Digest, type Hex, type PublicKey, type Signature, address, chainId, hex,
 } from "#chain/types.ts";
 
 /** A DNS label. */
@@ -132,6 +132,9 @@ export type TransactionBody = {
 export type DecodedTransaction = Envelope & {
   readonly body: TransactionBody;
   readonly txid: Digest;
+  /** `txid` and the sender as text, as maps are keyed by them: made once, as the same text is found faster than one that is equal. */
+  readonly id: Hex;
+  readonly from: Hex;
   /** Of the whole signed transaction: what the fee is for. */
   readonly sizeBytes: number;
 };
@@ -239,7 +242,12 @@ export function decodeBody(raw: Uint8Array): TransactionBody {
 export function decodeTransaction(raw: Uint8Array): DecodedTransaction {
   if (raw.length > TRANSACTION_BYTES_MAX) throw new CodecError("codec_length", `Cannot read a transaction of ${raw.length} bytes as ${TRANSACTION_BYTES_MAX} is the limit`);
   const { bodyBytes, signatures } = openEnvelope(raw, TRANSACTION_BYTES_MAX);
-  return { bodyBytes, signatures, body: decodeBody(bodyBytes), txid: txidOf(bodyBytes), sizeBytes: raw.length };
+  return decoded({ bodyBytes, signatures }, decodeBody(bodyBytes), raw.length);
+}
+
+export function decoded({ bodyBytes, signatures }: Envelope, body: TransactionBody, sizeBytes: number): DecodedTransaction {
+  const txid = txidOf(bodyBytes);
+  return { bodyBytes, signatures, body, txid, id: hex(txid), from: hex(body.sender), sizeBytes };
 }
 
 export const txidOf = (bodyBytes: Uint8Array): Digest => hashWithDomain("txid", bodyBytes);

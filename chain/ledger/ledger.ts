@@ -28,7 +28,7 @@ import { punish } from "#chain/ledger/stake.ts";
 import { State, type Undo } from "#chain/ledger/state.ts";
 import { moneySecondAfter } from "#chain/ledger/time.ts";
 import type { LedgerEvent } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type Hex, type Refusal, U64_MAX, hex, refuse } from "#chain/types.ts";
+import { type ChainId, type Digest, type Hex, type Refusal, U64_MAX, refuse } from "#chain/types.ts";
 
 export type { EpochEnd } from "#chain/ledger/epochs.ts";
 export type { Undo } from "#chain/ledger/state.ts";
@@ -138,7 +138,7 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
   let bytes = (input.suspicions ?? []).reduce((sum, { length }) => sum + length, 0);
   for (const transaction of input.transactions) {
     // An account's later ones wait for those that had no room.
-    if (skips && heldOver.has(hex(transaction.body.sender))) continue;
+    if (skips && heldOver.has(transaction.from)) continue;
     const [purse, workBefore] = [purseOf(transaction), state.work];
     const hasRoom = transactions.length < context.rules.transactionsPerBlockMax && bytes + transaction.sizeBytes <= BLOCK_BYTES_MAX - BLOCK_BYTES_RESERVED;
     const refusal = hasRoom && work[purse] < WORK_PER_BLOCK_MAX[purse] ? applyTransaction(ledger, context, transaction, outcomes) : BLOCK_FULL;
@@ -146,7 +146,7 @@ function runBlock(ledger: Ledger, input: BlockInput, skips: boolean): Built | Re
     if (refusal === null) {
       transactions.push(transaction);
       bytes += transaction.sizeBytes;
-    } else if (refusal === BLOCK_FULL && skips) heldOver.add(hex(transaction.body.sender));
+    } else if (refusal === BLOCK_FULL && skips) heldOver.add(transaction.from);
     else if (skips) rejected.push({ txid: transaction.txid, code: refusal.code, message: refusal.message });
     else {
       state.rollback(savepoint);

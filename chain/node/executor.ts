@@ -19,7 +19,7 @@ import type { Changes } from "#chain/ledger/state.ts";
 import { StateBehind } from "#chain/ledger/behind.ts";
 import type { Image } from "#chain/ledger/image.ts";
 import { type LedgerView, viewOf } from "#chain/ledger/view.ts";
-import { type ChainId, type Digest, type Hex, type MoneySecond, type Refusal, type TimeMs, type View, epoch, height, hex, moneySecond, refuse, timeMs } from "#chain/types.ts";
+import { type Address, type ChainId, type Digest, type Hex, type MoneySecond, type Refusal, type TimeMs, type View, epoch, height, hex, moneySecond, refuse, timeMs } from "#chain/types.ts";
 import type { ParentFacts } from "./blockCheck.ts";
 import { type HeldBlock, heldBlock } from "./heldBlocks.ts";
 import type { Mempool } from "./mempool.ts";
@@ -82,6 +82,10 @@ export class Executor {
     this.#finalFacts = from?.facts ?? { id: genesisId(genesisBytes), height: 0, view: 0, timeMs: genesis.timeMs, moneySecond: moneySecond(0n) };
   }
 
+  /** As it is at the tip; null: nobody has ever paid it anything. */
+  account(id: Address): { readonly nonce: bigint; readonly balance: bigint } | null {
+    return this.#tipLedger.state.account(id) ?? null;
+  }
   refusalOf(transaction: DecodedTransaction, nowMs: bigint, noncesAhead: bigint): Refusal | null {
     return refusalOf(this.#tipLedger, transaction, nowMs, noncesAhead);
   }
@@ -144,7 +148,7 @@ export class Executor {
       evidence: input.evidence ?? [], suspicions, transactions: candidates,
     });
     if (!built.ok) throw new Error(`buildBlock refused an executed parent: ${built.message}`);
-    const chosen = built.transactions.map((transaction) => pool.bytesOf(hex(transaction.txid))!);
+    const chosen = built.transactions.map((transaction) => pool.bytesOf(transaction.id)!);
     const body: BlockBody = { parentCertificate: input.parentCertificate, transactions: chosen, evidence: built.evidence, suspicions: built.suspicions };
     const header: BlockHeader = {
       chainId: input.chainId, epoch: epoch(input.epoch), view: input.view, height: height(parent.height + 1), parentView: input.parentView, parentId: parent.id,

@@ -18,7 +18,7 @@ import { TRANSACTION_BYTES_MAX } from "#chain/constants.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { type DecodedTransaction, type Operation, decodeTransaction } from "#chain/codec/transaction.ts";
 import { REVISION_SLOT } from "#chain/ledger/limits.ts";
-import { type Address, type Hex, type Refusal, hex, refuse } from "#chain/types.ts";
+import { type Address, type Hex, type Refusal, refuse } from "#chain/types.ts";
 import { Heap } from "./heap.ts";
 import { latin1 } from "./latin1.ts";
 import { MEMPOOL_BYTES_MAX, MEMPOOL_COUNT_MAX, PENDING_PER_PEER_MAX, REPLACEMENT_RAISE_PERCENT } from "./limits.ts";
@@ -51,9 +51,8 @@ export type Admission = (answer: Admitted | Refusal) => void;
 type Entry = {
   readonly transaction: DecodedTransaction;
   readonly bytes: Uint8Array;
-  readonly key: Hex;
+  readonly nonce: bigint;
   readonly tail: string;
-  readonly sender: Hex;
   readonly source: string;
   readonly free: boolean;
   /** Fee per KiB, work counted as bytes: what the order goes by. */
@@ -62,7 +61,8 @@ type Entry = {
   readonly cost: bigint;
   readonly arrival: number;
 };
-type Account = { readonly sender: Address; readonly entries: Map<bigint, Entry>; nonceTip: bigint; ready: number };
+/** `entries` by nonce, lowest first: seldom more than one. */
+type Account = { readonly sender: Address; readonly entries: Entry[]; nonceTip: bigint; ready: number; /** At which of the pool's tips `nonceTip` was read. */ tip: number };
 type Checking = { readonly bytes: Uint8Array; /** At which of the pool's tips its envelope was right. */ readonly tip: number; check: Check | null; readonly waiting: Admission[]; readonly verdicts: ((holds: boolean | null) => void)[] };
 
 export class Mempool {
@@ -153,12 +153,11 @@ export class Mempool {
       this.#options.onForged?.(source, "transaction_malformed");
       return done(refuse("transaction_malformed", `Cannot read the transaction: ${error.message}`));
     }
-    const key = hex(transaction.txid);
-    const here = this.#entries.get(key);
+    const here = this.#entries.get(transaction.id);
     if (here) return done({ ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false });
     const refusal = this.#refusal(transaction, source);
     if (refusal) return done(refusal);
-    this.#check(transaction, own, key, tail, source, done);
+    this.#check(transaction, own, tail, source, done);
   }
 
   /**
@@ -169,12 +168,13 @@ export class Mempool {
     const heap = new Heap<Candidate>(isBefore);
     const turnOf = new Map<Hex, number>();
     const push = (entry: Entry): void => {
-      const turn = turnOf.get(entry.sender) ?? 0;
-      turnOf.set(entry.sender, turn + 1);
+      // Only what is free takes turns.
+      const turn = entry.free ? (turnOf.get(entry.transaction.from) ?? 0) : 0;
+      if (entry.free) turnOf.set(entry.transaction.from, turn + 1);
       heap.push({ entry, turn });
     };
     for (const account of this.#accounts.values()) {
-      const first = account.ready > 0 ? account.entries.get(account.nonceTip) : undefined;
+      const first = account.ready > 0 ? entryAt(account, account.nonceTip) : undefined;
       if (first) push(first);
     }
     const chosen: DecodedTransaction[] = [];
@@ -189,7 +189,8 @@ export class Mempool {
       }
       chosen.push(entry.transaction);
       bytes += entry.bytes.length;
-      const next = this.#accounts.get(entry.sender)?.entries.get(entry.transaction.body.nonce + 1n);
+      const account = this.#accounts.get(entry.transaction.from);
+      const next = account && account.entries.length > 1 ? entryAt(account, entry.nonce + 1n) : undefined;
       if (next) push(next);
     }
     return chosen;
@@ -198,24 +199,17 @@ export class Mempool {
   /** The tip moved and these transactions with it, forward or back. */
   tipMoved(transactions: Iterable<DecodedTransaction>): void {
     this.#tip++;
-    const moved = new Set<Account>();
-    for (const { body } of transactions) {
-      const account = this.#accounts.get(hex(body.sender));
-      if (account) moved.add(account);
+    for (const { from } of transactions) {
+      const account = this.#accounts.get(from);
+      if (account && account.tip !== this.#tip) this.#refresh(account);
     }
-    for (const account of moved) this.#refresh(account);
   }
 
   /** These are final: they and whatever had their nonces leave. */
   final(transactions: readonly DecodedTransaction[], timeMs: bigint): void {
-    for (const { body, txid } of transactions) {
-      const account = this.#accounts.get(hex(body.sender));
-      if (!account) continue;
-      const key = hex(txid);
-      for (const entry of account.entries.values()) {
-        if (entry.transaction.body.nonce > body.nonce) continue;
-        this.#remove(entry, entry.key === key ? null : "wrong_nonce");
-      }
+    for (const { body, id, from } of transactions) {
+      const account = this.#accounts.get(from);
+      for (let first = account?.entries[0]; account && first && first.nonce <= body.nonce; first = account.entries[0]) this.#remove(first, first.transaction.id === id ? null : "wrong_nonce");
     }
     // A walk over all of them, so not at every block.
     if (timeMs < this.#sweptMs + SWEEP_INTERVAL_MS) return;
@@ -234,11 +228,11 @@ export class Mempool {
     if (entry) this.#remove(entry, code);
   }
 
-  #check(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string, done: Admission): void {
+  #check(transaction: DecodedTransaction, bytes: Uint8Array, tail: string, source: string, done: Admission): void {
     const checking: Checking = { bytes, tip: this.#tip, check: null, waiting: [done], verdicts: [] };
     checking.check = this.#checks.add(source, transaction, (holds) => {
       if (this.#checking.get(tail) === checking) this.#checking.delete(tail);
-      const answer = holds === true ? this.#admit(transaction, bytes, key, tail, source, checking.tip) : this.#unproven(holds, source);
+      const answer = holds === true ? this.#admit(transaction, bytes, tail, source, checking.tip) : this.#unproven(holds, source);
       for (const told of checking.waiting) told(answer);
       for (const told of checking.verdicts) told(holds);
     });
@@ -251,29 +245,29 @@ export class Mempool {
     this.#options.onForged?.(source, "bad_signature");
     return refuse("bad_signature", "Cannot take the transaction as a signature does not hold");
   }
-  #admit(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string, tip: number): Admitted | Refusal {
-    const here = this.#entries.get(key);
+  #admit(transaction: DecodedTransaction, bytes: Uint8Array, tail: string, source: string, tip: number): Admitted | Refusal {
+    const here = this.#entries.get(transaction.id);
     if (here) return { ok: true, transaction: here.transaction, bytes: here.bytes, fresh: false };
     const refusal = this.#refusal(transaction, source, tip);
     if (refusal) return refusal;
-    this.#insert(transaction, bytes, key, tail, source);
+    this.#insert(transaction, bytes, tail, source);
     return { ok: true, transaction, bytes, fresh: true };
   }
 
   /** `tip`: where its envelope was found right before. */
   #refusal(transaction: DecodedTransaction, source: string, tip: number = -1): Refusal | null {
-    const account = this.#accounts.get(hex(transaction.body.sender));
+    const account = this.#accounts.get(transaction.from);
     return (tip === this.#tip ? null : this.#state.refusalOf(transaction, NONCES_AHEAD_MAX)) ?? this.#refusalOfRoom(transaction, account, source) ?? this.#refusalOfFunds(transaction, account);
   }
 
   #refusalOfRoom(transaction: DecodedTransaction, account: Account | undefined, source: string): Refusal | null {
     const { body, sizeBytes } = transaction;
-    const same = account?.entries.get(body.nonce);
+    const same = account && entryAt(account, body.nonce);
     if (same) {
       const least = same.transaction.body.fee + (same.transaction.body.fee * REPLACEMENT_RAISE_PERCENT + 99n) / 100n;
       return body.fee >= least && body.fee > same.transaction.body.fee ? null : refuse("replacement_underpriced", `Cannot replace nonce ${body.nonce} for a fee of ${body.fee} as it must be ${least}`);
     }
-    if (account && account.entries.size >= PENDING_PER_ACCOUNT_MAX) return refuse("too_many_pending", `Cannot take more than ${PENDING_PER_ACCOUNT_MAX} transactions of one account`);
+    if (account && account.entries.length >= PENDING_PER_ACCOUNT_MAX) return refuse("too_many_pending", `Cannot take more than ${PENDING_PER_ACCOUNT_MAX} transactions of one account`);
     if (source !== LOCAL && (this.#bySource.get(source) ?? 0) >= this.#perPeerMax) return refuse("too_many_pending", `Cannot take more than ${this.#perPeerMax} transactions from one peer`);
     if (isFree(body) || (this.#bytes + sizeBytes <= this.#bytesMax && this.#entries.size < this.#countMax)) return null;
     const lowest = this.#lowest();
@@ -283,20 +277,22 @@ export class Mempool {
   #refusalOfFunds({ body }: DecodedTransaction, account: Account | undefined): Refusal | null {
     const balance = this.#state.account(body.sender)?.balance ?? 0n;
     let cost = costOf(body);
-    if (account) for (const entry of account.entries.values()) if (entry.transaction.body.nonce < body.nonce) cost += entry.cost;
+    if (account) for (const entry of account.entries) if (entry.nonce < body.nonce) cost += entry.cost;
     return cost <= balance ? null : refuse("insufficient_funds", `Cannot take the transaction as it and those before it need ${cost} base units (10^9 are a token) and the account has ${balance}`);
   }
 
-  #insert(transaction: DecodedTransaction, bytes: Uint8Array, key: Hex, tail: string, source: string): void {
-    const { body } = transaction;
-    const sender = hex(body.sender);
-    let account = this.#accounts.get(sender);
-    if (!account) this.#accounts.set(sender, (account = { sender: body.sender, entries: new Map(), nonceTip: 0n, ready: 0 }));
-    const replaced = account.entries.get(body.nonce);
+  #insert(transaction: DecodedTransaction, bytes: Uint8Array, tail: string, source: string): void {
+    const { body, id, from } = transaction;
+    let account = this.#accounts.get(from);
+    if (!account) this.#accounts.set(from, (account = { sender: body.sender, entries: [], nonceTip: 0n, ready: 0, tip: -1 }));
+    const replaced = entryAt(account, body.nonce);
     if (replaced) this.#unlink(replaced, account);
-    const entry: Entry = { transaction, bytes, key, tail, sender, source, free: isFree(body), feeRate: feeRateOf(transaction), cost: costOf(body), arrival: this.#arrivals++ };
-    account.entries.set(body.nonce, entry);
-    this.#entries.set(key, entry);
+    const entry: Entry = { transaction, bytes, nonce: body.nonce, tail, source, free: isFree(body), feeRate: feeRateOf(transaction), cost: costOf(body), arrival: this.#arrivals++ };
+    const { entries } = account;
+    let at = entries.length;
+    while (at > 0 && entries[at - 1]!.nonce > entry.nonce) at--;
+    entries.splice(at, 0, entry);
+    this.#entries.set(id, entry);
     this.#byTail.set(tail, entry);
     this.#bySource.set(source, (this.#bySource.get(source) ?? 0) + 1);
     if (!entry.free) this.#evictable.push(entry);
@@ -311,19 +307,19 @@ export class Mempool {
   }
 
   #remove(entry: Entry, code: string | null): void {
-    const account = this.#accounts.get(entry.sender)!;
+    const account = this.#accounts.get(entry.transaction.from)!;
     this.#unlink(entry, account);
-    if (account.entries.size > 0) this.#refresh(account);
+    if (account.entries.length > 0) this.#refresh(account);
     else {
       this.#ready -= account.ready;
-      this.#accounts.delete(entry.sender);
+      this.#accounts.delete(entry.transaction.from);
     }
     if (code !== null) this.#options.onDrop?.(entry.transaction, code);
   }
 
   #unlink(entry: Entry, account: Account): void {
-    account.entries.delete(entry.transaction.body.nonce);
-    this.#entries.delete(entry.key);
+    account.entries.splice(account.entries.indexOf(entry), 1);
+    this.#entries.delete(entry.transaction.id);
     if (this.#byTail.get(entry.tail) === entry) this.#byTail.delete(entry.tail);
     const ofSource = this.#bySource.get(entry.source)! - 1;
     if (ofSource > 0) this.#bySource.set(entry.source, ofSource);
@@ -336,9 +332,16 @@ export class Mempool {
   }
 
   #refresh(account: Account): void {
+    account.tip = this.#tip;
     account.nonceTip = this.#state.account(account.sender)?.nonce ?? 0n;
     let ready = 0;
-    while (account.entries.has(account.nonceTip + BigInt(ready))) ready++;
+    let expected = account.nonceTip;
+    for (const { nonce } of account.entries) {
+      if (nonce < expected) continue;
+      if (nonce > expected) break;
+      ready++;
+      expected = nonce + 1n;
+    }
     this.#ready += ready - account.ready;
     account.ready = ready;
   }
@@ -352,12 +355,14 @@ export class Mempool {
   #lowest(): Entry | null {
     // Entries that left otherwise are still in the heap, and go as they come up.
     for (let entry = this.#evictable.peek(); entry; entry = this.#evictable.peek()) {
-      if (this.#entries.get(entry.key) === entry) return entry;
+      if (this.#entries.get(entry.transaction.id) === entry) return entry;
       this.#evictable.pop();
     }
     return null;
   }
 }
+
+const entryAt = ({ entries }: Account, nonce: bigint): Entry | undefined => entries.find((entry) => entry.nonce === nonce);
 
 /** What pays nothing and was let in is a registered machine's: the ledger says so. */
 const isFree = (body: DecodedTransaction["body"]): boolean => body.fee === 0n;

@@ -123,7 +123,7 @@ class Node implements ChainNode {
     this.#final = new FinalBlocks(folder.blocks, options.genesis);
     this.#executor = new Executor(options.genesis, (transactions) => this.#pool?.tipMoved(transactions), snapshot);
     this.#pool = new Mempool({
-      account: (sender) => this.#executor.tip.account(sender),
+      account: (sender) => this.#executor.account(sender),
       refusalOf: (transaction, noncesAhead) => this.#executor.refusalOf(transaction, BigInt(this.#clock.nowMs()), noncesAhead),
     }, {
       onDrop: ({ txid }, code) => this.#waiters.reject(hex(txid), code, `Cannot make transaction ${hex(txid)} final: ${code}`),

@@ -3,7 +3,7 @@ import assert from "node:assert";
 import { test } from "node:test";
 import { signRequest, verifyRequest } from "#chain/codec/request.ts";
 import { SCOPES, SCOPES_ALL, type Scope, keysThatMay } from "#chain/codec/scopes.ts";
-import { type Operation, deploymentIdOf, encodeBody } from "#chain/codec/transaction.ts";
+import { type Operation, decoded, deploymentIdOf, encodeBody } from "#chain/codec/transaction.ts";
 import { KEYS_MAX } from "#chain/ledger/limits.ts";
 import { refusalOf } from "#chain/ledger/ledger.ts";
 import { type Address, U64_MAX, address, signature } from "#chain/types.ts";
@@ -140,7 +140,7 @@ test("the mempool's question knows scopes, limits and thresholds", () => {
   const world = new World();
   assert.strictEqual(code(world, [alice], [grant(robot, SCOPES.deploy)]), undefined);
   const { body } = world.send(alice, [pay(1n)]);
-  const asked = (who: Actor): string | undefined => refusalOf(world.ledger, { body, bodyBytes: encodeBody(body), txid: component, sizeBytes: 400, signatures: [{ key: who.key, signature: signature(new Uint8Array(64)) }] }, world.view.timeMs)?.code;
+  const asked = (who: Actor): string | undefined => refusalOf(world.ledger, decoded({ bodyBytes: encodeBody(body), signatures: [{ key: who.key, signature: signature(new Uint8Array(64)) }] }, body, 400), world.view.timeMs)?.code;
   assert.deepStrictEqual([asked(robot), asked(phone), asked(alice)], ["out_of_scope", "bad_signature", undefined]);
   assert(address(alice.id));
 });

@@ -8,7 +8,7 @@ import assert from "node:assert";
 import { addressOf } from "#chain/codec/address.ts";
 import { type Genesis, chainIdOf, encodeGenesis } from "#chain/codec/genesis.ts";
 import { signBinding } from "#chain/codec/hello.ts";
-import { type DecodedTransaction, type Operation, decodeTransaction, encodeBody, signMachineProof, signTransaction, txidOf } from "#chain/codec/transaction.ts";
+import { type DecodedTransaction, type Operation, decodeTransaction, decoded, encodeBody, signMachineProof, signTransaction } from "#chain/codec/transaction.ts";
 import type { PresetName } from "#chain/constants.ts";
 import { publicKeyOf, sha256 } from "#chain/crypto.ts";
 import * as ledgerModule from "#chain/ledger/ledger.ts";
@@ -106,7 +106,7 @@ export class World {
     const fee = changes.fee ?? (free ? 0n : feeFor(this.ledger.rules, 400));
     const body = { chainId: changes.chainId ?? chainIdOf(encodeGenesis(this.genesis)), sender: sender.id, nonce, validUntilMs: changes.validUntilMs ?? this.#timeMs + 600_000n, fee, ops };
     const bodyBytes = encodeBody(body);
-    const transaction = this.#signed || changes.signers ? decodeTransaction(signTransaction(body, (changes.signers ?? [sender]).map(({ seed }) => seed))) : { body, bodyBytes, txid: txidOf(bodyBytes), sizeBytes: 400, signatures: [{ key: changes.key ?? sender.key, signature: signature(new Uint8Array(64)) }] };
+    const transaction = this.#signed || changes.signers ? decodeTransaction(signTransaction(body, (changes.signers ?? [sender]).map(({ seed }) => seed))) : decoded({ bodyBytes, signatures: [{ key: changes.key ?? sender.key, signature: signature(new Uint8Array(64)) }] }, body, 400);
     this.#queue.push(transaction);
     return transaction;
   }
