@@ -32,6 +32,9 @@ export const CBOR_DEPTH_MAX = 16;
 /** Items in one message: bounds what a few bytes of input can make us allocate. A full block has about 1,100. */
 const CBOR_ITEMS_MAX = 65_536;
 
+/** Arrays up to this length are made in one piece. */
+const SHORT_ITEMS_MAX = 16;
+
 const UINT = 0;
 const BYTES = 2;
 const TEXT = 3;
@@ -200,8 +203,9 @@ class Reader {
 
   #array(length: number, depth: number): Cbor[] {
     if (depth >= CBOR_DEPTH_MAX) throw new CodecError("codec_depth", `arrays nest deeper than ${CBOR_DEPTH_MAX}`);
-    const items: Cbor[] = [];
-    for (let i = 0; i < length; i++) items.push(this.value(depth + 1));
+    // One that grows from nothing has room for seventeen; a long one may be announced by a liar.
+    const items: Cbor[] = length <= SHORT_ITEMS_MAX ? new Array<Cbor>(length) : []; // oxlint-disable-line unicorn/no-new-array
+    for (let i = 0; i < length; i++) items[i] = this.value(depth + 1);
     return items;
   }
 

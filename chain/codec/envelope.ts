@@ -27,14 +27,14 @@ export function openEnvelope(raw: Uint8Array, bodyBytesMax: number): Envelope {
   const parts = tuple(decodeLent(raw), 2);
   const bodyBytes = bytes(parts[0]);
   if (bodyBytes.length > bodyBytesMax) throw new CodecError("codec_length", `Cannot read a body of ${bodyBytes.length} bytes as ${bodyBytesMax} is the limit`);
-  const signatures: SignedBy[] = [];
-  for (const pair of list(parts[1], SIGNATURES_MAX)) {
-    const [key, mark] = tuple(pair, 2);
-    const signed = { key: publicKey(bytes(key, 32)), signature: signature(bytes(mark, 64)) };
-    const before = signatures.at(-1);
-    if (before && compareBytes(before.key, signed.key) >= 0) throw new CodecError("codec_value", "Cannot read signatures whose keys are not in ascending order");
-    signatures.push(signed);
-  }
+  let before: PublicKey | null = null;
+  const signatures = list(parts[1], SIGNATURES_MAX).map((pair): SignedBy => {
+    const [name, mark] = tuple(pair, 2);
+    const key = publicKey(bytes(name, 32));
+    if (before && compareBytes(before, key) >= 0) throw new CodecError("codec_value", "Cannot read signatures whose keys are not in ascending order");
+    before = key;
+    return { key, signature: signature(bytes(mark, 64)) };
+  });
   return { bodyBytes, signatures };
 }
 

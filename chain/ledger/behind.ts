@@ -47,7 +47,7 @@ export class StateBehind extends State {
   /** This state is now where the first of the blocks between has left it. */
   reached(changes: Changes, { rootBefore, rootAfter }: Undo): void {
     assert(compareBytes(rootBefore, this.#rootHere) === 0, "blocks are reached in order");
-    for (const [key, after] of changes) this.#hold(key, after, (this.#held.get(key) as Held).blocks - 1);
+    for (const { key, after } of changes) this.#hold(key, after, (this.#held.get(key) as Held).blocks - 1);
     this.#rootHere = rootAfter;
   }
 

@@ -31,8 +31,8 @@ export type Changed = JournalEntry & { readonly after: Entity | undefined };
 /** Takes one block back. Good once, and only while its block is the last one applied. */
 export type Undo = { readonly journal: readonly JournalEntry[]; /** Each key once. */ readonly changed: readonly Changed[]; readonly tree: TreeUndo; readonly rootBefore: Digest; readonly rootAfter: Digest };
 
-/** Entities after a block, by key; undefined: gone. */
-export type Changes = readonly (readonly [string, Entity | undefined])[];
+/** Entities after a block; undefined: gone. */
+export type Changes = readonly Pick<Changed, "key" | "after">[];
 /** What entities are found by, in order (`listEntries`). */
 export type Lists = Pick<OrderedSet, "from" | "first">;
 
@@ -306,15 +306,15 @@ export class State {
   redo(undo: Undo, changes: Changes): void {
     assert(this.#journal.length === 0, "no block is being applied");
     assert(compareBytes(undo.rootBefore, this.#root) === 0, "a block comes again on the state that it was applied to");
-    for (const [key, after] of changes) this.#replace(key, this.entity(key), after);
-    this.#take(changes.map(([key]) => key), (leaves, took) => this.#tree.apply(leaves, took));
+    for (const { key, after } of changes) this.#replace(key, this.entity(key), after);
+    this.#take(changes.map(({ key }) => key), (leaves, took) => this.#tree.apply(leaves, took));
     this.#root = this.#tree.root();
     assert(compareBytes(undo.rootAfter, this.#root) === 0, "and gives the same root");
   }
 
   /** What the block just committed made of the entities it touched. */
   changesOf({ changed }: Undo): Changes {
-    return changed.map(({ key, after }) => [key, after]);
+    return changed;
   }
 
   /** Brings tree and rows to what is fresh. */

@@ -212,18 +212,20 @@ export class StateTree {
   #rehash(): void {
     const leaves = this.#levels[0] as Uint8Array;
     for (const slot of this.#dirty) this.#hashLeaf(slot, leaves);
-    let changed = [...this.#dirty].sort((a, b) => a - b);
+    // From here on the first `count` of them, which become their parents level by level.
+    const changed = Uint32Array.from(this.#dirty).sort();
+    let count = changed.length;
     this.#dirty.clear();
     const depth = depthOf(this.#capacity);
     for (let level = 0; level < depth; level++) {
-      const parents: number[] = [];
-      for (const index of changed) {
-        const parent = index >>> 1;
-        if (parents.at(-1) === parent) continue;
-        parents.push(parent);
+      let parents = 0;
+      for (let at = 0; at < count; at++) {
+        const parent = (changed[at] as number) >>> 1;
+        if (parents > 0 && changed[parents - 1] === parent) continue;
+        changed[parents++] = parent;
         this.#hashNode(level, parent);
       }
-      changed = parents;
+      count = parents;
     }
   }
 

@@ -291,7 +291,8 @@ export class Mempool {
     const { entries } = account;
     let at = entries.length;
     while (at > 0 && entries[at - 1]!.nonce > entry.nonce) at--;
-    entries.splice(at, 0, entry);
+    if (at === entries.length) entries.push(entry);
+    else entries.splice(at, 0, entry);
     this.#entries.set(id, entry);
     this.#byTail.set(tail, entry);
     this.#bySource.set(source, (this.#bySource.get(source) ?? 0) + 1);
@@ -318,7 +319,8 @@ export class Mempool {
   }
 
   #unlink(entry: Entry, account: Account): void {
-    account.entries.splice(account.entries.indexOf(entry), 1);
+    if (account.entries[0] === entry) account.entries.shift();
+    else account.entries.splice(account.entries.indexOf(entry), 1);
     this.#entries.delete(entry.transaction.id);
     if (this.#byTail.get(entry.tail) === entry) this.#byTail.delete(entry.tail);
     const ofSource = this.#bySource.get(entry.source)! - 1;

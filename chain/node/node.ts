@@ -312,8 +312,8 @@ class Node implements ChainNode {
 
   #commit(held: HeldBlock, finalization: Certificate): void {
     const { ref, block } = held;
-    // What sync took first comes a second time from consensus.
-    if (ref.height <= this.#head.ref.height) return;
+    // What sync took first comes a second time from consensus; and of a range that is still under way at a stop nothing can be stored any more.
+    if (ref.height <= this.#head.ref.height || this.#stopping !== null) return;
     const { transactions, results } = this.#executor.commit(ref.id);
     this.#head.move(held, finalization);
     const written = this.#final.add(held, encodeCertificate(finalization), transactions, results);
