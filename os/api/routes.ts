@@ -27,6 +27,7 @@ import { refuseWith } from "./problems.ts";
 import { type Answer, type Call, type Json, type Route, type Schema, json } from "./route.ts";
 import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, TRANSACTION_PARAMETER, page, ref } from "./schemas.ts";
 import { besideOf } from "../supervisor/plan.ts";
+import { signaturesFinding } from "../verification.ts";
 import { uploadRoutes } from "./uploads.ts";
 
 /** A chain that made no final block for this long does not work: an idle one makes a block every 5 s. */
@@ -229,13 +230,13 @@ const addressOf = (text: string): Address => parseAddress(text) ?? refuseWith("p
 function doctorRoute(): Route {
   let findings: Promise<readonly Finding[]> | null = null;
   return {
-    id: "getDoctor", method: "GET", path: "/v1/doctor", auth: "none", summary: "Which walls of the sandbox hold on this machine", answers: answers({ type: "object" }),
+    id: "getDoctor", method: "GET", path: "/v1/doctor", auth: "none", summary: "Which walls of the sandbox hold on this machine, and who checks signatures", answers: answers({ type: "object" }),
     run: async () => {
       findings ??= examine().catch((error: unknown) => {
         findings = null;
         throw error;
       });
-      return json({ findings: [...(await findings)] });
+      return json({ findings: [...(await findings), signaturesFinding()] });
     },
   };
 }

@@ -42,6 +42,7 @@ test("a machine boots from nothing but the image, takes a deployment through its
     assert.deepEqual(findings.filter(({ holds }) => !holds), []);
     assert.match(String(findings.find(({ name }) => name === "control groups")?.value), /^version 2: memory, pids$/);
     assert.equal(findings.find(({ name }) => name === "PAGEMAP_SCAN")?.holds, true);
+    assert.equal(findings.find(({ name }) => name === "signatures")?.value, "native");
   });
   await t.test("hello is deployed through the API and answers", async () => {
     const { url } = godwit({ GODWIT_API: `http://127.0.0.1:${machine.apiPort}`, GODWIT_ACCOUNT: "owner" }, "deploy", join(ROOT, "workloads", "examples", "hello"));
