@@ -38,7 +38,7 @@ export async function joinAsTold(directory: string, settings: Settings): Promise
 }
 
 /** The state that came back from the boot server (vault.ts), where there is no chain in the folder: the machine goes on from there, alone too. What cannot be used is no beginning, and peers have others. */
-async function beginWithKept(directory: string, genesis: Uint8Array): Promise<void> {
+export async function beginWithKept(directory: string, genesis: Uint8Array): Promise<void> {
   const folder = join(directory, SNAPSHOTS_FOLDER);
   for (const name of await readdir(folder).catch((): string[] => [])) {
     await unpackSnapshot(join(directory, "chain"), genesis, await readFile(join(folder, name))).catch((error: unknown) => process.emitWarning(`Cannot begin with the snapshot that was kept: ${messageOf(error)}`));
