@@ -42,6 +42,8 @@ const CHAIN = chainId(new Uint8Array(8));
 const PACE: Pace = { deltaMs: 100, blockIntervalMsMin: 50, idleIntervalMs: 1_000, clockSkewMsMax: 2_000, transactionsPerBlockMax: 1000 };
 /** A liar proposes at once: it is worst while the parent is not yet final. */
 const HASTY: Pace = { ...PACE, idleIntervalMs: 60 };
+/** In a calm network whoever comes back has its memory and signs again after so long. */
+const CALM_MS = 4_000;
 /** A world without epochs. */
 const EPOCH_BLOCKS_NEVER = 1_000_000;
 
@@ -309,6 +311,8 @@ export class World {
     node.crash();
     if (this.scenario.finds === "nothing") node.disk.loseEverything();
     const look = (): void => {
+      // Too late to be calm again when the world ends.
+      if (this.nowMs > this.scenario.gstMs + this.scenario.tailMs - CALM_MS) return void this.#lost.add(node.index);
       const ahead = this.#honestNodes().filter((n) => n.isUp && n.disk.finalization !== null && n.disk.finalization.epoch >= epoch + 2);
       if (ahead.length === 0) return this.queue.push(this.nowMs + 100, look);
       node.disk.beginAnew(this.chance.pick(ahead).disk);
