@@ -221,7 +221,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const version = await readVersion();
   const context: Context = {
     version, node, machine: machine.address, operator: membership.operator.address, bootId, zone: options.zone,
-    apiPort: door.port, httpPort: listener.port, blobs, logs, logRelay, copiesOf: (digest) => exchange.copiesOf(digest), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
+    apiPort: door.port, httpPort: listener.port, blobs, logs, logRelay, copiesOf: (digest, by) => exchange.copiesOf(digest, by), runner, inspect: (component) => (options.sandbox ?? realSandbox).inspect(component), routeCount: () => supervisor.routes.size, now: Date.now,
     machineLog, image: options.image ?? null, ...(options.control === undefined ? {} : { control: options.control }),
   };
   const metrics = createMetrics();

@@ -2,8 +2,8 @@
  * Blobs between machines: what a lease here needs, or this machine keeps for the grid, is fetched from whoever has it, and others get
  * from here what they may have.
  *
- * A component is public. A configuration goes to a machine that holds a lease of a deployment that names it or that keeps it
- * (supervisor/naming.ts), and to nobody else. `blob_missing` is said only when every machine that the ledger calls up has been asked.
+ * A component is public. A configuration goes to a machine that holds a lease of a deployment of its owner's that names it, or that keeps it for him
+ * (supervisor/naming.ts), and to nobody else: its digest is public, so that others may name it too, as a component even. Which it is say its bytes. `blob_missing` is said only when every machine that the ledger calls up has been asked.
  */
 import { addressOf } from "#chain/codec/address.ts";
 import { BlobExchange } from "#chain/network/blobs.ts";
@@ -13,9 +13,10 @@ import type { ChainNode } from "#chain/node/node.ts";
 import { type Address, type Hex, digest as digestOf, fromHex, hex } from "#chain/types.ts";
 import { LIMITS_DEFAULT } from "#sandbox/limits.ts";
 import type { BlobKind, BlobStore } from "./blobs.ts";
+import { parseConfiguration } from "./configuration.ts";
 import { AgentError, codeOf } from "./error.ts";
 import { CONFIGURATION_BYTES_MAX } from "./limits.ts";
-import { type Naming, versionsOf } from "./supervisor/naming.ts";
+import { type NamedBy, type Naming, versionsOf } from "./supervisor/naming.ts";
 
 export type ExchangeOptions = { readonly node: ChainNode; readonly blobs: BlobStore; readonly transport: Transport; readonly machine: Address; readonly naming: Naming };
 /** A blob, who keeps it, and which of those say that they have it by now. */
@@ -23,22 +24,43 @@ export type Copies = { readonly digest: Hex; readonly kind: BlobKind; readonly k
 export type Exchange = {
   /** Fetches, checks and keeps the blob. Throws with a stable code: `blob_missing`, `blob_unanswered`, `blob_too_large`, … */
   bring(digest: Hex): Promise<void>;
-  /** Of a blob that a deployment names. */
-  copiesOf(digest: Hex): Promise<Copies>;
+  /** Of a blob that a deployment names, as its owner's configuration or as a component. */
+  copiesOf(digest: Hex, by: NamedBy): Promise<Copies>;
   stop(): void;
 };
 
+const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d);
+const isWasm = (bytes: Uint8Array): boolean => WASM.every((byte, at) => bytes[at] === byte);
+/** Of a configuration; null: it is none. */
+function ownerOf(bytes: Uint8Array): Hex | null {
+  try {
+    return hex(parseConfiguration(bytes).owner);
+  } catch {
+    return null;
+  }
+}
+
 export function openExchange({ node, blobs, transport, machine, naming }: ExchangeOptions): Exchange {
-  const isKeeper = (who: Address, digest: Hex): boolean => naming.keepersOf(digest).some(({ id }) => hex(id) === hex(who));
-  /** Whether a lease of that machine needs this configuration. */
-  const isNeededBy = (holder: Address, digest: Hex): boolean => node.view().leasesOfMachine(holder).some(({ deploymentId }) => {
+  const isKeeper = (who: Address, digest: Hex, owner: Hex): boolean => naming.keepersFor(digest, owner).some(({ id }) => hex(id) === hex(who));
+  /** Whether a lease of that machine needs this configuration of its owner's. */
+  const isNeededBy = (holder: Address, digest: Hex, owner: Hex): boolean => node.view().leasesOfMachine(holder).some(({ deploymentId }) => {
     const deployment = node.view().deployment(deploymentId);
-    return deployment !== null && versionsOf(deployment).some(({ configurationDigest }) => configurationDigest !== null && hex(configurationDigest) === digest);
+    return deployment !== null && hex(deployment.owner) === owner && versionsOf(deployment).some(({ configurationDigest }) => configurationDigest !== null && hex(configurationDigest) === digest);
   });
-  const mayHave = (peer: PeerId, digest: Hex): boolean => {
-    if (blobs.kindOf(digest) === "component") return true;
+  /** Somebody says that it is his configuration. */
+  const isSecret = (digest: Hex): boolean => (naming.named.get(digest)?.configurations.size ?? 0) > 0;
+  const mayHave = (peer: PeerId, digest: Hex, bytes: Uint8Array): boolean => {
+    if (isWasm(bytes)) return true;
+    const owner = ownerOf(bytes);
+    // What is neither is nobody's secret: whoever runs it finds out that it is no component.
+    if (owner === null) return !isSecret(digest) && blobs.kindOf(digest) === "component";
     const key = transport.machineOf(peer);
-    return key !== null && (isNeededBy(addressOf(key), digest) || isKeeper(addressOf(key), digest));
+    return key !== null && (isNeededBy(addressOf(key), digest, owner) || isKeeper(addressOf(key), digest, owner));
+  };
+  const read = async (digest: Hex, peer: PeerId): Promise<Uint8Array | "withheld" | null> => {
+    if (!blobs.has(digest)) return null;
+    const bytes = await blobs.read(digest);
+    return mayHave(peer, digest, bytes) ? bytes : "withheld";
   };
   /** Peers by their machine. */
   const connected = (): ReadonlyMap<Hex, PeerId> => new Map(transport.peers().flatMap((peer) => {
@@ -55,19 +77,19 @@ export function openExchange({ node, blobs, transport, machine, naming }: Exchan
     const known = connected();
     return naming.machines.some(({ id, state }) => state === "up" && hex(id) !== hex(machine) && !known.has(hex(id)));
   };
-  const exchange = new BlobExchange({ transport, holds: (digest) => blobs.has(digest), read: async (digest, peer) => (!blobs.has(digest) ? null : mayHave(peer, digest) ? blobs.read(digest) : "withheld") });
+  const exchange = new BlobExchange({ transport, holds: (digest) => blobs.has(digest), read });
   return {
     bring: async (digest) => {
-      const kind = naming.named.get(digest)?.kind ?? "component";
-      const bytesMax = kind === "component" ? LIMITS_DEFAULT.componentBytesMax : CONFIGURATION_BYTES_MAX;
+      const named = naming.named.get(digest);
+      const bytesMax = named?.isComponent === false ? CONFIGURATION_BYTES_MAX : LIMITS_DEFAULT.componentBytesMax;
       const bytes = await exchange.fetch(digestOf(fromHex(digest)), { bytesMax, peers: peersOf(naming.keepersOf(digest)) }).catch((error: unknown) => {
         if (codeOf(error) !== "blob_missing" || !isCutOff()) throw error;
         throw new AgentError("blob_unanswered", `Cannot fetch ${digest} now: no peer has it, and not every machine that is up is a peer`);
       });
-      await blobs.put(kind, digest, machine, bytes);
+      await blobs.put(isWasm(bytes) || (ownerOf(bytes) === null && !isSecret(digest)) ? "component" : "configuration", digest, machine, bytes);
     },
-    copiesOf: async (digest) => {
-      const views = naming.keepersOf(digest);
+    copiesOf: async (digest, by) => {
+      const views = naming.keepersFor(digest, by);
       const keepers = views.map(({ id }) => id);
       peersOf(views);
       const known = connected();
@@ -77,7 +99,7 @@ export function openExchange({ node, blobs, transport, machine, naming }: Exchan
         return peer !== undefined && (await exchange.isAt(peer, digestOf(fromHex(digest)))) === true;
       };
       const held = await Promise.all(keepers.map(holds));
-      return { digest, kind: naming.named.get(digest)?.kind ?? "component", keepers, holders: keepers.filter((_, index) => held[index]) };
+      return { digest, kind: by === null ? "component" : "configuration", keepers, holders: keepers.filter((_, index) => held[index]) };
     },
     stop: () => exchange.stop(),
   };

@@ -4,7 +4,7 @@ import { type Address, type Hex, fromHex, address as brand } from "#chain/types.
 import type { Inspection, Runner } from "#sandbox/sandbox.ts";
 import type { BlobStore } from "../blobs.ts";
 import type { HeldImage } from "../boot/carried.ts";
-import type { Copies } from "../exchange.ts";
+import type { Exchange } from "../exchange.ts";
 import type { LogRelay } from "../logRelay.ts";
 import type { LogStore } from "../logs.ts";
 import type { MachineControl, MachineLog } from "../machineControl.ts";
@@ -25,7 +25,7 @@ export type Context = {
   /** The lines that other machines have. */
   readonly logRelay: Pick<LogRelay, "lines" | "follow" | "holders">;
   /** Who keeps a blob that a deployment names, and has it by now. */
-  readonly copiesOf: (digest: Hex) => Promise<Copies>;
+  readonly copiesOf: Exchange["copiesOf"];
   readonly runner: Pick<Runner, "pid" | "usage" | "elsewhere">;
   /** Throws what is wrong with a component. */
   readonly inspect: (component: Uint8Array) => Promise<Inspection>;

@@ -21,8 +21,9 @@ export function copiesRoute({ node, copiesOf }: Context): Route {
     if (known !== undefined) return known;
     if (counts.size >= COPY_COUNTS_MAX) refuseWith("busy", "Cannot count copies now: those of other deployments are being counted");
     // What it may roll back to was counted when it was deployed.
-    const digests = [deployment, ...(deployment.rollout === null ? [] : [deployment.rollout])].flatMap(({ componentDigest, configurationDigest }) => [componentDigest, ...(configurationDigest === null ? [] : [configurationDigest])]);
-    const counting = Promise.all([...new Set(digests.map(hex))].map(copiesOf)).finally(() => counts.delete(id));
+    const versions = [deployment, ...(deployment.rollout === null ? [] : [deployment.rollout])];
+    const named = new Map(versions.flatMap(({ componentDigest, configurationDigest }) => [[hex(componentDigest), null] as const, ...(configurationDigest === null ? [] : [[hex(configurationDigest), hex(deployment.owner)] as const])]));
+    const counting = Promise.all([...named].map(([digest, by]) => copiesOf(digest, by))).finally(() => counts.delete(id));
     counts.set(id, counting);
     return counting;
   };

@@ -41,7 +41,7 @@ test("three machines keep what a deployment names, or all where there are fewer;
 test("the load is even, and a machine that goes moves only what it kept", () => {
   const grid = { machines: machines(50), deployments: [] };
   const digests = Array.from({ length: 2_000 }, (_, n) => hex(named(3, n >>> 8, n & 255)));
-  const of = (some: readonly MachineView[], one: Hex): string[] => keepersOf(one, { kind: "component", constraints: [ANY] }, some).map(({ id }) => hex(id)).toSorted();
+  const of = (some: readonly MachineView[], one: Hex): string[] => keepersOf(one, { isComponent: true, configurations: new Map() }, null, some).map(({ id }) => hex(id)).toSorted();
   const counts = new Map<string, number>();
   for (const one of digests) for (const keeper of of(grid.machines, one)) counts.set(keeper, (counts.get(keeper) ?? 0) + 1);
   // 120 each, in the mean: six standard deviations.
@@ -65,6 +65,21 @@ test("who is down or leaves keeps nothing new; a configuration is kept only wher
   assert.deepEqual(all.slice(0, 2).map(({ kept }) => kept.size), [0, 0]);
   assert.deepEqual(all.map(({ kept }) => [kept.has(hex(named(4))), kept.has(hex(named(5)))]).slice(2), [[true, false], [true, false], [false, false], [false, true]]);
   assert.equal(keptBy(all, grid.deployments[0]!.componentDigest), COPIES);
+});
+
+test("who names another's configuration, or names it as a component, changes nothing of where its owner has it kept", () => {
+  const [secret, mine] = [digest(named(4)), { regions: [], operators: [idOf(5)], labels: [] }];
+  const grid = { machines: machines(8), deployments: [deployment(1, { configurationDigest: secret, constraints: mine })] };
+  const keepers = (): string[] => new Naming(view(grid), idOf(0)).keepersFor(hex(secret), hex(idOf(9))).map(({ id }) => hex(id));
+  const before = keepers();
+  assert.deepEqual(before, [hex(idOf(5))]);
+  grid.deployments = [
+    deployment(0, { owner: idOf(8), componentDigest: secret }), deployment(2, { owner: idOf(8), configurationDigest: secret }), ...grid.deployments,
+    deployment(3, { owner: idOf(8), configurationDigest: secret, constraints: { ...mine, operators: [idOf(6)] } }),
+  ];
+  assert.deepEqual(keepers(), before);
+  // All that somebody has named it as is kept, by whoever gets it.
+  assert(new Naming(view(grid), idOf(0)).keepersOf(hex(secret)).length > 1);
 });
 
 test("what is rolled out, and what can be rolled back to, is kept too; events of blocks turn what is known", () => {

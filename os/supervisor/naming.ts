@@ -4,6 +4,9 @@
  * A blob that is named is kept by COPIES machines that are up and not leaving, whether they run it or not: those that come first in an
  * order that is another for each digest (rendezvous hashing), so that a machine that comes or goes moves only what it keeps. Of a
  * configuration, which is not public, only those count where its deployment may run. No machine ever drops what is named.
+ *
+ * A digest is public, and anybody may name it, as whatever he likes: what one account names has its keepers by that account's deployments alone,
+ * and changes nothing of another's.
  */
 import { obstacleOf, type Obstacle } from "#chain/ledger/offer.ts";
 import type { Constraints, Version } from "#chain/ledger/model.ts";
@@ -11,7 +14,10 @@ import type { DeploymentView, LedgerView, MachineView, Page, PageRequest } from 
 import { type Address, type Hex, U64_MAX, hex } from "#chain/types.ts";
 import { COPIES } from "../limits.ts";
 
-export type Named = { readonly kind: "component" | "configuration"; readonly constraints: readonly Constraints[] };
+/** As a component, by anybody; as a configuration, by the deployments of each account. */
+export type Named = { readonly isComponent: boolean; readonly configurations: ReadonlyMap<Hex, readonly Constraints[]> };
+/** The account that names it as a configuration; null: as a component. */
+export type NamedBy = Hex | null;
 type Ledger = Pick<LedgerView, "deployments" | "machines">;
 
 /** Rows read at once. */
@@ -44,9 +50,14 @@ export class Naming {
   get machines(): readonly MachineView[] {
     return (this.#machines ??= allOf((page) => this.#view().machines(page)));
   }
+  /** Whoever names it. */
   keepersOf(digest: Hex): readonly MachineView[] {
+    return [...new Set(namersOf(this.named.get(digest)).flatMap((by) => this.keepersFor(digest, by)))];
+  }
+  /** Those that keep it for one account, or as a component. */
+  keepersFor(digest: Hex, by: NamedBy): readonly MachineView[] {
     const named = this.named.get(digest);
-    return named === undefined ? [] : keepersOf(digest, named, this.machines);
+    return named === undefined ? [] : keepersOf(digest, named, by, this.machines);
   }
   turn(events: readonly { readonly kind: string }[]): void {
     if (events.some(({ kind }) => TURNING.has(kind))) [this.#named, this.#kept, this.#machines] = [null, null, null];
@@ -55,46 +66,51 @@ export class Naming {
 
 /** Every digest that a deployment of the grid names: those blobs are kept. */
 export function readNamed(view: Pick<LedgerView, "deployments">): ReadonlyMap<Hex, Named> {
-  const named = new Map<Hex, { kind: Named["kind"]; constraints: Constraints[] }>();
-  const add = (digest: Uint8Array, kind: Named["kind"], { constraints }: DeploymentView): void => {
-    const known = named.get(hex(digest));
-    if (known === undefined) named.set(hex(digest), { kind, constraints: [constraints] });
-    else if (kind === "configuration") known.constraints.push(constraints);
+  const named = new Map<Hex, { isComponent: boolean; configurations: Map<Hex, Constraints[]> }>();
+  const of = (digest: Uint8Array): { isComponent: boolean; configurations: Map<Hex, Constraints[]> } => {
+    const known = named.get(hex(digest)) ?? { isComponent: false, configurations: new Map<Hex, Constraints[]>() };
+    named.set(hex(digest), known);
+    return known;
   };
   for (const deployment of allOf((page) => view.deployments(page))) {
     for (const { componentDigest, configurationDigest } of versionsOf(deployment)) {
-      add(componentDigest, "component", deployment);
-      if (configurationDigest !== null) add(configurationDigest, "configuration", deployment);
+      of(componentDigest).isComponent = true;
+      if (configurationDigest === null) continue;
+      const { configurations } = of(configurationDigest);
+      configurations.set(hex(deployment.owner), [...(configurations.get(hex(deployment.owner)) ?? []), deployment.constraints]);
     }
   }
   return named;
 }
 
-export function keepersOf(digest: Hex, named: Named, machines: readonly MachineView[]): readonly MachineView[] {
+const namersOf = (named: Named | undefined): NamedBy[] => (named === undefined ? [] : [...(named.isComponent ? [null] : []), ...named.configurations.keys()]);
+
+export function keepersOf(digest: Hex, named: Named, by: NamedBy, machines: readonly MachineView[]): readonly MachineView[] {
   const words = wordsOf(digest);
-  return machines.filter((machine) => mayKeep(named, machine)).map((machine) => ({ machine, weight: weightOf(words, machine.id) }))
+  return machines.filter((machine) => mayKeep(named, by, machine)).map((machine) => ({ machine, weight: weightOf(words, machine.id) }))
     .sort((a, b) => b.weight - a.weight || (hex(a.machine.id) < hex(b.machine.id) ? -1 : 1)).slice(0, COPIES).map(({ machine }) => machine);
 }
 
 /** The same as to look for it among the keepers, but stops at the third that comes before: a machine asks it of every blob there is. */
-function isKeeper(digest: Hex, named: Named, machines: readonly MachineView[], id: Address): boolean {
+const isKeeper = (digest: Hex, named: Named, machines: readonly MachineView[], id: Address): boolean => namersOf(named).some((by) => keepsFor(digest, named, by, machines, id));
+function keepsFor(digest: Hex, named: Named, by: NamedBy, machines: readonly MachineView[], id: Address): boolean {
   const own = hex(id);
   const me = machines.find((machine) => hex(machine.id) === own);
-  if (me === undefined || !mayKeep(named, me)) return false;
+  if (me === undefined || !mayKeep(named, by, me)) return false;
   const words = wordsOf(digest);
   const mine = weightOf(words, id);
   let before = 0;
   for (const machine of machines) {
     const weight = weightOf(words, machine.id);
-    if (weight < mine || machine === me || !mayKeep(named, machine)) continue;
+    if (weight < mine || machine === me || !mayKeep(named, by, machine)) continue;
     if (weight > mine || hex(machine.id) < own) before += 1;
     if (before === COPIES) return false;
   }
   return true;
 }
 
-const mayKeep = ({ kind, constraints }: Named, machine: MachineView): boolean =>
-  machine.state === "up" && !machine.draining && (kind === "component" || constraints.some((one) => isWithin(one, machine)));
+const mayKeep = ({ isComponent, configurations }: Named, by: NamedBy, machine: MachineView): boolean =>
+  machine.state === "up" && !machine.draining && (by === null ? isComponent : (configurations.get(by) ?? []).some((one) => isWithin(one, machine)));
 
 function isWithin({ regions, operators, labels }: Constraints, machine: MachineView): boolean {
   const need = { memoryMib: 0, cpuMillis: 0, rateMax: 0n, regions, operators: operators.map(hex), labels };
