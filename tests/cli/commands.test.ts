@@ -246,6 +246,14 @@ test("a replica that fails ends the wait with its cause; one that is slow ends i
   assert.equal((await terminal.run("scale", "hello", "4", "--wait", "0")).code, 0);
 });
 
+test("what failed on one machine and is tried on another is waited for, and said", async (t) => {
+  const { machine, terminal } = await world(t);
+  machine.replicas = "retried";
+  const { code, stdout, stderr } = await terminal.run("scale", "hello", "2");
+  assert.deepEqual([code, stdout], [0, "hello has 2 replicas\n"], stderr);
+  assert.equal(stderr.match(/^warning A replica of hello failed on a machine: trap at instantiation\. /gm)?.length, 1, stderr);
+});
+
 test("more replicas than the grid has room for are allowed, and what is missing is told at once, not after the wait", async (t) => {
   const { machine, terminal } = await world(t);
   machine.replicas = "full";

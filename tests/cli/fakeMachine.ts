@@ -20,6 +20,8 @@ import { outgoingText } from "#sandbox/outgoing.ts";
 const CHAIN: ChainId = chainId(Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]));
 const MACHINE: Address = addressOf(publicKeyOf(new Uint8Array(32).fill(9)));
 const FEES = { base: 10_000n, perByte: 10n };
+/** After so many looks what is `retried` is ready. */
+const RETRY_LOOKS = 3;
 const RATE = 1_234n;
 /** The last byte of what is a task here. */
 export const TASK = 7;
@@ -40,8 +42,8 @@ export type FakeMachine = {
   refuseInBlock(code: string): void;
   /** Takes the next transaction and cuts the connection before it answers. */
   cutNext: boolean;
-  /** What the replicas of the next deployments do; `full`: the machine has room for one. */
-  replicas: "ready" | "failed" | "slow" | "full";
+  /** What the replicas of the next deployments do; `full`: the machine has room for one; `retried`: they failed on one machine and are placed, and ready, on another. */
+  replicas: "ready" | "failed" | "slow" | "full" | "retried";
   /** How every task ends, at once. */
   taskEnd: { exitCode: number; reason: string };
   /** Lines of every log; a follower gets one more after each, and then the end. */
@@ -157,11 +159,13 @@ export async function startFakeMachine(t: TestContext): Promise<FakeMachine> {
     return json(response, 200, { lines, next: null });
   }
 
+  let looks = 0;
   function describe(held: Held): object {
-    const state = machine.replicas === "ready" ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
+    if (machine.replicas === "retried") looks += 1;
+    const state = machine.replicas === "ready" || looks > RETRY_LOOKS ? "ready" : machine.replicas === "failed" ? "failed" : "placed";
     return {
       id: held.id, name: held.name, owner: held.owner, component: `sha256:${hex(held.componentDigest)}`, configuration: held.configurationDigest === null ? null : `sha256:${hex(held.configurationDigest)}`, rateMax: String(held.rateMax), state: held.state, host: `${held.name}.${held.owner}.localhost`, url: `http://${held.name}.${held.owner}.localhost:7481/`,
-      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, createdHeight: held.createdHeight ?? 1, task: held.task ?? null, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" ? "trap at instantiation" : null,
+      memoryMib: held.memoryMib, cpuMillis: held.cpuMillis, concurrency: held.concurrency, createdHeight: held.createdHeight ?? 1, task: held.task ?? null, isolation: held.isolation === 1 ? "process" : "shared", replicas: held.replicas, failure: machine.replicas === "failed" || machine.replicas === "retried" ? "trap at instantiation" : null,
       leases: Array.from({ length: held.task === undefined ? held.replicas : 0 }, (_, index) => (machine.replicas === "full" && index > 0
         ? { index, state: "pending", machine: null, rate: "0", lastEnd: null } : { index, state: machine.replicas === "full" ? "ready" : state, machine: addressText(MACHINE), rate: String(RATE), lastEnd: null })),
     };

@@ -1,7 +1,7 @@
 /**
  * Waits until the replicas of a deployment run: after `deploy`, `scale` and `resize` the machines still have to load them.
  *
- * The wait has an end. A replica that failed ends it at once, with the component's own cause.
+ * The wait has an end. What failed on as many machines as the ledger tries ends it at once, with the component's own cause.
  */
 import type { Deployment, Lease } from "./answers.ts";
 import type { ApiClient } from "./client.ts";
@@ -45,6 +45,7 @@ export async function waitForReplicas(client: ApiClient, id: string, shell: Shel
 async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: number, onward: Onward): Promise<Deployment> {
   let allPlaced = false;
   let isTold = false;
+  let failureTold: string | null = null;
   const startedMs = performance.now();
   const endMs = startedMs + timeoutMs;
   for (;;) {
@@ -63,6 +64,9 @@ async function poll(client: ApiClient, id: string, shell: Shell, timeoutMs: numb
       return deployment;
     }
     if (ready < replicas) refuseToWait(deployment);
+    const { failure } = deployment;
+    if (ready < replicas && failure !== null && failure !== failureTold) warn(shell, `A replica of ${name} failed on a machine: ${failure}. Another one is tried`);
+    failureTold = failure;
     if (!isTold && leases.some(({ state }) => state === "pending") && performance.now() >= startedMs + UNPLACED_MS) isTold = await tellLack(client, deployment, shell);
     if (performance.now() > endMs) {
       const pending = leases.filter(({ state }) => state === "pending").length;
@@ -103,9 +107,9 @@ export async function waitForCopies(client: ApiClient, { id, name }: Pick<Deploy
   return withProgress(shell, "waiting for the copies", poll());
 }
 
-/** What no waiting will change: the component fails, or there is no money. */
+/** What no waiting will change: the component fails wherever it is tried, or there is no money. */
 function refuseToWait({ id, name, state, leases, failure }: Deployment): void {
-  if (failure !== null) throw new CliError("replica_failed", `A replica of ${name} failed: ${failure}; it stays deployed (godwit logs ${name}, godwit rm ${name})`, { id, cause: failure });
+  if (failure !== null && (state === "paused" || leases.some((lease) => lease.state === "failed"))) throw new CliError("replica_failed", `A replica of ${name} failed: ${failure}; it stays deployed (godwit logs ${name}, godwit rm ${name})`, { id, cause: failure });
   const waiting = leases.find((lease) => lease.state === "waiting");
   if (waiting !== undefined || state === "dry") throw new CliError("replica_waiting", `Replica ${waiting?.index ?? 0} of ${name} will not run before you act (${waiting?.lastEnd ?? state}): godwit topup ${name} TOKENS`, { id, cause: waiting?.lastEnd ?? state });
 }
