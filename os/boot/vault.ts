@@ -46,7 +46,9 @@ export async function restoreFromVault(options: VaultOptions): Promise<string> {
   let [restored, lost] = [0, 0];
   for (const { path, sha256 } of index.files) {
     const file = join(options.directory, path);
-    if (await stat(file).then(() => true, () => false)) continue;
+    // The state of a chain is good for a beginning, and no more: after a crash of the agent its own is newer.
+    const isThere = path.startsWith(`${SNAPSHOTS_FOLDER}/`) ? join(options.directory, "chain", "blocks") : file;
+    if (await stat(isThere).then(() => true, () => false)) continue;
     const sealed = await fetchBytes(urlOf(options, `object/${sha256}`), VAULT_OBJECT_BYTES_MAX, signal).catch(() => null);
     const content = sealed !== null && sha256Hex(sealed) === sha256 ? openFile(key, path, sealed) : null;
     // Whoever needs it fetches it from another machine.

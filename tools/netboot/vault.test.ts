@@ -145,6 +145,9 @@ test("the chain's state is left there too, the newest only; it stays while the m
   const after = one.machine("after");
   assert.equal(await restoreFromVault(after), "2 files are back");
   assert.equal(readFileSync(join(after.directory, "snapshots", "200"), "utf8"), "state of 200");
+  mkdirSync(join(after.directory, "chain", "blocks"), { recursive: true });
+  rmSync(join(after.directory, "snapshots"), { recursive: true });
+  assert.equal(await restoreFromVault(after), "0 files are back", "its agent crashed: there is a chain");
   height = 0;
   const second = keeper();
   await second.look();
