@@ -11,6 +11,8 @@ import { clientOf, givesWay } from "./seats.ts";
 
 /** Connections at once: for one more, the one that has been silent for longest goes, or one of whoever has most. */
 const CONNECTIONS_MAX = 1024;
+/** Of all answers that nobody reads, in memory at once: a page may have megabytes. Beyond it the connection with most of them goes. */
+const UNSENT_BYTES_MAX: number = 64 * 1024 * 1024;
 /** A whole request, body and all: long enough for 16 MiB over a slow line. */
 const REQUEST_TIMEOUT_MS = 120_000;
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -25,14 +27,14 @@ export type Door = {
   close(): Promise<void>;
 };
 
-export async function bindDoor(address: string, port: number, connectionsMax: number = CONNECTIONS_MAX): Promise<Door> {
+export async function bindDoor(address: string, port: number, connectionsMax: number = CONNECTIONS_MAX, unsentBytesMax: number = UNSENT_BYTES_MAX): Promise<Door> {
   let listener: RequestListener = notYet;
   const http = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     (request, response) => listener(request, response),
   );
   http.on("clientError", answerMalformed);
-  makeRoom(http, connectionsMax);
+  makeRoom(http, connectionsMax, unsentBytesMax);
   await new Promise<void>((resolve, reject) => {
     http.once("error", (error) => reject(portError(error, address, port)));
     http.listen({ host: address, port, exclusive: true }, resolve);
@@ -51,7 +53,7 @@ export async function bindDoor(address: string, port: number, connectionsMax: nu
 }
 
 /** Strangers who hold connections and ask nothing, or do not read their answers, keep nobody out. Node's own maxConnections would close the newcomer. */
-function makeRoom(http: Server, connectionsMax: number): void {
+function makeRoom(http: Server, connectionsMax: number, unsentBytesMax: number): void {
   const open = new Map<Socket, { readonly socket: Socket; readonly client: string }>();
   /** Those whose request is not here, longest first. */
   const silent = new Set<Socket>();
@@ -70,10 +72,20 @@ function makeRoom(http: Server, connectionsMax: number): void {
   });
   http.on("request", ({ socket }, response) => {
     silent.delete(socket);
+    endLargest(open.keys(), unsentBytesMax);
     response.once("close", () => {
       if (open.has(socket)) silent.add(socket);
     });
   });
+}
+
+function endLargest(sockets: Iterable<Socket>, unsentBytesMax: number): void {
+  let [sum, largest]: [number, Socket | null] = [0, null];
+  for (const socket of sockets) {
+    sum += socket.writableLength;
+    if (largest === null || socket.writableLength > largest.writableLength) largest = socket;
+  }
+  if (sum > unsentBytesMax) largest?.destroy();
 }
 
 function portError(error: Error, address: string, port: number): AgentError {

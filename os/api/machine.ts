@@ -12,6 +12,7 @@ import type { Context } from "./context.ts";
 import { refuseWith } from "./problems.ts";
 import { type Json, type Route, json } from "./route.ts";
 import { ref } from "./schemas.ts";
+import { Seats } from "./seats.ts";
 
 const REFUSALS: Readonly<Record<CommandRefusal, string>> = {
   wrong_boot: "Cannot carry the command out as it is for another boot of this machine: it has started again since",
@@ -63,16 +64,16 @@ export function machineRoutes(context: Self): Route[] {
 
 /** Public: what it gives is signed, and whoever takes it checks. */
 function imageRoute({ image }: Self): Route {
-  let readers = 0;
+  const seats = new Seats(IMAGE_READERS_MAX);
   return {
     id: "getImage", method: "GET", path: "/v1/image/{part}", auth: "none", summary: "A part of the image that this machine was upgraded to, for another machine's upgrade: `godwit machine upgrade http://MACHINE:7480/v1/image`",
     parameters: { part: { type: "string", enum: [...IMAGE_PARTS] } }, answers: { 200: { description: "Its bytes", types: ["application/octet-stream"] } },
-    run: ({ parameters, signal }) => {
+    run: ({ parameters, client, signal }) => {
       const part = parameters["part"] as ImagePartName;
       const held = image ?? refuseWith("image_unknown", "Cannot give the image as this machine was not started by an upgrade and has not got all of it");
-      if (readers >= IMAGE_READERS_MAX) refuseWith("busy", `Cannot give the image to more than ${IMAGE_READERS_MAX} at once`);
-      readers += 1;
-      signal.addEventListener("abort", () => (readers -= 1), { once: true });
+      // Who has one takes no other's: an upgrade takes the parts one after the other, and is not to be cut off by the next.
+      const giveBack = (seats.countOf(client) === 0 && seats.count < IMAGE_READERS_MAX ? seats.take(client, () => {}) : null) ?? refuseWith("busy", `Cannot give the image to more than ${IMAGE_READERS_MAX} at once, one part to each`);
+      signal.addEventListener("abort", giveBack, { once: true });
       return {
         kind: "stream", type: "application/octet-stream",
         write: async (response) => {

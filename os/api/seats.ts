@@ -36,6 +36,10 @@ export class Seats {
     this.#countMax = countMax;
   }
 
+  get count(): number {
+    return this.#taken.length;
+  }
+
   countOf(client: string): number {
     return this.#taken.filter((seat) => seat.client === client).length;
   }

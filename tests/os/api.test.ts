@@ -521,6 +521,27 @@ test("so many follow logs at once, of one account fewer: accounts that have take
   for (let tries = 0; (await follow(100)).status !== 200; tries += 1) assert(tries < 100);
 });
 
+test("answers that nobody reads take so much memory and no more: beyond it the connection with most of them ends", async (t) => {
+  const [answerBytes, unsentBytesMax] = [8 * 1024 * 1024, 40 * 1024 * 1024];
+  const door = await bindDoor("127.0.0.1", 0, 64, unsentBytesMax);
+  t.after(() => door.close());
+  const sockets = new Set<Socket>();
+  door.http.on("connection", (socket) => void sockets.add(socket));
+  let answered = 0;
+  door.open((request, response) => {
+    answered += 1;
+    response.end(request.url === "/" ? "{}" : new Uint8Array(answerBytes));
+  });
+  const unread = Array.from({ length: 20 }, () => connect(door.port, "127.0.0.1").on("error", () => {}).pause());
+  t.after(() => unread.forEach((socket) => socket.destroy()));
+  for (const socket of unread) socket.write("GET /page HTTP/1.1\r\nhost: x\r\n\r\n");
+  while (answered < unread.length) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal((await http({ path: "/", port: door.port })).status, 200);
+  const unsent = [...sockets].filter(({ destroyed }) => !destroyed).reduce((sum, { writableLength }) => sum + writableLength, 0);
+  assert(unsent <= unsentBytesMax + 2 * answerBytes, String(unsent));
+  assert([...sockets].some(({ destroyed }) => destroyed));
+});
+
 test("a client whose connections are all being answered, and who reads none, keeps no other out of the API", async (t) => {
   const connectionsMax = 4;
   const door = await bindDoor("127.0.0.1", 0, connectionsMax);

@@ -154,7 +154,7 @@ test("a rekey is answered with the machine's next key and its proof; an image th
   assert.deepEqual(outcome(await callOther(as(OPERATOR), COMMANDS, command(1, { command: "rekey" }))), [422, "command_missing"]);
 });
 
-test("a machine gives the image that it was upgraded to, unsigned, to two at once; one that has none says so", async (t) => {
+test("a machine gives the image that it was upgraded to, unsigned, to two at once, one part to each; one that has none says so", async (t) => {
   assert.deepEqual(outcome(await http({ port: (await world(t)).port, path: "/v1/image/vmlinuz" })), [404, "image_unknown"]);
   const held = Promise.withResolvers<void>();
   const image: HeldImage = {
@@ -166,8 +166,12 @@ test("a machine gives the image that it was upgraded to, unsigned, to two at onc
   const { port } = await world(t, { image });
   assert.equal((await http({ port, path: "/v1/image/manifest" })).text, "manifest");
   assert.deepEqual(outcome(await http({ port, path: "/v1/image/passwd" })), [400, "parameter_invalid"]);
-  const slow = [http({ port, path: "/v1/image/initramfs" }), http({ port, path: "/v1/image/initramfs" })];
-  const busy = async (): Promise<boolean> => (await http({ port, path: "/v1/image/vmlinuz" })).status === 503;
+  const from = (localAddress: string, part: string): ReturnType<typeof http> => http({ port, path: `/v1/image/${part}`, localAddress });
+  const busy = async (who = "127.0.0.4"): Promise<boolean> => (await from(who, "vmlinuz")).status === 503;
+  const slow = [from("127.0.0.2", "initramfs")];
+  while (!(await busy("127.0.0.2")));
+  assert.equal(await busy(), false, "one client does not keep the other place, too");
+  slow.push(from("127.0.0.3", "initramfs"));
   while (!(await busy()));
   held.resolve();
   for (const answer of await Promise.all(slow)) assert.equal(answer.text, "initramfs");
@@ -220,15 +224,15 @@ test("who takes nothing of an image does not keep others from it for ever", asyn
   }) };
   const one = await world(t, { image });
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const statusOf = (): Promise<number> => new Promise((resolve) => {
-    const socket = connect(one.port, "127.0.0.1", () => socket.write("GET /v1/image/manifest HTTP/1.1\r\nhost: h\r\n\r\n")).on("error", () => {});
+  const statusOf = (n: number): Promise<number> => new Promise((resolve) => {
+    const socket = connect({ port: one.port, host: "127.0.0.1", localAddress: `127.0.0.${n}` }, () => socket.write("GET /v1/image/manifest HTTP/1.1\r\nhost: h\r\n\r\n")).on("error", () => {});
     t.after(() => socket.destroy());
     socket.once("data", (bytes: Buffer) => resolve(Number(bytes.toString().split(" ")[1])));
   });
-  for (let n = 0; n < IMAGE_READERS_MAX; n += 1) assert.equal(await statusOf(), 200);
-  assert.equal(await statusOf(), 503);
+  for (let n = 0; n < IMAGE_READERS_MAX; n += 1) assert.equal(await statusOf(10 + n), 200);
+  assert.equal(await statusOf(9), 503);
   t.mock.timers.tick(IMAGE_FETCH_MS_MAX);
   let status = 503;
-  for (let n = 0; n < 1_000 && status === 503; n += 1) status = await statusOf();
+  for (let n = 0; n < 1_000 && status === 503; n += 1) status = await statusOf(9);
   assert.equal(status, 200);
 });

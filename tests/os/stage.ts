@@ -16,12 +16,12 @@ export function temporaryFolder(t: TestContext): string {
 }
 
 export type HttpAnswer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string; readonly json: any }; // oxlint-disable-line typescript/no-explicit-any
-export type Call = { readonly method?: string; readonly path: string; readonly body?: Uint8Array; readonly headers?: Readonly<Record<string, string>>; readonly port: number };
+export type Call = { readonly method?: string; readonly path: string; readonly body?: Uint8Array; readonly headers?: Readonly<Record<string, string>>; readonly port: number; readonly localAddress?: string };
 
 /** One request on a connection of its own, whole answer. */
-export function http({ method = "GET", path, body, headers = {}, port }: Call): Promise<HttpAnswer> {
+export function http({ method = "GET", path, body, headers = {}, port, localAddress = "127.0.0.1" }: Call): Promise<HttpAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-  const call = request({ host: "127.0.0.1", port, path, method, headers: { ...headers }, agent: false }, (answer) => {
+  const call = request({ host: "127.0.0.1", localAddress, port, path, method, headers: { ...headers }, agent: false }, (answer) => {
     const chunks: Buffer[] = [];
     answer.on("data", (chunk: Buffer) => chunks.push(chunk));
     answer.on("error", reject);
