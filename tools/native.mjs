@@ -21,7 +21,7 @@ const PRODUCTS_KEPT = 6;
 const PRODUCTS = { addon: "godwit.node", runner: "godwit-runner", compiler: "godwit-compiler", verify: "godwit-verify.node" };
 const BUILT_AS = { addon: "libgodwit.so", runner: "godwit-runner", compiler: "godwit-compiler", verify: "libgodwit_verify.so" };
 /** What runs guests is linked as one: a tenth less CPU for each request, and a smaller runner. The compiler is not worth the minutes. */
-export const LINKED_AS_ONE = { CARGO_PROFILE_RELEASE_LTO: "thin", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "1" };
+export const LINKED_AS_ONE = { CARGO_PROFILE_RELEASE_LTO: "fat", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "1" };
 /** As if it were set for the compiler: curve25519-dalek has its code for AVX-512 then, beside the others, and chooses when it runs. Without, it looks at what the compiler may use everywhere. */
 const WITH_AVX512 = { CARGO_CFG_CURVE25519_DALEK_BACKEND: "avx512" };
 const STEPS = [
@@ -65,7 +65,7 @@ export async function testNative({ log = () => {} } = {}) {
   mkdirSync(target, { recursive: true });
   const waiting = (pid) => log(`native: waiting for process ${pid}, which builds`);
   return withFileLock(join(cacheDirectory(), "native.lock"), () => new Promise((resolve, reject) => {
-    const child = spawn("cargo", ["test", "--locked", "--lib", "-p", "godwit-core", "--features", "run"], {
+    const child = spawn("cargo", ["test", "--locked", "--lib", "-p", "godwit-core", "--features", "run,compile"], {
       cwd: workspaceDirectory,
       env: { ...process.env, CARGO_TARGET_DIR: target, CARGO_TERM_COLOR: "never" },
       stdio: ["ignore", "pipe", "pipe"],

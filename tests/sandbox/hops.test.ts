@@ -121,22 +121,43 @@ test("of two replicas the less loaded one is asked", async (t) => {
   const [front, one, two] = (await stage(t, 3)) as [Peer, Peer, Peer];
   // Whoever is asked by these is loaded from here; each new one goes to the other.
   const over = new AbortController();
-  const slow = Array.from({ length: 8 }, () => front.get("/slow?ms=30000", { signal: over.signal }));
+  const slow = Array.from({ length: 8 }, () => front.get("/slow?ms=30000", { signal: over.signal, body: new Uint8Array(1) }));
   await until(async () => (await counted(one, "served")) + (await counted(two, "served")) === 8, "all are under way");
   assert.deepEqual([await counted(one, "served"), await counted(two, "served")], [4, 4]);
   over.abort();
   await Promise.all(slow);
 });
 
+test("a machine that stops without a word: who asks only is answered by another replica, what may have begun waits", async (t) => {
+  if (!(await nativeIsThere(t))) return;
+  const [front, one, two] = (await stage(t, 3)) as [Peer, Peer, Peer];
+  for (let n = 0; n < 10; n++) assert(isWell(await front.get("/")));
+  const pid = one.runner.pid!;
+  process.kill(pid, "SIGSTOP");
+  try {
+    assert((await Promise.all(Array.from({ length: 8 }, () => front.get("/")))).every(isWell));
+    assert((await counted(front, "again")) >= 1);
+    await place(front, [part([one])]);
+    const writing = front.get("/count", { body: new Uint8Array(10) });
+    await place(front, [part([one, two])]);
+    const reading = Array.from({ length: 4 }, () => front.get("/"));
+    assert((await Promise.all(reading)).every(isWell));
+    process.kill(pid, "SIGCONT");
+    assert.equal((await writing).text, "10", "and is answered once it goes on");
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+});
+
 test("kill of a machine: who asks only is answered by another replica, what may have begun is not begun again, and nothing new fails", async (t) => {
   if (!(await nativeIsThere(t))) return;
   const [front, one, two] = (await stage(t, 3)) as [Peer, Peer, Peer];
-  const reading = Array.from({ length: 12 }, () => front.get("/slow?ms=1500"));
-  await until(async () => (await counted(one, "served")) + (await counted(two, "served")) === 12, "all are under way");
   await place(front, [part([one])]);
   const writing = front.get("/slow?ms=30000", { body: new Uint8Array(10) });
-  await until(async () => (await counted(one, "served")) === 7, "one of them with a body");
+  await until(async () => (await counted(one, "served")) === 1, "one with a body");
   await place(front, [part([one, two])]);
+  const reading = Array.from({ length: 12 }, () => front.get("/slow?ms=1500"));
+  await until(async () => (await counted(one, "served")) + (await counted(two, "served")) >= 13 && (await counted(one, "served")) >= 2, "all are under way");
   await one.runner.stop();
   one.endpoints.length = 0;
   assert((await Promise.all(reading)).every(isWell));

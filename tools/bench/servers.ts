@@ -74,24 +74,28 @@ export const SERVERS: Readonly<Record<ServerName, (stage: Stage) => Promise<Serv
   "wasmtime serve": (stage) => wasmtime(stage, []),
   "wasmtime serve tuned": (stage) => wasmtime(stage, ["-O", TUNED]),
   "wasmtime serve reuse": (stage) => wasmtime(stage, ["--max-instance-reuse-count", "1000000"]),
-  "jco serve": (stage) => peer("jco", async (program, port) => spawn(process.execPath, [program, "serve", stage.componentFile, "--port", String(port)], { stdio: "ignore", detached: true, env: bare() })),
+  "jco serve": (stage) => peer("jco", async (program, port) => beside(process.execPath, [program, "serve", stage.componentFile, "--port", String(port)])),
   workerd: (stage) =>
     peer("workerd", async (program, port) => {
       const file = join(stage.folder, "worker.capnp");
       writeFileSync(file, workerConfig(port));
-      return spawn(program, ["serve", file], { stdio: "ignore", detached: true, env: bare() });
+      return beside(program, ["serve", file]);
     }),
-  "node:http": async (stage) => started(await freePort(), (port) => spawn(process.execPath, [join(stage.folder, "server.mjs"), String(port)], { stdio: "ignore", detached: true, env: bare() })),
-  hyper: () => peer("hyper", async (program, port) => spawn(program, [String(port)], { stdio: "ignore", detached: true, env: bare() })),
+  "node:http": async (stage) => started(await freePort(), (port) => beside(process.execPath, [join(stage.folder, "server.mjs"), String(port)])),
+  hyper: () => peer("hyper", async (program, port) => beside(program, [String(port)])),
 };
 
 export const serverNames = Object.keys(SERVERS) as ServerName[];
+
+/** What our runner takes for itself (NICE of runner/src/main.rs). The load comes from the same cores, and gets as much of them beside each. */
+const NICE = 5;
+const beside = (program: string, args: readonly string[]): ChildProcess => spawn("nice", ["-n", String(NICE), program, ...args], { stdio: "ignore", detached: true, env: bare() });
 
 /** Without what would slow a peer down: wasmtime makes a backtrace for each request where RUST_BACKTRACE is set. */
 const bare = (): NodeJS.ProcessEnv => ({ PATH: process.env["PATH"], HOME: process.env["HOME"] });
 
 const wasmtime = (stage: Stage, options: readonly string[]): Promise<Server | null> =>
-  peer("wasmtime", async (program, port) => spawn(program, ["serve", ...options, "-S", "cli", "--addr", `127.0.0.1:${port}`, stage.componentFile], { stdio: "ignore", detached: true, env: bare() }));
+  peer("wasmtime", async (program, port) => beside(program, ["serve", ...options, "-S", "cli", "--addr", `127.0.0.1:${port}`, stage.componentFile]));
 
 async function peer(name: PeerName, start: (program: string, port: number) => Promise<ChildProcess>): Promise<Server | null> {
   const program = peerProgram(name);

@@ -5,7 +5,7 @@
 //! or in the threads. Any other limit ends it by signal or abort.
 use godwit_core::{
     attack::{self, Jailed},
-    engine, jail, spaces,
+    engine, jail, spaces, unroll,
 };
 use std::{
     hash::{Hash, Hasher},
@@ -59,7 +59,8 @@ fn run() -> Result<(), Failure> {
     jail::limit_at_most(libc::RLIMIT_CPU, cpu_seconds_max.parse()?)?;
     // Detects the processor, which reads /proc, so before the walls.
     let mut config = engine::codegen();
-    if rest == ["--without-fuel"] {
+    let counts = rest != ["--without-fuel"];
+    if !counts {
         // What fuel costs is measured beside this. A runner refuses such code: its engine counts.
         config.consume_fuel(false);
     }
@@ -81,7 +82,8 @@ fn run() -> Result<(), Failure> {
 
     let mut component = Vec::new();
     stdin().lock().read_to_end(&mut component)?;
-    match engine.precompile_component(&component) {
+    let unrolled = if counts { compile_unrolled(&engine, &component) } else { None };
+    match unrolled.map_or_else(|| engine.precompile_component(&component), Ok) {
         Ok(code) => {
             let mut output = stdout().lock();
             output.write_all(&code)?;
@@ -93,4 +95,11 @@ fn run() -> Result<(), Failure> {
             exit(1)
         }
     }
+}
+
+/// None when no loop of it is to be unrolled, or it cannot be compiled: then it is as it came, and so is what is said of it.
+fn compile_unrolled(engine: &wasmtime::Engine, component: &[u8]) -> Option<Vec<u8>> {
+    let unrolled = unroll::unroll(component)?;
+    let code = engine.precompile_component(&unrolled.bytes).ok()?;
+    unrolled.places.restore(code)
 }

@@ -24,10 +24,13 @@ use serde::Deserialize;
 use std::{
     collections::HashMap,
     convert::Infallible,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -43,6 +46,8 @@ const WAITING_OF_HOST_MAX: usize = 512;
 /// Looked again after so long, also when nothing is heard: a peer that could not be reached may be by now.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(400);
+/// A machine that has begun no answer for so long may have stopped without a word: who may be asked beside it is.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Times that one request which may be begun twice is.
 const BROKEN_MAX: u32 = 4;
 
@@ -228,7 +233,7 @@ impl Plane {
             let Some(places) = elsewhere.get(&host) else { return Err(Cause::HostUnknown) };
             let parts = places.from(draw);
             if let Some((part, peer, candidate)) = parts.clone().find_map(|part| self.choose(part, &tried)) {
-                match self.send(&peer, candidate, part.to.as_deref(), &passed).await? {
+                match self.send_or_another(part, (&peer, candidate), &passed, &mut tried).await? {
                     Sent::Answered(response) => {
                         self.peers.counts.passed.fetch_add(1, Relaxed);
                         return Ok(response.map(|body| Answer::Passed(Box::new(body))));
@@ -288,6 +293,36 @@ impl Plane {
         Some(found.fold(first, lighter))
     }
 
+    /// One that is silent for long is asked no more than beside another, and the first of the two answers. The guest of the other ends.
+    async fn send_or_another(&self, part: &Part, (peer, candidate): (&Arc<Peer>, &Candidate), passed: &Onward, tried: &mut Vec<String>) -> Result<Sent, Cause> {
+        let mut first = pin!(self.send(peer, candidate, part.to.as_deref(), passed));
+        if !passed.is_repeatable {
+            return first.await;
+        }
+        let answers = peer.answers();
+        if let Ok(sent) = timeout(SILENCE_MAX, first.as_mut()).await {
+            return sent;
+        }
+        if peer.answers() != answers {
+            return first.await;
+        }
+        tried.push(peer.id.clone());
+        let Some((_, other, beside)) = self.choose(part, tried) else { return first.await };
+        self.peers.counts.again.fetch_add(1, Relaxed);
+        tried.push(other.id.clone());
+        let mut second = Box::pin(self.send(&other, beside, part.to.as_deref(), passed));
+        let (sent, is_first) = poll_fn(|cx| match first.as_mut().poll(cx) {
+            Poll::Pending => second.as_mut().poll(cx).map(|sent| (sent, false)),
+            ready => ready.map(|sent| (sent, true)),
+        })
+        .await;
+        match sent {
+            Ok(Sent::Answered(_)) => sent,
+            _ if is_first => second.await,
+            _ => first.await,
+        }
+    }
+
     async fn send(&self, peer: &Arc<Peer>, candidate: &Candidate, to: Option<&str>, passed: &Onward) -> Result<Sent, Cause> {
         let permit = match peer.places().clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -307,6 +342,7 @@ impl Plane {
                 line::Sent::Not => return Ok(Sent::NotBegun),
                 line::Sent::Broken => return Ok(Sent::Broken),
             };
+            peer.begins_answer();
             if is_kept {
                 peer.answered();
             }

@@ -2,7 +2,7 @@
 use wasmtime::Config;
 
 /// Names the code generator and its settings: part of the name of every cached artefact. Raise the last number when `codegen` changes.
-pub const ENGINE: &str = "wasmtime-48.0.8-2";
+pub const ENGINE: &str = "wasmtime-48.0.8-3";
 
 pub fn codegen() -> Config {
     let mut config = Config::new();

@@ -7,6 +7,13 @@ pub mod spaces;
 pub mod vault;
 pub mod wipe;
 
+#[cfg(feature = "compile")]
+mod places;
+#[cfg(feature = "compile")]
+pub mod unroll;
+
+#[cfg(feature = "run")]
+mod absent;
 #[cfg(feature = "run")]
 pub mod account;
 #[cfg(feature = "run")]

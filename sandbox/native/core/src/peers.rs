@@ -161,6 +161,8 @@ pub struct Peer {
     addresses: Mutex<VecDeque<u64>>,
     accepted: AtomicUsize,
     rest: Mutex<Rest>,
+    /// Answers that began: while there are any, it is slow and not gone.
+    answers: AtomicU64,
     gone: watch::Sender<bool>,
 }
 
@@ -368,6 +370,7 @@ impl Peer {
             addresses: Mutex::default(),
             accepted: AtomicUsize::new(0),
             rest: Mutex::default(),
+            answers: AtomicU64::new(0),
             gone: watch::channel(false).0,
         }
     }
@@ -390,6 +393,14 @@ impl Peer {
     /// Whether something is kept that may do without a dial.
     pub fn has_kept(&self) -> bool {
         self.kept.has(Instant::now())
+    }
+
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Relaxed)
+    }
+
+    pub fn begins_answer(&self) {
+        self.answers.fetch_add(1, Relaxed);
     }
 
     pub fn answered(&self) {
