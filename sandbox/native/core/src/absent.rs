@@ -80,7 +80,15 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn answer(instance: &mut LinkerInstance<'_, State>, name: &str, make: fn(StoreContextMut<'_, State>) -> Result<Val>) -> Result<()> {
-    instance.func_new(name, move |store, _, _, results| {
+    instance.func_new(name, move |mut store, _, parameters, results| {
+        for parameter in parameters {
+            // What was lent goes back before the answer.
+            match parameter {
+                Val::Resource(lent) if lent.ty() == ResourceType::host::<Error>() => _ = lent.try_into_resource::<Error>(&mut store)?,
+                Val::Resource(lent) => _ = lent.try_into_resource_dynamic(&mut store)?,
+                _ => {}
+            }
+        }
         let answer = make(store)?;
         if let Some(result) = results.first_mut() {
             *result = answer;
