@@ -1,5 +1,5 @@
 /**
- * A machine's files at its boot server (vaultFormat.ts): taken back before the agent starts, left there when they change.
+ * A machine's files and the state of its chain at its boot server (vaultFormat.ts): taken back before the agent starts, left there when they change.
  *
  * What is there already is not sent twice, nor fetched when the folder has it. A server without a vault, or one that does not know this machine (yet), is asked again; the
  * machine is of use without.
