@@ -30,13 +30,14 @@ test("a validator that was away for longer than others keep blocks begins anew w
     assert.equal(behind.head().height, height, "nobody could give it a block");
     await stop(behind);
     const back = await open(3);
-    assert.ok(back.head().height > height + EPOCH, `it begins at ${back.head().height}`);
+    // At the newest snapshot that one of them has; the rest it fetches.
+    assert.ok(back.head().height > height + 1, `it begins at ${back.head().height}`);
     assert.equal(back.block(height), null);
+    await run(() => back.head().height >= nodes[0]!.head().height);
     return back;
   };
   /** Its vote is needed while another is away. */
   const signs = async (back: ChainNode): Promise<void> => {
-    await run(() => back.head().height >= nodes[0]!.head().height, STEP_MS);
     assert.equal(back.status().signing, "yes", "not mute: what it has signed is all in its log");
     await stop(nodes[1]!);
     const { height } = nodes[0]!.head();
@@ -50,7 +51,7 @@ test("a validator that was away for longer than others keep blocks begins anew w
   const { height } = nodes[3]!.head();
   await run(() => nodes[0]!.head().height >= 2 * EPOCH + 2 && [0, 1, 2].every((index) => nodes[index]!.block(height + 1) === null), STEP_MS);
   const first = await comeBack();
-  assert.equal(first.status().epoch, 2);
+  assert.deepEqual([first.status().epoch, first.status().validator === null], [2, false]);
   await signs(first);
   assert.equal(Buffer.compare((await log()).subarray(0, signed.length), signed), 0, "what it signed before is still there");
 

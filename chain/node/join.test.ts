@@ -168,6 +168,15 @@ test("a join begins at the checkpoint that it is given; one that its peers do no
   assert.equal(hex(node.head().stateRoot), hex(decodeBlock(validator.block(node.head().height)!.bytes).header.stateRoot));
 });
 
+test("a join begins at a checkpoint of the epoch that has just begun: its peers' newest snapshot is of the one before, so one makes another", async (t) => {
+  const { validator, run, newcomer } = await world(t);
+  await run(() => validator.head().height >= 3 * PRESETS.minimal.epochBlocks + 2, 200);
+  const checkpoint = checkpointNow(validator);
+  assert.equal(checkpoint.epoch, 3);
+  const node = await newcomer("soon", checkpoint);
+  assert.ok(node.head().height > 3 * PRESETS.minimal.epochBlocks, `it begins at ${node.head().height}`);
+});
+
 test("a chunk that was changed on the way is refused, its sender let go of, and the chain fetched block by block", async (t) => {
   const { validator, run, newcomer } = await world(t, (bytes) => {
     const message = decodeSnapshotMessage(bytes);

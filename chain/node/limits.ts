@@ -89,7 +89,7 @@ export const JOIN_BYTES_MAX: number = 1024 ** 3;
 /** Snapshots kept open for those who read them, and for how long after the last question. */
 export const SNAPSHOTS_OPEN_MAX: number = 2;
 export const SNAPSHOT_SERVED_MS: number = 60_000;
-/** Who joins has a new one made if the newest is so many blocks old, and none was made for others in the last minute. */
+/** Who joins has a new one made if the newest is of an earlier epoch or so many blocks old, and none was made for others in the last minute. */
 export const SNAPSHOT_OLD_BLOCKS: number = 256;
 export const SNAPSHOT_FOR_OTHERS_MS: number = 60_000;
 /** Below this height the blocks themselves are fetched faster than a snapshot. */

@@ -133,7 +133,7 @@ class Node implements ChainNode {
     const restored = restoreBlocks(options.directory, folder.blocks, snapshot, this.#executor, this.#final);
     if (restored) this.#head.restore(restored);
     this.#snapshots = new Snapshots({
-      directory: options.directory, chainId, clock: this.#clock, blocks: folder.blocks, height: snapshot?.height ?? 0, take: () => this.#snapshotNow(),
+      directory: options.directory, chainId, clock: this.#clock, blocks: folder.blocks, height: snapshot?.height ?? 0, epochBlocks: this.#rules.epochBlocks, take: () => this.#snapshotNow(),
       ...(options.snapshotBlocks === undefined ? {} : { everyBlocks: options.snapshotBlocks }),
     });
     // What finalized the block with which an era begins is of the era before: nobody here can check it.

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "#chain/network/clock.ts";
 import { type ChainId, hex } from "#chain/types.ts";
+import { epochOf } from "#chain/codec/epoch.ts";
 import { headerId } from "#chain/codec/schema.ts";
 import type { BlockStore } from "./blockStore.ts";
 import { SNAPSHOT_BLOCKS, SNAPSHOT_FOR_OTHERS_MS, SNAPSHOT_OLD_BLOCKS, SNAPSHOT_STOP_ENTITIES_MAX } from "./limits.ts";
@@ -15,6 +16,7 @@ export type SnapshotsOptions = {
   readonly clock: Clock;
   readonly blocks: BlockStore;
   readonly everyBlocks?: number;
+  readonly epochBlocks: number;
   /** Of the newest snapshot that is there already; 0: none. */
   readonly height: number;
   /** Of the newest final block, whose finalization is its own; null when there is none. */
@@ -49,7 +51,9 @@ export class Snapshots {
   /** For who joins: the newest one, or a new one where that is old. */
   async newestChunks(heightFinal: number): Promise<StoredChunks | null> {
     const nowMs = this.#options.clock.nowMs();
-    const isOld = this.#height === 0 || heightFinal >= this.#height + SNAPSHOT_OLD_BLOCKS;
+    // Who begins at a checkpoint of this epoch cannot check what those of the one before have signed.
+    const isOfBefore = epochOf(this.#height, this.#options.epochBlocks) < epochOf(heightFinal, this.#options.epochBlocks);
+    const isOld = this.#height === 0 || isOfBefore || heightFinal >= this.#height + SNAPSHOT_OLD_BLOCKS;
     if (isOld && heightFinal > 0 && Math.abs(nowMs - this.#forOthersMs) >= SNAPSHOT_FOR_OTHERS_MS) {
       this.#forOthersMs = nowMs;
       this.#begin();
