@@ -12,6 +12,8 @@
 use crate::places::Places;
 use wasmparser::{BinaryReader, BlockType, FunctionBody, Operator};
 
+/// Instructions of a turn. Fewer do nothing that is worth it: such a loop waits for its fuel to end, which is not to come sooner.
+const TURN_MIN: usize = 8;
 /// Instructions of a loop with all its turns, and the most turns. More of either gains nothing that can be measured.
 const WRITTEN_MAX: usize = 256;
 const TURNS_MAX: usize = 4;
@@ -226,7 +228,7 @@ fn round(steps: &[Step], begin: usize, end: usize) -> Option<Round> {
     let inner = steps[begin + 1..end].iter().rev().take_while(|step| step.kind == Kind::End).count();
     let back = (end - inner).checked_sub(1).filter(|back| *back > begin)?;
     let goes_round = matches!(steps[back].kind, Kind::Branch(depth) | Kind::BranchIf(depth) if depth as usize == inner);
-    if !goes_round || 2 * (back - begin) > WRITTEN_MAX {
+    if !goes_round || back - begin < TURN_MIN || 2 * (back - begin) > WRITTEN_MAX {
         return None;
     }
     // The loop and what is open where it goes round.
@@ -289,20 +291,20 @@ mod tests {
 
     const LOOP: u8 = 0x03;
     const GET: [u8; 2] = [0x20, 0x00];
-    /// local 0 less one, kept and left on the stack.
-    const LESS: [u8; 7] = [0x20, 0x00, 0x41, 0x01, 0x6b, 0x22, 0x00];
+    /// local 0 less one, twice, kept and left on the stack.
+    const LESS: [u8; 15] = [0x20, 0x00, 0x41, 0x01, 0x6b, 0x22, 0x00, 0x1a, 0x20, 0x00, 0x41, 0x01, 0x6b, 0x22, 0x00];
     const EMPTY: u8 = 0x40;
 
     /// A module with one function of one i32 that returns nothing, in a component.
     fn component(body: &[u8]) -> Vec<u8> {
-        let function = [&[0], body, &[END]].concat();
-        let mut module = b"\0asm\x01\0\0\0\x01\x05\x01\x60\x01\x7f\x00\x03\x02\x01\x00".to_vec();
-        module.extend([OF_MODULE_CODE, function.len() as u8 + 2, 1, function.len() as u8]);
-        module.extend(function);
-        let mut component = b"\0asm\x0d\0\x01\0".to_vec();
-        component.extend([OF_COMPONENT_MODULE, module.len() as u8]);
-        component.extend(module);
-        component
+        let section = |id: &[u8], content: &[u8]| {
+            let mut section = Written { bytes: id.to_vec(), ..Written::default() };
+            section.number(content.len());
+            [&section.bytes, content].concat()
+        };
+        let function = section(&[1], &[&[0], body, &[END]].concat());
+        let module = [&b"\0asm\x01\0\0\0\x01\x05\x01\x60\x01\x7f\x00\x03\x02\x01\x00"[..], &section(&[OF_MODULE_CODE], &function)].concat();
+        [&b"\0asm\x0d\0\x01\0"[..], &section(&[OF_COMPONENT_MODULE], &module)].concat()
     }
 
     /// The function's instructions, and its fuel if each is done once.
@@ -329,24 +331,27 @@ mod tests {
     fn a_loop_that_goes_round_from_its_end_has_its_turns_written_out() {
         let simple = component(&[&[LOOP, EMPTY][..], &LESS, &[BRANCH_IF, 0, END]].concat());
         let unrolled = unroll(&simple).unwrap();
-        let turn = "LocalGet I32Const I32Sub LocalTee";
+        let less = "LocalGet I32Const I32Sub LocalTee";
+        let turn = format!("{less} Drop {less}");
         assert_eq!(names(&unrolled.bytes), format!("Loop {turn} If {turn} If {turn} If {turn} BrIf End End End End End"));
         // for (;;) with its condition first, as AssemblyScript writes it.
         let head = component(&[&[LOOP, EMPTY][..], &GET, IF_EMPTY[0], &LESS, &[0x1a, BRANCH, 1, END, END]].concat());
         let unrolled = unroll(&head).unwrap();
-        let turn = "LocalGet If LocalGet I32Const I32Sub LocalTee Drop";
+        let turn = format!("LocalGet If {less} Drop {less} Drop");
         let next = format!("I32Const Drop {turn}");
         assert_eq!(names(&unrolled.bytes), format!("Loop {turn} {next} {next} {next} Br End End End End End End"));
     }
 
     #[test]
-    fn what_does_not_go_round_from_its_end_or_is_long_or_nested_stays() {
+    fn what_does_not_go_round_from_its_end_or_is_long_or_does_nothing_stays() {
         let early = [&[LOOP, EMPTY][..], &LESS, &[BRANCH_IF, 0], &GET, &[0x1a, END]].concat();
         let long = [&[LOOP, EMPTY][..], &[0x01; 90], &LESS, &[BRANCH_IF, 0, END]].concat();
         let many = [&[LOOP, EMPTY][..], &[0x01; 120], &LESS, &[BRANCH_IF, 0, END]].concat();
         assert!(unroll(&component(&early)).is_none());
-        assert_eq!(names(&unroll(&component(&long[..])).unwrap().bytes).matches("LocalTee").count(), 2);
-        assert!(component(&many).len() < 256 && unroll(&component(&many)).is_none());
+        assert_eq!(names(&unroll(&component(&long[..])).unwrap().bytes).matches("LocalTee").count(), 4);
+        assert!(unroll(&component(&many)).is_none());
+        let short = [&[LOOP, EMPTY][..], &GET, &[BRANCH_IF, 0, END]].concat();
+        assert!(unroll(&component(&short)).is_none());
         let inner = [&[LOOP, EMPTY][..], &LESS, &[BRANCH_IF, 0, END]].concat();
         let nested = [&[LOOP, EMPTY][..], &inner, &LESS, &[BRANCH_IF, 0, END]].concat();
         assert_eq!(names(&unroll(&component(&nested)).unwrap().bytes).matches("Loop").count(), 2);
