@@ -94,6 +94,8 @@ export class SignatureChecks {
 }
 
 export function signaturesHold({ bodyBytes, signatures }: DecodedTransaction, done: (holds: boolean) => void): void {
+  const [first] = signatures;
+  if (first && signatures.length === 1) return verifyInPool("transaction", first.signature, bodyBytes, first.key, done);
   let left = signatures.length;
   let all = left > 0;
   if (left === 0) queueMicrotask(() => done(false));
