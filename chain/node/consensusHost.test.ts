@@ -294,3 +294,40 @@ test("R1: a view timer that rings late, as its process did not run, lets what ha
   await until(() => alone.kinds().length > 0);
   assert.deepEqual(alone.kinds(), ["nullify"], "not put off again");
 });
+
+test("R1: a view whose block has this node's vote is put off once by four deltas, until somebody gives it up", async (t) => {
+  const graceMs = 4 * PRESETS.minimal.deltaMs;
+  /** A follower that has notarized the block of view 1, as its view's time is over. */
+  const hopeful = async (before: readonly SignedVote[]): Promise<{ clock: ManualClock; kinds(): string[]; hear(vote: SignedVote): void }> => {
+    const votes = await voteLog(t);
+    const clock = new ManualClock();
+    const { host, said, start } = lone(votes, { seeds: SEEDS, self: SELF, clock: { nowMs: () => clock.nowMs(), setTimer: (callback, delayMs) => clock.setTimer(callback, delayMs) } });
+    t.after(async () => {
+      host.stop();
+      await votes.close();
+    });
+    const kinds = (): string[] => said.flatMap((message) => (message.kind === "vote" ? [message.vote.kind] : []));
+    const hear = (vote: SignedVote): void => host.receive(peerAt(vote.validator), encodeMessage({ kind: "vote", vote }));
+    start();
+    await sleep(5);
+    const { block, ref } = emptyBlock(view(1), GENESIS, timeMs(BigInt(clock.nowMs())), LEADER);
+    host.receive(peerAt(LEADER), encodeMessage({ kind: "proposal", proposal: { block, signature: signProposal(SEEDS[LEADER]!, ref.id), justification: [] } }));
+    await until(() => kinds().length > 0);
+    for (const vote of before) hear(vote);
+    await sleep(20);
+    clock.advance(graceMs);
+    return { clock, kinds, hear };
+  };
+  const nullifies = voteOf(FOLLOWERS[1]!, "nullify", 1, null);
+  const [quiet, told, knew] = [await hopeful([]), await hopeful([]), await hopeful([nullifies])];
+  await until(() => knew.kinds().length > 1);
+  assert.deepEqual([quiet, told, knew].map((one) => one.kinds()), [["notarize"], ["notarize"], ["notarize", "nullify"]]);
+  told.hear(nullifies);
+  await until(() => told.kinds().length > 1);
+  quiet.clock.advance(graceMs - 1);
+  await sleep(20);
+  assert.deepEqual([quiet, told].map((one) => one.kinds()), [["notarize"], ["notarize", "nullify"]]);
+  quiet.clock.advance(1);
+  await until(() => quiet.kinds().length > 1);
+  assert.deepEqual(quiet.kinds(), ["notarize", "nullify"]);
+});

@@ -75,6 +75,8 @@ export class ConsensusHost {
   readonly #certificateChecks = new Map<PeerId, Promise<boolean>>();
   /** What cancels the end of each. */
   readonly #muted = new Map<PeerId, () => void>();
+  /** The view whose timer was put off as its block has this node's vote: what ends that wait. */
+  #giveUp: { readonly view: View; readonly now: () => void } | null = null;
   #events: EventBody[] = [];
   #turning = false;
   #stopped = false;
@@ -169,7 +171,9 @@ export class ConsensusHost {
     if (of !== null && of !== this.#options.configuration.epoch) return this.#chain.otherEpoch(from, of);
     switch (message.kind) {
       case "vote":
-        if (wantsVote(this.#state, message.vote) && (await verifyVoteAsync(this.#options.validators, message.vote))) this.#dispatch(message);
+        if (!wantsVote(this.#state, message.vote) || !(await verifyVoteAsync(this.#options.validators, message.vote))) return;
+        this.#dispatch(message);
+        if (message.vote.kind === "nullify" && message.vote.view === this.#giveUp?.view) this.#giveUp.now();
         return;
       case "certificate":
         if (this.wantsCertificate(message.certificate) && (await this.#holds(from, message.certificate))) this.#dispatch(message);
@@ -353,17 +357,33 @@ export class ConsensusHost {
     this.#timers.get(timer)?.();
     const { clock, configuration: { pace } } = this.#options;
     const monotonicMs = (): number => clock.monotonicMs?.() ?? clock.nowMs();
-    const arm = (ms: number, mayBeLate: boolean): void => {
+    if (timer === "view") this.#giveUp = null;
+    const ring = (): void => {
+      this.#timers.delete(timer);
+      this.#dispatch({ kind: "timer", timer, view });
+    };
+    const arm = (ms: number, mayBePutOff: boolean): void => {
       const dueMs = monotonicMs() + ms;
-      this.#timers.set(timer, clock.setTimer(() => {
+      const cancel = clock.setTimer(() => {
         const lateMs = monotonicMs() - dueMs;
         // R1: this process did not run. Timers ring before sockets are read: what would have ended the view may be there.
-        if (mayBeLate && lateMs > pace.deltaMs * LATE_DELTAS) return arm(Math.min(lateMs, 4 * pace.deltaMs), false);
-        this.#timers.delete(timer);
-        this.#dispatch({ kind: "timer", timer, view });
-      }, ms));
+        if (mayBePutOff && lateMs > pace.deltaMs * LATE_DELTAS) return arm(Math.min(lateMs, 4 * pace.deltaMs), false);
+        // R1: its block is good, and on busy machines the others' votes for it are on their way.
+        if (mayBePutOff && this.#hopesFor(view)) {
+          arm(4 * pace.deltaMs, false);
+          this.#giveUp = { view, now: () => { this.#timers.get(timer)?.(); ring(); } };
+          return;
+        }
+        ring();
+      }, ms);
+      this.#timers.set(timer, cancel);
     };
     arm(delayMs, timer === "view");
+  }
+  /** Its block has this node's vote, and nobody is known to have given it up. */
+  #hopesFor(view: View): boolean {
+    const record = this.#state.records.get(view);
+    return record !== undefined && record.own.notarize !== null && !record.own.nullify && [...record.ballots.values()].every(({ nullify }) => !nullify);
   }
 
   #broadcast(message: Outgoing): void {
