@@ -32,7 +32,7 @@ export async function netboots(way: NetbootWay, image: string, more: { readonly 
   const row = lab.rows.findLast(({ mac }) => mac === macOf(1));
   assert.deepEqual([row?.["way"], row?.["stage"], row?.["name"]], [way.way, "running", "guest1"]);
   assert.match(guest.lines.find((line) => / address +\d+ ms /.test(line)) ?? "", new RegExp(` eth0 ${addressOfGuest(1)}/24`));
-  if (way.loads !== undefined) assert.ok(lab.rows.some(({ mac, note }) => mac === macOf(1) && note === way.loads), `nobody asked for ${way.loads}`);
+  if (way.loads !== undefined) assert.ok(lab.rows.some(({ mac, note }) => mac === macOf(1) && note === way.loads), `nobody asked for ${way.loads}:\n${[...lab.rows.map((one) => JSON.stringify(one)), ...lab.errors].join("\n")}`);
   return { healthzMs, joinedMs: Math.round(performance.now() - begun) };
 }
 

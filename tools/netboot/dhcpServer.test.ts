@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ANY_ADDRESS, type Ipv4, type Mac, ipv4Bytes, parseNetwork } from "#os/boot/addresses.ts";
 import { type DhcpMessage, type MessageType, OPTION, addressOption, addressesOption, decodeDhcp, encodeDhcp, messageType, messageTypeOption, secondsOption, textBytes, textOption } from "#os/boot/dhcpMessage.ts";
-import { answerBootQuestion, answerDhcp, type DhcpSite } from "./dhcpServer.ts";
+import { type DhcpSite, addressTaken, answerBootQuestion, answerDhcp } from "./dhcpServer.ts";
 import { DECLINED_MS, LEASE_SECONDS, OFFER_MS } from "./limits.ts";
 import { AddressPool, defaultRange } from "./pool.ts";
 import { wayOf } from "./way.ts";
@@ -146,6 +146,13 @@ test("a proxy gives no address, and answers only who boots", () => {
   assert.deepEqual([messageType(answer), answer.bootFile, answer.client], ["ack", "godwit.efi", "10.0.0.50"]);
   assert.equal(answerBootQuestion(proxy, ask("request", {}, CLIENTS.other)), null);
   assert.equal(answerBootQuestion(proxy, ask("discover", {}, CLIENTS["uefi-pxe"])), null);
+});
+
+test("beside another DHCP server the address that a client takes there is known from what it says to all, and from nobody's relay", () => {
+  assert.equal(addressTaken(ask("request", {}, [...CLIENTS["uefi-pxe"], requested("10.0.0.50")])), "10.0.0.50");
+  assert.equal(addressTaken(ask("discover", {}, [...CLIENTS["uefi-pxe"], requested("10.0.0.50")])), null);
+  assert.equal(addressTaken(ask("request", {}, CLIENTS["uefi-pxe"])), null);
+  assert.equal(addressTaken(ask("request", { relay: "10.0.9.1" as Ipv4 }, [...CLIENTS["uefi-pxe"], requested("10.0.0.50")])), null);
 });
 
 test("no message makes the server throw", () => {

@@ -28,6 +28,9 @@ export function answerDhcp(site: DhcpSite, message: DhcpMessage, nowMs: number):
   return site.pool === null ? proxyAnswer(site, message, type) : fullAnswer(site, site.pool, message, type, nowMs);
 }
 
+/** Beside another DHCP server: the address that a client takes there, which it says to all. Not every firmware comes to port 4011 afterwards. */
+export const addressTaken = (message: DhcpMessage): Ipv4 | null => (messageType(message) === "request" && message.relay === ANY_ADDRESS ? addressOption(message, OPTION.requestedAddress) : null);
+
 /** What came to port 4011: always from one who has an address and wants the file. */
 export function answerBootQuestion(site: DhcpSite, message: DhcpMessage): DhcpMessage | null {
   const type = messageType(message);

@@ -14,7 +14,7 @@ import { JOIN_PATH, parseJoinRequest } from "#os/boot/joinRequest.ts";
 import { CliError } from "../cli/command.ts";
 import type { BootTable } from "./booted.ts";
 import type { Catalogue } from "./catalogue.ts";
-import { answerBootQuestion, answerDhcp, type DhcpSite } from "./dhcpServer.ts";
+import { type DhcpSite, addressTaken, answerBootQuestion, answerDhcp } from "./dhcpServer.ts";
 import type { Enrolment } from "./enrolment.ts";
 import { type HttpAnswer, type HttpCall, startHttp } from "./httpServer.ts";
 import { type Parameters, wordsFor } from "./parameters.ts";
@@ -95,7 +95,7 @@ async function startOn(name: string, options: NetbootOptions, started: AsyncDisp
     const message = decodeDhcp(bytes);
     if (message === null || (!isServed(message.mac) && site.pool === null)) return;
     const answer = answerDhcp(site, isServed(message.mac) ? message : withoutBoot(message), now());
-    const given = answer === null || answer.message.your === "0.0.0.0" ? null : answer.message.your;
+    const given = site.pool === null ? addressTaken(message) : answer === null || answer.message.your === "0.0.0.0" ? null : answer.message.your;
     heard(message, given);
     if (solicited !== null && wayOf(message) === "ipxe" && isServed(message.mac)) solicited();
     if (answer !== null) dhcp.send(encodeDhcp(answer.message), DHCP_CLIENT_PORT, answer.to ?? BROADCAST_ADDRESS, (error) => { if (error !== null) onFault(error); });
