@@ -43,6 +43,8 @@ const BLOCKING_THREADS_MAX: usize = 2;
 /// whoever is in it runs, and so would put those of our threads that are to be idle before others.
 const NICE: i32 = 5;
 const DESCRIPTORS_MAX: u64 = 65_536;
+/// As many as the table has room for from the start, 128 KiB: those of all components that are mapped at once, and thousands of clients.
+const DESCRIPTORS_AT_ONCE: u64 = 16_384;
 /// Nothing can be written to a file; memory files, which images of memories are, count as such.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -73,6 +75,7 @@ fn run() -> Result<(), Failure> {
     jail::limit(libc::RLIMIT_CORE, 0)?;
     jail::limit(libc::RLIMIT_FSIZE, FILE_BYTES_MAX)?;
     let descriptors_max = jail::limit_at_most(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX)?;
+    jail::make_room_for_descriptors(DESCRIPTORS_AT_ONCE.min(descriptors_max), CONTROL)?;
 
     let lines = Lines::new();
     // Opens what it needs of /proc, so before the walls.
