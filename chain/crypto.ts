@@ -30,16 +30,12 @@ const SIGNERS_CACHED_MAX = 256;
 
 export function sha256(...parts: Uint8Array[]): Digest {
   const target = new Uint8Array(32);
-  sha256Into(target, parts.length === 1 ? parts[0]! : concat(parts));
+  target.setFromHex(sha256Hex(parts.length === 1 ? parts[0]! : concat(parts)));
   return digest(target);
 }
 
 /** As lower-case hex, which sorts as the bytes do: half of what a hash of few bytes costs is making a place for the result. */
 export const sha256Hex = (bytes: Uint8Array): Hex => crypto.hash("sha256", bytes, "hex") as Hex;
-/** Into memory that is there. */
-export function sha256Into(target: Uint8Array, bytes: Uint8Array): void {
-  target.setFromHex(sha256Hex(bytes));
-}
 
 /** sha256 over the domain's bytes and then these. */
 export function hashWithDomain(domain: Domain, bytes: Uint8Array): Digest {

@@ -12,7 +12,7 @@ const BECH32M = 0x2bc830a3;
 const TEXT_LENGTH = PREFIX.length + 1 + 32 + 6;
 
 export function addressText(bytes: Uint8Array): string {
-  const words = toWords(address(bytes));
+  const words = regrouped(address(bytes), 8, 5);
   const residue = checksum([...prefixWords(), ...words, 0, 0, 0, 0, 0, 0]) ^ BECH32M;
   for (let i = 0; i < 6; i++) words.push((residue >>> (5 * (5 - i))) & 31);
   return `${PREFIX}1${words.map((word) => ALPHABET[word]).join("")}`;
@@ -28,7 +28,7 @@ export function parseAddress(text: string): Address | null {
     words.push(word);
   }
   if (checksum([...prefixWords(), ...words]) !== BECH32M) return null;
-  return address(fromWords(words.slice(0, -6)));
+  return address(Uint8Array.from(regrouped(words.slice(0, -6), 5, 8)));
 }
 
 const prefixWords = (): number[] => {
@@ -46,27 +46,14 @@ function checksum(words: readonly number[]): number {
   return residue;
 }
 
-/** 20 bytes are 32 words of 5 bits exactly: nothing is padded. */
-function toWords(bytes: Uint8Array): number[] {
-  const words: number[] = [];
-  let bits = 0;
-  let held = 0;
-  for (const byte of bytes) {
-    held = ((held << 8) | byte) & 0xfff;
-    bits += 8;
-    for (; bits >= 5; bits -= 5) words.push((held >>> (bits - 5)) & 31);
+/** The same bits in items of another size, highest first. 20 bytes are 32 words of 5 bits exactly: nothing is padded. */
+function regrouped(items: Iterable<number>, bitsIn: number, bitsOut: number): number[] {
+  const out: number[] = [];
+  let [held, bits] = [0, 0];
+  for (const item of items) {
+    held = ((held << bitsIn) | item) & 0xfff;
+    bits += bitsIn;
+    for (; bits >= bitsOut; bits -= bitsOut) out.push((held >>> (bits - bitsOut)) & ((1 << bitsOut) - 1));
   }
-  return words;
-}
-
-function fromWords(words: readonly number[]): Uint8Array {
-  const bytes: number[] = [];
-  let bits = 0;
-  let held = 0;
-  for (const word of words) {
-    held = ((held << 5) | word) & 0xfff;
-    bits += 5;
-    if (bits >= 8) bytes.push((held >>> (bits -= 8)) & 0xff);
-  }
-  return Uint8Array.from(bytes);
+  return out;
 }

@@ -81,6 +81,9 @@ export function verifyProposal(set: ValidatorSet, proposer: number, id: Digest, 
   return validator !== undefined && verify("proposal", signature, id, validator.publicKey);
 }
 
+/** Whether it says so; whether it holds is another question. */
+export const finalizes = ({ kind, id: of }: Certificate, id: Digest): boolean => kind === "finalize" && of !== null && types.hex(of) === types.hex(id);
+
 export type CertificateVerdict =
   | { readonly ok: true; readonly weight: number; readonly signers: readonly number[]; readonly checks: readonly SignatureCheck[] }
   | Refusal;

@@ -10,7 +10,7 @@
  * the key: of that leaf only the hash of its value is there. Slot 0 is the head of the list, key 0; the last leaf links to it.
  */
 import { type Cbor, CodecError, decode, encode } from "#chain/codec/cbor.ts";
-import { type Validator, type ValidatorSet, validatorSet, validatorsHash, verifyCertificate } from "#chain/codec/certificate.ts";
+import { type Validator, type ValidatorSet, finalizes, validatorSet, validatorsHash, verifyCertificate } from "#chain/codec/certificate.ts";
 import { type BlockHeader, type Certificate, bytes, bytesUpTo, certificateFrom, certificateItems, headerFrom, headerId, headerItems, list, tuple, u32, version } from "#chain/codec/schema.ts";
 import { VALIDATORS_MAX } from "#chain/constants.ts";
 import { hashWithDomain, sha256 } from "#chain/crypto.ts";
@@ -111,7 +111,7 @@ function refusalOfFinal(set: ValidatorSet, header: BlockHeader, finalization: Ce
   const no = (why: string): Refusal => refuse("answer_invalid", `Cannot take an answer about block ${header.height}: ${why}`);
   if (hex(header.chainId) !== hex(set.chainId) || header.epoch !== set.epoch) return no("it is of another chain or epoch");
   if (hex(header.validatorsHash) !== hex(validatorsHash(set.validators))) return no("it is of other validators");
-  if (finalization.kind !== "finalize" || finalization.id === null || hex(finalization.id) !== hex(headerId(header)) || finalization.view !== header.view) return no("its certificate does not finalize it");
+  if (!finalizes(finalization, headerId(header)) || finalization.view !== header.view) return no("its certificate does not finalize it");
   const verdict = verifyCertificate(set, finalization);
   return verdict.ok ? null : verdict;
 }

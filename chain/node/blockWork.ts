@@ -4,6 +4,7 @@
  *
  * Nothing here makes a block final: that is the node's.
  */
+import { finalizes } from "#chain/codec/certificate.ts";
 import { isSeal } from "#chain/codec/epoch.ts";
 import { evidenceId } from "#chain/codec/evidence.ts";
 import type { GenesisFacts } from "#chain/codec/genesis.ts";
@@ -116,7 +117,7 @@ export class BlockWork {
   /** Blocks one on the other, the last of them finalized by this: each is executed, and `commit` makes it final. False: they are not what they should be. */
   async takeRange(blocks: readonly HeldBlock[], finalization: Certificate, facts: EpochFacts | null, commit: (held: HeldBlock) => void): Promise<boolean> {
     const last = blocks.at(-1);
-    if (!last || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(last.ref.id)) return false;
+    if (!last || !finalizes(finalization, last.ref.id)) return false;
     let parentId = hex(blocks[0]!.ref.parentId);
     for (const { ref } of blocks) {
       if (hex(ref.parentId) !== parentId) return false;

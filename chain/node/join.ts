@@ -13,13 +13,12 @@
  * A folder that peers have left behind begins anew the same way. It believes from its own newest block on, and not from genesis; a
  * validator keeps its vote log, and signs again at once: what it has signed is all in there.
  */
-import { join } from "node:path";
-import { type ValidatorSet, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
+import { type ValidatorSet, finalizes, validatorSet, validatorsHash } from "#chain/codec/certificate.ts";
 import { CodecError } from "#chain/codec/cbor.ts";
 import { isSeal } from "#chain/codec/epoch.ts";
 import { chainIdOf, decodeGenesis } from "#chain/codec/genesis.ts";
 import { type EpochAnswer, decodeEpochAnswer, verifyEpoch } from "#chain/codec/proof.ts";
-import { type BlockHeader, type Certificate, bodyRoot, encodeCertificate } from "#chain/codec/schema.ts";
+import { type BlockHeader, type Certificate, bodyRoot } from "#chain/codec/schema.ts";
 import { PRESETS } from "#chain/constants.ts";
 import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { type Checkpoint, checkCheckpoint, checkpointText, setAt } from "#chain/light/checkpoint.ts";
@@ -27,14 +26,11 @@ import { limitsOf } from "#chain/light/light.ts";
 import { type Clock, systemClock } from "#chain/network/clock.ts";
 import type { PeerId, Transport } from "#chain/network/transport.ts";
 import { epoch, hex } from "#chain/types.ts";
-import { BlockStore } from "./blockStore.ts";
 import { CertificateChecks } from "./certificateChecks.ts";
 import { NodeError } from "./errors.ts";
 import type { HeldBlock } from "./heldBlocks.ts";
-import { writeJoined } from "./joinedFolder.ts";
+import { writeJoinedState } from "./joinedFolder.ts";
 import { CHUNKS_ASKED_AT_ONCE, CHUNK_TIMEOUT_MS, JOIN_BLOCKS_MIN, JOIN_BYTES_MAX, JOIN_WAIT_MS, MORE_PEERS_MS, NEXT_PEER_MS, PEERS_WAIT_MS } from "./limits.ts";
-import { encodeResults } from "./results.ts";
-import { writeChunks } from "./snapshotFile.ts";
 import { type SnapshotMessage, decodeSnapshotMessage, encodeSnapshotMessage } from "./snapshotWire.ts";
 
 export type JoinOptions = {
@@ -86,7 +82,7 @@ async function take({ directory, genesis: genesisBytes, transport, bytesMax = JO
   const { header, body } = held.block;
   // R14: what finalizes a seal finalizes the block below it; it is no block itself.
   const isBlock = hex(header.chainId) === hex(chainId) && hex(header.bodyRoot) === hex(bodyRoot(body)) && !isSeal(header, PRESETS[genesis.parameters].epochBlocks);
-  if (!isBlock || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(held.ref.id)) {
+  if (!isBlock || !finalizes(finalization, held.ref.id)) {
     transport.report(peer, "forged");
     return false;
   }
@@ -101,15 +97,7 @@ async function take({ directory, genesis: genesisBytes, transport, bytesMax = JO
   }
   const chunks = await asking.chunks(peer, header, count, bytesMax);
   if (chunks === null) return false;
-  await writeJoined(directory, async (aside) => {
-    const blocks = await BlockStore.open(join(aside, "blocks"));
-    try {
-      await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: held.bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
-      await writeChunks(aside, chainId, { height: held.ref.height, id: held.ref.id, header, finalization }, chunks);
-    } finally {
-      await blocks.close();
-    }
-  });
+  await writeJoinedState(directory, held, finalization, chunks);
   return true;
 }
 

@@ -10,7 +10,12 @@
  */
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { type Certificate, encodeCertificate } from "#chain/codec/schema.ts";
+import { BlockStore } from "./blockStore.ts";
 import { syncDirectory } from "./frameFile.ts";
+import type { HeldBlock } from "./heldBlocks.ts";
+import { encodeResults } from "./results.ts";
+import { writeChunks } from "./snapshotFile.ts";
 
 const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
 
@@ -28,6 +33,19 @@ export async function writeJoined(directory: string, write: (aside: string) => P
   await write(aside);
   await rename(aside, join(directory, "joined"));
   await syncDirectory(directory);
+}
+
+/** What a node that had come to this block itself would have: the block, final, and the snapshot of the state after it. */
+export function writeJoinedState(directory: string, { ref: { height, id }, bytes, block: { header } }: HeldBlock, finalization: Certificate, chunks: readonly Uint8Array[]): Promise<void> {
+  return writeJoined(directory, async (aside) => {
+    const blocks = await BlockStore.open(join(aside, "blocks"));
+    try {
+      await blocks.appendFirst({ height, id, bytes, certificate: encodeCertificate(finalization), results: encodeResults({ outcomes: [], events: [] }) });
+      await writeChunks(aside, header.chainId, { height, id, header, finalization }, chunks);
+    } finally {
+      await blocks.close();
+    }
+  });
 }
 
 /** Whether something took a place. Until `forgetJoined` it is so again at each opening, and changes nothing more. */

@@ -5,19 +5,16 @@
  * Rules: bytes of another chain, version or layout are none. Each chunk proves itself against the block's state root, and all are there. That the block is final is believed,
  * as of the folder itself: so the bytes come from whoever wrote them, unchanged. A validator that begins so has no vote log (R12).
  */
-import { join } from "node:path";
 import { CodecError, decode, encode } from "#chain/codec/cbor.ts";
+import { finalizes } from "#chain/codec/certificate.ts";
 import { chainIdOf } from "#chain/codec/genesis.ts";
 import { bytes as bytesIn, decodeCertificate, encodeCertificate, tuple, u32 } from "#chain/codec/schema.ts";
 import { type Part, areAll, verifyChunk } from "#chain/ledger/snapshot.ts";
 import { hex } from "#chain/types.ts";
-import { BlockStore } from "./blockStore.ts";
 import type { ChainNode } from "./chainNode.ts";
 import { FOLDER_VERSION } from "./dataFolder.ts";
 import { heldFromBytes } from "./heldBlocks.ts";
-import { holdsChain, writeJoined } from "./joinedFolder.ts";
-import { encodeResults } from "./results.ts";
-import { writeChunks } from "./snapshotFile.ts";
+import { holdsChain, writeJoinedState } from "./joinedFolder.ts";
 
 export type KeptSnapshot = { readonly height: number; readonly bytes: Uint8Array };
 const FORMAT = 1;
@@ -53,7 +50,7 @@ export async function unpackSnapshot(directory: string, genesis: Uint8Array, byt
   const held = heldFromBytes(block);
   const finalization = decodeCertificate(certificate);
   const { header } = held.block;
-  if (hex(header.chainId) !== hex(chainId) || finalization.kind !== "finalize" || !finalization.id || hex(finalization.id) !== hex(held.ref.id)) return null;
+  if (hex(header.chainId) !== hex(chainId) || !finalizes(finalization, held.ref.id)) return null;
   const parts: Part[] = [];
   for (const chunk of chunks) {
     const verdict = verifyChunk(header.stateRoot, chunk);
@@ -61,15 +58,7 @@ export async function unpackSnapshot(directory: string, genesis: Uint8Array, byt
     parts.push(verdict.part);
   }
   if (!areAll(parts)) return null;
-  await writeJoined(directory, async (aside) => {
-    const blocks = await BlockStore.open(join(aside, "blocks"));
-    try {
-      await blocks.appendFirst({ height: held.ref.height, id: held.ref.id, bytes: block, certificate, results: encodeResults({ outcomes: [], events: [] }) });
-      await writeChunks(aside, chainId, { height: held.ref.height, id: held.ref.id, header, finalization }, chunks);
-    } finally {
-      await blocks.close();
-    }
-  });
+  await writeJoinedState(directory, held, finalization, chunks);
   return held.ref.height;
 }
 

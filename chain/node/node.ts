@@ -67,12 +67,13 @@ export async function openNode(options: NodeOptions): Promise<ChainNode> {
   }
 }
 
+/** It has all blocks of its chain, and is not thrown away by itself. */
+const isWhole = ({ archive }: NodeOptions, { heightFirst }: DataFolder["blocks"]): boolean => archive === true && heightFirst <= 1;
+
 /** Whether peers have gone on without this folder for longer than they keep blocks, and one of them had a snapshot. */
 async function beginsAnew(options: NodeOptions, { blocks }: DataFolder): Promise<boolean> {
   const leftBehind = await isLeftBehind(options.directory);
-  // What has all blocks of a chain is not thrown away by itself.
-  const isWhole = options.archive === true && blocks.heightFirst <= 1;
-  const newest = !isWhole && (options.joins === true || leftBehind) ? blocks.read(blocks.height) : null;
+  const newest = !isWhole(options, blocks) && (options.joins === true || leftBehind) ? blocks.read(blocks.height) : null;
   const height = newest && (await joinFromSnapshot(options, { header: decodeBlock(newest.bytes).header, isLeftBehind: leftBehind }));
   await forgetLeftBehind(options.directory);
   return height !== null;
@@ -340,7 +341,7 @@ class Node implements ChainNode {
   }
   /** The next opening begins anew with a snapshot (join.ts). */
   async #leftBehind(): Promise<void> {
-    if (this.#options.archive === true && this.#folder.blocks.heightFirst <= 1) {
+    if (isWhole(this.#options, this.#folder.blocks)) {
       return process.emitWarning("This node was away for longer than its peers keep blocks: it goes on when one that keeps all of them is connected", { code: "godwit_left_behind" });
     }
     await noteLeftBehind(this.#options.directory);
