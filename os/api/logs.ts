@@ -21,7 +21,7 @@ import { ADDRESS_PARAMETER, DEPLOYMENT_PARAMETER, page, ref } from "./schemas.ts
 
 export function logRoute(context: Context): Route {
   const { logs, logRelay } = context;
-  const seats = new Seats(LOG_FOLLOWERS_MAX);
+  const seats = new Seats(LOG_FOLLOWERS_MAX, LOG_FOLLOWERS_OF_ONE_MAX);
   return {
     id: "getLogs", method: "GET", path: "/v1/deployments/{id}/logs", auth: "owner", isPassedOn: true,
     summary: "What a deployment wrote on this machine, or on the one that `machine` names and that the request is signed for, to its owner; `follow=true` streams events `line`, and one `end` when it is closed and writes no more",
@@ -47,7 +47,7 @@ export function logRoute(context: Context): Route {
       const account = sender === null ? refuseWith("unsigned", "Cannot follow a log without a signature") : hex(sender);
       // Counted in the turn in which it is checked: requests that come in one packet are not all let in.
       const taken = new AbortController();
-      const giveBack = (seats.countOf(account) < LOG_FOLLOWERS_OF_ONE_MAX ? seats.take(account, () => taken.abort()) : null) ??
+      const giveBack = seats.take(account, () => taken.abort()) ??
         refuseWith("busy", `Cannot follow the log as ${LOG_FOLLOWERS_OF_ONE_MAX} clients of one account, ${LOG_FOLLOWERS_MAX} of all, may follow logs here at once`);
       signal.addEventListener("abort", giveBack, { once: true });
       const source: Source = elsewhere === null ? {

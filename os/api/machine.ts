@@ -64,7 +64,7 @@ export function machineRoutes(context: Self): Route[] {
 
 /** Public: what it gives is signed, and whoever takes it checks. */
 function imageRoute({ image }: Self): Route {
-  const seats = new Seats(IMAGE_READERS_MAX);
+  const seats = new Seats(IMAGE_READERS_MAX, 1);
   return {
     id: "getImage", method: "GET", path: "/v1/image/{part}", auth: "none", summary: "A part of the image that this machine was upgraded to, for another machine's upgrade: `godwit machine upgrade http://MACHINE:7480/v1/image`",
     parameters: { part: { type: "string", enum: [...IMAGE_PARTS] } }, answers: { 200: { description: "Its bytes", types: ["application/octet-stream"] } },
@@ -72,7 +72,7 @@ function imageRoute({ image }: Self): Route {
       const part = parameters["part"] as ImagePartName;
       const held = image ?? refuseWith("image_unknown", "Cannot give the image as this machine was not started by an upgrade and has not got all of it");
       // Who has one takes no other's: an upgrade takes the parts one after the other, and is not to be cut off by the next.
-      const giveBack = (seats.countOf(client) === 0 && seats.count < IMAGE_READERS_MAX ? seats.take(client, () => {}) : null) ?? refuseWith("busy", `Cannot give the image to more than ${IMAGE_READERS_MAX} at once, one part to each`);
+      const giveBack = seats.take(client, null) ?? refuseWith("busy", `Cannot give the image to more than ${IMAGE_READERS_MAX} at once, one part to each`);
       signal.addEventListener("abort", giveBack, { once: true });
       return {
         kind: "stream", type: "application/octet-stream",

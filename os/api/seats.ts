@@ -26,18 +26,16 @@ export function clientOf(address: string | undefined): string {
   return [...first, ...Array.from({ length: tail === undefined ? 0 : 8 - first.length - last.length }, () => "0"), ...last].slice(0, 4).join(":");
 }
 
-type Seat = { readonly client: string; readonly leave: () => void };
+/** `leave`: null where the place is its own until it gives it back. */
+type Seat = { readonly client: string; readonly leave: (() => void) | null };
 
 export class Seats {
+  readonly ofOneMax: number;
   readonly #countMax: number;
   readonly #taken: Seat[] = [];
 
-  constructor(countMax: number) {
-    this.#countMax = countMax;
-  }
-
-  get count(): number {
-    return this.#taken.length;
+  constructor(countMax: number, ofOneMax: number = countMax) {
+    [this.#countMax, this.ofOneMax] = [countMax, ofOneMax];
   }
 
   countOf(client: string): number {
@@ -45,10 +43,11 @@ export class Seats {
   }
 
   /** Gives the place back; `leave` is called when it is another's. Null: there is none for this client. */
-  take(client: string, leave: () => void): (() => void) | null {
+  take(client: string, leave: Seat["leave"]): (() => void) | null {
+    if (this.countOf(client) >= this.ofOneMax) return null;
     if (this.#taken.length >= this.#countMax) {
       const other = givesWay(this.#taken, client);
-      if (other === null) return null;
+      if (other === null || other.leave === null) return null;
       this.#giveBack(other);
       other.leave();
     }

@@ -75,7 +75,8 @@ export async function serveApi(options: ServerOptions): Promise<ApiServer> {
 function addRoute(server: FastifyInstance, route: Route, options: ServerOptions, stopping: AbortSignal): void {
   const senders = new WeakMap<FastifyRequest, { sender: Address; bodyDigest: Uint8Array }>();
   const bodyTimers = new WeakMap<FastifyRequest, NodeJS.Timeout>();
-  const turns = route.body?.atOnceMax === undefined ? null : new Seats(route.body.atOnceMax.all);
+  const atOnceMax = route.body?.atOnceMax;
+  const turns = atOnceMax === undefined ? null : new Seats(atOnceMax.all, atOnceMax.one);
   server.route({
     method: route.method,
     url: route.path.replaceAll(/\{([a-z]+)\}/gi, ":$1"),
@@ -101,7 +102,7 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions,
       if (route.auth === "operator" && hex(verified.sender) !== hex(options.operator)) refuseWith("not_operator", "Cannot do this for anybody but the operator of this machine");
       if (route.auth === "owner") options.checkOwner(parameters["id"] ?? "", verified.sender);
       route.body?.admit?.(verified.sender, parameters, Number(request.headers["content-length"] ?? 0));
-      if (turns !== null) takeTurn(turns, route.body?.atOnceMax?.one ?? 1, hex(verified.sender), request, reply, () => bodyTimers.has(request));
+      if (turns !== null) takeTurn(turns, hex(verified.sender), request, reply, () => bodyTimers.has(request));
     },
     preHandler: async (request) => {
       clearTimeout(bodyTimers.get(request));
@@ -141,11 +142,11 @@ function otherMachine({ isPassedOn }: Route, { machine }: ServerOptions, request
 }
 
 /** Counts a request whose body is about to be read, until its connection is done with it; where all turns are taken, one whose body is still to come gives way. */
-function takeTurn(turns: Seats, oneMax: number, sender: Hex, request: FastifyRequest, reply: FastifyReply, isToCome: () => boolean): void {
+function takeTurn(turns: Seats, sender: Hex, request: FastifyRequest, reply: FastifyReply, isToCome: () => boolean): void {
   const leave = (): void => {
     if (isToCome()) endEarly(request, reply, new AgentError("busy", "Cannot wait for the body: others have fewer such bodies on their way. Try again"));
   };
-  const giveBack = (turns.countOf(sender) < oneMax ? turns.take(sender, leave) : null) ?? refuseWith("busy", `Cannot take more than ${oneMax} such bodies of one account at once, or one more than those of all: try again`);
+  const giveBack = turns.take(sender, leave) ?? refuseWith("busy", `Cannot take more than ${turns.ofOneMax} such bodies of one account at once, or one more than those of all: try again`);
   reply.raw.once("close", giveBack);
 }
 

@@ -47,8 +47,8 @@ export async function restoreFromVault(options: VaultOptions): Promise<string> {
   for (const { path, sha256 } of index.files) {
     const file = join(options.directory, path);
     // The state of a chain is good for a beginning, and no more: after a crash of the agent its own is newer.
-    const isThere = path.startsWith(`${SNAPSHOTS_FOLDER}/`) ? join(options.directory, "chain", "blocks") : file;
-    if (await stat(isThere).then(() => true, () => false)) continue;
+    const instead = isSnapshot(path) ? join(options.directory, "chain", "blocks") : file;
+    if (await stat(instead).then(() => true, () => false)) continue;
     const sealed = await fetchBytes(urlOf(options, `object/${sha256}`), VAULT_OBJECT_BYTES_MAX, signal).catch(() => null);
     const content = sealed !== null && sha256Hex(sealed) === sha256 ? openFile(key, path, sealed) : null;
     // Whoever needs it fetches it from another machine.
@@ -145,7 +145,7 @@ export class VaultKeeper {
       this.#snapshot = (await this.#takeSnapshot()) ?? this.#snapshot;
     }
     if (this.#snapshot !== null) return [snapshotPath(this.#snapshot.height)];
-    return this.#isLacking ? [] : (this.#known?.files ?? []).flatMap(({ path }) => (path.startsWith(`${SNAPSHOTS_FOLDER}/`) ? [path] : []));
+    return this.#isLacking ? [] : (this.#known?.files ?? []).map(({ path }) => path).filter(isSnapshot);
   }
 
   async #leave(key: Uint8Array, path: string): Promise<VaultFile> {
@@ -165,6 +165,7 @@ export class VaultKeeper {
 }
 
 const snapshotPath = (height: number): string => `${SNAPSHOTS_FOLDER}/${height}`;
+const isSnapshot = (path: string): boolean => path.startsWith(`${SNAPSHOTS_FOLDER}/`);
 
 async function filesIn(directory: string): Promise<string[]> {
   const lists = await Promise.all(FOLDERS.map((folder) => readdir(join(directory, folder)).then((names) => names.map((name) => `${folder}/${name}`), (error: unknown) => {

@@ -77,7 +77,9 @@ export function readNamed(view: Pick<LedgerView, "deployments">): ReadonlyMap<He
       of(componentDigest).isComponent = true;
       if (configurationDigest === null) continue;
       const { configurations } = of(configurationDigest);
-      configurations.set(hex(deployment.owner), [...(configurations.get(hex(deployment.owner)) ?? []), deployment.constraints]);
+      const known = configurations.get(hex(deployment.owner));
+      if (known === undefined) configurations.set(hex(deployment.owner), [deployment.constraints]);
+      else known.push(deployment.constraints);
     }
   }
   return named;

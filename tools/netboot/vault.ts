@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream";
 import { sha256Hex, verify } from "#chain/crypto.ts";
 import { type Hex, fromHex, publicKey } from "#chain/types.ts";
+import { Seats } from "#os/api/seats.ts";
 import { VAULT_DIGEST_HEADER, VAULT_INDEX_BYTES_MAX, VAULT_OBJECT_BYTES_MAX, VAULT_PATH, VAULT_SIGNATURE_HEADER, putMessage, readIndex } from "#os/boot/vaultFormat.ts";
 import { writeWhole } from "#os/keys.ts";
 import { VAULT_MACHINE_BYTES_MAX, VAULT_PUTS_AT_ONCE_MAX, VAULT_PUTS_OF_ONE_MAX } from "./limits.ts";
@@ -31,8 +32,8 @@ export class Vault {
   readonly #parts = new Set<string>();
   /** Indices of one machine one after the other: the newest counts. */
   readonly #turns = new Map<Hex, Promise<unknown>>();
-  /** Under way, by machine. */
-  readonly #puts = new Map<Hex, number>();
+  /** Under way: none of them gives way. */
+  readonly #puts = new Seats(VAULT_PUTS_AT_ONCE_MAX, VAULT_PUTS_OF_ONE_MAX);
 
   constructor(options: VaultOptions) {
     this.#options = options;
@@ -61,17 +62,13 @@ export class Vault {
     if (!this.#options.isMember(key as Hex)) return end(403);
     const head = headOf(request, key as Hex, object ?? null);
     if (typeof head === "number") return end(head);
-    const ofOne = this.#puts.get(key as Hex) ?? 0;
-    const all = [...this.#puts.values()].reduce((sum, count) => sum + count, 0);
-    if (all >= VAULT_PUTS_AT_ONCE_MAX || ofOne >= VAULT_PUTS_OF_ONE_MAX) return end(503);
-    this.#puts.set(key as Hex, ofOne + 1);
+    const over = this.#puts.take(key, null);
+    if (over === null) return end(503);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       return end(object === undefined ? await this.#putIndex(request, head, key as Hex, folder) : await this.#putObject(request, head, key as Hex, folder));
     } finally {
-      const left = this.#puts.get(key as Hex)! - 1;
-      if (left === 0) this.#puts.delete(key as Hex);
-      else this.#puts.set(key as Hex, left);
+      over();
     }
   }
 
