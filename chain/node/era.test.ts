@@ -4,7 +4,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { verifyEvidence } from "#chain/codec/evidence.ts";
 import { signVote, validatorSet } from "#chain/codec/certificate.ts";
 import { decodeGenesis } from "#chain/codec/genesis.ts";
@@ -40,13 +39,7 @@ async function site(t: TestContext) {
     node.start();
     return node;
   }));
-  const run = async (until: () => boolean): Promise<void> => {
-    for (let rounds = 0; !until(); rounds++) {
-      assert(rounds < 10_000, `not after so long: ${[...running].map((node) => node.head().height).join()}`);
-      clock.advance(100);
-      await sleep(1);
-    }
-  };
+  const run = (until: () => boolean): Promise<void> => clock.until(until, 100, 10_000, () => [...running].map((node) => node.head().height).join());
   return { rig, clock, directory, open, run, off };
 }
 
@@ -105,13 +98,7 @@ test("who joins an era later begins at the checkpoint that its beginning gave: n
     for (const node of nodes) await node.stop();
     await rm(root, { recursive: true, force: true });
   });
-  const run = async (until: () => boolean, stepMs: number): Promise<void> => {
-    for (let rounds = 0; !until(); rounds++) {
-      assert(rounds < 20_000);
-      clock.advance(stepMs);
-      await sleep(1);
-    }
-  };
+  const run = (until: () => boolean, stepMs: number): Promise<void> => clock.until(until, stepMs, 20_000);
   const first = await openNode({ directory: join(root, "before"), genesis: rig.genesis, validatorSeed: seed, transport: new MemoryNetwork({ clock }).join(peerIdOf(seed)), clock });
   nodes.push(first);
   first.start();

@@ -4,7 +4,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { addressOf } from "#chain/codec/address.ts";
 import { signVote } from "#chain/codec/certificate.ts";
 import { encodeEvidence } from "#chain/codec/evidence.ts";
@@ -45,13 +44,7 @@ test("a follower whose key gets stake validates from the second epoch on and is 
     node.start();
   }
   const [first, , , joined] = nodes;
-  const run = async (until: () => boolean): Promise<void> => {
-    for (let rounds = 0; !until(); rounds++) {
-      assert(rounds < 20_000, nodes.map((node) => JSON.stringify({ ...node.status(), height: node.head().height })).join("\n"));
-      clock.advance(100);
-      await sleep(1);
-    }
-  };
+  const run = (until: () => boolean): Promise<void> => clock.until(until, 100, 20_000, () => nodes.map((node) => JSON.stringify({ ...node.status(), height: node.head().height })).join("\n"));
   const send = async (from: Key, ops: readonly Operation[]): Promise<void> => {
     const { nonce } = first!.view().account(from.address)!;
     const { txid } = await first!.submit(signTransaction({ chainId: rig.chainId, sender: from.address, nonce, validUntilMs: BigInt(clock.nowMs() + 60_000), fee: FEE, ops }, [from.seed]));

@@ -38,13 +38,7 @@ export async function site(t: TestContext, validators: number, always: Partial<N
   });
   const directory = (index: number): string => join(root, String(index));
   /** Simulated time passes as fast as disks and signatures allow. */
-  const run = async (until: () => boolean, stepMs = 100): Promise<void> => {
-    for (let rounds = 0; !until(); rounds++) {
-      assert(rounds < 20_000, `not after so long: ${[...running].map((node) => JSON.stringify({ ...node.status(), height: node.head().height })).join("\n")}`);
-      clock.advance(stepMs);
-      await sleep(1);
-    }
-  };
+  const run = (until: () => boolean, stepMs = 100): Promise<void> => clock.until(until, stepMs, 20_000, () => [...running].map((node) => JSON.stringify({ ...node.status(), height: node.head().height })).join("\n"));
   const open = async (index: number, more: Partial<NodeOptions> = {}): Promise<ChainNode> => {
     const { seed } = rig.validators[index]!;
     const opening = openNode({
