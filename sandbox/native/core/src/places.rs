@@ -131,7 +131,8 @@ fn read_signed(bytes: &mut &[u8]) -> Option<i64> {
     }
 }
 
-fn write_unsigned(bytes: &mut Vec<u8>, mut value: u64) {
+/// LEB128, as in components.
+pub fn write_unsigned(bytes: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
         bytes.push(value as u8 | 0x80);
         value >>= 7;

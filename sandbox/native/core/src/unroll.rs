@@ -9,7 +9,7 @@
 //!   loop A if B br 1 end end   →  loop A if B (i32.const 0 drop) A if B br 2 end end end
 //!
 //! What it reads is a stranger's and not validated yet. What cannot be read stays as it is, and the compiler says why.
-use crate::places::Places;
+use crate::places::{Places, write_unsigned};
 use wasmparser::{BinaryReader, BlockType, FunctionBody, Operator};
 
 /// Instructions of a turn. Fewer do nothing that is worth it: such a loop waits for its fuel to end, which is not to come sooner.
@@ -50,12 +50,8 @@ impl Written {
         self.places.add(self.bytes.len(), from);
         self.bytes.extend_from_slice(bytes);
     }
-    fn number(&mut self, mut number: usize) {
-        while number > 0x7f {
-            self.bytes.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.bytes.push(number as u8);
+    fn number(&mut self, number: usize) {
+        write_unsigned(&mut self.bytes, number as u64);
     }
     fn append(&mut self, part: Written) {
         self.places.append(part.places, self.bytes.len());

@@ -28,7 +28,7 @@ pub fn holds(prefix: &[u8], message: &[u8], signature: &[u8], key: &[u8]) -> boo
 /// cut off in the middle ends the answer.
 #[napi]
 pub fn hold_many(batch: Uint8Array) -> AsyncTask<Batch> {
-    // A copy: the caller fills the same memory with the next batch meanwhile.
+    // A copy: JavaScript may write to the same memory meanwhile.
     AsyncTask::new(Batch(batch.to_vec()))
 }
 
