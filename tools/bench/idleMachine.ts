@@ -3,13 +3,13 @@
  * of one core, and their memory: of a machine that validates, and of one that follows the chain, as a machine that was netbooted does. Both are joined, up, and without a
  * lease; their chain has the default parameters, so a block comes every five seconds and a beat every half.
  */
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeSite, startSiteMachine } from "#tools/chain/machines.ts";
 import { ApiClient } from "#tools/cli/client.ts";
-import { computer, cpuUs, median, report, rounded, statusKib } from "./report.ts";
+import { computer, cpuUs, family, median, report, rounded, statusKib } from "./report.ts";
 
 const IS_SHORT = process.argv.includes("--short");
 /** What a start leaves to do (optimised code, collections) is over by then. */
@@ -19,21 +19,7 @@ const WINDOWS = IS_SHORT ? 2 : 5;
 const UP_MS_MAX = 60_000;
 const PERCENT_MAX = 4;
 
-/** Which they are can change while it is measured: a process that came counts from zero. */
-function family(pid: number): number[] {
-  const children = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((one) => parentOf(one) === pid);
-  return [pid, ...children.flatMap(family)];
-}
-
-function parentOf(pid: number): number {
-  try {
-    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-  } catch {
-    return Number.NaN;
-  }
-}
-
-/** Of all that are there. */
+/** Of all that are there; a process that came meanwhile counts from zero. */
 const cpuOf = (pid: number): ReadonlyMap<number, number> => new Map(family(pid).map((one) => [one, cpuUs(one)]));
 const spent = (before: ReadonlyMap<number, number>, after: ReadonlyMap<number, number>): number => [...after].reduce((sum, [pid, us]) => sum + (Number.isNaN(us) ? 0 : us - (before.get(pid) ?? 0)), 0);
 

@@ -1,6 +1,6 @@
 /** What all benchmarks share: medians, the computer they ran on, JSON on stdout, and `--save` into the folder that states the figures. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -93,4 +93,18 @@ export function cpuUs(pid: number): number {
 /** Lines of a field of /proc/PID/status, in KiB. */
 export function statusKib(pid: number, field: string): number {
   return Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN);
+}
+
+/** A process and whatever it started that is there now. */
+export function family(pid: number): number[] {
+  const children = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((one) => parentOf(one) === pid);
+  return [pid, ...children.flatMap(family)];
+}
+
+function parentOf(pid: number): number {
+  try {
+    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  } catch {
+    return Number.NaN;
+  }
 }

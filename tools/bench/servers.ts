@@ -13,6 +13,7 @@ import { compile, type Compiled, type Deployment, listen, startRunner } from "#s
 import { freePort } from "#tools/chain/machines.ts";
 import { buildComponent } from "#workloads/sdk/build.ts";
 import { type PeerName, peerProgram } from "./peers.ts";
+import { family } from "./report.ts";
 
 export type Server = {
   readonly port: number;
@@ -87,9 +88,12 @@ export const SERVERS: Readonly<Record<ServerName, (stage: Stage) => Promise<Serv
 
 export const serverNames = Object.keys(SERVERS) as ServerName[];
 
-/** What our runner takes for itself (NICE of runner/src/main.rs). The load comes from the same cores, and gets as much of them beside each. */
+/**
+ * What our runner takes for itself (NICE of runner/src/main.rs). The load comes from the same cores, and gets as much of them beside each:
+ * so all are of this session too, as the kernel may share the cores among sessions first (autogroup).
+ */
 const NICE = 5;
-const beside = (program: string, args: readonly string[]): ChildProcess => spawn("nice", ["-n", String(NICE), program, ...args], { stdio: "ignore", detached: true, env: bare() });
+const beside = (program: string, args: readonly string[]): ChildProcess => spawn("nice", ["-n", String(NICE), program, ...args], { stdio: "ignore", env: bare() });
 
 /** Without what would slow a peer down: wasmtime makes a backtrace for each request where RUST_BACKTRACE is set. */
 const bare = (): NodeJS.ProcessEnv => ({ PATH: process.env["PATH"], HOME: process.env["HOME"] });
@@ -128,14 +132,9 @@ async function runner(stage: Stage, deployment: Pick<Deployment, "compiled" | "r
 async function started(port: number, start: (port: number) => ChildProcess): Promise<Server> {
   const child = start(port);
   const exited = once(child, "exit");
-  const end = (signal: NodeJS.Signals): void => {
-    try {
-      process.kill(-(child.pid ?? 0), signal); // Its group: jco serves from a child of its own.
-    } catch {
-      // It has ended by itself.
-    }
-  };
   const stop = async (): Promise<void> => {
+    const all = child.pid === undefined ? [] : family(child.pid); // jco serves from a child of its own.
+    const end = (signal: NodeJS.Signals): void => all.forEach((pid) => kill(pid, signal));
     const timer = setTimeout(() => end("SIGKILL"), STOP_TIMEOUT_MS);
     end("SIGTERM");
     if (child.exitCode === null && child.signalCode === null) await exited;
@@ -149,6 +148,14 @@ async function started(port: number, start: (port: number) => ChildProcess): Pro
     throw error;
   }
   return { port, pid: child.pid ?? 0, stop };
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 /** Waits until the server answers, and with what it should. */
