@@ -63,6 +63,7 @@ function groupOfVersion1(mounts: readonly string[][], own: readonly string[][], 
     if (mount === undefined || path === undefined) continue;
     const folder = join(mount, path, name);
     if (!make(folder)) continue;
+    if (controller === "memory") write(join(folder, "memory.swappiness"), "0");
     if (write(join(folder, values[controller][0]), String(values[controller][1]))) folders.set(controller, folder);
     else remove(folder);
   }

@@ -50,6 +50,46 @@ test("nothing of an instance's memory, heap tables, log, headers, bodies or envi
   assert.equal(runner.pid, pid);
 });
 
+/** Frames of so many words that are zero, below which the secret lies: more than the runner takes for the end of a stack. */
+const WIDE_WORDS = 2_600;
+const wideProgram = (): string => {
+  const each = (of: (index: number) => string): string => Array.from({ length: WIDE_WORDS }, (_, index) => of(index)).join("");
+  return `import { deep } from "./stack";
+export function wide(zeros: usize, secret: u64, wait: bool): u64 {
+${each((index) => `  const a${index} = load<u64>(zeros, ${index * 8});\n`)}
+  let end = deep(3, secret, wait);
+${each((index) => `  end ^= a${index} + ${index};\n`)}
+  return end;
+}
+`;
+};
+
+test("what a guest kept on its stack is nowhere when it has ended, however deep it went and however large its frames were", async (t) => {
+  if (!needs(t, "root") || !(await nativeIsThere(t))) return;
+  const { runner, port } = await serving(t, cache.directory);
+  const project = temporaryFolder(t);
+  copyFileSync(join(import.meta.dirname, "assembly", "stack.ts"), join(project, "stack.ts"));
+  writeFileSync(join(project, "wide.ts"), wideProgram());
+  const { component } = await buildComponent(project, "stack.ts", "service");
+  await runner.load({ id: "a", hosts: ["a"], compiled: await compile(component, { cacheDirectory: cache.directory }) });
+  const pid = runner.pid ?? 0;
+  for (const path of ["/deep", "/wide"]) {
+    const seed = randomBytes(8).readBigUInt64BE();
+    const secret = Buffer.alloc(8);
+    secret.writeBigUInt64LE(BigInt.asUintN(64, (seed << 13n) | (seed >> 51n)) ^ 0x5bd1e995c2b2ae35n);
+    const wanted = [{ name: path, bytes: secret }];
+    const ask = (query: string, signal?: AbortSignal) => get(port, `${path}?seed=${seed.toString(16)}${query}`, { host: "a", ...(signal && { signal }) });
+    const leaving = new AbortController();
+    const waiting = ask("&wait", leaving.signal);
+    await until(() => searchProcess(pid, wanted).length > 0, "the guest at work");
+    leaving.abort();
+    await waiting;
+    assert.equal((await ask("")).status, 200);
+    await until(async () => (await runner.usage())["a"]?.running === 0, "its end");
+    await until(() => searchProcess(pid, wanted).length === 0, `the end of what it held (${path})`);
+  }
+});
+
 test("when a deployment was removed, its log is not in the folder of the machine any more, and nothing of it in the runner", async (t) => {
   if (!needs(t, "root") || !(await nativeIsThere(t))) return;
   const directory = temporaryFolder(t);

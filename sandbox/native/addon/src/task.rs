@@ -8,6 +8,7 @@ use godwit_core::{
     guest::{Guest, RANDOM_BYTES_MAX, State, linker},
     limits::{Limits, OutgoingPlace},
     outgoing::{Destination, Dialler, NotDialled, Outgoing, Way, trust},
+    stacks::{Frames, Stacks},
 };
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -251,7 +252,7 @@ async fn execute(
         .stderr(Written(pipes.clone(), 2))
         .build();
     let account = Arc::new(Account::default());
-    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, move || wasi, Outgoing(settings.way)).map_err(|error| format!("{error:#}"))?;
+    let mut guest = Guest::new(&host.engine, &limits, account.clone(), pass, move || wasi, Outgoing(settings.way), (Stacks::NONE, Frames::Any)).map_err(|error| format!("{error:#}"))?;
     let begun = Instant::now();
     let time = CallTime::new(limits.cpu_time_ms_max);
     let call = async {

@@ -12,6 +12,7 @@ use godwit_core::{
     guest::{Guest, State, linker},
     limits::Limits,
     outgoing::Outgoing,
+    stacks::{Frames, Stacks},
 };
 use serde_json::{Value, json};
 use std::{
@@ -55,14 +56,17 @@ struct Plane {
     gate: Arc<Gate>,
     account: Arc<Account>,
     limits: Limits,
+    stacks: Stacks,
+    frames: Frames,
 }
 
 impl Plane {
     fn new(code: &str, limits: &str) -> Result<Plane> {
         let limits: Limits = serde_json::from_str(limits)?;
         let engine = Engine::new(&engine::pooling_config())?;
+        let code = std::fs::read(code)?;
         // SAFETY: see above.
-        let component = unsafe { Component::deserialize(&engine, std::fs::read(code)?) }?;
+        let component = unsafe { Component::deserialize(&engine, &code) }?;
         let pre = ProxyPre::new(linker(&engine)?.instantiate_pre(&component)?)?;
         component.initialize_copy_on_write_image()?;
         let room = Room {
@@ -74,11 +78,12 @@ impl Plane {
             queue_wait: Duration::ZERO,
         };
         let gate = Gate::new(room);
-        Ok(Plane { engine, pre, gate, account: Arc::default(), limits })
+        let stacks = Stacks::find(&engine, engine::SLOTS as usize)?;
+        Ok(Plane { engine, pre, gate, account: Arc::default(), limits, stacks, frames: Frames::of(&code) })
     }
     async fn instance(&self) -> Result<(Guest, Proxy)> {
         let Ok(pass) = self.gate.enter().await else { wasmtime::bail!("the gate is closed") };
-        let mut guest = Guest::new(&self.engine, &self.limits, self.account.clone(), pass, WasiCtx::default, Outgoing(None))?;
+        let mut guest = Guest::new(&self.engine, &self.limits, self.account.clone(), pass, WasiCtx::default, Outgoing(None), (self.stacks, self.frames))?;
         let proxy = self.pre.instantiate_async(&mut guest.store).await?;
         Ok((guest, proxy))
     }

@@ -3,7 +3,7 @@
 //! The code comes as a sealed memory file (`vault`). wasmtime maps it privately for reading, images of memories are mapped from it
 //! as well, and the machine code in it is mapped once more, executable. Nothing is ever made executable by mprotect, and no
 //! memory file is made here: seccomp refuses both, so no byte that was written in this process can become code of it.
-use crate::{passing, plane::LoadError, vault};
+use crate::{passing, plane::LoadError, stacks::Frames, vault};
 use std::{
     cell::Cell,
     io,
@@ -39,7 +39,7 @@ impl Code {
 
     /// Opened, checked and mapped: a third of a millisecond for 90 kB, most of it in the supervisor. Blocks meanwhile.
     /// `artefact_corrupt`: what is in the cache is not what was signed, or not for this engine; compile it again.
-    pub fn component(&self, engine: &Engine, name: &str) -> std::result::Result<Component, LoadError> {
+    pub fn component(&self, engine: &Engine, name: &str) -> std::result::Result<(Component, Frames), LoadError> {
         let corrupt = |why: String| LoadError("artefact_corrupt", format!("Cannot load {name}: {why}"));
         let file = self.fetch(name).map_err(|error| corrupt(error.to_string()))?;
         let text = text_of(&file).map_err(|error| corrupt(error.to_string()))?;
@@ -48,11 +48,16 @@ impl Code {
         // SAFETY: the supervisor passes only what our compiler made, sealed.
         let component = unsafe { Component::deserialize_file(engine, path) };
         MAPPED.set(None);
-        component.map_err(|error| {
+        let component = component.map_err(|error| {
             let why = format!("{error:#}");
             // It is of this engine, and asks for more than a slot of the pool has: compiled again it would be the same.
             if why.contains(POOL_REFUSAL) { LoadError("load_failed", why) } else { corrupt(why) }
-        })
+        })?;
+        let image = component.image_range();
+        // SAFETY: mapped for as long as the component is; it is the file, to whose end `text` goes at most.
+        let image = unsafe { std::slice::from_raw_parts(image.start, image.end as usize - image.start as usize) };
+        let frames = image.get(text.0..).and_then(|rest| rest.get(..text.1)).map_or(Frames::Any, Frames::of);
+        Ok((component, frames))
     }
 
     pub fn fetch(&self, name: &str) -> io::Result<OwnedFd> {

@@ -23,6 +23,7 @@ pub use run::*;
 
 #[cfg(feature = "run")]
 mod run {
+    use crate::{stacks::STACK_BYTES, swap};
     use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
     /// Instances that one runner can have at once, over all its deployments. Each reserves 4 GiB of address space.
@@ -56,11 +57,13 @@ mod run {
             .max_memory_size(MEMORY_BYTES_MAX);
         // At once: in a batch, what an ended instance leaves would wait for others to end.
         pool.max_unused_warm_slots(200).decommit_batch_size(1);
-        pool.linear_memory_keep_resident(KEEP_BYTES).table_keep_resident(KEEP_SMALL_BYTES).async_stack_keep_resident(KEEP_SMALL_BYTES);
-        pool.pagemap_scan(Enabled::Auto);
+        pool.linear_memory_keep_resident(KEEP_BYTES).table_keep_resident(KEEP_SMALL_BYTES);
+        // It takes a page that was swapped out for one that was not written (48.0.8), and the next instance would read it.
+        pool.pagemap_scan(if swap::is_possible() { Enabled::No } else { Enabled::Auto });
         let mut config = super::codegen();
         config.memory_init_cow(true);
-        config.async_stack_zeroing(true);
+        // `stacks` does that.
+        config.async_stack_size(STACK_BYTES).async_stack_zeroing(false);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         config
     }

@@ -1,5 +1,5 @@
 //! One instance: what it can see (an empty WASI world), and what it is charged for.
-use crate::{absent, account::Account, gate::Pass, limits::Limits, outgoing::Outgoing};
+use crate::{absent, account::Account, gate::Pass, limits::Limits, outgoing::Outgoing, stacks::{Frames, Stacks, here}};
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -59,6 +59,8 @@ pub struct State {
     /// Counted as memory of the guest: what the host was found to keep for it.
     host_bytes: u64,
     field_bytes_max: u64,
+    /// Where it last began to run.
+    stack_at: usize,
 }
 
 impl State {
@@ -119,7 +121,9 @@ impl CallHookHandler<State> for HostTime {
                     return give_up_thread();
                 }
             }
-            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+            // All calls of an instance are on one stack.
+            CallHook::CallingWasm => store.data_mut().stack_at = here(),
+            CallHook::ReturningFromWasm => {}
         }
         Box::pin(Nothing)
     }
@@ -245,6 +249,8 @@ pub struct Guest {
     pub store: Store<State>,
     account: Arc<Account>,
     fuel: u64,
+    stacks: Stacks,
+    frames: Frames,
 }
 
 impl Guest {
@@ -255,6 +261,7 @@ impl Guest {
         pass: Pass,
         wasi: impl FnOnce() -> WasiCtx + Send + 'static,
         outgoing: Outgoing,
+        (stacks, frames): (Stacks, Frames),
     ) -> Result<Guest> {
         let mut meter = Meter {
             pass,
@@ -272,13 +279,13 @@ impl Guest {
         table.set_max_capacity(limits.resource_handles_max as usize);
         let (wasi, make_wasi): (_, Option<MakeWasi>) = (None, Some(Box::new(wasi)));
         let mut store = Store::new(engine, State { table, wasi, make_wasi, http, outgoing, meter, host_called_ticks: 0, host_ticks: 0,
-            fuel_seen: limits.fuel_per_call_max, calls_unseen: 0, host_bytes: HOST_BYTES_MIN, field_bytes_max: limits.header_bytes_max * FIELD_BYTES_FACTOR });
+            fuel_seen: limits.fuel_per_call_max, calls_unseen: 0, host_bytes: HOST_BYTES_MIN, field_bytes_max: limits.header_bytes_max * FIELD_BYTES_FACTOR, stack_at: 0 });
         store.limiter(|state| &mut state.meter);
         store.call_hook_async(HostTime);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_fuel(limits.fuel_per_call_max)?;
         store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
-        Ok(Guest { store, account, fuel: limits.fuel_per_call_max })
+        Ok(Guest { store, account, fuel: limits.fuel_per_call_max, stacks, frames })
     }
 
     pub fn fuel_used(&self) -> u64 {
@@ -310,6 +317,8 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.account.fuel.fetch_add(self.fuel_used(), Relaxed);
         self.account.memory_freed(self.memory_bytes());
+        // SAFETY: nothing runs any more that has the store, which gives its stack back after this.
+        unsafe { self.stacks.wipe(self.store.data().stack_at, self.frames) };
     }
 }
 

@@ -59,11 +59,15 @@ pub mod round;
 #[cfg(feature = "run")]
 pub mod serve;
 #[cfg(feature = "run")]
+pub mod stacks;
+#[cfg(feature = "run")]
 mod stall;
 #[cfg(feature = "run")]
 pub mod shelf;
 #[cfg(feature = "run")]
 pub mod strict;
+#[cfg(feature = "run")]
+mod swap;
 #[cfg(feature = "run")]
 pub mod task;
 #[cfg(feature = "run")]

@@ -19,6 +19,7 @@ use crate::{
     residents::{Resident, Residents},
     serve::{Client, host_of},
     shelf::{Instance, Shelf},
+    stacks::{Frames, Stacks},
     task::Tasks,
     wipe,
 };
@@ -110,6 +111,7 @@ pub struct LoadError(pub &'static str, pub String);
 pub struct Plane {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
+    pub(crate) stacks: Stacks,
     pub residents: Residents,
     pub tasks: Tasks,
     hosts: RwLock<HashMap<String, Arc<Deployment>>>,
@@ -185,12 +187,14 @@ impl Plane {
     pub fn new(sink: Arc<dyn Sink>, dialler: Option<Arc<dyn Dialler>>) -> Result<Arc<Plane>> {
         let engine = engine::pooling()?;
         let linker = linker(&engine)?;
+        let stacks = Stacks::find(&engine, engine::SLOTS as usize)?;
         let mut seed = [0u8; 8];
         // SAFETY: `seed` is valid for writes of its length.
         unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
         Ok(Arc::new(Plane {
             engine,
             linker,
+            stacks,
             residents: Residents::default(),
             tasks: Tasks::default(),
             hosts: RwLock::default(),
@@ -498,7 +502,7 @@ impl Plane {
         };
         let resident = self.resident(deployment).await.map_err(|error| self.lose(call, &error))?;
         let outlet = deployment.reuse.then(|| Outlet::new(call.tap.clone()));
-        let guest = deployment.guest(&self.engine, &call.tap, outlet.clone(), pass).map_err(|_| Cause::Overloaded)?;
+        let guest = deployment.guest(self, resident.frames, &call.tap, outlet.clone(), pass).map_err(|_| Cause::Overloaded)?;
         Ok(Instance { guest, resident, proxy: None, outlet })
     }
 
@@ -540,7 +544,7 @@ impl Deployment {
         Party { tenant: self.tenant, weight: self.cpu_weight, account: self.account.clone(), time }
     }
 
-    pub(crate) fn guest(&self, engine: &Engine, tap: &Arc<Tap>, outlet: Option<Arc<Outlet>>, pass: Pass) -> Result<Guest> {
+    pub(crate) fn guest(&self, plane: &Plane, frames: Frames, tap: &Arc<Tap>, outlet: Option<Arc<Outlet>>, pass: Pass) -> Result<Guest> {
         let (environment, tap) = (self.environment.clone(), tap.clone());
         let wasi = move || {
             let outlet = outlet.unwrap_or_else(|| Outlet::new(tap));
@@ -551,7 +555,7 @@ impl Deployment {
                 .envs(&environment)
                 .build()
         };
-        Guest::new(engine, &self.limits, self.account.clone(), pass, wasi, Outgoing(self.way.clone()))
+        Guest::new(&plane.engine, &self.limits, self.account.clone(), pass, wasi, Outgoing(self.way.clone()), (plane.stacks, frames))
     }
 }
 

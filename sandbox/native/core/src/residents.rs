@@ -3,7 +3,7 @@
 //! A component is mapped at its trial, or at the first request after it left, on a thread that may block; deployments of the same
 //! component share it. What is mapped costs descriptors, memory maps and heap, so it is bounded in number and in bytes; those
 //! that nobody asked for longest leave. What still serves stays until it has ended.
-use crate::{code::Code, guest::State, plane::LoadError};
+use crate::{code::Code, guest::State, plane::LoadError, stacks::Frames};
 use std::{
     collections::HashMap,
     sync::{
@@ -29,6 +29,7 @@ pub struct Resident {
     pub pre: ProxyPre<State>,
     /// What every instance of it begins with.
     pub memory_bytes_min: u64,
+    pub frames: Frames,
     bytes: u64,
     /// How many had been mapped when it was last asked for.
     used: AtomicU64,
@@ -68,7 +69,7 @@ impl Residents {
     pub fn component(&self, engine: &Engine, name: &str) -> Result<Component, LoadError> {
         let Some(code) = self.code.get() else { return Err(LoadError("load_failed", "There is nobody to ask for code".into())) };
         let _turn = self.mapping.lock().unwrap();
-        code.component(engine, name)
+        code.component(engine, name).map(|(component, _)| component)
     }
 
     /// Mapped now if it is not yet. Blocks meanwhile.
@@ -83,14 +84,14 @@ impl Residents {
         }
         let Some(code) = self.code.get() else { return Err(LoadError("load_failed", "There is nobody to ask for code".into())) };
         let failed = |error: Error| LoadError("load_failed", format!("{error:#}"));
-        let component = code.component(engine, name)?;
+        let (component, frames) = code.component(engine, name)?;
         let pre = linker.instantiate_pre(&component).and_then(ProxyPre::new).map_err(failed)?;
         component.initialize_copy_on_write_image().map_err(failed)?;
         let memory_bytes_min = component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
         let image = component.image_range();
         let bytes = (image.end as usize - image.start as usize) as u64 + OVERHEAD_BYTES;
         let used = AtomicU64::new(self.clock.fetch_add(1, Relaxed) + 1);
-        let resident = Arc::new(Resident { pre, memory_bytes_min, bytes, used });
+        let resident = Arc::new(Resident { pre, memory_bytes_min, frames, bytes, used });
         let gone = {
             let mut mapped = self.mapped.lock().unwrap();
             mapped.insert(name.to_string(), resident.clone());

@@ -14,6 +14,7 @@ use crate::{
     log::{Outlet, Stream, Tap, TapStream},
     outgoing::Outgoing,
     plane::{Deployment, Load, LoadError, Plane},
+    stacks::Frames,
     wipe,
 };
 use std::{
@@ -218,7 +219,8 @@ impl Run {
                 .build()
         };
         let account = deployment.account.clone();
-        let mut guest = Guest::new(&plane.engine, limits, account, pass, wasi, Outgoing(deployment.way.clone())).map_err(|_| busy())?;
+        let traces = (plane.stacks, Frames::Any);
+        let mut guest = Guest::new(&plane.engine, limits, account, pass, wasi, Outgoing(deployment.way.clone()), traces).map_err(|_| busy())?;
         let call = async {
             let command = pre.instantiate_async(&mut guest.store).await?;
             command.wasi_cli_run().call_run(&mut guest.store).await

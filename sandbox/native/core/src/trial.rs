@@ -44,7 +44,7 @@ async fn tried(deployment: &Arc<Deployment>, plane: &Arc<Plane>, time: &CallTime
     let pass = deployment.gate.enter_trial(deployment.room.instance_bytes_max);
     let tap = Tap::new(deployment.log.clone(), String::new());
     let resident = plane.resident(deployment).await?;
-    let mut guest = deployment.guest(&plane.engine, &tap, None, pass).map_err(|_| busy())?;
+    let mut guest = deployment.guest(plane, resident.frames, &tap, None, pass).map_err(|_| busy())?;
     let wall_time = trial.min(Duration::from_millis(deployment.limits.wall_time_ms_max));
     let result = tokio::time::timeout(wall_time, time.within(resident.pre.instantiate_async(&mut guest.store))).await;
     tap.finish();
