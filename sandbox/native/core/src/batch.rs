@@ -36,7 +36,7 @@ const DUE_LOOKED_AT_MAX: usize = 64;
 /// Virtual time is CPU time for a weight of so much.
 const WEIGHT_UNIT: u64 = 1_000;
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub struct Batch {
     /// Of the ingress.

@@ -1,7 +1,7 @@
 //! The data plane: Host header → deployment → a fresh instance for each request. Requests never pass through JavaScript.
 use crate::{
     account::{Account, CallTime, SHORT_UNSURE_NS, spent_ns},
-    batch::{Batch, Handle, Party, poll_once},
+    batch::{Batch, Handle, Party, Work, poll_once},
     body::{Answer, Counted, Patience},
     cause::Cause,
     elsewhere::Elsewhere,
@@ -390,7 +390,9 @@ impl Plane {
             }
         }
         if let Some((hop, host)) = self.hop_of(&request) {
-            return Ok(match hop.forward(&host, request.map(Given::Fresh), &request_id).await {
+            // In a box, as with `pass_on`.
+            let forwarded = Box::pin(hop.forward(&host, request.map(Given::Fresh), &request_id));
+            return Ok(match forwarded.await {
                 Ok(response) => response.map(|body| Answer::Passed(Box::new(body))),
                 Err(cause) => identified(problem(cause, &request_id), request_id),
             });
@@ -484,8 +486,7 @@ impl Plane {
         }
         let instance = self.instance(&call).await?;
         let (sender, receiver) = oneshot::channel();
-        let work = run(call.clone(), instance, request, sender);
-        start(batch, call, Box::pin(work), receiver).await
+        start(batch, call.clone(), boxed(call, instance, request, sender), receiver).await
     }
 
     /// One that waits for a request, or the makings of a fresh one.
@@ -562,6 +563,12 @@ impl Deployment {
 type Sender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 type Receiver = oneshot::Receiver<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 
+/// Not where it is waited for, which would keep the room of it, 4 KiB, beside the box.
+#[inline(never)]
+fn boxed(call: Arc<Call>, instance: Instance, request: Request<Given>, sender: Sender) -> Work {
+    Box::pin(run(call, instance, request, sender))
+}
+
 /// The guest's whole life. Every way out of it says so in `call` before the answer's channel closes.
 async fn run(call: Arc<Call>, mut instance: Instance, request: Request<Given>, sender: Sender) {
     let limits = &call.deployment.limits;
@@ -606,7 +613,7 @@ async fn handle(call: &Arc<Call>, instance: &mut Instance, request: Request<Give
 async fn start(
     batch: &Arc<Batch>,
     call: Arc<Call>,
-    mut work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    mut work: Work,
     mut receiver: Receiver,
 ) -> Result<Response<Answer>, Cause> {
     let begun = Instant::now();
