@@ -27,6 +27,7 @@ pub fn load(plane: &Arc<Plane>, batch: &Arc<Batch>, deployment: Deployment, done
     });
     let begun_ns = thread_cpu_ns();
     let polled = poll_once(&mut work);
+    wipe::own_stack();
     let spent_ns = thread_cpu_ns() - begun_ns;
     party.account.spent_inline(spent_ns);
     party.time.spend(spent_ns);

@@ -5,6 +5,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::{Cell, UnsafeCell},
+    mem::MaybeUninit,
     ptr,
 };
 
@@ -28,6 +29,18 @@ pub fn signal_stack() {
             libc::madvise(stack.ss_sp, stack.ss_size, libc::MADV_DONTNEED);
         }
     }
+}
+
+/// More than what polls a guest takes of its thread's stack (measured: 32 KiB).
+const OWN_STACK_BYTES: usize = 64 << 10;
+
+/// What lies on the calling thread's stack below the caller. A value that is moved takes along what lay between its parts, so what a
+/// guest had in its frames may be there once the guest has given up the thread. For a thread that is about to wait.
+#[inline(never)]
+pub fn own_stack() {
+    let mut below = MaybeUninit::<[u8; OWN_STACK_BYTES]>::uninit();
+    // SAFETY: this function's own.
+    unsafe { wipe(below.as_mut_ptr().cast(), OWN_STACK_BYTES) };
 }
 
 /// A block of such a size is one of its class, whoever asks for it; above, and where more is asked of its address, it is libc's.

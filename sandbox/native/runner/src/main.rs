@@ -160,6 +160,9 @@ fn runtime(threads: usize, barrier: Arc<Barrier>) -> std::io::Result<tokio::runt
                 barrier.wait();
             }
         })
-        .on_thread_park(godwit_core::round::end)
+        .on_thread_park(|| {
+            godwit_core::round::end();
+            godwit_core::wipe::own_stack();
+        })
         .build()
 }
